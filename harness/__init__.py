@@ -1,0 +1,1 @@
+"""The machine: it knows slots, never the kinds that fill them."""

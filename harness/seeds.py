@@ -1,0 +1,17 @@
+"""Named random streams, all drawn from the one seed of a trial.
+
+Each purpose has its own stream, so that a variant which draws more of one kind (dropout, say) leaves the others as they
+were: competing variants see the same batches in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+Stream = Literal["init", "order", "dropout", "teacher_forcing", "search"]
+
+
+def stream_seed(seed: int, stream: Stream) -> int:
+    """Return the 63-bit seed of one stream: the first bits of ``sha256("<seed>/<stream>")``."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{stream}".encode()).digest()[:8], "big") >> 1
