@@ -15,15 +15,18 @@ Batch comes first everywhere, in states too.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from harness.registry import Choice, slot
+from harness.spec import SpecError
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -56,6 +59,11 @@ class Memory(NamedTuple):
     values_BSM: Tensor
     mask_BS: Tensor
     final: tuple[Tensor, ...]
+
+    def mean(self) -> Tensor:
+        """Return the mean of the values over words, B x M; zeros for a source without words."""
+        values_BSM = self.values_BSM * self.mask_BS.unsqueeze(-1)
+        return values_BSM.sum(1) / self.mask_BS.sum(1, keepdim=True).clamp_min(1)
 
 
 class Source(NamedTuple):
@@ -92,6 +100,31 @@ class Rows(NamedTuple):
     references: list[list[str]]
     group: list[str]
 
+    def pick(self, places: Iterable[int]) -> Rows:
+        """Return the rows at these places, in this order."""
+        index = list(places)
+        return Rows(
+            [self.source[i] for i in index], [self.references[i] for i in index], [self.group[i] for i in index]
+        )
+
+    def carve(self, fraction: float, salt: str) -> tuple[Rows, Rows]:
+        """Return what is left, and what is carved off: all rows of a fraction of the groups, at least of one.
+
+        They are the groups whose ``sha256("<salt>/<group>")`` comes first: the order of rows does not matter.
+
+        Raises:
+            SpecError: there are too few groups to leave something on both sides.
+        """
+        groups = sorted(set(self.group), key=lambda name: hashlib.sha256(f"{salt}/{name}".encode()).digest())
+        count = max(1, round(fraction * len(groups)))
+        if count >= len(groups):
+            raise SpecError(
+                f"{len(groups)} groups of rows are too few to carve a fraction of {fraction:g} off for {salt}"
+            )
+        chosen = set(groups[:count])
+        kept = self.pick(i for i, name in enumerate(self.group) if name not in chosen)
+        return kept, self.pick(i for i, name in enumerate(self.group) if name in chosen)
+
 
 def rows(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Apply ``change`` to every tensor of a state or source: how search repeats and reorders without knowing kinds."""
@@ -111,6 +144,16 @@ def select(tree: Any, index_B: Tensor) -> Any:
 def repeat(tree: Any, times: int) -> Any:
     """Return a state or source with every row repeated, copies side by side."""
     return rows(tree, lambda part: part.repeat_interleave(times, 0))
+
+
+def sayable(logp: Tensor) -> Tensor:
+    """Return log-probabilities with what nobody ever says, PAD and BOS, at minus infinity.
+
+    The rest is not renormalized: scores stay those that the model gives.
+    """
+    logp = logp.clone()
+    logp[..., PAD] = logp[..., BOS] = -torch.inf
+    return logp
 
 
 class Join(nn.Module):
@@ -144,6 +187,8 @@ class Dataset(ABC):
 
     def __init__(self, cfg: Any, folders: tuple[Path, ...] = ()) -> None:
         self.cfg, self.folders = cfg, folders
+        self.left_out: dict[str, int] = {}
+        """How many rows ``load`` left out, by reason."""
 
     @abstractmethod
     def revision(self) -> str:
@@ -228,11 +273,11 @@ class Cell(nn.Module, ABC):
     class Config(Choice):
         """Names a kind of cell."""
 
-        hidden: int = 64
+        hidden: int = Field(64, ge=1)
         """Units per layer and direction."""
-        layers: int = 1
+        layers: int = Field(1, ge=1)
         """Depth of the stack."""
-        dropout: float = 0.0
+        dropout: float = Field(0.0, ge=0.0, lt=1.0)
         """Probability of dropping an input of every layer but the first."""
 
     count: ClassVar[int] = 1
@@ -259,13 +304,13 @@ class Cell(nn.Module, ABC):
     def forward(self, input_BTX: Tensor, state: State) -> tuple[Tensor, State]:
         """Walk T >= 1 steps forward: ``output_BTH`` of the top layer, and the state after the last step."""
         outputs = []
-        for input_BX in input_BTX.unbind(1):
+        for passing in input_BTX.unbind(1):
             after = []
             for layer in range(self.layers):
-                stepped = self.step(layer, 0, input_BX, tuple(part_BLH[:, layer] for part_BLH in state))
+                stepped = self.step(layer, 0, passing, tuple(part_BLH[:, layer] for part_BLH in state))
                 after.append(stepped)
-                input_BX = self.drop(stepped[0]) if layer + 1 < self.layers else stepped[0]
-            outputs.append(input_BX)
+                passing = self.drop(stepped[0]) if layer + 1 < self.layers else stepped[0]
+            outputs.append(passing)
             state = tuple(torch.stack(parts, 1) for parts in zip(*after, strict=True))
         return torch.stack(outputs, 1), state
 
@@ -334,6 +379,9 @@ class Bridge(nn.Module, ABC):
 
     class Config(Choice):
         """Names a kind of bridge."""
+
+    hears_source: bool = True
+    """Whether the state depends on the source at all."""
 
     def __init__(self, cfg: Any, memory: int, theirs: StateShape, ours: StateShape) -> None:
         super().__init__()
@@ -408,6 +456,9 @@ class Decoder(nn.Module, ABC):
 
     width: int
     hears_padding: bool = False
+    """Whether padding in the memory can change a readout."""
+    hears_source: bool = True
+    """Whether a readout depends on the source at all; if not, the model is a language model: a control."""
 
     def __init__(self, cfg: Any, embedded: int, encoder: Encoder) -> None:
         super().__init__()
@@ -432,7 +483,7 @@ class Output(nn.Module, ABC):
         super().__init__()
 
     @abstractmethod
-    def logp(self, features_BTR: Tensor) -> Tensor:
+    def logp(self, features: Tensor) -> Tensor:
         """Return log-probabilities of all words; leading axes are free, the last becomes V."""
 
     def nll(self, features_NR: Tensor, targets_N: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import PAD, Decoder, Embeddings, Encoder, Output, Readout, Source, State, Words
+from harness.contracts import PAD, Decoder, Embeddings, Encoder, Output, Readout, Source, State, Words, sayable
 from harness.registry import Choice
 
 
@@ -44,6 +44,11 @@ class Seq2Seq(nn.Module):
         """Whether padding can change what this model says (packing or the attention mask is off)."""
         return self.encoder.hears_padding or self.decoder.hears_padding
 
+    @property
+    def hears_source(self) -> bool:
+        """Whether what this model says depends on the source; if not, it is a language model: a control."""
+        return self.decoder.hears_source
+
     def read(self, source_BS: Tensor) -> tuple[State, Source]:
         """Read padded sources: the first decoder state, and the decoder's fixed view of the source."""
         return self.decoder.start(self.encoder(self.embeddings.source(source_BS), source_BS != PAD))
@@ -79,7 +84,7 @@ class Seq2Seq(nn.Module):
 
     @torch.no_grad()
     def _own_word(self, readout: Readout, replace: str, generator: torch.Generator | None) -> Tensor:
-        logp_BV = self.output.logp(readout.features_BTR[:, -1])
+        logp_BV = sayable(self.output.logp(readout.features_BTR[:, -1]))
         if replace == "argmax":
             return logp_BV.argmax(-1)
         # Gumbel-max with tosses from the CPU: the same draws on any device.

@@ -1,0 +1,267 @@
+"""The command line: thin commands over the harness. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.store import Store
+    from harness.study import Plan
+
+app = typer.Typer(
+    name="s2s",
+    help="Ask questions about sequence-to-sequence variants, and get answers with honest error bars.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+new_app = typer.Typer(help="Write a new part, study or base from a template.", no_args_is_help=True)
+app.add_typer(new_app, name="new")
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study in studies/, or the path of a study file.")]
+Base = Annotated[str | None, typer.Option("--base", help="The base to use in place of the study's own.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a choice of all variants.")]
+Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, in place of the study's own.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Use results of code that has changed since.")]
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one paragraph and exit code 2, never a traceback."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from harness.spec import Incompatible, SpecError
+
+    try:
+        app()
+    except (SpecError, Incompatible) as error:
+        _fail(str(error))
+    except OSError as error:
+        # A full disk or a folder that cannot be written: what is finished is safe, and the same command goes on.
+        name = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror or error}{name}. What was finished is kept; mend this and run the same command again.")
+
+
+def _fail(message: str) -> None:
+    from harness.console import complain
+
+    complain(message)
+    sys.exit(2)
+
+
+def _store() -> Store:
+    from harness.store import Store
+
+    return Store(Path(os.environ.get("S2S_STORE", "runs")))
+
+
+def _plan(name: str, base: str | None, sets: list[str] | None, seeds: int | None) -> Plan:
+    import variants  # noqa: F401 (fills the registry)
+    from harness import study
+
+    return study.load(name, base=base, sets=study.parse_sets(sets or []), seeds=seeds)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@app.command("list")
+def list_parts(
+    slot: Annotated[str | None, typer.Argument(help="Only the kinds of this slot.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every slot and the parts that can fill it, the bases and the studies."""
+    import variants  # noqa: F401
+    from harness import catalog, console
+
+    found = catalog.parts(slot)
+    if as_json:
+        _print_json({"parts": found, "bases": catalog.files("studies/bases"), "studies": catalog.files("studies")})
+        return
+    console.print_parts(found)
+    if slot is None:
+        console.print_files("bases", catalog.files("studies/bases"))
+        console.print_files("studies", catalog.files("studies"))
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="BASE|STUDY[:VARIANT]|PRESET", help="What to show.")],
+    base: Base = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one variant on one page: its choices, where the parts come from, its shapes and parameters."""
+    import variants  # noqa: F401
+    from harness import catalog, console
+
+    page = catalog.page(name, base, sets or [])
+    _print_json(page) if as_json else console.print_page(page)
+
+
+@app.command()
+def validate(name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, as_json: AsJson = False) -> None:
+    """Check a study without reading data: every choice, every claim, every pair of parts."""
+    from harness import console
+
+    plan = _plan(name, base, sets, seeds)
+    if as_json:
+        _print_json(plan.frozen())
+    else:
+        console.print_validated(plan)
+
+
+@app.command("plan")
+def show_plan(
+    name: StudyName,
+    base: Base = None,
+    sets: Sets = None,
+    seeds: Seeds = None,
+    jobs: Annotated[int | None, typer.Option(help="Workers that the time is estimated for.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what would run: trials, parameter counts, what is cached, what is stale, what is skipped, and how long it takes."""
+    from harness import console, run, study
+    from harness.schedule import slots
+
+    plan, store = study.resolve(_plan(name, base, sets, seeds)), _store()
+    rows = run.survey(plan, store, run.prepare(plan, store), workers=len(slots("auto", jobs)))
+    _print_json(rows) if as_json else console.print_plan(plan, rows)
+
+
+@app.command("run")
+def run_study(
+    name: StudyName,
+    base: Base = None,
+    sets: Sets = None,
+    seeds: Seeds = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Workers at once; all cores if not given.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    per_gpu: Annotated[int, typer.Option(min=1, help="Workers that share one GPU.")] = 1,
+    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds for the trials of one training.")] = None,
+    replan: Annotated[bool, typer.Option("--replan", help="Accept a study that changed since it was planned.")] = False,
+    keep_stale: KeepStale = False,
+    track: Annotated[bool, typer.Option("--track/--no-track", help="Mirror the results into MLflow.")] = True,
+) -> None:
+    """Run what is not done yet, and write the report. The same command again resumes."""
+    from harness import answer, console
+    from harness.run import Settings
+    from harness.schedule import slots
+    from harness.spec import SpecError
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
+    plan = _plan(name, base, sets, seeds)
+    settings = Settings(slots(device, jobs, per_gpu), timeout, keep_stale, replan)  # type: ignore[arg-type]
+    with console.Watch(plan) as watch:
+        done = answer.answer(plan, _store(), settings, watch.listen, track=track)
+    console.print_answer(plan, done)
+    raise typer.Exit(1 if done.ran.failed else 0)
+
+
+@app.command()
+def report(name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, keep_stale: KeepStale = False) -> None:
+    """Write the report anew from what is in the store, without running anything."""
+    from harness import answer, console, study
+
+    plan = study.resolve(_plan(name, base, sets, seeds))
+    console.print_answer(plan, answer.report(plan, _store(), keep_stale=keep_stale))
+
+
+@app.command()
+def sync(name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None) -> None:
+    """Bring MLflow up to date with the store: what is there is left, what is missing is added."""
+    from harness import answer, study
+
+    plan = study.resolve(_plan(name, base, sets, seeds))
+    typer.echo(answer.mirror(plan, _store()))
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 5000) -> None:
+    """Open MLflow's page on this machine, at http://127.0.0.1:PORT."""
+    import subprocess
+
+    from harness import track
+
+    argv, env = track.ui_command(_store().root, port)
+    typer.echo(f"MLflow at http://127.0.0.1:{port}/ (Ctrl-C ends it)")
+    try:
+        raise typer.Exit(subprocess.run(argv, env=env, check=False).returncode)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@app.command()
+def data(
+    choice: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset, as '{kind: scan, split: length}', or a base.")],
+    export: Annotated[Path | None, typer.Option(help="Write train.tsv, validation.tsv and test.tsv into this folder.")] = None,
+    rows: Annotated[int, typer.Option(min=0, help="First rows of each split to show.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a dataset: sizes, lengths, duplicates across splits, sha256, first rows."""
+    import variants  # noqa: F401
+    from harness import catalog, console, corpus
+
+    loaded = corpus.load(catalog.dataset(choice), (Path.cwd(),))
+    facts = catalog.dataset_facts(loaded, rows)
+    _print_json(facts) if as_json else console.print_dataset(facts)
+    if export is not None:
+        replaced = corpus.export(loaded, export)
+        typer.echo(f"written to {export} ({replaced} tabs or line breaks inside texts became spaces)")
+
+
+@app.command("try")
+def try_trial(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="The digest of a finished trial, or its beginning.")],
+    texts: Annotated[list[str], typer.Argument(help="Source texts.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a trained model of the store answer source texts of your own."""
+    import variants  # noqa: F401
+    from harness import console
+    from harness.answer import try_out
+
+    answers = try_out(_store(), trial, texts)
+    _print_json(answers) if as_json else console.print_tried(answers)
+
+
+@new_app.command("part")
+def new_part(
+    slot: Annotated[str, typer.Argument(help="The slot that it fills, as `s2s list` names it.")],
+    kind: Annotated[str, typer.Argument(help="The name of the new kind, in lower case with underscores.")],
+    like: Annotated[str | None, typer.Option(help="The kind that it starts as a copy of.")] = None,
+) -> None:
+    """Write a working part file and its test, to be changed into your own."""
+    import variants  # noqa: F401
+    from harness import new
+
+    typer.echo(new.part(slot, kind, like))
+
+
+@new_app.command("study")
+def new_study(name: Annotated[str, typer.Argument(help="Name of the study.")]) -> None:
+    """Write a study file to be filled in."""
+    from harness import new
+
+    typer.echo(new.study(name))
+
+
+@new_app.command("base")
+def new_base(
+    name: Annotated[str, typer.Argument(help="Name of the base.")],
+    like: Annotated[str, typer.Option(help="The base that it starts as a copy of.")] = "numbers",
+) -> None:
+    """Write a base, a complete trial, to be changed into your own."""
+    from harness import new
+
+    typer.echo(new.base(name, like))

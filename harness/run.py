@@ -1,0 +1,306 @@
+"""A plan becomes results: freeze it, run what is not done, remember what failed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from harness import store as disk
+from harness.prepare import words_of
+from harness.schedule import Ended, Slot, Task, Workers
+from harness.spec import Incompatible, SpecError, encode, flatten, read
+from harness.store import Store
+from harness.study import Plan, Variant
+from harness.train import Diverged, Emit, Training, build, count_parameters
+from harness.trial import Corridor, Trial, TrialChoice
+
+Listen = Callable[[str, dict[str, Any]], None]
+"""Hears of progress: the name of a trial, and an event such as ``{"update": 100, "loss": 1.2}`` or ``{"status": "ok"}``."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a plan is run; nothing here changes a result."""
+
+    slots: list[Slot]
+    timeout: float | None = None
+    keep_stale: bool = False
+    modules: tuple[str, ...] = ("variants",)
+    """Imported by every worker first: they register the parts."""
+
+
+@dataclass
+class Ran:
+    """What a run of a plan did."""
+
+    found: int = 0
+    """Trials that were finished before."""
+    made: int = 0
+    """Trials finished now."""
+    failed: int = 0
+    """Trials that did not finish, now or before."""
+    stages: dict[str, int] = field(default_factory=dict)
+    """How many stages of each kind were computed now."""
+
+
+def state(store: Store, trial: Trial) -> tuple[Literal["done", "stale", "absent"], str]:
+    """Say whether all stages of a trial are done, and if not, what is missing or stale and why."""
+    worst: tuple[Literal["done", "stale", "absent"], str] = ("done", "")
+    for name, stage in trial.stages.items():
+        now, why = store.state(stage)
+        if now == "stale":
+            return now, why
+        if now == "absent" and worst[0] == "done":
+            worst = ("absent", f"from {name} on")
+    return worst
+
+
+def freeze(plan: Plan, store: Store, *, replan: bool = False) -> Path:
+    """Write the plan down before its first trial; a plan that changed since is refused.
+
+    Raises:
+        SpecError: the study means something else than when its plan was frozen, with what differs.
+    """
+    path = store.root / "studies" / plan.name / plan.base / "plan.json"
+    now = plan.frozen() | {"digest": plan.digest}
+    if path.exists() and not replan:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["digest"] != now["digest"]:
+            raise SpecError(
+                f"the study changed since its plan was frozen:\n{_difference(before, now)}\n"
+                "Finished trials stay in the store either way. Run it with --replan to accept the new plan, or under "
+                "another file name to keep both.",
+                place=f"{plan.name} on {plan.base}",
+            )
+    disk.write(path, json.dumps(now, indent=1, ensure_ascii=False))
+    return path
+
+
+def prepare(plan: Plan, store: Store, *, keep_stale: bool = False) -> dict[str, int]:
+    """Prepare the data of every variant and return the number of parameters of each.
+
+    Raises:
+        SpecError: data cannot be used; nothing has been trained yet.
+    """
+    corridor = Corridor(store, plan.folders, "cpu", keep_stale=keep_stale)
+    words: dict[str, Any] = {}
+    params = {}
+    for variant in (v for v in plan.variants if not v.skipped):
+        trial = plan.trial(variant, plan.seeds[0])
+        key = trial.stages["prepare"].key
+        if key not in words:
+            _, record, _ = next(corridor.run(trial, lambda event: None))
+            words[key] = words_of(record.facts)
+        params[variant.name] = count_parameters(variant.choice.model, words[key])
+    return params
+
+
+def execute(plan: Plan, store: Store, settings: Settings, listen: Listen) -> Ran:
+    """Run every trial of a plan that is not done; the same call again resumes.
+
+    Trials that share a training form one task, so that each is trained once, whatever the number of searches.
+    """
+    ran, groups = Ran(), dict[str, list[tuple[str, Trial]]]()
+    for variant, seed, trial in plan.trials():
+        now = state(store, trial)[0]
+        if now == "done" or (now == "stale" and settings.keep_stale):
+            ran.found += 1
+            listen(title(variant, seed), {"status": "found"})
+        elif (failure(store, trial) or {}).get("status") == "diverged":
+            ran.failed += 1  # the same code and seed would diverge again
+            listen(title(variant, seed), {"status": "diverged"})
+        else:
+            groups.setdefault(trial.stages["train"].key, []).append((title(variant, seed), trial))
+    if groups:
+        _run_tasks(plan, store, settings, list(groups.values()), ran, listen)
+    return ran
+
+
+def _run_tasks(
+    plan: Plan, store: Store, settings: Settings, groups: list[list[tuple[str, Trial]]], ran: Ran, listen: Listen
+) -> None:
+    trials = {name: trial for group in groups for name, trial in group}
+    tasks = [
+        Task(
+            group[0][0],
+            {"trials": [[name, encode(trial.choice), trial.seed, trial.revision] for name, trial in group]},
+        )
+        for group in groups
+    ]
+    members = {task.name: [name for name, _ in group] for task, group in zip(tasks, groups, strict=True)}
+    given = {
+        "store": str(store.root),
+        "folders": [str(folder) for folder in plan.folders],
+        "keep_stale": settings.keep_stale,
+        "logs": str(store.root / "logs"),
+    }
+    open_trials = set(trials)
+
+    def heard(task: str, event: dict[str, Any]) -> None:
+        name = event.pop("trial")
+        if "status" in event:
+            open_trials.discard(name)
+            _close(store, trials[name], event, ran)
+        listen(name, event)
+
+    def ended(task: Ended) -> None:
+        # What a worker did not live to say: it died or ran out of time, or failed outside of any trial.
+        for name in open_trials.intersection(members[task.name]):
+            status = {"died": "error"}.get(task.status, task.status)
+            event = {"status": status, "reason": task.reason, "traceback": task.traceback}
+            open_trials.discard(name)
+            _close(store, trials[name], event, ran)
+            listen(name, event)
+
+    with Workers("harness.run:perform", settings.modules, settings.slots[: len(tasks)], given) as workers:
+        for done in workers.run(tasks, heard, settings.timeout):
+            ended(done)
+
+
+def perform(payload: dict[str, Any], settings: dict[str, Any], device: str, emit: Emit) -> dict[str, Any]:
+    """Run the trials of one task in a worker process; an event with a status closes each.
+
+    The entry point of workers: everything comes and goes as plain data.
+    """
+    folders = tuple(map(Path, settings["folders"]))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    corridor = Corridor(Store(Path(settings["store"])), folders, device, keep_stale=settings["keep_stale"])
+    for name, choice, seed, revision in payload["trials"]:
+        trial = Trial(read(TrialChoice, choice), seed, revision)
+        emit({"trial": name} | _close_to(corridor, trial, lambda event, name=name: emit({"trial": name} | event)))
+    return {}
+
+
+def _close_to(corridor: Corridor, trial: Trial, emit: Emit) -> dict[str, Any]:
+    """Run a trial to its end, whatever that is, and say how it ended."""
+    made: list[str] = []
+    try:
+        for name, _, found in corridor.run(trial, emit):
+            made += [] if found else [name]
+    except Incompatible as reason:
+        return {"status": "incompatible", "reason": str(reason), "made": made}
+    except Diverged as reason:
+        return {"status": "diverged", "reason": str(reason), "made": made}
+    except (torch.OutOfMemoryError, MemoryError) as reason:
+        return {"status": "out_of_memory", "reason": f"{type(reason).__name__}: {reason}", "made": made}
+    except Exception as reason:
+        text = f"{type(reason).__name__}: {reason}"
+        return {"status": "error", "reason": text, "traceback": traceback.format_exc(), "made": made}
+    return {"status": "ok", "made": made}
+
+
+def title(variant: Variant, seed: int) -> str:
+    """Return the name of a trial for readers."""
+    return f"{variant.name} · seed {seed}"
+
+
+def failure(store: Store, trial: Trial) -> dict[str, Any] | None:
+    """Return how a trial failed when it last ran with this code, or None."""
+    path = _failure_path(store, trial)
+    if not path.exists():
+        return None
+    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return said if said["fingerprints"] == _fingerprints(trial) else None
+
+
+def _close(store: Store, trial: Trial, event: dict[str, Any], ran: Ran) -> None:
+    path = _failure_path(store, trial)
+    for name in event.get("made", []):
+        ran.stages[name] = ran.stages.get(name, 0) + 1
+    if event["status"] == "ok":
+        ran.made += 1
+        path.unlink(missing_ok=True)
+        return
+    ran.failed += 1
+    said = {key: event.get(key, "") for key in ("status", "reason", "traceback")}
+    disk.write(path, json.dumps(said | {"fingerprints": _fingerprints(trial)}, indent=1))
+
+
+def _failure_path(store: Store, trial: Trial) -> Path:
+    return store.root / "failures" / f"{trial.digest}.json"
+
+
+def _fingerprints(trial: Trial) -> dict[str, str]:
+    return {name: stage.fingerprint for name, stage in trial.stages.items()}
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return the lines of two frozen plans that differ, each with its dotted path."""
+    sides = [
+        sorted(f"{path}: {json.dumps(value, ensure_ascii=False)}" for path, value in flatten(_listed(plan)).items())
+        for plan in (before, now)
+    ]
+    lines = difflib.unified_diff(*sides, "frozen", "now", lineterm="", n=0)
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
+
+
+def _listed(plan: dict[str, Any]) -> dict[str, Any]:
+    variants = {v["name"]: v for v in plan["variants"]}
+    claims = {c["name"]: c for c in plan["claims"]}
+    return {k: v for k, v in plan.items() if k != "digest"} | {"variants": variants, "claims": claims}
+
+
+PROBE_UPDATES = 10
+"""Updates that are timed to estimate a study of which nothing has run yet."""
+
+
+def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> dict[str, Any]:
+    """Return what would run: every trial's state and why, and an estimate of the time it takes.
+
+    The estimate is the mean time of finished trainings and decodings of the same plan; where there is none, a few
+    updates of the first variant are timed.
+    """
+    rows: list[dict[str, Any]] = []
+    trainings: dict[str, Trial] = {}
+    seconds: dict[str, float] = {}
+    for variant in plan.variants:
+        states = []
+        for seed in () if variant.skipped else plan.seeds:
+            trial = plan.trial(variant, seed)
+            now, why = state(store, trial)
+            failed = failure(store, trial)
+            shown = ("failed", f"{failed['status']}: {failed['reason']}") if failed and now != "done" else (now, why)
+            states.append({"seed": seed, "state": shown[0], "why": shown[1]})
+            key = trial.stages["train"].key
+            record = store.record("train", key)
+            if record is not None:
+                seconds[key] = record.facts["train_seconds"]
+            if now != "done" and (record is None or store.state(trial.stages["train"])[0] != "done"):
+                trainings[key] = trial
+        rows.append({
+            "variant": variant.name, "params": params.get(variant.name), "skipped": variant.skipped, "trials": states
+        })  # fmt: skip
+    estimate, origin = _estimate(trainings, seconds, plan, store)
+    return {
+        "variants": rows,
+        "to_run": sum(trial["state"] in ("absent", "stale") for row in rows for trial in row["trials"]),
+        "trainings": len(trainings),
+        "estimate_seconds": estimate / max(1, min(workers, len(trainings))),
+        "estimate_from": origin,
+    }
+
+
+def _estimate(
+    trainings: dict[str, Trial], seconds: dict[str, float], plan: Plan, store: Store
+) -> tuple[float, str]:
+    if not trainings:
+        return 0.0, "nothing to train"
+    if seconds:
+        mean = sum(seconds.values()) / len(seconds)
+        return mean * len(trainings), f"the mean of {len(seconds)} finished trainings"
+    trial = next(iter(trainings.values()))
+    short = trial.choice.training.changed(updates=PROBE_UPDATES, evaluate_every=PROBE_UPDATES, patience=0)
+    prepared = Corridor(store, plan.folders, "cpu").prepared(trial)
+    model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        facts = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu")).run(lambda _: None)
+    each = facts["train_seconds"] / PROBE_UPDATES * trial.choice.training.updates
+    return each * len(trainings), f"{PROBE_UPDATES} updates of the first variant"

@@ -1,0 +1,335 @@
+"""Runs tasks in long-lived worker processes, one device slot each; knows nothing of what a task is.
+
+The parent and each worker share one two-way pipe that carries JSON. A worker leads its own session, so that Ctrl-C in
+a terminal reaches the parent alone and one signal reaches a worker with all its children. A worker that finds the pipe
+closed ends at once: however the parent ends, nothing keeps running.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+from harness.spec import SpecError
+
+Emit = Callable[[dict[str, Any]], None]
+Listen = Callable[[str, dict[str, Any]], None]
+
+PULSE = 1.0
+"""Seconds between looks at the processes themselves: a child of a dead worker can hold its pipe open."""
+GRACE = 3.0
+"""Seconds between asking a worker to end and ending it."""
+FALSE_STARTS = 3
+"""Workers in a row that may die while they start before the study is given up."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
+"""glibc keeps freed blocks rather than fetch and clear the same pages again at every update."""
+
+
+class Task(NamedTuple):
+    """What a worker is to do: a name for people, and plain data for the entry function."""
+
+    name: str
+    payload: dict[str, Any]
+
+
+class Ended(NamedTuple):
+    """How a task ended."""
+
+    name: str
+    status: Literal["done", "timeout", "died", "error"]
+    value: dict[str, Any] = {}
+    """What the entry function returned."""
+    reason: str = ""
+    traceback: str = ""
+
+
+class Slot(NamedTuple):
+    """A place for one worker: its device, and what its environment holds before it starts."""
+
+    device: str
+    env: dict[str, str]
+
+
+class CannotStart(RuntimeError):
+    """Workers fail before their first task; the message holds their traceback or how they died."""
+
+
+def slots(device: Literal["auto", "cpu", "cuda"], jobs: int | None = None, per_gpu: int = 1) -> list[Slot]:
+    """Return one slot per worker: on a CPU as many as there are cores, on GPUs ``per_gpu`` each, at most ``jobs``.
+
+    Every worker computes in one thread: several threads per worker on shared cores are many times slower.
+
+    Raises:
+        SpecError: fewer than one worker is asked for, or CUDA where there is none.
+    """
+    if per_gpu < 1 or (jobs is not None and jobs < 1):
+        raise SpecError(f"at least one worker is needed, got jobs={jobs}, per_gpu={per_gpu}")
+    gpus = 0 if device == "cpu" else _count_gpus()
+    if device == "cuda" and not gpus:
+        raise SpecError("no CUDA device can be used here; choose the device 'cpu' or 'auto'")
+    if gpus:
+        env = ONE_THREAD | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what deterministic matrix products need
+        return [Slot(f"cuda:{gpu}", env) for _ in range(per_gpu) for gpu in range(gpus)][:jobs]
+    return [Slot("cpu", ONE_THREAD | KEEP_MEMORY) for _ in range(jobs or _count_cores())]
+
+
+def _count_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _count_gpus() -> int:
+    """Ask torch, which alone knows whether it can use what is there; but do not load it where nothing is."""
+    if not (any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()):
+        return 0
+    return int(importlib.import_module("torch").cuda.device_count())
+
+
+class Workers:
+    """Processes that wait for tasks; a context manager that ends them.
+
+    Args:
+        entry: ``"package.module:function"``, called as ``function(payload, settings, device, emit) -> dict``; what goes
+            in and out is plain JSON data, and ``emit`` is to be called from one thread.
+        modules: modules that each worker imports before its first task.
+        slots: one worker each.
+        settings: plain data for every call; ``settings["logs"]``, if set, is a folder for what workers print.
+    """
+
+    def __init__(self, entry: str, modules: Sequence[str], slots: Sequence[Slot], settings: dict[str, Any]) -> None:
+        self.slots = list(slots)
+        self._order = (entry, tuple(modules), json.dumps(settings))
+        self._logs = Path(settings["logs"]).absolute() if settings.get("logs") else None
+        if self._logs:
+            self._logs.mkdir(parents=True, exist_ok=True)
+        self._workers: list[_Worker] = []
+        self._false_starts = 0
+        self._staff(len(self.slots))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._end(self._workers)
+
+    def run(self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None) -> Iterator[Ended]:
+        """Hand out tasks in their order and yield how each ended, as soon as it does.
+
+        Args:
+            tasks: what to do.
+            listen: called here with the name of a task and each event that it emits, in order.
+            timeout: seconds for one task; then its worker and all its children are killed.
+
+        Raises:
+            CannotStart: workers fail before their first task.
+        """
+        waiting = deque(tasks)
+        try:
+            while waiting or self._busy():
+                self._staff(len(waiting) + len(self._busy()))
+                for worker in self._workers:
+                    if waiting and worker.ready and worker.task is None and worker.give(waiting[0], timeout):
+                        waiting.popleft()
+                yield from self._hear(listen)
+        finally:
+            pass
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.task]
+
+    def _staff(self, wanted: int) -> None:
+        """Start workers on free slots until there are as many as wanted."""
+        taken = {worker.number for worker in self._workers}
+        for number in [n for n in range(len(self.slots)) if n not in taken][: max(0, wanted - len(taken))]:
+            log = str(self._logs / f"worker-{number}.log") if self._logs else ""
+            self._workers.append(_Worker(number, self.slots[number], (*self._order, log)))
+
+    def _hear(self, listen: Listen) -> Iterator[Ended]:
+        """Wait until something happens, at most one pulse, and yield the tasks that thereby ended."""
+        now = time.monotonic()
+        pause = min([PULSE, *(worker.deadline - now for worker in self._workers)])
+        heard = connection.wait([worker.pipe for worker in self._workers], max(0.0, pause))
+        for worker in list(self._workers):
+            message = worker.receive() if worker.pipe in heard else {}
+            if message:
+                yield from self._take(worker, message, listen)
+            if message is None or not worker.process.is_alive():
+                yield from self._bury(worker, listen, "died")
+            elif time.monotonic() > worker.deadline:
+                yield from self._bury(worker, listen, "timeout")
+
+    def _take(self, worker: _Worker, message: dict[str, Any], listen: Listen) -> Iterator[Ended]:
+        if "unable" in message:
+            raise CannotStart(f"a worker could not start:\n{message['unable']}")
+        if "ready" in message:
+            worker.ready, self._false_starts = True, 0
+        elif worker.task and "event" in message:
+            listen(worker.task.name, message["event"])
+        elif worker.task:
+            ended = Ended(worker.task.name, **message)
+            worker.task, worker.deadline = None, math.inf
+            yield ended
+
+    def _bury(self, worker: _Worker, listen: Listen, status: Literal["died", "timeout"]) -> Iterator[Ended]:
+        """Remove a worker that is dead or is to die, but believe what it still said."""
+        self._workers.remove(worker)
+        if status == "died":
+            worker.process.join(GRACE)
+        worker.signal(signal.SIGKILL)
+        worker.process.join()
+        while worker.pipe.poll() and (message := worker.receive()):
+            yield from self._take(worker, message, listen)
+        worker.pipe.close()
+        reason = _death(worker.process.exitcode) if status == "died" else f"stopped after {worker.timeout:g} s"
+        if worker.task:
+            yield Ended(worker.task.name, status, reason=reason)
+        elif not worker.ready:
+            self._false_starts += 1
+            if self._false_starts >= FALSE_STARTS:
+                raise CannotStart(f"{FALSE_STARTS} workers in a row died while they started; the last {reason}")
+
+    def _end(self, workers: list[_Worker]) -> None:
+        """Ask workers and their children to end, and after a grace end them."""
+        workers = list(workers)
+        for sent in (signal.SIGTERM, signal.SIGKILL):
+            for worker in workers:
+                worker.signal(sent)
+            latest = time.monotonic() + GRACE
+            for worker in workers:
+                worker.process.join(max(0.0, latest - time.monotonic()))
+        for worker in workers:
+            worker.pipe.close()
+        self._workers = [worker for worker in self._workers if worker not in workers]
+
+
+class _Worker:
+    """The parent's view of one worker process."""
+
+    def __init__(self, number: int, slot: Slot, order: tuple[Any, ...]) -> None:
+        self.number, self.ready = number, False
+        self.task: Task | None = None
+        self.timeout = self.deadline = math.inf
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        # Daemonic: should the parent fail before the `with`, its exit ends them instead of waiting for them.
+        self.process = context.Process(target=_work, args=(theirs, slot.device, *order), daemon=True)
+        with _environment(slot.env):
+            self.process.start()
+        theirs.close()
+
+    def give(self, task: Task, timeout: float | None) -> bool:
+        """Hand over a task; False if the worker has meanwhile died."""
+        try:
+            self.pipe.send_bytes(json.dumps(task.payload).encode())
+        except OSError:
+            return False
+        self.task, self.timeout = task, timeout or math.inf
+        self.deadline = time.monotonic() + self.timeout
+        return True
+
+    def receive(self) -> dict[str, Any] | None:
+        """Return the next message, or None if there will be no more."""
+        try:
+            return dict(json.loads(self.pipe.recv_bytes()))
+        except (EOFError, OSError):
+            return None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the worker and all its children."""
+        with suppress(ProcessLookupError):
+            if self.process.pid is not None:
+                os.killpg(self.process.pid, number)
+                return
+        if self.process.is_alive():  # too young to lead a session of its own
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for a process that is started meanwhile: thread pools and malloc read them once, at their start."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _death(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exited with code {code}"
+    name = signal.Signals(-code).name
+    hint = "; the kernel does that when memory runs out (see dmesg)" if name == "SIGKILL" else ""
+    return f"was killed by {name}{hint}"
+
+
+def _work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], settings: str, log: str) -> None:
+    """The life of a worker: import, then one task after the other until the parent is gone."""
+    os.setsid()
+    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
+    if log:
+        _print_to(log)
+    try:
+        for module in modules:
+            importlib.import_module(module)
+        home, _, name = entry.partition(":")
+        function = getattr(importlib.import_module(home), name)
+    except BaseException:
+        _send(pipe, {"unable": traceback.format_exc()})
+        return
+    _send(pipe, {"ready": True})
+    while True:
+        _send(pipe, _call(function, json.loads(inbox.get()), json.loads(settings), device, pipe))
+
+
+def _call(function: Callable[..., Any], payload: Any, settings: Any, device: str, pipe: Connection) -> dict[str, Any]:
+    try:
+        value = function(payload, settings, device, lambda event: _send(pipe, {"event": event}))
+        json.dumps(value)
+    except (Exception, SystemExit) as error:
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        return {"status": "error", "reason": reason, "traceback": traceback.format_exc()}
+    return {"status": "done", "value": value}
+
+
+def _send(pipe: Connection, message: dict[str, Any]) -> None:
+    pipe.send_bytes(json.dumps(message).encode())
+
+
+def _read(pipe: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
+    """Pass tasks on; when the parent is gone, end this process and all its children, busy or not."""
+    with suppress(EOFError, OSError):
+        while True:
+            inbox.put(pipe.recv_bytes())
+    os.killpg(0, signal.SIGKILL)
+
+
+def _print_to(log: str) -> None:
+    """Send all that this process and its children print, C libraries included, to a file."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for number in (1, 2):
+        os.dup2(file, number)
+    os.close(file)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -1,0 +1,300 @@
+"""The one training loop: teacher forcing, clipping, accumulation, schedule, early stopping, checkpoints that resume bit for bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from harness.batches import Batch, Pairs, collate, epoch_order, evaluation_width, in_order
+from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words
+from harness.model import ModelChoice, Seq2Seq
+from harness.registry import Choice
+from harness.seeds import stream_seed
+
+Emit = Callable[[dict[str, Any]], None]
+"""Where a stage reports its progress to: small events, such as ``{"update": 100, "loss": 1.2}``."""
+
+
+class TrainingChoice(Choice):
+    """The training branch of a trial."""
+
+    loss: Loss.Config
+    """What is minimized."""
+    teacher_forcing: TeacherForcing.Config
+    """Which words the decoder hears from the reference."""
+    optimizer: Optimizer.Config
+    """How gradients become updates."""
+    schedule: Schedule.Config
+    """How the learning rate changes."""
+    initializer: Initializer.Config
+    """The first values of the parameters."""
+    batch_size: int
+    """Sentence pairs in a batch."""
+    pool: int
+    """Batches that are sorted by length together before they are cut; 1 takes pairs as they fall."""
+    updates: int
+    """Updates at most."""
+    evaluate_every: int
+    """Updates between evaluations on the validation split."""
+    patience: int = 0
+    """Evaluations without a better validation NLL before training stops early; 0 never stops early."""
+    select: Literal["best", "last"] = "best"
+    """Which parameters are kept: those with the lowest validation NLL, or the last."""
+    clip: float = 0.0
+    """Largest norm of the gradient over all parameters (Pascanu et al. 2013); 0 does not clip."""
+    accumulate: int = 1
+    """Batches whose gradients make one update."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of training; evaluation and decoding are always fp32."""
+
+
+class Diverged(Exception):
+    """The loss is no number any more."""
+
+
+@dataclass
+class Position:
+    """Where a training is: all that a checkpoint holds besides tensors of the model, optimizer and random streams."""
+
+    update: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best_nll: float = math.inf
+    best_update: int = 0
+    evaluations_since: int = 0
+    seconds: float = 0.0
+
+
+def build(choice: ModelChoice, initializer: Initializer.Config, words: Words, seed: int) -> Seq2Seq:
+    """Return a model with its first parameters, a function of the choices and the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, "init"))
+        model = Seq2Seq(choice, words)
+        initializer.build().fill(model)
+    return model
+
+
+def count_parameters(choice: ModelChoice, words: Words) -> int:
+    """Return the number of parameters, shared ones once, without allocating any.
+
+    Raises:
+        Incompatible: two parts of the choice cannot meet.
+    """
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Seq2Seq(choice, words).parameters())
+
+
+@torch.no_grad()
+def validation_nll(model: Seq2Seq, pairs: Pairs, batch_size: int) -> float:
+    """Return the teacher-forced NLL per target token (EOS counted, unsmoothed), in nats."""
+    model.eval()
+    width = evaluation_width(pairs, model.hears_padding)
+    total, tokens = 0.0, 0
+    for index in in_order(pairs, batch_size):
+        batch = collate(pairs, index, width)
+        real_BT = batch.targets_BT != PAD
+        readout = model(batch.source_BS, batch.inputs_BT)
+        total += float(model.output.nll(readout.features_BTR[real_BT], batch.targets_BT[real_BT]).double().sum())
+        tokens += int(real_BT.sum())
+    return total / tokens
+
+
+class Training:
+    """One training run in a folder; interrupted anywhere, a new one in the same folder goes on from the last checkpoint."""
+
+    def __init__(
+        self, model: Seq2Seq, choice: TrainingChoice, seed: int, pairs: dict[str, Pairs], folder: Path, device: torch.device
+    ) -> None:
+        self.model, self.choice, self.seed = model.to(device), choice, seed
+        self.pairs = {name: split.to(device) for name, split in pairs.items() if name != "test"}
+        self.folder, self.device = folder, device
+        self.loss: Loss = choice.loss.build()
+        self.forcing: TeacherForcing = choice.teacher_forcing.build()
+        self.schedule: Schedule = choice.schedule.build()
+        self.optimizer: torch.optim.Optimizer = choice.optimizer.build().over(list(model.parameters()))
+        self.tosses = torch.Generator().manual_seed(stream_seed(seed, "teacher_forcing"))
+        torch.manual_seed(stream_seed(seed, "dropout"))
+        self.at = Position()
+        self.curve: list[dict[str, Any]] = []
+        self.clock: list[dict[str, Any]] = []
+        # Summed on the device and read at evaluations only: loss and positions since the last one, words since the start.
+        self.loss_sum, self.loss_count, self.words = torch.zeros(3, 1, dtype=torch.float64, device=device)
+
+    def run(self, emit: Emit, checkpoint_every: float = 60.0) -> dict[str, Any]:
+        """Train to the end, write ``model.safetensors``, ``curve.jsonl`` and ``clock.jsonl``, and return facts.
+
+        Raises:
+            Diverged: the loss became infinite or no number.
+        """
+        self._resume()
+        began = saved = time.monotonic()
+        spent = self.at.seconds
+        for batches in self._updates():
+            self._update(batches)
+            last = self.at.update == self.choice.updates
+            evaluated = last or self.at.update % self.choice.evaluate_every == 0
+            if evaluated:
+                self._evaluate(emit)
+            now = time.monotonic()
+            self.at.seconds = spent + now - began
+            stop = last or (evaluated and 0 < self.choice.patience <= self.at.evaluations_since)
+            if not stop and now - saved >= checkpoint_every:
+                self._save()
+                saved = now
+            if stop:
+                break
+        return self._finish()
+
+    def _updates(self) -> Iterator[list[Batch]]:
+        """Yield the batches of each update, from the current position on, without end."""
+        pairs, c = self.pairs["train"], self.choice
+        waiting: list[Tensor] = []
+        while True:
+            order = epoch_order(pairs, c.batch_size, c.pool, self.seed, self.at.epoch)
+            for index in order[self.at.batch :]:
+                waiting.append(index)
+                self.at.batch += 1
+                if len(waiting) == c.accumulate:
+                    yield [collate(pairs, rows) for rows in waiting]
+                    waiting = []
+            self.at.epoch, self.at.batch = self.at.epoch + 1, 0
+
+    def _update(self, batches: list[Batch]) -> None:
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.choice.optimizer.lr * self.schedule.factor(self.at.update, self.choice.updates)
+        normalizer = torch.stack([self.loss.normalizer(batch.targets_BT) for batch in batches]).sum()
+        self.optimizer.zero_grad()
+        for batch in batches:
+            total, counted = self._loss(batch)
+            (total / normalizer).backward()
+            self.loss_sum += total.detach()
+            self.loss_count += counted.sum()
+            self.words += (batch.targets_BT != PAD).sum()
+        if self.choice.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.choice.clip)
+        self.optimizer.step()
+        self.at.update += 1
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        gold_BT = self.forcing.gold(self.at.update, *batch.inputs_BT.shape, self.tosses)
+        counted_BT = self.loss.counted(batch.targets_BT)
+        with self._precision():
+            readout = self.model(
+                batch.source_BS,
+                batch.inputs_BT,
+                gold_BT.to(self.device) if gold_BT is not None else None,
+                self.forcing.cfg.replace,
+                self.tosses,
+            )
+            # The output layer is the dearest: it sees the counted positions only.
+            features_NR = readout.features_BTR[counted_BT]
+            return self.loss.total(self.model.output, features_NR, batch.targets_BT[counted_BT]), counted_BT
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.choice.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _evaluate(self, emit: Emit) -> None:
+        loss = float(self.loss_sum / self.loss_count)
+        self.loss_sum.zero_()
+        self.loss_count.zero_()
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss is {loss} after {self.at.update} updates")
+        nll = validation_nll(self.model, self.pairs["validation"], self.choice.batch_size)
+        if not math.isfinite(nll):
+            raise Diverged(f"the validation NLL is {nll} after {self.at.update} updates")
+        if nll < self.at.best_nll:
+            self.at.best_nll, self.at.best_update, self.at.evaluations_since = nll, self.at.update, 0
+            if self.choice.select == "best":
+                save_model(self.model, self.folder / "best.safetensors")
+        else:
+            self.at.evaluations_since += 1
+        rate = self.optimizer.param_groups[0]["lr"]
+        point = {"update": self.at.update, "loss": loss, "dev_nll": nll, "lr": rate, "ratio": self._ratio()}
+        self.curve.append(point)
+        self.clock.append({"update": self.at.update, "unix_ms": round(time.time() * 1000)})
+        emit(point | {"updates": self.choice.updates})
+
+    def _ratio(self) -> float:
+        return min(1.0, self.forcing.ratio(self.at.update - 1))
+
+    def _save(self) -> None:
+        """Write a checkpoint whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "at": vars(self.at),
+            "curve": self.curve,
+            "clock": self.clock,
+            "sums": torch.cat([self.loss_sum, self.loss_count, self.words]),
+            "tosses": self.tosses.get_state(),
+            "dropout": torch.get_rng_state(),
+            "dropout_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+        }
+        temporary = self.folder / "checkpoint.pt.part"
+        torch.save(state, temporary)
+        temporary.replace(self.folder / "checkpoint.pt")
+
+    def _resume(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.at = Position(**state["at"])
+        self.curve, self.clock = state["curve"], state["clock"]
+        for mine, saved in zip((self.loss_sum, self.loss_count, self.words), state["sums"].split(1), strict=True):
+            mine.copy_(saved)
+        self.tosses.set_state(state["tosses"])
+        torch.set_rng_state(state["dropout"])
+        if state["dropout_cuda"]:
+            torch.cuda.set_rng_state_all(state["dropout_cuda"])
+
+    def _finish(self) -> dict[str, Any]:
+        for name, points in (("curve.jsonl", self.curve), ("clock.jsonl", self.clock)):
+            (self.folder / name).write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
+        best = self.folder / "best.safetensors"
+        if self.choice.select == "best":
+            best.rename(self.folder / "model.safetensors")
+        else:
+            save_model(self.model, self.folder / "model.safetensors")
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        return {
+            "params": sum(parameter.numel() for parameter in self.model.parameters()),
+            "updates": self.at.update,
+            "best_update": self.at.best_update,
+            "best_dev_nll": self.at.best_nll,
+            "epochs": round(self.at.epoch + self.at.batch / math.ceil(self.pairs["train"].count / self.choice.batch_size), 3),
+            "train_seconds": self.at.seconds,
+            "target_tokens_per_second": float(self.words) / self.at.seconds,
+        }
+
+
+def save_model(model: nn.Module, path: Path) -> None:
+    """Write a model's parameters as safetensors, shared ones once, in whole."""
+    temporary = path.with_suffix(".part")
+    seen: dict[int, str] = {}
+    own = {n: p.detach().contiguous() for n, p in model.state_dict(keep_vars=True).items() if seen.setdefault(id(p), n) == n}
+    save_file(own, temporary)
+    temporary.replace(path)
+
+
+def load_model(model: nn.Module, path: Path) -> None:
+    """Read parameters that ``save_model`` wrote into a model of the same choice."""
+    missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+    names = dict(model.named_parameters())
+    if unexpected or any(name in names for name in missing):
+        raise ValueError(f"{path} belongs to another model: it lacks {missing} and has {unexpected}")

@@ -1,0 +1,190 @@
+"""Every choice that the registry admits, or a sample in which all combinations of a few settings occur.
+
+A newcomer's part is found through its slot: its Literal and boolean fields take all their values, its numbers those of
+``NUMBERS`` (or their default), and its nested slots every kind.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+
+from harness.contracts import PAD, Search, Words
+from harness.model import ModelChoice, Seq2Seq
+from harness.registry import Choice
+from harness.spec import Incompatible, flatten, read
+
+NUMBERS: dict[str, tuple[Any, ...]] = {
+    # By dotted path, or by its end. Widths differ on purpose; an even number of units fits every head.
+    "embeddings.width": (5, 6),
+    "encoder.cell.hidden": (3, 4),
+    "decoder.cell.hidden": (6,),
+    "hidden": (6,),
+    "width": (4,),
+    "layers": (1, 2),
+    "heads": (2,),
+    "dropout": (0.3,),
+    "length_penalty": (0.0, 1.0),
+    "search.width": (1, 2, 5),
+}
+"""Values of settings that are numbers; one that is not named keeps its default."""
+
+SIZES = ("width", "hidden")
+"""Settings that ``enlarged`` multiplies."""
+
+WORDS = (Words(source=11, target=13), Words(source=13, target=13, joint=True))
+
+Row = dict[str, Any]
+
+
+def values(path: str, field: Any) -> tuple[Any, ...]:
+    """Return the values that a setting takes in the tests."""
+    if get_origin(field.annotation) is Literal:
+        return get_args(field.annotation)
+    if field.annotation is bool:
+        return (False, True)
+    parts = path.split(".")
+    for start in range(len(parts)):
+        if (found := NUMBERS.get(".".join(parts[start:]))) is not None:
+            return found
+    if field.is_required():
+        raise KeyError(f"name values for '{path}' in {__name__}.NUMBERS")
+    return (field.get_default(),)
+
+
+def options(config: Any, path: str, under: Row) -> Iterator[tuple[str, Any, Row]]:
+    """Yield every setting, every value of it, and the kinds above that make it appear."""
+    if config.is_slot():
+        for kind, part in sorted(config.slot.kinds.items()):
+            yield f"{path}.kind", kind, under
+            yield from options(part.Config, path, under | {f"{path}.kind": kind})
+        return
+    for name, field in config.model_fields.items():
+        inner = f"{path}.{name}".lstrip(".")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Choice):
+            yield from options(field.annotation, inner, under)
+        else:
+            for value in values(inner, field):
+                yield inner, value, under
+
+
+def draw(config: Any, path: str, wanted: Row, rng: random.Random) -> Any:
+    """Return the plain data of one choice, random where ``wanted`` says nothing."""
+    plain: Row = {}
+    if config.is_slot():
+        kind = wanted.get(f"{path}.kind") or rng.choice(sorted(config.slot.kinds))
+        plain, config = {"kind": kind}, config.slot.kinds[kind].Config
+    for name, field in config.model_fields.items():
+        inner = f"{path}.{name}".lstrip(".")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Choice):
+            plain[name] = draw(field.annotation, inner, wanted, rng)
+        else:
+            chosen = rng.choice(values(inner, field))
+            plain[name] = wanted.get(inner, chosen)
+    return plain
+
+
+def cover(config: Any, path: str, strength: int, possible: Callable[[Any], bool], tries: int = 12) -> list[Any]:
+    """Return plain choices in which every possible combination of up to ``strength`` settings occurs.
+
+    Greedy and deterministic: for the first combination not yet seen, the best of a few random completions is taken.
+    A combination for which no completion is possible is given up.
+    """
+    rng = random.Random(0)
+    single = [(key, value, under) for key, value, under in options(config, path, {})]
+    missing: dict[tuple[tuple[str, Any], ...], Row] = {}
+    groups = (itertools.combinations(single, size) for size in range(1, strength + 1))
+    for group in itertools.chain.from_iterable(groups):
+        row: Row = {}
+        claims = [item for key, value, under in group for item in (*under.items(), (key, value))]
+        if len({key for key, _, _ in group}) == len(group) and all(row.setdefault(k, v) == v for k, v in claims):
+            missing[tuple((key, value) for key, value, _ in group)] = row
+    chosen = []
+    while missing:
+        wanted = next(iter(missing.items()))
+        drawn = [draw(config, path, wanted[1], rng) for _ in range(tries)]
+        flat = [flatten(plain, path) for plain in drawn]
+        new = [[group for group in missing if all(row.get(k, row) == v for k, v in group)] for row in flat]
+        for best in sorted(range(tries), key=lambda i: -len(new[i])):
+            if possible(drawn[best]):
+                chosen.append(drawn[best])
+                for group in new[best]:
+                    del missing[group]
+                break
+        else:
+            del missing[wanted[0]]
+    return chosen
+
+
+def assemble(plain: Any) -> Seq2Seq:
+    """Build a model with its own torch initial values, with two vocabularies or, where the parts need it, one.
+
+    Raises:
+        Incompatible: the parts cannot meet either way.
+    """
+    choice = read(ModelChoice, plain)
+    try:
+        return Seq2Seq(choice, WORDS[0])
+    except Incompatible:
+        return Seq2Seq(choice, WORDS[1])
+
+
+def possible(plain: Any) -> bool:
+    """Say whether the parts of a model can meet; nothing is allocated."""
+    try:
+        with torch.device("meta"):
+            assemble(plain)
+    except Incompatible:
+        return False
+    return True
+
+
+def build(plain: Any) -> Seq2Seq:
+    """Build a model in double precision whose numbers are large enough that every mistake shows."""
+    torch.manual_seed(0)
+    model = assemble(plain).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.6)
+        for module in model.modules():
+            if isinstance(module, torch.nn.Embedding):
+                module.weight[PAD] = 0.0
+    return model
+
+
+def enlarged(plain: Any, times: int) -> Any:
+    """Return a choice with all sizes multiplied and no dropout."""
+    if not isinstance(plain, dict):
+        return plain
+    changed = {key: enlarged(value, times) for key, value in plain.items()}
+    changed |= {key: changed[key] * times for key in SIZES if key in changed}
+    return changed | ({"dropout": 0.0} if "dropout" in changed else {})
+
+
+@functools.cache
+def models(strength: int = 2) -> list[Any]:
+    """Return the plain choices of the sample of models."""
+    return cover(ModelChoice, "", strength, possible)
+
+
+@functools.cache
+def searches() -> list[Any]:
+    """Return the plain choices of all searches."""
+    return cover(Search.Config, "search", 3, lambda plain: True, tries=1)
+
+
+def name(plain: Any) -> str:
+    """Return a readable name of a choice: its kinds and what is switched on."""
+    words = []
+    for key, value in flatten(plain).items():
+        end = key.split(".")[-1]
+        if value is True:
+            words.append(end)
+        elif isinstance(value, str) or not isinstance(plain.get("encoder"), dict):
+            words.append(str(value))
+    return "-".join(words)

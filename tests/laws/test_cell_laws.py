@@ -1,0 +1,95 @@
+"""Laws of recurrent cells: a fused kernel gives the numbers of the formula for one step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import choices
+import pytest
+import torch
+
+from harness.contracts import Cell
+
+INPUT_BTX = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+MASK_BS = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]], dtype=torch.bool)
+
+
+def cell(kind: str, directions: int, layers: int) -> Any:
+    torch.manual_seed(1)
+    config = Cell.kinds[kind].Config(hidden=6, layers=layers, dropout=0.5)
+    return config.build(entering=5, directions=directions).double().eval()
+
+
+def close(got: Any, want: Any) -> None:
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+def state_of(made: Any) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(2)
+    return tuple(torch.randn(3, made.layers, made.width, dtype=torch.double) for _ in range(made.count))
+
+
+every_cell = pytest.mark.parametrize("kind", sorted(Cell.kinds))
+every_depth = pytest.mark.parametrize("layers", (1, 3))
+every_direction = pytest.mark.parametrize("directions", (1, 2))
+
+
+@every_cell
+@every_depth
+def test_walking_is_stepping(kind: str, layers: int) -> None:
+    made = cell(kind, 1, layers)
+    for steps in (1, 4):
+        close(made(INPUT_BTX[:, :steps], state_of(made)), Cell.forward(made, INPUT_BTX[:, :steps], state_of(made)))
+
+
+@every_cell
+@every_depth
+@every_direction
+@pytest.mark.parametrize("mask_BS", (None, MASK_BS, torch.ones_like(MASK_BS)), ids=("unmasked", "padded", "full"))
+def test_reading_is_stepping(kind: str, layers: int, directions: int, mask_BS: Any) -> None:
+    made = cell(kind, directions, layers)
+    close(made.read(INPUT_BTX, mask_BS), Cell.read(made, INPUT_BTX, mask_BS))
+
+
+@every_cell
+@every_depth
+@every_direction
+def test_a_row_without_words_leaves_zeros(kind: str, layers: int, directions: int) -> None:
+    made = cell(kind, directions, layers)
+    mask_BS = MASK_BS.clone()
+    mask_BS[1] = False
+    values_BSM, final = made.read(INPUT_BTX, mask_BS)
+    close(values_BSM[[0, 2]], made.read(INPUT_BTX[[0, 2]], mask_BS[[0, 2]])[0])
+    assert not bool(values_BSM[1].any()) and not any(bool(part_BLH[1].any()) for part_BLH in final)
+
+
+@every_cell
+@every_depth
+def test_the_visible_state_is_the_output_of_the_top(kind: str, layers: int) -> None:
+    made = cell(kind, 1, layers)
+    output_BTH, state = made(INPUT_BTX, state_of(made))
+    close(made.top(state), output_BTH[:, -1])
+    assert len(state) == made.shape.count
+    assert all(part_BLH.shape == (3, made.shape.layers, made.shape.width) for part_BLH in state)
+
+
+@every_cell
+@every_depth
+def test_final_states_belong_to_the_last_word_read(kind: str, layers: int) -> None:
+    made = cell(kind, 2, layers)
+    values_BSM, final = made.read(INPUT_BTX, MASK_BS)
+    last_B = MASK_BS.sum(1) - 1
+    close(made.top(final)[:, :6], values_BSM[torch.arange(3), last_B, :6])
+    close(made.top(final)[:, 6:], values_BSM[:, 0, 6:])
+
+
+@every_cell
+def test_the_forward_direction_reads_as_if_it_were_alone(kind: str) -> None:
+    both, alone = cell(kind, 2, 1), cell(kind, 1, 1)
+    alone.load_state_dict({name: both.state_dict()[name] for name in alone.state_dict()})
+    close(both.read(INPUT_BTX, MASK_BS)[0][..., :6], alone.read(INPUT_BTX, MASK_BS)[0])
+
+
+def test_the_sample_has_every_cell() -> None:
+    text = str(choices.models())
+    assert all(f"'kind': '{kind}'" in text for kind in Cell.kinds)

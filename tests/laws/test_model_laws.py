@@ -1,0 +1,285 @@
+"""Laws that hold for every model that the registry admits. Each takes a model in evaluation mode, in double precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import choices
+import pytest
+import torch
+from torch import Tensor
+
+from harness.contracts import BOS, EOS, PAD, Memory, Output, Readout, Search, rows, sayable, select
+
+SOURCE_BS = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 3, 0, 0], [5, 0, 0, 0, 0]])
+LENGTHS = (5, 3, 1)
+INPUTS_BT = torch.tensor([[1, 3, 4, 5, 6, 7], [1, 8, 9, 3, 10, 10], [1, 4, 10, 9, 5, 3]])
+LIMIT = 6
+
+
+def close(got: Any, want: Any) -> None:
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+def own_words(model: Any, readout: Readout) -> Tensor:
+    return sayable(model.output.logp(readout.features_BTR)).argmax(-1)
+
+
+def said(found: Any) -> list[list[int]]:
+    """The hypotheses without their padding."""
+    return [[word for word in row if word != PAD] for row in found.tokens_BT.tolist()]
+
+
+def search(kind: str, **settings: Any) -> Any:
+    return Search.kinds[kind].Config(**settings).build()
+
+
+def searches() -> list[Any]:
+    return [search(**plain) for plain in choices.searches()]
+
+
+# ------------------------------------------------------------------------------------------------- 1 cutting time
+
+
+def test_cutting_time_changes_nothing(model: Any) -> None:
+    whole, end = model.advance(INPUTS_BT, *model.read(SOURCE_BS))
+    for cuts in ([1] * 6, [2, 4], [5, 1], [1, 3, 2]):
+        state, source = model.read(SOURCE_BS)
+        pieces = []
+        for piece_BT in INPUTS_BT.split(cuts, 1):
+            readout, state = model.advance(piece_BT, state, source)
+            pieces.append(readout)
+        close(Readout(*(torch.cat(parts, 1) for parts in zip(*pieces, strict=True))), whole)
+        close(state, end)
+
+
+# ------------------------------------------------------------------------------------------ 2 padding and company
+
+
+def test_padding_and_company_change_nothing(model: Any) -> None:
+    together = model(SOURCE_BS, INPUTS_BT)
+    for row, length in enumerate(LENGTHS):
+        kept = SOURCE_BS.shape[1] if model.hears_padding else length
+        alone = model(SOURCE_BS[row : row + 1, :kept], INPUTS_BT[row : row + 1])
+        close(alone.features_BTR, together.features_BTR[row : row + 1])
+        close(alone.weights_BTS, together.weights_BTS[row : row + 1, :, : alone.weights_BTS.shape[2]])
+
+
+def test_decoding_does_not_depend_on_company(model: Any) -> None:
+    for searching in searches():
+        together = searching.find(model, SOURCE_BS, LIMIT)
+        for row, length in enumerate(LENGTHS):
+            kept = SOURCE_BS.shape[1] if model.hears_padding else length
+            alone = searching.find(model, SOURCE_BS[row : row + 1, :kept], LIMIT)
+            assert said(alone) == said(together)[row : row + 1]
+            close(alone.score_B, together.score_B[row : row + 1])
+
+
+def test_an_encoder_hears_padding_just_when_it_says_so(model: Any) -> None:
+    together = model.encoder(model.embeddings.source(SOURCE_BS), SOURCE_BS != PAD)
+    row, length = 1, LENGTHS[1]
+    words_BS = SOURCE_BS[row : row + 1, :length]
+    alone = model.encoder(model.embeddings.source(words_BS), words_BS != PAD)
+    in_company = (together.values_BSM[row : row + 1, :length], select(together.final, torch.tensor([row])))
+    same = all(
+        torch.allclose(a, b)
+        for a, b in zip((alone.values_BSM, *alone.final), (in_company[0], *in_company[1]), strict=True)
+    )
+    assert same != model.encoder.hears_padding
+
+
+def test_a_decoder_hears_padding_just_when_it_says_so(model: Any) -> None:
+    memory = model.encoder(model.embeddings.source(SOURCE_BS[1:2]), SOURCE_BS[1:2] != PAD)
+    shorter = Memory(memory.values_BSM[:, :3], memory.mask_BS[:, :3], memory.final)
+    heard_BTE = model.embeddings.target(INPUTS_BT[1:2])
+    padded = model.decoder.advance(heard_BTE, *model.decoder.start(memory))[0].features_BTR
+    unpadded = model.decoder.advance(heard_BTE, *model.decoder.start(shorter))[0].features_BTR
+    assert torch.allclose(padded, unpadded) != model.decoder.hears_padding
+
+
+def test_a_source_without_words_is_no_catastrophe(model: Any) -> None:
+    empty_BS = torch.tensor([[PAD, PAD], [3, 4]])
+    assert bool(model(empty_BS, INPUTS_BT[:2]).features_BTR.isfinite().all())
+
+
+# --------------------------------------------------------------------------------------- 3 future, 4 order of rows
+
+
+def test_the_future_changes_nothing(model: Any) -> None:
+    other_BT = INPUTS_BT.clone()
+    other_BT[:, 4:] = 9
+    for whole, changed in zip(model(SOURCE_BS, INPUTS_BT), model(SOURCE_BS, other_BT), strict=True):
+        close(changed[:, :4], whole[:, :4])
+
+
+def test_the_past_changes_the_present(model: Any) -> None:
+    other_BT = INPUTS_BT.clone()
+    other_BT[:, 3] = 2
+    same = model(SOURCE_BS, INPUTS_BT).features_BTR == model(SOURCE_BS, other_BT).features_BTR
+    assert not bool(same[:, 3:].all(-1).any())
+
+
+def test_reordering_states_reorders_futures(model: Any) -> None:
+    index_B = torch.tensor([2, 0, 0, 1])
+    state, source = model.read(SOURCE_BS)
+    _, state = model.advance(INPUTS_BT[:, :3], state, source)
+    stayed, end = model.advance(INPUTS_BT[:, 3:5], state, source)
+    moved, moved_end = model.advance(INPUTS_BT[index_B, 3:5], select(state, index_B), select(source, index_B))
+    close(moved, select(stayed, index_B))
+    close(moved_end, select(end, index_B))
+
+
+def test_all_that_is_remembered_has_batch_first(model: Any) -> None:
+    sizes: list[int] = []
+    state, source = model.read(SOURCE_BS)
+    state = model.advance(INPUTS_BT[:, :2], state, source)[1]
+    rows((state, source), lambda part: (sizes.append(part.shape[0]), part)[1])
+    assert set(sizes) == {len(SOURCE_BS)}
+
+
+# ------------------------------------------------------------------------------------------------- 5 and 9: walking
+
+
+def test_walked_gold_is_fused_gold(model: Any) -> None:
+    everywhere_BT = torch.ones_like(INPUTS_BT, dtype=torch.bool)
+    close(model(SOURCE_BS, INPUTS_BT, everywhere_BT), model(SOURCE_BS, INPUTS_BT))
+
+
+def test_a_model_hears_the_reference_where_told_and_itself_elsewhere(model: Any) -> None:
+    gold_BT = torch.tensor([[1, 0, 1, 0, 0, 1], [1, 1, 0, 0, 1, 1], [1, 0, 0, 0, 0, 0]], dtype=torch.bool)
+    walked = model(SOURCE_BS, INPUTS_BT, gold_BT)
+    own_BT = own_words(model, walked).roll(1, 1)
+    close(walked, model(SOURCE_BS, torch.where(gold_BT, INPUTS_BT, own_BT)))
+
+
+def test_free_running_says_what_greedy_says(model: Any) -> None:
+    free_BT = torch.zeros_like(INPUTS_BT, dtype=torch.bool)
+    own_BT = own_words(model, model(SOURCE_BS, INPUTS_BT, free_BT)).tolist()
+    for free, found in zip(own_BT, said(search("greedy").find(model, SOURCE_BS, LIMIT)), strict=True):
+        assert free[: len(found)] == found
+
+
+def test_sampled_words_follow_the_generator_and_not_always_the_best(model: Any) -> None:
+    free_BT = torch.zeros_like(INPUTS_BT, dtype=torch.bool)
+    runs = [
+        model(SOURCE_BS, INPUTS_BT, free_BT, "sample", torch.Generator().manual_seed(seed)).features_BTR
+        for seed in (0, 0, *range(1, 12))
+    ]
+    assert torch.equal(runs[0], runs[1])
+    assert any(not torch.equal(runs[0], other) for other in runs[2:])
+
+
+# --------------------------------------------------------------------------------------------------- 6 two faces
+
+
+def test_nll_is_minus_logp_and_probabilities_sum_to_one(model: Any) -> None:
+    features_BTR = model(SOURCE_BS, INPUTS_BT).features_BTR
+    targets_BT = INPUTS_BT.roll(-1, 1)
+    logp_BTV = model.output.logp(features_BTR)
+    close(logp_BTV.exp().sum(-1), torch.ones(logp_BTV.shape[:2], dtype=torch.double))
+    assert logp_BTV.shape[-1] == model.words.target
+    nll_BT = -logp_BTV.gather(-1, targets_BT.unsqueeze(-1)).squeeze(-1)
+    flat = (features_BTR.flatten(0, 1), targets_BT.flatten())
+    close(model.output.nll(*flat), nll_BT.flatten())
+    for smoothing in (0.1, 0.5):
+        smooth_BT = (1 - smoothing) * nll_BT - smoothing * logp_BTV.mean(-1)
+        close(model.output.nll(*flat, smoothing), smooth_BT.flatten())
+        close(Output.nll(model.output, *flat, smoothing), smooth_BT.flatten())
+
+
+def test_attention_weights_are_probabilities(model: Any) -> None:
+    weights_BTS = model(SOURCE_BS, INPUTS_BT).weights_BTS
+    if weights_BTS.shape[2]:
+        close(weights_BTS.sum(-1), torch.ones(INPUTS_BT.shape, dtype=torch.double))
+        assert bool((weights_BTS >= 0).all())
+
+
+# ------------------------------------------------------------------------------------------------- 7 and 8: search
+
+
+def test_a_beam_of_one_is_greedy(model: Any) -> None:
+    greedy = search("greedy").find(model, SOURCE_BS, LIMIT)
+    others = [search("beam", width=1, length_penalty=alpha) for alpha in (0.0, 1.0)]
+    for other in (*others, search("recompute")):
+        found = other.find(model, SOURCE_BS, LIMIT)
+        assert said(found) == said(greedy)
+        close(found.score_B, greedy.score_B)
+
+
+def test_search_reports_the_score_the_model_gives(model: Any) -> None:
+    for searching in searches():
+        for limit in (1, 2, LIMIT):
+            tokens_BT, score_B = searching.find(model, SOURCE_BS, limit)
+            heard_BT = torch.cat([torch.full((3, 1), BOS), tokens_BT[:, :-1]], 1)
+            features_BTR = model(SOURCE_BS, heard_BT).features_BTR
+            nll_N = model.output.nll(features_BTR.flatten(0, 1), tokens_BT.flatten())
+            close(-(nll_N.view_as(tokens_BT) * (tokens_BT != PAD)).sum(1), score_B)
+
+
+def test_hypotheses_end_at_eos_or_at_the_limit(model: Any) -> None:
+    for searching in searches():
+        for limit in (1, 2, LIMIT):
+            found = searching.find(model, SOURCE_BS, limit)
+            for padded, words in zip(found.tokens_BT.tolist(), said(found), strict=True):
+                assert padded == words + [PAD] * (len(padded) - len(words)), "padding within a hypothesis"
+                assert BOS not in words and EOS not in words[:-1]
+                assert words[-1] == EOS or len(words) == limit
+
+
+# ------------------------------------------------------------------------------------------------------ 10 learning
+
+
+def test_every_parameter_learns(model: Any) -> None:
+    model.zero_grad()
+    features_BTR = model(SOURCE_BS, INPUTS_BT).features_BTR
+    model.output.nll(features_BTR.flatten(0, 1), INPUTS_BT.roll(-1, 1).flatten()).sum().backward()
+    dead = {name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)}
+    model.zero_grad()
+    reading = {name for name, _ in model.named_parameters() if name.startswith(("encoder.", "embeddings.source"))}
+    assert dead <= (set() if model.hears_source else reading)
+
+
+def test_a_model_hears_the_source_just_when_it_says_so(model: Any) -> None:
+    other_BS = SOURCE_BS.clone()
+    other_BS[:, 0] = 10
+    same = torch.equal(model(SOURCE_BS, INPUTS_BT).features_BTR, model(other_BS, INPUTS_BT).features_BTR)
+    assert same != model.hears_source
+
+
+# ---------------------------------------------------------------------------------------------------- 14 randomness
+
+
+def test_evaluation_draws_nothing_at_random(model: Any) -> None:
+    before = torch.get_rng_state()
+    runs = [model(SOURCE_BS, INPUTS_BT) for _ in range(2)]
+    found = [searching.find(model, SOURCE_BS, LIMIT) for _ in range(2) for searching in searches()]
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+    assert all(torch.equal(a.tokens_BT, b.tokens_BT) for a, b in zip(found, found[len(found) // 2 :], strict=False))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_training_drops_at_random(model: Any) -> None:
+    """Every number named dropout is set in the sample, so that each model must show it."""
+    model.train()
+    torch.manual_seed(0)
+    runs = [model(SOURCE_BS, INPUTS_BT).features_BTR for _ in range(2)]
+    model.eval()
+    assert not torch.equal(*runs)
+
+
+# -------------------------------------------------------------------------------------------------------- all at once
+
+LAWS = [law for name, law in sorted(globals().items()) if name.startswith("test_")]
+
+
+@pytest.mark.slow
+def test_the_laws_hold_where_any_three_settings_meet() -> None:
+    for plain in choices.models(3):
+        model = choices.build(plain)
+        for law in LAWS:
+            try:
+                law(model)
+            except AssertionError as error:
+                raise AssertionError(f"{law.__name__} fails for {plain}") from error
+
+

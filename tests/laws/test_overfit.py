@@ -1,0 +1,56 @@
+"""A model that cannot learn eight pairs by heart has a mistake in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import choices
+import pytest
+import torch
+from test_model_laws import said, search
+
+from harness.contracts import BOS, EOS, PAD
+
+SOURCES = [[4, 5, 6], [6, 5, 4], [7, 8], [8, 7], [9, 4, 7, 10], [10], [5, 5, 9], [4, 10, 8, 6]]
+TARGETS = [[5, 6, 7], [7, 6, 5, 4], [8], [4, 9, 9], [10, 8, 5], [6, 10], [9, 4], [7, 5, 10, 8]]
+
+
+def padded(rows: list[list[int]]) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
+
+
+def learn(plain: Any, updates: int) -> tuple[bool, Any]:
+    """Return whether a model says every target exactly before so many updates are over, and the model."""
+    torch.manual_seed(0)
+    model = choices.assemble(choices.enlarged(plain, 5)).train()
+    adam = torch.optim.Adam(model.parameters(), lr=0.01)
+    source_BS = padded(SOURCES)
+    inputs_BT, targets_BT = padded([[BOS, *row] for row in TARGETS]), padded([[*row, EOS] for row in TARGETS])
+    counted_N = targets_BT.flatten() != PAD
+    for update in range(1, updates + 1):
+        features_BTR = model(source_BS, inputs_BT).features_BTR
+        loss = model.output.nll(features_BTR.flatten(0, 1)[counted_N], targets_BT.flatten()[counted_N]).mean()
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adam.step()
+        if update % 25 == 0 or update == updates:
+            model.eval()
+            if said(search("greedy").find(model, source_BS, 6)) == [[*row, EOS] for row in TARGETS]:
+                return True, model
+            model.train()
+    return False, model
+
+
+@pytest.mark.parametrize("plain", choices.models()[::10], ids=choices.name)
+def test_eight_pairs_are_learnt_by_heart(plain: Any) -> None:
+    learnt, model = learn(plain, 300)
+    assert learnt == model.hears_source, "learns by heart just when it hears the source"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plain", choices.models(), ids=choices.name)
+def test_eight_pairs_are_learnt_by_heart_by_all(plain: Any) -> None:
+    learnt, model = learn(plain, 600)
+    assert learnt == model.hears_source, "learns by heart just when it hears the source"

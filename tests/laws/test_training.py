@@ -1,0 +1,192 @@
+"""Laws of training, over every registered part of the training slots."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.batches import Pairs, collate, epoch_order
+from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words, sayable
+from harness.model import ModelChoice, Seq2Seq
+from harness.spec import encode, override, read
+from harness.train import Position, Training, TrainingChoice, build
+
+WORDS = Words(12, 13)
+MODEL = read(
+    ModelChoice,
+    {
+        "embeddings": {"kind": "separate", "width": 6, "dropout": 0.1},
+        "encoder": {"kind": "rnn", "cell": {"kind": "gru", "hidden": 6}, "bidirectional": True},
+        "decoder": {
+            "kind": "rnn",
+            "cell": {"kind": "lstm", "hidden": 6},
+            "bridge": "linear",
+            "context": {"kind": "attention", "score": "general", "mask": True, "place": "readout", "merge": "concat"},
+        },
+        "output": "linear",
+    },
+)
+BASE: dict[str, Any] = {
+    "loss": {"kind": "cross_entropy", "mask": True, "normalize": "token"},
+    "teacher_forcing": {"kind": "constant", "ratio": 1.0},
+    "optimizer": {"kind": "adam", "lr": 0.01},
+    "schedule": "constant",
+    "initializer": "default",
+    "batch_size": 4,
+    "pool": 2,
+    "updates": 9,
+    "evaluate_every": 3,
+    "clip": 1.0,
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "teacher_forcing": {"ratio": 0.5, "end": 0.0, "over": 4, "k": 0.9},
+    "schedule": {"every": 2, "warmup": 3},
+    "optimizer": {"lr": 0.01},
+    "loss": {"mask": False, "normalize": "padded", "smoothing": 0.1},
+    "initializer": {},
+}
+
+
+def made_up(count: int, seed: int) -> Pairs:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 6, (count,), generator=generator).tolist()
+    source = [torch.randint(4, 12, (n,), generator=generator).tolist() for n in lengths]
+    return Pairs.of(source, [[token + 1 for token in reversed(row)][: 1 + len(row) // 2] for row in source])
+
+
+PAIRS = {"train": made_up(18, 0), "validation": made_up(7, 1), "test": made_up(3, 2)}
+
+
+def choices() -> Iterator[tuple[str, TrainingChoice]]:
+    """Yield a training choice for every registered part of every training slot, and for every way to toss coins."""
+    slots = {
+        "loss": Loss,
+        "teacher_forcing": TeacherForcing,
+        "optimizer": Optimizer,
+        "schedule": Schedule,
+        "initializer": Initializer,
+    }
+    for name, slot in slots.items():
+        for kind, part in slot.kinds.items():
+            known = {k: v for k, v in SETTINGS[name].items() if k in part.Config.model_fields}
+            yield f"{name}-{kind}", read(TrainingChoice, BASE | {name: {"kind": kind, **known}})
+    for coin, replace in itertools.product(("token", "step", "sequence", "batch"), ("argmax", "sample")):
+        forcing = {"kind": "constant", "ratio": 0.5, "coin": coin, "replace": replace}
+        yield f"coin-{coin}-{replace}", read(TrainingChoice, BASE | {"teacher_forcing": forcing})
+    extra = {"accumulate": 2, "patience": 1, "select": "last", "precision": "bf16", "clip": 0.0, "pool": 1}
+    for key, value in extra.items():
+        yield f"{key}-{value}", read(TrainingChoice, BASE | {key: value})
+
+
+CHOICES = dict(choices())
+
+
+def trained(choice: TrainingChoice, folder: Path, seed: int = 3, kill_at: int | None = None) -> dict[str, bytes]:
+    """Train; with ``kill_at``, drop everything after the checkpoint of that update and go on from it in a new object."""
+    folder.mkdir()
+    if kill_at is not None:
+
+        class Killed(Exception):
+            pass
+
+        def kill(self: Training) -> None:
+            Training._save(self)
+            if self.at.update == kill_at:
+                raise Killed
+
+        dying = type("Dying", (Training,), {"_save": kill})
+        model = build(MODEL, choice.initializer, WORDS, seed)
+        with pytest.raises(Killed):
+            dying(model, choice, seed, PAIRS, folder, torch.device("cpu")).run(lambda event: None, checkpoint_every=0.0)
+    model = build(MODEL, choice.initializer, WORDS, seed)
+    Training(model, choice, seed, PAIRS, folder, torch.device("cpu")).run(lambda event: None)
+    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "curve.jsonl")}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_same_seed_same_curve_bit_for_bit_and_killed_is_never_killed(name: str, tmp_path: Path) -> None:
+    """Law 15."""
+    whole = trained(CHOICES[name], tmp_path / "whole")
+    assert trained(CHOICES[name], tmp_path / "again") == whole
+    assert trained(CHOICES[name], tmp_path / "killed", kill_at=4) == whole
+    assert trained(CHOICES[name], tmp_path / "other", seed=4) != whole
+
+
+@pytest.mark.parametrize("kind", Loss.kinds)
+@pytest.mark.parametrize("normalize", ["token", "sentence", "padded"])
+@pytest.mark.parametrize("mask", [True, False])
+def test_pad_content_matters_exactly_without_the_mask(kind: str, mask: bool, normalize: str) -> None:
+    """Law 16: what stands where a target is padded changes loss and gradient without the mask, and cannot with it."""
+    loss: Loss = Loss.kinds[kind](Loss.kinds[kind].Config(mask=mask, normalize=normalize))
+    batch = collate(PAIRS["train"], torch.arange(5))
+    pad_BT = batch.targets_BT == PAD
+    assert pad_BT.any()
+    results = []
+    for word in (PAD, 7):
+        model = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 1).eval().double()
+        # The words that the decoder hears at padded steps, as strange as may be.
+        inputs_BT = torch.where(pad_BT, word, batch.inputs_BT)
+        counted_BT = loss.counted(batch.targets_BT)
+        readout = model(batch.source_BS, inputs_BT)
+        total = loss.total(model.output, readout.features_BTR[counted_BT], batch.targets_BT[counted_BT])
+        (total / loss.normalizer(batch.targets_BT)).backward()
+        results.append([total.detach()] + [p.grad for p in model.decoder.parameters() if p.grad is not None])
+    same = all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(*results, strict=True))
+    assert same == mask
+
+
+@pytest.mark.parametrize("normalize", ["token", "sentence"])
+def test_splitting_a_batch_changes_nothing(normalize: str, tmp_path: Path) -> None:
+    """Law 17: one batch of eight, and two of four whose gradients are accumulated, make the same update."""
+    loss = {"kind": "cross_entropy", "mask": True, "normalize": normalize}
+    plain = BASE | {"loss": loss, "updates": 2, "evaluate_every": 2, "pool": 1}
+    made = []
+    for size, accumulate in ((8, 1), (4, 2)):
+        choice = read(TrainingChoice, plain | {"batch_size": size, "accumulate": accumulate})
+        silent = read(ModelChoice, override(ModelChoice, encode(MODEL), {"embeddings.dropout": 0.0}))
+        model = build(silent, choice.initializer, WORDS, 5).double()
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        Training(model, choice, 5, PAIRS, folder, torch.device("cpu")).run(lambda event: None)
+        made.append([p.detach() for p in model.parameters()])
+    for one, other in zip(*made, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+
+
+def test_the_order_of_data_depends_on_the_seed_alone() -> None:
+    pairs = PAIRS["train"]
+    for pool in (1, 3):
+        epochs = [epoch_order(pairs, 4, pool, seed, epoch) for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))]
+        rows = [torch.cat(order).tolist() for order in epochs]
+        assert rows[0] == rows[1] and rows[0] != rows[2] and rows[0] != rows[3]
+        assert all(sorted(row) == list(range(pairs.count)) for row in rows)
+
+
+def test_position_holds_plain_numbers_only() -> None:
+    assert all(isinstance(value, int | float) for value in vars(Position()).values())
+
+
+def test_training_hears_what_the_coins_say() -> None:
+    """The gold mask of teacher forcing decides, token by token, what the decoder hears."""
+    model: Seq2Seq = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 2).eval()
+    batch = collate(PAIRS["train"], torch.arange(4))
+    gold_BT = torch.rand(batch.inputs_BT.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    gold_BT[:, 0] = True
+    heard: list[torch.Tensor] = []
+    advance = model.advance
+
+    def spy(words_BT: torch.Tensor, *rest: Any) -> Any:
+        heard.append(words_BT)
+        return advance(words_BT, *rest)
+
+    model.advance = spy  # type: ignore[method-assign]
+    readout = model(batch.source_BS, batch.inputs_BT, gold_BT)
+    own_BT = sayable(model.output.logp(readout.features_BTR)).argmax(-1)
+    heard_BT = torch.cat(heard, 1)
+    assert torch.equal(heard_BT[gold_BT], batch.inputs_BT[gold_BT])
+    assert torch.equal(heard_BT[:, 1:][~gold_BT[:, 1:]], own_BT[:, :-1][~gold_BT[:, 1:]])

@@ -1,0 +1,236 @@
+"""Workers: results, order, events, deaths, time-outs, and that nothing outlives the parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness import schedule
+from harness.schedule import CannotStart, Slot, Task, Workers, slots
+from harness.spec import SpecError
+
+SYSTEM = Path(__file__).parents[1] / "system"
+ROOT = Path(__file__).parents[2]
+CPU = Slot("cpu", {"S2S_TEST": "here"})
+
+
+@pytest.fixture(autouse=True)
+def _entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SYSTEM))
+
+
+def _workers(count: int = 1, **settings: Any) -> Workers:
+    return Workers("entries:act", (), [CPU] * count, settings)
+
+
+def _task(name: str, do: str, **payload: Any) -> Task:
+    return Task(name, {"do": do} | payload)
+
+
+def _ignore(name: str, event: dict[str, Any]) -> None:
+    pass
+
+
+def _alive(pids: Path, within: float) -> list[int]:
+    """Processes of the noted ids that still run after some time at most."""
+    until = time.monotonic() + within
+    while True:
+        noted = [int(file.name) for file in pids.iterdir()]
+        alive = [p for p in noted if psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE]
+        if not alive or time.monotonic() > until:
+            return alive
+        time.sleep(0.05)
+
+
+def test_results_in_order_from_workers_that_live_on() -> None:
+    tasks = [_task(f"t{n}", "echo", n=n) for n in range(6)]
+    with _workers(2, deep={"a": [1, 2.5, None]}) as workers:
+        ended = list(workers.run(tasks, _ignore))
+        again = list(workers.run(tasks[:2], _ignore))
+    assert sorted(end.name for end in ended) == [task.name for task in tasks]
+    assert {end.status for end in ended} == {"done"}
+    for end in ended:
+        assert end.value["payload"] == {"do": "echo", "n": int(end.name[1:])}
+        assert end.value["settings"] == {"deep": {"a": [1, 2.5, None]}}
+        assert end.value["device"] == "cpu"
+    first = {end.value["pid"] for end in ended}
+    assert len(first) <= 2 and {end.value["pid"] for end in again} <= first
+    with _workers(1) as workers:
+        assert [end.name for end in workers.run(tasks, _ignore)] == [task.name for task in tasks]
+
+
+def test_events_arrive_in_order_with_their_task() -> None:
+    heard: dict[str, list[int]] = {"a": [], "b": []}
+    with _workers(2) as workers:
+        list(workers.run([_task(n, "count", n=500) for n in "ab"], lambda name, event: heard[name].append(event["n"])))
+    assert heard == {"a": list(range(500)), "b": list(range(500))}
+
+
+def test_environment_is_set_before_anything_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    with Workers("entries:act", ("entries",), slots("cpu", jobs=1), {}) as workers:
+        (end,) = workers.run([_task("t", "echo")], _ignore)
+    assert end.value["env"] == {"OMP_NUM_THREADS": "1", "MALLOC_TRIM_THRESHOLD_": str(1 << 30), "S2S_TEST": None}
+    assert os.environ["OMP_NUM_THREADS"] == "9" and "MALLOC_TRIM_THRESHOLD_" not in os.environ
+
+
+def test_an_error_brings_its_traceback_and_costs_one_task() -> None:
+    with _workers() as workers:
+        failed, mute, fine = workers.run([_task("f", "fail"), _task("u", "unspeakable"), _task("e", "echo")], _ignore)
+    assert (failed.status, failed.reason) == ("error", "ValueError: no such luck")
+    assert "in _fail" in failed.traceback
+    assert mute.status == "error" and "not JSON serializable" in mute.reason
+    assert fine.status == "done"
+
+
+@pytest.mark.parametrize(
+    ("do", "reason"), [({"do": "die", "signal": "SIGKILL"}, "memory"), ({"do": "die", "signal": "SIGSEGV"}, "SIGSEGV")]
+)
+def test_a_dead_worker_costs_its_task_only(do: dict[str, str], reason: str) -> None:
+    heard: list[Any] = []
+    with _workers() as workers:
+        dead, fine = workers.run([Task("d", do), _task("e", "echo")], lambda name, event: heard.append((name, event)))
+    assert dead.status == "died" and reason in dead.reason and do["signal"] in dead.reason
+    assert heard == [("d", {"last": "words"})]
+    assert fine.status == "done"
+
+
+def test_a_worker_killed_from_outside_is_replaced(tmp_path: Path) -> None:
+    def kill(name: str, event: dict[str, Any]) -> None:
+        os.kill(event["pid"], signal.SIGKILL)
+
+    tasks = [_task("s", "sleep", pids=str(tmp_path)), *(_task(f"t{n}", "echo") for n in range(3))]
+    with _workers(2) as workers:
+        ended = {end.name: end for end in workers.run(tasks, kill)}
+        assert not _alive(tmp_path, 1)
+    assert ended.pop("s").status == "died"
+    assert [end.status for end in ended.values()] == ["done"] * 3
+
+
+def test_death_is_seen_though_a_child_holds_the_pipe() -> None:
+    began = time.monotonic()
+    with _workers() as workers:
+        left, exited = workers.run([_task("l", "leave_child"), _task("x", "exit")], _ignore)
+    assert (left.status, left.reason) == ("died", "exited with code 3")
+    assert (exited.status, exited.reason) == ("died", "exited with code 7")
+    assert time.monotonic() - began < 10
+
+
+def test_timeout_kills_the_worker_with_its_children(tmp_path: Path) -> None:
+    tasks = [_task("s", "sleep", pids=str(tmp_path)), _task("c", "chatter"), _task("e", "echo")]
+    with _workers() as workers:
+        slow, loud, fine = workers.run(tasks, _ignore, timeout=0.5)
+        assert (slow.status, slow.reason) == ("timeout", "stopped after 0.5 s")
+        assert len(list(tmp_path.iterdir())) == 2 and not _alive(tmp_path, 1)
+    assert loud.status == "timeout" and fine.status == "done"
+
+
+def test_a_result_that_came_in_time_counts_however_late_it_is_read() -> None:
+    def dawdle(name: str, event: dict[str, Any]) -> None:
+        time.sleep(0.3)
+
+    with _workers() as workers:
+        (end,) = workers.run([_task("c", "count", n=2)], dawdle, timeout=0.2)
+    assert end.status == "done"
+
+
+def test_an_exception_in_the_parent_ends_busy_workers(tmp_path: Path) -> None:
+    def stop(name: str, event: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), _workers(2) as workers:
+        list(workers.run([_task("s", "sleep", pids=str(tmp_path))], stop))
+    assert len(list(tmp_path.iterdir())) == 2 and not _alive(tmp_path, 0)
+
+
+def test_a_worker_deaf_to_sigterm_is_killed_after_a_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "GRACE", 0.3)
+    with _workers() as workers:
+        running = workers.run([_task("s", "stubborn", pids=str(tmp_path))], lambda name, event: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            next(running)
+        assert not _alive(tmp_path, 0)
+        (end,) = workers.run([_task("e", "echo")], _ignore)
+    assert end.status == "done"
+
+
+PARENT = """
+import sys
+from harness.schedule import Slot, Task, Workers
+if __name__ == "__main__":
+    with Workers("entries:act", (), [Slot("cpu", {})] * 2, {}) as workers:
+        task = Task("s", {"do": "sleep", "pids": sys.argv[1]})
+        list(workers.run([task, task], lambda name, event: print(name, flush=True)))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_the_parent(tmp_path: Path, number: signal.Signals) -> None:
+    script, pids = tmp_path / "parent.py", tmp_path / "pids"
+    script.write_text(PARENT)
+    pids.mkdir()
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{SYSTEM}"}
+    command = [sys.executable, str(script), str(pids)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as parent:
+        assert parent.stdout
+        for _ in range(2):
+            assert parent.stdout.readline() == "s\n"
+        assert len(_alive(pids, 0)) == 4
+        parent.send_signal(number)
+        parent.wait(5)
+    assert not _alive(pids, 1)
+
+
+def test_workers_print_to_their_own_logs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with _workers(1, logs=str(tmp_path / "logs")) as workers:
+        list(workers.run([_task("t", "echo", n=5)], _ignore))
+    assert (tmp_path / "logs" / "worker-0.log").read_text() == "printed by 5\n"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_cannot_start_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dies_at_import.py").write_text("import os; os.abort()")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with (
+        pytest.raises(CannotStart, match="no_such_module"),
+        Workers("entries:act", ("no_such_module",), [CPU], {}) as w,
+    ):
+        list(w.run([_task("t", "echo")], _ignore))
+    with pytest.raises(CannotStart, match="SIGABRT"), Workers("entries:act", ("dies_at_import",), [CPU], {}) as w:
+        list(w.run([_task("t", "echo")], _ignore))
+
+
+def test_slots_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "_count_gpus", lambda: 0)
+    monkeypatch.setattr(schedule, "_count_cores", lambda: 3)
+    assert [slot.device for slot in slots("auto")] == ["cpu"] * 3
+    assert [slot.device for slot in slots("cpu", jobs=5)] == ["cpu"] * 5
+    with pytest.raises(SpecError, match="no CUDA device"):
+        slots("cuda")
+    with pytest.raises(SpecError, match="at least one worker"):
+        slots("cpu", jobs=0)
+    monkeypatch.setattr(schedule, "_count_gpus", lambda: 2)
+    assert [slot.device for slot in slots("auto", None, 2)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert [slot.device for slot in slots("cuda", jobs=1, per_gpu=2)] == ["cuda:0"]
+    assert slots("cuda")[0].env["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert [slot.device for slot in slots("cpu")] == ["cpu"] * 3
+
+
+def test_looking_for_gpus_loads_no_torch_where_there_are_none() -> None:
+    code = (
+        "import sys, json; from harness import schedule; n = schedule._count_gpus(); print(n, 'torch' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    devices = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+    assert devices or json.loads(said.split()[0]) == 0
+    assert devices or said.split()[1] == "False"

@@ -1,0 +1,87 @@
+"""Entry functions for workers in tests: cheap to import, plain data in and out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+AT_IMPORT = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_", "S2S_TEST")}
+
+
+def act(payload: dict[str, Any], settings: dict[str, Any], device: str, emit: Any) -> dict[str, Any]:
+    """Do what ``payload["do"]`` says."""
+    return ACTS[payload["do"]](payload, settings, device, emit)
+
+
+def _echo(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    print("printed by", payload.get("n"))
+    return {"payload": payload, "settings": settings, "device": device, "pid": os.getpid(), "env": AT_IMPORT}
+
+
+def _count(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    for n in range(payload["n"]):
+        emit({"n": n})
+    return {}
+
+
+def _chatter(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    while True:
+        emit({"n": 0})
+
+
+def _fail(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    raise ValueError("no such luck")
+
+
+def _unspeakable(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    return {"path": Path()}
+
+
+def _sleep(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path(payload["pids"]).joinpath(str(os.getpid())).touch()
+    Path(payload["pids"]).joinpath(str(child.pid)).touch()
+    emit({"pid": os.getpid()})
+    time.sleep(60)
+    return {}
+
+
+def _die(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    emit({"last": "words"})
+    os.kill(os.getpid(), getattr(signal, payload["signal"]))
+    return {}
+
+
+def _exit(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    os._exit(7)
+
+
+def _leave_child(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    """Die while a forked child still holds every file descriptor."""
+    if os.fork() == 0:
+        time.sleep(60)
+    os._exit(3)
+
+
+def _stubborn(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return _sleep(payload, settings, device, emit)
+
+
+ACTS = {
+    "echo": _echo,
+    "count": _count,
+    "chatter": _chatter,
+    "fail": _fail,
+    "unspeakable": _unspeakable,
+    "sleep": _sleep,
+    "die": _die,
+    "exit": _exit,
+    "leave_child": _leave_child,
+    "stubborn": _stubborn,
+}

@@ -1,0 +1,97 @@
+"""Decoders that speak with a recurrent cell."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.contracts import Bridge, Cell, Context, Decoder, Encoder, Memory, Readout, Source, State
+from harness.registry import register
+
+
+@register("rnn")
+class RnnDecoder(Decoder):
+    """A recurrent decoder: ``h_t = cell([y_{t-1}; context; fed], h_{t-1})``, then a readout of ``h_t`` and the context.
+
+    Sutskever et al. 2014, Cho et al. 2014, Bahdanau et al. 2015 and Luong et al. 2015 are choices of its context, the
+    context's place, and feeding. The state is the cell's, and the readout that is fed back (no units where none is).
+    """
+
+    class Config(Decoder.Config):
+        """Settings of the recurrent decoder."""
+
+        cell: Cell.Config
+        """What speaks."""
+        bridge: Bridge.Config
+        """How the first state comes from the memory."""
+        context: Context.Config
+        """What of the source is seen at every step."""
+        feed: bool = False
+        """Input feeding (Luong et al. 2015, section 3.3): the readout of a step, after dropout, enters the next."""
+        readout: Literal["direct", "tanh"] = "direct"
+        """``direct``: state and context go to the output as they are; ``tanh``: ``tanh(W [state; context])``."""
+        dropout: float = Field(0.0, ge=0.0, lt=1.0)
+        """Probability of dropping each number of the readout during training."""
+
+    def __init__(self, cfg: Config, embedded: int, encoder: Encoder) -> None:
+        super().__init__(cfg, embedded, encoder)
+        hidden = cfg.cell.hidden
+        self.context: Context = cfg.context.build(memory=encoder.width, query=hidden)
+        self.enter, self.leave = self.context.join("input", embedded), self.context.join("readout", hidden)
+        self.width = self.leave.width if cfg.readout == "direct" else hidden
+        self.feed = cfg.feed
+        entering = self.enter.width + (self.width if cfg.feed else 0)
+        self.cell: Cell = cfg.cell.build(entering=entering)
+        self.bridge: Bridge = cfg.bridge.build(memory=encoder.width, theirs=encoder.shape, ours=self.cell.shape)
+        direct = cfg.readout == "direct"
+        self.readout: nn.Module = (
+            nn.Identity() if direct else nn.Sequential(nn.Linear(self.leave.width, hidden, bias=False), nn.Tanh())
+        )
+        self.drop = nn.Dropout(cfg.dropout)
+        self.hears_padding = self.context.hears_padding
+        self.hears_source = self.bridge.hears_source or self.context.width > 0
+
+    @property
+    def asks_before(self) -> bool:
+        """Whether the context is asked before the cell, with the old state."""
+        return self.context.place != "readout"
+
+    @property
+    def walks(self) -> bool:
+        """Whether what enters a step depends on the step before, so that time must be walked."""
+        return self.feed or (self.asks_before and not self.context.static)
+
+    def start(self, memory: Memory) -> tuple[State, Source]:
+        """Return the first state and the fixed view of the source."""
+        fed_BR = memory.values_BSM.new_zeros(len(memory.mask_BS), self.width if self.feed else 0)
+        return (self.bridge(memory), fed_BR), Source(memory, self.context.keys(memory))
+
+    def advance(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
+        """Hear T words and return T readouts and the state after the last."""
+        if not self.walks:
+            return self._piece(embedded_BTE, state, source)
+        spoken = []
+        for step_B1E in torch.split(embedded_BTE, 1, 1):
+            readout, state = self._piece(step_B1E, state, source)
+            spoken.append(readout)
+        return Readout(*(torch.cat(parts, 1) for parts in zip(*spoken, strict=True))), state
+
+    def _piece(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
+        """Advance over words of which none depends on the readout of another: one word, or all that are known."""
+        cell, fed_BF = state
+        steps = embedded_BTE.shape[1]
+        if self.asks_before:
+            context_BTC, weights_BTS = self.context(self.cell.top(cell).unsqueeze(1).expand(-1, steps, -1), source)
+            embedded_BTE = self.enter(embedded_BTE, context_BTC)
+        entering_BTX = torch.cat([embedded_BTE, fed_BF.unsqueeze(1).expand(-1, steps, -1)], -1)
+        output_BTH, cell = self.cell(entering_BTX, cell)
+        if not self.asks_before:
+            context_BTC, weights_BTS = self.context(output_BTH, source)
+        if self.context.place != "input":
+            output_BTH = self.leave(output_BTH, context_BTC)
+        features_BTR = self.drop(self.readout(output_BTH))
+        fed_BF = features_BTR[:, -1] if self.feed else fed_BF
+        return Readout(features_BTR, weights_BTS), (cell, fed_BF)

@@ -1,0 +1,89 @@
+"""Initializers: the first values of all parameters."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from harness.contracts import Initializer
+from harness.registry import register
+
+
+@register("default")
+class Default(Initializer):
+    """As torch's layers initialize themselves (uniform by fan-in, normal embeddings)."""
+
+    class Config(Initializer.Config):
+        """Torch's own values have no settings."""
+
+    def fill(self, model: nn.Module) -> None:
+        """Leave the parameters as their layers made them."""
+
+
+class _Redrawn(Initializer):
+    """Initializers that redraw every matrix and set every bias to zero; the vectors of padding stay zero.
+
+    The stacked matrices of a fused recurrent layer are drawn gate by gate, as the separate matrices that they are.
+    """
+
+    class Config(Initializer.Config):
+        """Settings of a redrawing initializer."""
+
+    @abstractmethod
+    def draw(self, matrix: Tensor) -> None:
+        """Redraw one matrix in place."""
+
+    @torch.no_grad()
+    def fill(self, model: nn.Module) -> None:
+        """Redraw the parameters in place."""
+        for module in model.modules():
+            gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1) if isinstance(module, nn.RNNBase) else 1
+            for parameter in module.parameters(recurse=False):
+                if parameter.ndim < 2:
+                    parameter.zero_()
+                    continue
+                for matrix in parameter.chunk(gates):
+                    self.draw(matrix)
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
+
+
+@register("uniform")
+class Uniform(_Redrawn):
+    """Every weight from ``U(-range, range)`` (Sutskever et al. 2014: 0.08)."""
+
+    class Config(_Redrawn.Config):
+        """Settings of uniform values."""
+
+        range: float = 0.08
+        """Half the width of the interval."""
+
+    def draw(self, matrix: Tensor) -> None:
+        """Redraw one matrix in place."""
+        nn.init.uniform_(matrix, -self.cfg.range, self.cfg.range)
+
+
+@register("xavier")
+class Xavier(_Redrawn):
+    """Every weight from ``U(-a, a)``, ``a = sqrt(6 / (fan_in + fan_out))`` (Glorot & Bengio 2010, equation 16)."""
+
+    class Config(_Redrawn.Config):
+        """Xavier values have no settings."""
+
+    def draw(self, matrix: Tensor) -> None:
+        """Redraw one matrix in place."""
+        nn.init.xavier_uniform_(matrix)
+
+
+@register("orthogonal")
+class Orthogonal(_Redrawn):
+    """Every matrix (semi-)orthogonal (Saxe et al. 2014)."""
+
+    class Config(_Redrawn.Config):
+        """Orthogonal values have no settings."""
+
+    def draw(self, matrix: Tensor) -> None:
+        """Redraw one matrix in place."""
+        nn.init.orthogonal_(matrix)
