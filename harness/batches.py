@@ -35,7 +35,7 @@ class Pairs(NamedTuple):
         return cls(*_flat(source), *_flat(target))
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """Number of pairs."""
         return len(self.source_starts) - 1
 
@@ -69,7 +69,7 @@ def epoch_order(pairs: Pairs, size: int, pool: int, seed: int, epoch: int) -> li
     again. A pool of 1 leaves batches as they fall: more padding, no order within a batch by length.
     """
     generator = torch.Generator().manual_seed((stream_seed(seed, "order") + epoch) % 2**63)
-    shuffled = torch.randperm(pairs.count, generator=generator)
+    shuffled = torch.randperm(pairs.size, generator=generator)
     if pool <= 1:
         return list(shuffled.split(size))
     # One number that orders by target, then by source length; the sort is stable, so ties keep their shuffled order.
@@ -91,7 +91,7 @@ def evaluation_width(pairs: Pairs, hears_padding: bool) -> int | None:
     A model that hears padding says other things at other widths; padding every source of a split to the longest makes its
     output a function of the split, not of how sentences were batched.
     """
-    return int(pairs.source_lengths.max()) + 1 if hears_padding and pairs.count else None
+    return int(pairs.source_lengths.max()) + 1 if hears_padding and pairs.size else None
 
 
 def _flat(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,9 @@ app.add_typer(new_app, name="new")
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study in studies/, or the path of a study file.")]
 Base = Annotated[str | None, typer.Option("--base", help="The base to use in place of the study's own.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a choice of all variants.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a choice of all variants.")
+]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, in place of the study's own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Use results of code that has changed since.")]
@@ -109,7 +111,9 @@ def show(
 
 
 @app.command()
-def validate(name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, as_json: AsJson = False) -> None:
+def validate(
+    name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, as_json: AsJson = False
+) -> None:
     """Check a study without reading data: every choice, every claim, every pair of parts."""
     from harness import console
 
@@ -169,7 +173,9 @@ def run_study(
 
 
 @app.command()
-def report(name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, keep_stale: KeepStale = False) -> None:
+def report(
+    name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, keep_stale: KeepStale = False
+) -> None:
     """Write the report anew from what is in the store, without running anything."""
     from harness import answer, console, study
 
@@ -203,8 +209,12 @@ def ui(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this ma
 
 @app.command()
 def data(
-    choice: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset, as '{kind: scan, split: length}', or a base.")],
-    export: Annotated[Path | None, typer.Option(help="Write train.tsv, validation.tsv and test.tsv into this folder.")] = None,
+    choice: Annotated[
+        str, typer.Argument(metavar="DATASET", help="A dataset, as '{kind: scan, split: length}', or a base.")
+    ],
+    export: Annotated[
+        Path | None, typer.Option(help="Write train.tsv, validation.tsv and test.tsv into this folder.")
+    ] = None,
     rows: Annotated[int, typer.Option(min=0, help="First rows of each split to show.")] = 3,
     as_json: AsJson = False,
 ) -> None:

@@ -8,6 +8,7 @@ E      embedding          M      memory width        L      layers
 H      hidden             C      context width       A      attention width
 R      readout width      V      vocabulary          K      beam
 X      any input width    N      chosen positions    D      model width
+F      fed back           1, 0   just so many
 ====== ================== ====== =================== ====== ======================
 
 Batch comes first everywhere, in states too.
@@ -44,7 +45,7 @@ class Words(NamedTuple):
 class StateShape(NamedTuple):
     """The shape of a recurrent state: ``count`` tensors (one for a GRU, two for an LSTM) of ``layers x width`` each."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     layers: int
     width: int
 

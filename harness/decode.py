@@ -15,16 +15,8 @@ from harness.batches import Pairs, collate, evaluation_width, in_order
 from harness.contracts import EOS, PAD, Search
 from harness.model import Seq2Seq
 from harness.registry import Choice
+from harness.score import ScoringChoice
 from harness.vocabulary import Vocabulary
-
-
-class ScoringChoice(Choice):
-    """How hypotheses are compared with references."""
-
-    tokenize: str = "13a"
-    """Tokenizer of BLEU and TER, by sacrebleu's name (13a, intl, zh, char, none); part of the signature."""
-    lowercase: bool = False
-    """Compare lower-cased texts."""
 
 
 class DecodingChoice(Choice):
@@ -52,7 +44,9 @@ class Hypothesis(NamedTuple):
 
 
 @torch.no_grad()
-def hypotheses(model: Seq2Seq, search: Search, pairs: Pairs, limit: int, batch_size: int, target: Vocabulary) -> list[Hypothesis]:
+def hypotheses(
+    model: Seq2Seq, search: Search, pairs: Pairs, limit: int, batch_size: int, target: Vocabulary
+) -> list[Hypothesis]:
     """Return one hypothesis per pair, in the order of the pairs; batching changes nothing but the time."""
     model.eval()
     width = evaluation_width(pairs, model.hears_padding)
@@ -63,7 +57,7 @@ def hypotheses(model: Seq2Seq, search: Search, pairs: Pairs, limit: int, batch_s
             ended = EOS in tokens
             said = tokens[: tokens.index(EOS)] if ended else [token for token in tokens if token != PAD]
             found[row] = Hypothesis(target.decode(said), said, score, not ended)
-    return [found[row] for row in range(pairs.count)]
+    return [found[row] for row in range(pairs.size)]
 
 
 @torch.no_grad()
@@ -74,7 +68,7 @@ def reference_nll(model: Seq2Seq, pairs: Pairs, batch_size: int, *, free: bool) 
     """
     model.eval()
     width = evaluation_width(pairs, model.hears_padding)
-    made_N2 = torch.zeros(pairs.count, 2, dtype=torch.float64)
+    made_N2 = torch.zeros(pairs.size, 2, dtype=torch.float64)
     for index in in_order(pairs, batch_size):
         batch = collate(pairs, index, width)
         gold_BT = None

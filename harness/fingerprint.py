@@ -30,12 +30,14 @@ def fingerprint(modules: Iterable[str]) -> str:
 @cache
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the hash of one module's syntax tree, and the modules of its own project that it imports."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
+    origin = _origin(name)
+    if origin is None:
         return "", ()
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
     project = {name.partition(".")[0], "harness"}
-    imported = sorted({found for node in ast.walk(tree) for found in _imports(node) if found.partition(".")[0] in project})
+    imported = sorted(
+        {found for node in ast.walk(tree) for found in _imports(node) if found.partition(".")[0] in project}
+    )
     for node in ast.walk(tree):
         _drop_docstring(node)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)
@@ -45,8 +47,17 @@ def _imports(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom) and node.module:
-        return [node.module]
+        inside = [f"{node.module}.{alias.name}" for alias in node.names]  # modules or names: only modules have a file
+        return [node.module, *inside]
     return []
+
+
+def _origin(name: str) -> str | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return spec.origin if spec else None
 
 
 def _drop_docstring(node: ast.AST) -> None:

@@ -69,6 +69,7 @@ def prepare(choice: DataChoice, folders: tuple[Path, ...], folder: Path) -> dict
     for name, (sources, references) in columns.items():
         if name == "train":
             sources, references = _every_reference(sources, references)
+        encoded: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]
         encoded = source.encode(sources), target.encode([row[0] for row in references])
         facts[name] = _facts(source, target, *encoded, longest=choice.longest)
         if name == "train":
@@ -112,7 +113,11 @@ def _short_enough(
 
 
 def _facts(
-    source: Vocabulary, target: Vocabulary, sources: list[list[int]], targets: list[list[int]], longest: int
+    source: Vocabulary,
+    target: Vocabulary,
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    longest: int,
 ) -> dict[str, Any]:
     lengths_S, lengths_T = [torch.tensor([len(s) for s in side], dtype=torch.float64) for side in (sources, targets)]
     return {

@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,7 +98,7 @@ def prepare(plan: Plan, store: Store, *, keep_stale: bool = False) -> dict[str, 
         trial = plan.trial(variant, plan.seeds[0])
         key = trial.stages["prepare"].key
         if key not in words:
-            _, record, _ = next(corridor.run(trial, lambda event: None))
+            _, record, _ = next(corridor.run(trial, lambda _: None))
             words[key] = words_of(record.facts)
         params[variant.name] = count_parameters(variant.choice.model, words[key])
     return params
@@ -144,7 +145,7 @@ def _run_tasks(
     }
     open_trials = set(trials)
 
-    def heard(task: str, event: dict[str, Any]) -> None:
+    def heard(_: str, event: dict[str, Any]) -> None:
         name = event.pop("trial")
         if "status" in event:
             open_trials.discard(name)
@@ -175,8 +176,12 @@ def perform(payload: dict[str, Any], settings: dict[str, Any], device: str, emit
     corridor = Corridor(Store(Path(settings["store"])), folders, device, keep_stale=settings["keep_stale"])
     for name, choice, seed, revision in payload["trials"]:
         trial = Trial(read(TrialChoice, choice), seed, revision)
-        emit({"trial": name} | _close_to(corridor, trial, lambda event, name=name: emit({"trial": name} | event)))
+        emit({"trial": name} | _close_to(corridor, trial, partial(_emit_of, emit, name)))
     return {}
+
+
+def _emit_of(emit: Emit, name: str, event: dict[str, Any]) -> None:
+    emit({"trial": name} | event)
 
 
 def _close_to(corridor: Corridor, trial: Trial, emit: Emit) -> dict[str, Any]:
@@ -234,18 +239,15 @@ def _fingerprints(trial: Trial) -> dict[str, str]:
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Return the lines of two frozen plans that differ, each with its dotted path."""
-    sides = [
-        sorted(f"{path}: {json.dumps(value, ensure_ascii=False)}" for path, value in flatten(_listed(plan)).items())
-        for plan in (before, now)
-    ]
-    lines = difflib.unified_diff(*sides, "frozen", "now", lineterm="", n=0)
+    lines = difflib.unified_diff(_lines(before), _lines(now), lineterm="", n=0)
     return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
 
 
-def _listed(plan: dict[str, Any]) -> dict[str, Any]:
+def _lines(plan: dict[str, Any]) -> list[str]:
     variants = {v["name"]: v for v in plan["variants"]}
     claims = {c["name"]: c for c in plan["claims"]}
-    return {k: v for k, v in plan.items() if k != "digest"} | {"variants": variants, "claims": claims}
+    named = {k: v for k, v in plan.items() if k != "digest"} | {"variants": variants, "claims": claims}
+    return sorted(f"{path}: {json.dumps(value, ensure_ascii=False)}" for path, value in flatten(named).items())
 
 
 PROBE_UPDATES = 10
@@ -288,9 +290,7 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
     }
 
 
-def _estimate(
-    trainings: dict[str, Trial], seconds: dict[str, float], plan: Plan, store: Store
-) -> tuple[float, str]:
+def _estimate(trainings: dict[str, Trial], seconds: dict[str, float], plan: Plan, store: Store) -> tuple[float, str]:
     if not trainings:
         return 0.0, "nothing to train"
     if seconds:
@@ -301,6 +301,8 @@ def _estimate(
     prepared = Corridor(store, plan.folders, "cpu").prepared(trial)
     model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
     with tempfile.TemporaryDirectory() as folder:
-        facts = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu")).run(lambda _: None)
+        facts = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu")).run(
+            lambda _: None
+        )
     each = facts["train_seconds"] / PROBE_UPDATES * trial.choice.training.updates
     return each * len(trainings), f"{PROBE_UPDATES} updates of the first variant"

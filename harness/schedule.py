@@ -11,23 +11,19 @@ import importlib
 import json
 import math
 import os
-import queue
 import signal
-import sys
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import connection, get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Self
 
+from harness import worker as child
 from harness.spec import SpecError
 
-Emit = Callable[[dict[str, Any]], None]
 Listen = Callable[[str, dict[str, Any]], None]
 
 PULSE = 1.0
@@ -53,7 +49,7 @@ class Ended(NamedTuple):
 
     name: str
     status: Literal["done", "timeout", "died", "error"]
-    value: dict[str, Any] = {}
+    value: Mapping[str, Any] = MappingProxyType({})
     """What the entry function returned."""
     reason: str = ""
     traceback: str = ""
@@ -148,7 +144,7 @@ class Workers:
                         waiting.popleft()
                 yield from self._hear(listen)
         finally:
-            pass
+            self._end(self._busy())
 
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.task]
@@ -228,10 +224,12 @@ class _Worker:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         # Daemonic: should the parent fail before the `with`, its exit ends them instead of waiting for them.
-        self.process = context.Process(target=_work, args=(theirs, slot.device, *order), daemon=True)
+        self.process = context.Process(target=child.work, args=(theirs, slot.device, *order), daemon=True)
         with _environment(slot.env):
             self.process.start()
         theirs.close()
+        assert self.process.pid
+        self.pid = self.process.pid
 
     def give(self, task: Task, timeout: float | None) -> bool:
         """Hand over a task; False if the worker has meanwhile died."""
@@ -252,13 +250,11 @@ class _Worker:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the worker and all its children."""
-        with suppress(ProcessLookupError):
-            if self.process.pid is not None:
-                os.killpg(self.process.pid, number)
-                return
-        if self.process.is_alive():  # too young to lead a session of its own
-            with suppress(ProcessLookupError):
-                os.kill(self.process.pid, number)
+        try:
+            os.killpg(self.pid, number)
+        except OSError:
+            if self.process.is_alive():  # too young to lead a session of its own
+                os.kill(self.pid, number)
 
 
 @contextmanager
@@ -282,54 +278,3 @@ def _death(code: int | None) -> str:
     name = signal.Signals(-code).name
     hint = "; the kernel does that when memory runs out (see dmesg)" if name == "SIGKILL" else ""
     return f"was killed by {name}{hint}"
-
-
-def _work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], settings: str, log: str) -> None:
-    """The life of a worker: import, then one task after the other until the parent is gone."""
-    os.setsid()
-    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
-    if log:
-        _print_to(log)
-    try:
-        for module in modules:
-            importlib.import_module(module)
-        home, _, name = entry.partition(":")
-        function = getattr(importlib.import_module(home), name)
-    except BaseException:
-        _send(pipe, {"unable": traceback.format_exc()})
-        return
-    _send(pipe, {"ready": True})
-    while True:
-        _send(pipe, _call(function, json.loads(inbox.get()), json.loads(settings), device, pipe))
-
-
-def _call(function: Callable[..., Any], payload: Any, settings: Any, device: str, pipe: Connection) -> dict[str, Any]:
-    try:
-        value = function(payload, settings, device, lambda event: _send(pipe, {"event": event}))
-        json.dumps(value)
-    except (Exception, SystemExit) as error:
-        reason = "".join(traceback.format_exception_only(error)).strip()
-        return {"status": "error", "reason": reason, "traceback": traceback.format_exc()}
-    return {"status": "done", "value": value}
-
-
-def _send(pipe: Connection, message: dict[str, Any]) -> None:
-    pipe.send_bytes(json.dumps(message).encode())
-
-
-def _read(pipe: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
-    """Pass tasks on; when the parent is gone, end this process and all its children, busy or not."""
-    with suppress(EOFError, OSError):
-        while True:
-            inbox.put(pipe.recv_bytes())
-    os.killpg(0, signal.SIGKILL)
-
-
-def _print_to(log: str) -> None:
-    """Send all that this process and its children print, C libraries included, to a file."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for number in (1, 2):
-        os.dup2(file, number)
-    os.close(file)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import field_validator
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
-from harness.registry import suggest
+from harness.registry import Choice, suggest
 from harness.spec import SpecError
 
 Array = NDArray[np.float64]
@@ -109,6 +110,37 @@ METRICS: dict[str, Metric] = {
     )
 }
 """Every metric by its name, in the order of tables. A metric whose statistic is absent is absent from the results."""
+
+
+class ScoringChoice(Choice):
+    """How hypotheses are compared with references."""
+
+    tokenize: str = "13a"
+    """Tokenizer of BLEU and of all token metrics, by sacrebleu's name (13a, intl, zh, char, none); in the signature."""
+    lowercase: bool = False
+    """Compare lower-cased texts."""
+    metrics: tuple[str, ...] = ()
+    """Names of the metrics; none named means all that the data allow."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in METRICS:
+                raise ValueError(f"no metric is called '{name}'; {suggest(name, METRICS)}")
+        return names
+
+    @field_validator("tokenize")
+    @classmethod
+    def _offered(cls, name: str) -> str:
+        if name not in BLEU.TOKENIZERS:
+            raise ValueError(f"no tokenizer is called '{name}'; {suggest(name, BLEU.TOKENIZERS)}")
+        return name
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The names of the metrics, written out."""
+        return self.metrics or tuple(METRICS)
 
 
 def corpus_scores(statistics: dict[str, Array]) -> dict[str, float]:

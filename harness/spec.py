@@ -159,7 +159,8 @@ def override(cls: type[BaseModel], plain: Any, changes: Mapping[str, Any]) -> An
     made = copy.deepcopy(plain)
     for path in sorted(changes, key=lambda p: (p.count("."), not p.endswith(".kind"), p)):
         *parents, last = path.split(".")
-        node, config = made, cls
+        node: Any = made
+        config: Any = cls
         for depth, name in enumerate(parents):
             inside = node.get(name)
             if isinstance(inside, str):

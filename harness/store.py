@@ -86,7 +86,12 @@ class Store:
         return "done", ""
 
     def make(
-        self, stage: Stage, produce: Callable[[Path], dict[str, Any]], provenance: dict[str, Any], *, keep_stale: bool = False
+        self,
+        stage: Stage,
+        produce: Callable[[Path], dict[str, Any]],
+        provenance: dict[str, Any],
+        *,
+        keep_stale: bool = False,
     ) -> tuple[Record, bool]:
         """Return a finished stage and whether it was found rather than made.
 

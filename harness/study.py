@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import Field
 from harness.claims import Claim, check_claims
 from harness.contracts import Words
 from harness.registry import Choice, suggest
+from harness.score import METRICS
 from harness.spec import Incompatible, Lines, SpecError, digest, encode, override, parse_yaml, read, read_yaml
 from harness.train import count_parameters
 from harness.trial import Trial, TrialChoice
@@ -152,7 +154,9 @@ def parse_sets(sets: list[str]) -> dict[str, Any]:
     return made
 
 
-def load(name: str, *, base: str | None = None, sets: Mapping[str, Any] | None = None, seeds: int | None = None) -> Plan:
+def load(
+    name: str, *, base: str | None = None, sets: Mapping[str, Any] | None = None, seeds: int | None = None
+) -> Plan:
     """Read a study and expand it to a plan.
 
     Args:
@@ -216,7 +220,7 @@ class _Expansion:
             name = ", ".join(show(v) if k == CASE else f"{short[k]}={show(v)}" for k, v in factors.items())
             shared = self.file.set | self.sets
             plain = override(TrialChoice, override(TrialChoice, self.base, shared), changes)
-            choice = read(TrialChoice, plain, lambda dotted, changes=changes: self._place(dotted, changes))
+            choice = read(TrialChoice, plain, partial(self._place, changes))
             out = next((e.reason for e in self.file.exclude if self._matches(e, factors)), "")
             yield Variant(name or "base", factors, choice, f"excluded: {out}" if out else "")
 
@@ -235,7 +239,7 @@ class _Expansion:
     def _matches(exclusion: Exclusion, factors: dict[str, Any]) -> bool:
         return all(path in factors and factors[path] == value for path, value in exclusion.when.items())
 
-    def _place(self, dotted: str, changes: Mapping[str, Any]) -> str:
+    def _place(self, changes: Mapping[str, Any], dotted: str) -> str:
         """Return where the value of a dotted path was said last: command line, study file, or base."""
 
         def holds(path: str) -> bool:
@@ -289,8 +293,13 @@ def _check(file: StudyFile, variants: tuple[Variant, ...], lines: Lines) -> None
     names = [variant.name for variant in variants]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SpecError(f"two variants are called '{twice}'", path="vary", place=lines.place(["vary"]))
+    for index, claim in enumerate(file.claims):
+        scored = variants[0].choice.decoding.scoring.wanted
+        if claim.metric in METRICS and claim.metric not in scored:
+            path = f"claims.{index}.metric"
+            message = f"'{claim.metric}' is not computed; decoding.scoring.metrics names {', '.join(scored)}"
+            raise SpecError(message, path=path, place=lines.place(path.split(".")))
     try:
         check_claims(file.claims, {v.name: v.factors for v in variants})
     except SpecError as error:
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
-

@@ -113,7 +113,13 @@ class Training:
     """One training run in a folder; interrupted anywhere, a new one in the same folder goes on from the last checkpoint."""
 
     def __init__(
-        self, model: Seq2Seq, choice: TrainingChoice, seed: int, pairs: dict[str, Pairs], folder: Path, device: torch.device
+        self,
+        model: Seq2Seq,
+        choice: TrainingChoice,
+        seed: int,
+        pairs: dict[str, Pairs],
+        folder: Path,
+        device: torch.device,
     ) -> None:
         self.model, self.choice, self.seed = model.to(device), choice, seed
         self.pairs = {name: split.to(device) for name, split in pairs.items() if name != "test"}
@@ -187,7 +193,8 @@ class Training:
         self.at.update += 1
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        gold_BT = self.forcing.gold(self.at.update, *batch.inputs_BT.shape, self.tosses)
+        rows, steps = batch.inputs_BT.shape
+        gold_BT = self.forcing.gold(self.at.update, rows, steps, self.tosses)
         counted_BT = self.loss.counted(batch.targets_BT)
         with self._precision():
             readout = self.model(
@@ -277,7 +284,9 @@ class Training:
             "updates": self.at.update,
             "best_update": self.at.best_update,
             "best_dev_nll": self.at.best_nll,
-            "epochs": round(self.at.epoch + self.at.batch / math.ceil(self.pairs["train"].count / self.choice.batch_size), 3),
+            "epochs": round(
+                self.at.epoch + self.at.batch / math.ceil(self.pairs["train"].size / self.choice.batch_size), 3
+            ),
             "train_seconds": self.at.seconds,
             "target_tokens_per_second": float(self.words) / self.at.seconds,
         }
@@ -287,7 +296,11 @@ def save_model(model: nn.Module, path: Path) -> None:
     """Write a model's parameters as safetensors, shared ones once, in whole."""
     temporary = path.with_suffix(".part")
     seen: dict[int, str] = {}
-    own = {n: p.detach().contiguous() for n, p in model.state_dict(keep_vars=True).items() if seen.setdefault(id(p), n) == n}
+    own = {
+        n: p.detach().contiguous()
+        for n, p in model.state_dict(keep_vars=True).items()
+        if seen.setdefault(id(p), n) == n
+    }
     save_file(own, temporary)
     temporary.replace(path)
 

@@ -142,6 +142,7 @@ class Corridor:
             nll=nll["nll"].numpy(),
             free_nll=nll["free_nll"].numpy(),
             truncated=[hypothesis.truncated for hypothesis in found],
+            metrics=scoring.wanted,
         )
         save_file(statistics, folder / "sentences.safetensors")
         scores = score.corpus_scores(statistics)

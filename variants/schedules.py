@@ -79,7 +79,7 @@ class InverseSqrt(Schedule):
 
 @register("exponential")
 class Exponential(Schedule):
-    """``rate^floor(max(0, i - start) / every)``: cut by a factor now and then (halved each half epoch in Sutskever 2014)."""
+    """``rate^floor(max(0, i - start) / every)``: cut now and then (Sutskever et al. 2014 halve)."""
 
     class Config(Schedule.Config):
         """Settings of an exponential decay."""

@@ -12,6 +12,9 @@ import pytest
 import test_model_laws as laws
 import torch
 
+from harness import contracts
+
+LEGEND = {letter for line in contracts.__doc__.splitlines() for letter in re.findall(r"(?<!\S)([A-Z])(?= {6})", line)}
 HOMES = tuple(str(Path(__file__).parents[2] / room) for room in ("harness", "variants"))
 SUFFIX = re.compile(r"_([A-Z0-9]+)$")
 
@@ -23,6 +26,8 @@ def broken_promises(names: dict[str, Any]) -> Iterator[str]:
         letters = match[1] if (match := SUFFIX.search(name)) else ""
         if not letters or not isinstance(value, torch.Tensor):
             continue
+        if unknown := {letter for letter in letters if not letter.isdigit()} - LEGEND:
+            yield f"{name} has {sorted(unknown)}, which the legend in contracts.py does not know"
         if value.ndim != len(letters):
             yield f"{name} has shape {tuple(value.shape)}"
             continue
@@ -75,6 +80,7 @@ def test_shape_suffixes_hold(model: Any) -> None:
         {"a_BT": torch.zeros(2, 3, 4)},
         {"a_BT": torch.zeros(2, 3), "b_BS": torch.zeros(3, 2)},
         {"a_B1": torch.zeros(2, 2)},
+        {"a_BQ": torch.zeros(2, 2)},
     ),
 )
 def test_a_broken_promise_is_found(names: dict[str, Any]) -> None:

@@ -102,9 +102,9 @@ def trained(choice: TrainingChoice, folder: Path, seed: int = 3, kill_at: int | 
         dying = type("Dying", (Training,), {"_save": kill})
         model = build(MODEL, choice.initializer, WORDS, seed)
         with pytest.raises(Killed):
-            dying(model, choice, seed, PAIRS, folder, torch.device("cpu")).run(lambda event: None, checkpoint_every=0.0)
+            dying(model, choice, seed, PAIRS, folder, torch.device("cpu")).run(lambda _: None, checkpoint_every=0.0)
     model = build(MODEL, choice.initializer, WORDS, seed)
-    Training(model, choice, seed, PAIRS, folder, torch.device("cpu")).run(lambda event: None)
+    Training(model, choice, seed, PAIRS, folder, torch.device("cpu")).run(lambda _: None)
     return {name: (folder / name).read_bytes() for name in ("model.safetensors", "curve.jsonl")}
 
 
@@ -152,7 +152,7 @@ def test_splitting_a_batch_changes_nothing(normalize: str, tmp_path: Path) -> No
         model = build(silent, choice.initializer, WORDS, 5).double()
         folder = tmp_path / str(size)
         folder.mkdir()
-        Training(model, choice, 5, PAIRS, folder, torch.device("cpu")).run(lambda event: None)
+        Training(model, choice, 5, PAIRS, folder, torch.device("cpu")).run(lambda _: None)
         made.append([p.detach() for p in model.parameters()])
     for one, other in zip(*made, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
@@ -164,7 +164,7 @@ def test_the_order_of_data_depends_on_the_seed_alone() -> None:
         epochs = [epoch_order(pairs, 4, pool, seed, epoch) for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))]
         rows = [torch.cat(order).tolist() for order in epochs]
         assert rows[0] == rows[1] and rows[0] != rows[2] and rows[0] != rows[3]
-        assert all(sorted(row) == list(range(pairs.count)) for row in rows)
+        assert all(sorted(row) == list(range(pairs.size)) for row in rows)
 
 
 def test_position_holds_plain_numbers_only() -> None:

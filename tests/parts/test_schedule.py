@@ -36,8 +36,12 @@ def _task(name: str, do: str, **payload: Any) -> Task:
     return Task(name, {"do": do} | payload)
 
 
-def _ignore(name: str, event: dict[str, Any]) -> None:
+def _ignore(_name: str, _event: dict[str, Any]) -> None:
     pass
+
+
+def _stop(_name: str, _event: dict[str, Any]) -> None:
+    raise KeyboardInterrupt
 
 
 def _alive(pids: Path, within: float) -> list[int]:
@@ -106,7 +110,7 @@ def test_a_dead_worker_costs_its_task_only(do: dict[str, str], reason: str) -> N
 
 
 def test_a_worker_killed_from_outside_is_replaced(tmp_path: Path) -> None:
-    def kill(name: str, event: dict[str, Any]) -> None:
+    def kill(_name: str, event: dict[str, Any]) -> None:
         os.kill(event["pid"], signal.SIGKILL)
 
     tasks = [_task("s", "sleep", pids=str(tmp_path)), *(_task(f"t{n}", "echo") for n in range(3))]
@@ -136,7 +140,7 @@ def test_timeout_kills_the_worker_with_its_children(tmp_path: Path) -> None:
 
 
 def test_a_result_that_came_in_time_counts_however_late_it_is_read() -> None:
-    def dawdle(name: str, event: dict[str, Any]) -> None:
+    def dawdle(_name: str, _event: dict[str, Any]) -> None:
         time.sleep(0.3)
 
     with _workers() as workers:
@@ -145,21 +149,17 @@ def test_a_result_that_came_in_time_counts_however_late_it_is_read() -> None:
 
 
 def test_an_exception_in_the_parent_ends_busy_workers(tmp_path: Path) -> None:
-    def stop(name: str, event: dict[str, Any]) -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt), _workers(2) as workers:
-        list(workers.run([_task("s", "sleep", pids=str(tmp_path))], stop))
-    assert len(list(tmp_path.iterdir())) == 2 and not _alive(tmp_path, 0)
+        list(workers.run([_task("s", "sleep", pids=str(tmp_path))], _stop))
+    assert len(list(tmp_path.iterdir())) == 2 and not _alive(tmp_path, 1)
 
 
 def test_a_worker_deaf_to_sigterm_is_killed_after_a_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "GRACE", 0.3)
     with _workers() as workers:
-        running = workers.run([_task("s", "stubborn", pids=str(tmp_path))], lambda name, event: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            next(running)
-        assert not _alive(tmp_path, 0)
+        with pytest.raises(KeyboardInterrupt):
+            next(workers.run([_task("s", "stubborn", pids=str(tmp_path))], _stop))
+        assert not _alive(tmp_path, 1)
         (end,) = workers.run([_task("e", "echo")], _ignore)
     assert end.status == "done"
 

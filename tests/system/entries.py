@@ -15,34 +15,32 @@ AT_IMPORT = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MALLOC_
 
 def act(payload: dict[str, Any], settings: dict[str, Any], device: str, emit: Any) -> dict[str, Any]:
     """Do what ``payload["do"]`` says."""
-    return ACTS[payload["do"]](payload, settings, device, emit)
+    if payload["do"] == "echo":
+        print("printed by", payload.get("n"))
+        return {"payload": payload, "settings": settings, "device": device, "pid": os.getpid(), "env": AT_IMPORT}
+    return ACTS[payload["do"]](payload, emit)
 
 
-def _echo(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
-    print("printed by", payload.get("n"))
-    return {"payload": payload, "settings": settings, "device": device, "pid": os.getpid(), "env": AT_IMPORT}
-
-
-def _count(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+def _count(payload: Any, emit: Any) -> dict[str, Any]:
     for n in range(payload["n"]):
         emit({"n": n})
     return {}
 
 
-def _chatter(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+def _chatter(_payload: Any, emit: Any) -> dict[str, Any]:
     while True:
         emit({"n": 0})
 
 
-def _fail(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+def _fail(_payload: Any, _emit: Any) -> dict[str, Any]:
     raise ValueError("no such luck")
 
 
-def _unspeakable(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+def _unspeakable(_payload: Any, _emit: Any) -> dict[str, Any]:
     return {"path": Path()}
 
 
-def _sleep(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+def _sleep(payload: Any, emit: Any) -> dict[str, Any]:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     Path(payload["pids"]).joinpath(str(os.getpid())).touch()
     Path(payload["pids"]).joinpath(str(child.pid)).touch()
@@ -51,30 +49,29 @@ def _sleep(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any
     return {}
 
 
-def _die(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+def _die(payload: Any, emit: Any) -> dict[str, Any]:
     emit({"last": "words"})
     os.kill(os.getpid(), getattr(signal, payload["signal"]))
     return {}
 
 
-def _exit(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+def _exit(_payload: Any, _emit: Any) -> dict[str, Any]:
     os._exit(7)
 
 
-def _leave_child(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+def _leave_child(_payload: Any, _emit: Any) -> dict[str, Any]:
     """Die while a forked child still holds every file descriptor."""
     if os.fork() == 0:
         time.sleep(60)
     os._exit(3)
 
 
-def _stubborn(payload: Any, settings: Any, device: str, emit: Any) -> dict[str, Any]:
+def _stubborn(payload: Any, emit: Any) -> dict[str, Any]:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return _sleep(payload, settings, device, emit)
+    return _sleep(payload, emit)
 
 
 ACTS = {
-    "echo": _echo,
     "count": _count,
     "chatter": _chatter,
     "fail": _fail,

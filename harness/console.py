@@ -1,0 +1,390 @@
+"""What people see in a terminal: rich where there is one, plain lines without control codes where there is none."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from harness.answer import Answer
+    from harness.study import Plan
+
+ENDLESS = 100_000
+"""Columns of an output that is no terminal: lines are as long as what they say."""
+WIDEST_TYPE = 36
+"""Characters of a readable type that still fits a column."""
+
+
+def _terminal(*, stderr: bool = False) -> Console:
+    """Return the output as it is now; texts are shown as they are, never read as markup."""
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = ENDLESS
+    return console
+
+
+def say(*lines: RenderableType, stderr: bool = False) -> None:
+    """Print texts and tables, one below the other; without a terminal no line ends in spaces."""
+    if not lines:
+        return
+    console = _terminal(stderr=stderr)
+    if console.is_terminal:
+        console.print(*lines, sep="\n")
+        return
+    with console.capture() as captured:
+        console.print(*lines, sep="\n")
+    console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    console.file.flush()
+
+
+def complain(message: str) -> None:
+    """Print what is wrong to the standard error, as one paragraph."""
+    say(Text.assemble(("s2s: ", "bold red"), message), stderr=True)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``12.3 s``, ``4 min 05 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _grid(rows: Iterable[Iterable[Any]], indent: int = 2, headers: Iterable[str] = (), right: int = 0) -> Table:
+    """Return a table without lines, its last ``right`` columns flush right; cells are texts, or text with a style."""
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    names = list(headers)
+    table = Table(box=None, show_header=bool(names), header_style="dim", padding=(0, 2, 0, 0))
+    width = max([len(names), *map(len, cells)])
+    for place in range(width):
+        table.add_column(names[place] if names else "", overflow="fold")
+        table.columns[-1].justify = "right" if place >= width - right else "left"
+    for first, *rest in cells:
+        table.add_row(Text(" " * indent) + first, *rest)
+    return table
+
+
+def _indented(text: str, by: int = 2, style: str = "") -> RenderableType:
+    return Padding(Text(text, style=style), (0, 0, 0, by), expand=False)
+
+
+def _heading(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
+
+
+def _entry(name: str, about: str) -> RenderableType:
+    return Padding(Text.assemble((name, "cyan"), f": {_plain(about)}"), (0, 0, 0, 2), expand=False)
+
+
+def _plain(text: str) -> str:
+    """Return a docstring without its marks of code."""
+    return text.replace("``", "")
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+# ---------------------------------------------------------------------------------------------------- what there is
+
+
+def print_parts(found: list[dict[str, Any]]) -> None:
+    """Print parts slot by slot, each with its settings."""
+    slot = None
+    for part in found:
+        if part["slot"] != slot:
+            slot = part["slot"]
+            say(_heading(slot))
+        say(_entry(part["kind"], part["summary"]))
+        if part["settings"]:
+            say(_grid(map(_setting, part["settings"]), indent=6))
+
+
+def _setting(said: Mapping[str, Any]) -> list[str]:
+    default = "required" if said["required"] else f"= {_value(said['default'])}"
+    if len(said["type"]) <= WIDEST_TYPE:
+        return [said["name"], said["type"], default, _plain(said["about"])]
+    return [said["name"], "see right", default, f"{_plain(said['about'])} Known: {said['type']}."]
+
+
+def print_files(what: str, found: list[dict[str, str]]) -> None:
+    """Print the bases, studies or presets that there are."""
+    say(_heading(what))
+    for row in found:
+        say(_entry(row["name"], row["about"]))
+
+
+def print_page(page: Mapping[str, Any]) -> None:
+    """Print one variant: its choices, parts with formulas and sources, parameters and shapes."""
+    say(Text(page["name"], style="bold"))
+    say(*(Text(page[key]) for key in ("about", "source") if page.get(key)))
+    if page["skipped"]:
+        say(Text(f"skipped: {page['skipped']}", style="red"))
+    say(_heading("choices"), *(_indented(line) for line in _outline(page["choice"])))
+    say(_heading("parts"))
+    for part in page["parts"]:
+        say(_entry(part["path"], f"{part['kind']} ({part['file']})"))
+        say(_indented(_plain(part["about"]), by=6, style="dim"))
+    if page["parameters"]:
+        source, target = page["words"]
+        say(_heading(f"parameters, with vocabularies of {source:,} and {target:,} words"))
+        say(_grid(([name, f"{count:,}"] for name, count in page["parameters"].items()), right=1))
+        say(_heading("shapes"))
+        say(_grid([name, " x ".join(map(str, shape))] for name, shape in page["shapes"].items()))
+
+
+def _outline(plain: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the lines of nested choices, as in a base file."""
+    for key, value in plain.items():
+        nested = isinstance(value, Mapping) and value
+        small = nested and not any(isinstance(inner, Mapping) for inner in value.values())
+        if small and depth:
+            inside = ", ".join(f"{k}: {_value(v)}" for k, v in value.items())
+            yield f"{'  ' * depth}{key}: {{{inside}}}"
+        elif nested:
+            yield f"{'  ' * depth}{key}:"
+            yield from _outline(value, depth + 1)
+        else:
+            yield f"{'  ' * depth}{key}: {_value(value)}"
+
+
+def print_dataset(facts: Mapping[str, Any]) -> None:
+    """Print sizes, lengths, identity and first rows of a dataset."""
+    splits: Mapping[str, Mapping[str, Any]] = facts["splits"]
+    say(Text(f"sha256 {facts['sha256']}" + (f", revision {facts['revision']}" if facts["revision"] else "")))
+    names = list(dict.fromkeys(name for said in splits.values() for name in said))
+    rows = [[name.replace("_", " "), *(_shown(said.get(name, "")) for said in splits.values())] for name in names]
+    say("", _grid(rows, indent=0, headers=["", *splits], right=len(splits)))
+    for split, first in facts["rows"].items():
+        if first:
+            say(_heading(f"{split}, first rows"))
+            say(_grid([row["source"], " | ".join(row["references"])] for row in first))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_tried(answers: Iterable[Mapping[str, Any]]) -> None:
+    """Print what a trained model says to each source, and the log-probability that it gives."""
+    for answer in answers:
+        cut = ", cut at the limit" if answer["truncated"] else ""
+        hypothesis = Text.assemble((answer["hypothesis"], "bold"), (f"  (log p {answer['score']:.2f}{cut})", "dim"))
+        say(Text(answer["source"]), Padding(hypothesis, (0, 0, 0, 2), expand=False))
+
+
+# ------------------------------------------------------------------------------------------------------------ plans
+
+
+def print_validated(plan: Plan) -> None:
+    """Print the variants of a valid study, and which of them each claim compares."""
+    from harness.claims import sides  # heavy (scores), and only needed here: a mistake is told without it
+
+    running = sum(not variant.skipped for variant in plan.variants)
+    size = f"{_count(running, 'variant')} with {_count(len(plan.seeds), 'seed')}"
+    say(
+        Text(f"{plan.name} on {plan.base} is valid: {size}, {_count(running * len(plan.seeds), 'trial')}", style="bold")
+    )
+    say(_heading("variants"))
+    say(_grid([str(number), variant.name, variant.skipped] for number, variant in enumerate(plan.variants, 1)))
+    factors = {variant.name: variant.factors for variant in plan.variants}
+    say(*([_heading("claims")] if plan.file.claims else []))
+    for claim in plan.file.claims:
+        better, than = sides(claim, factors)
+        margin = (
+            f"no different by {claim.within:g}" if claim.within is not None else f"better by more than {claim.by:g}"
+        )
+        say(_entry(claim.name, f"{margin} in {claim.metric}"))
+        say(_grid([["better", "; ".join(better)], ["than", "; ".join(than)]], indent=6))
+
+
+def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
+    """Print what would run: trials of each variant by state, why, and how long it takes."""
+    say(Text(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}", style="bold"))
+    shown = [[row["variant"], _states(row), _size(row["params"])] for row in rows["variants"]]
+    say("", _grid(shown, indent=0, headers=["variant", "trials", "parameters"], right=1))
+    for row in rows["variants"]:
+        for why, seeds in _reasons(row).items():
+            say(_indented(f"{row['variant']}, {seeds}: {why}", style="yellow"))
+    states = Counter(trial["state"] for row in rows["variants"] for trial in row["trials"])
+    say("")
+    if failed := states["failed"]:
+        say(Text(f"{_count(failed, 'trial')} failed before", style="red"))
+    if not rows["to_run"]:
+        say(f"nothing to do: {'all' if not failed else 'the other'} {_count(states['done'], 'trial')} are done")
+        return
+    about = rows["estimate_seconds"]
+    took = "" if about is None else f", about {duration(about)} (from {rows['estimate_from']})"
+    say(f"to run: {_count(rows['to_run'], 'trial')}, {_count(rows['trainings'], 'training')}{took}")
+
+
+def _size(params: int | None) -> str:
+    return "" if params is None else f"{params:,}"
+
+
+def _states(row: Mapping[str, Any]) -> Text:
+    if row["skipped"]:
+        return Text(f"skipped: {row['skipped']}", style="dim")
+    counted = Counter(trial["state"] for trial in row["trials"])
+    return Text(", ".join(f"{count} {state}" for state, count in counted.items()))
+
+
+def _reasons(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return why trials are stale, failed or half done, and of which seeds."""
+    found: dict[str, list[str]] = {}
+    for trial in row["trials"]:
+        if trial["why"]:
+            found.setdefault(f"{trial['state']}, {trial['why']}", []).append(str(trial["seed"]))
+    return {why: f"{'seed' if len(seeds) == 1 else 'seeds'} {' '.join(seeds)}" for why, seeds in found.items()}
+
+
+# ------------------------------------------------------------------------------------------------------------- runs
+
+
+class Watch:
+    """Shows a run while it lasts: live in a terminal, else one line per finished trial.
+
+    ``listen`` hears of every trial by name: ``{"stage": "train"}``, a point of its curve (``update``, ``updates``,
+    ``loss``, ``dev_nll``), and at its end a ``status`` with a ``reason``.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
+        self.found, self.made, self.failed = 0, 0, 0
+        self.running: dict[str, dict[str, Any]] = {}
+        self.began = time.monotonic()
+        self.console = _terminal()
+        live = self.console.is_terminal and not self.console.is_dumb_terminal
+        self.live = Live(console=self.console, get_renderable=self._picture, transient=True) if live else None
+        self._told = 0
+
+    def __enter__(self) -> Self:
+        self.began = time.monotonic()
+        if self.live:
+            self.live.start(refresh=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.live:
+            self.live.stop()
+        elif kind is None:
+            self._tell_found()
+
+    @property
+    def ended(self) -> int:
+        """How many trials are over, before or now, well or not."""
+        return self.found + self.made + self.failed
+
+    def listen(self, name: str, event: dict[str, Any]) -> None:
+        """Hear of a trial."""
+        if "status" not in event:
+            now = self.running.setdefault(name, {"began": time.monotonic()})
+            now.update(event)
+            return
+        now = self.running.pop(name, {"began": time.monotonic()})
+        if event["status"] == "found":
+            self.found += 1
+            return
+        if event["status"] == "ok":
+            self.made += 1
+        else:
+            self.failed += 1
+        self._tell(name, event, time.monotonic() - now["began"])
+
+    def _tell(self, name: str, event: Mapping[str, Any], seconds: float) -> None:
+        """Print how a trial ended; in a live display only if it failed."""
+        well = event["status"] == "ok"
+        reason = f": {event['reason']}" if event.get("reason") else ""
+        count = f"[{self.ended:{len(str(self.total))}}/{self.total}]"
+        line = Text(f"{count} {name}: {event['status']} ({duration(seconds)}){reason}", style="" if well else "red")
+        if self.live is None:
+            self._tell_found()
+            say(line)
+        elif not well:
+            self.console.print(line)
+
+    def _tell_found(self) -> None:
+        if self.found > self._told:
+            say(f"{self.found - self._told} of {self.total} trials were done before")
+            self._told = self.found
+
+    def remaining(self) -> float | None:
+        """Return the seconds that are left if trials go on as fast as they did, or None while that is not known."""
+        parts = sum(now["update"] / now["updates"] for now in list(self.running.values()) if now.get("updates"))
+        done = self.made + self.failed + parts
+        left = self.total - self.found - done
+        return (time.monotonic() - self.began) / done * left if done > 0 else None
+
+    def _picture(self) -> RenderableType:
+        bar = Table.grid(padding=(0, 1))
+        left = self.remaining()
+        words = f"{self.ended}/{self.total} trials · {duration(time.monotonic() - self.began)}"
+        words += f" · about {duration(left)} left" if left is not None else ""
+        bar.add_row(ProgressBar(total=max(1, self.total), completed=self.ended, width=20), Text(words))
+        if self.failed:
+            bar.add_row("", Text(f"{self.failed} failed", style="red"))
+        trials = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        trials.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        for _ in range(3):
+            trials.add_column(no_wrap=True, justify="right")
+        for name, now in list(self.running.items()):
+            trials.add_row(Text(name, style="cyan"), *map(Text, _progress(now)))
+        return Group(bar, trials)
+
+
+def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the stage of a running trial, how far it is, and its losses and speed."""
+    if now.get("stage") != "train" or "update" not in now:
+        return now.get("stage", ""), "", ""
+    rate = f" {now['tokens_per_second']:,.0f}/s" if "tokens_per_second" in now else ""
+    losses = f"loss {now['loss']:.3f} dev {now['dev_nll']:.3f}{rate}"
+    return "train", f"{now['update']}/{now['updates']}", losses
+
+
+def print_answer(plan: Plan, done: Answer) -> None:
+    """Print what a study found: what ran, the files of the report, the table, the verdicts, and what went wrong."""
+    total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
+    say(*([Text(_ran(done, total))] if done.ran is not None else []), *(f"report: {path}" for path in done.files))
+    say(_heading(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}"))
+    if done.table:
+        names = list(dict.fromkeys(name for row in done.table for name in row))
+        rows = [[row.get(name, "") for name in names] for row in done.table]
+        say("", _grid(rows, indent=0, headers=names, right=len(names) - 1))
+    say(*([""] if done.verdicts else []), *(_indented(f"- {verdict}", by=0) for verdict in done.verdicts))
+    skipped = [[variant.name, f"skipped, {variant.skipped}"] for variant in plan.variants if variant.skipped]
+    failed = [[name, f"{status}: {reason}" if reason else status] for name, status, reason in done.failed]
+    for title, rows in (("not run", skipped), ("failed", failed)):
+        if rows:
+            say(
+                _heading(title),
+                _grid([Text(name, style="red" if rows is failed else "dim"), why] for name, why in rows),
+            )
+    say(*(Text(f"note: {note}", style="yellow") for note in done.notes))
+
+
+def _ran(done: Answer, total: int) -> str:
+    ran = done.ran
+    if ran.made == ran.failed == 0:
+        return f"nothing to do: all {_count(total, 'trial')} are done"
+    before = f", {ran.found:,} were done before" if ran.found else ""
+    failed = f", {ran.failed:,} failed" if ran.failed else ""
+    return f"{_count(ran.made, 'trial')} done in {duration(done.seconds)}{before}{failed}"

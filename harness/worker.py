@@ -1,0 +1,80 @@
+"""The inside of a worker process that ``harness.schedule`` starts: imports, then one task after the other.
+
+Imports nothing but the standard library, so that a worker is listening to its parent before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], settings: str, log: str) -> None:
+    """Live as a worker, in a session of its own, until the parent is gone.
+
+    Args:
+        pipe: brings payloads; takes ``{"ready": true}`` or ``{"unable": traceback}``, then any number of
+            ``{"event": ...}`` and one ``{"status": ...}`` per task.
+        device: passed to the entry function.
+        entry: ``"package.module:function"``.
+        modules: imported first.
+        settings: JSON, passed to the entry function.
+        log: file for what is printed here, "" leaves it as it is.
+    """
+    os.setsid()
+    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
+    if log:
+        _print_to(log)
+    try:
+        for module in modules:
+            importlib.import_module(module)
+        home, _, name = entry.partition(":")
+        function = getattr(importlib.import_module(home), name)
+    except BaseException:
+        _send(pipe, {"unable": traceback.format_exc()})
+        return
+    _send(pipe, {"ready": True})
+    while True:
+        _send(pipe, _call(function, json.loads(inbox.get()), json.loads(settings), device, pipe))
+
+
+def _call(function: Callable[..., Any], payload: Any, settings: Any, device: str, pipe: Connection) -> dict[str, Any]:
+    try:
+        value = function(payload, settings, device, lambda event: _send(pipe, {"event": event}))
+        json.dumps(value)  # what cannot be said is this task's error, not the worker's end
+    except (Exception, SystemExit) as error:
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        return {"status": "error", "reason": reason, "traceback": traceback.format_exc()}
+    return {"status": "done", "value": value}
+
+
+def _send(pipe: Connection, message: dict[str, Any]) -> None:
+    pipe.send_bytes(json.dumps(message).encode())
+
+
+def _read(pipe: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
+    """Pass tasks on; when the parent is gone, end this process and all its children, busy or not."""
+    with suppress(EOFError, OSError):
+        while True:
+            inbox.put(pipe.recv_bytes())
+    os.killpg(0, signal.SIGKILL)
+
+
+def _print_to(log: str) -> None:
+    """Send all that this process and its children print, C libraries included, to a file."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for number in (1, 2):
+        os.dup2(file, number)
+    os.close(file)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

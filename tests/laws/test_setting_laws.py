@@ -1,0 +1,58 @@
+"""Laws of settings: none is without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+import choices
+import torch
+from test_model_laws import INPUTS_BT, SOURCE_BS
+
+from harness.contracts import PAD
+from harness.model import ModelChoice
+from harness.registry import Choice
+from harness.spec import Incompatible, flatten, override
+
+
+def switches(choice: Choice, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every boolean and Literal setting of a choice with every other value that it could have."""
+    for name, field in type(choice).model_fields.items():
+        value, inner = getattr(choice, name), f"{path}.{name}".lstrip(".")
+        if isinstance(value, Choice):
+            yield from switches(value, inner)
+        elif field.annotation is bool:
+            yield inner, not value
+        elif get_origin(field.annotation) is Literal:
+            yield from ((inner, other) for other in get_args(field.annotation) if other != value)
+
+
+def observed(plain: Any) -> list[torch.Tensor]:
+    """What a model remembers of a source, and what it says."""
+    model = choices.build(plain)
+    memory = model.encoder(model.embeddings.source(SOURCE_BS), SOURCE_BS != PAD)
+    return [memory.values_BSM, *memory.final, *model(SOURCE_BS, INPUTS_BT)]
+
+
+def test_every_switch_does_something(plain: Any) -> None:
+    before = observed(plain)
+    for path, value in switches(ModelChoice.model_validate(plain)):
+        try:
+            after = observed(override(ModelChoice, plain, {path: value}))
+        except Incompatible:
+            continue
+        same = all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        assert not same, f"{path}: {value} changes nothing"
+
+
+def test_every_dropout_drops_in_training(plain: Any) -> None:
+    flat = flatten(plain)
+    paths = [path for path in flat if path.endswith("dropout")]
+    for path in paths:
+        if flat.get(path.removesuffix("dropout") + "layers") == 1:
+            continue  # a stack of one has nothing between its layers
+        alone = override(ModelChoice, plain, {other: 0.5 if other == path else 0.0 for other in paths})
+        model = choices.build(alone).train()
+        memories = [model.encoder(model.embeddings.source(SOURCE_BS), SOURCE_BS != PAD).final[0] for _ in range(2)]
+        said = [model(SOURCE_BS, INPUTS_BT).features_BTR for _ in range(2)]
+        assert not torch.equal(*memories) or not torch.equal(*said), f"{path} drops nothing"

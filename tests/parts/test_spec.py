@@ -1,0 +1,153 @@
+"""Strict reading, overriding, flattening, hashing, and errors that know their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from harness.contracts import Cell, Encoder
+from harness.model import ModelChoice
+from harness.registry import SLOTS, Choice, register, suggest
+from harness.spec import SpecError, digest, encode, flatten, override, parse_yaml, read, read_yaml
+
+PLAIN: dict[str, Any] = {
+    "embeddings": {"kind": "separate", "width": 8},
+    "encoder": {"kind": "rnn", "cell": {"kind": "gru", "hidden": 5, "layers": 2}},
+    "decoder": {"kind": "rnn", "cell": "lstm", "bridge": "copy", "context": "none"},
+    "output": "linear",
+}
+
+
+def changed(changes: dict[str, Any]) -> ModelChoice:
+    return read(ModelChoice, override(ModelChoice, PLAIN, changes), root="model")
+
+
+def test_spelling_does_not_matter_meaning_does() -> None:
+    written_out = read(ModelChoice, encode(changed({})))
+    assert written_out == changed({}) == changed({"output": {"kind": "linear"}, "encoder.bidirectional": False})
+    assert digest(written_out) == digest(changed({})) != digest(changed({"encoder.cell.layers": 1}))
+
+
+def test_a_new_kind_keeps_the_settings_it_has_and_drops_the_others() -> None:
+    plain = override(ModelChoice, PLAIN, {"encoder.cell.kind": "lstm"})
+    assert plain["encoder"]["cell"] == {"kind": "lstm", "hidden": 5, "layers": 2}
+    attended = override(ModelChoice, PLAIN, {"decoder.context": {"kind": "attention", "score": "dot", "mask": True}})
+    assert override(ModelChoice, attended, {"decoder.context.kind": "none"})["decoder"]["context"] == {"kind": "none"}
+    assert PLAIN["encoder"]["cell"]["kind"] == "gru", "the original is left alone"
+
+
+def test_settings_go_to_the_new_kind_in_whatever_order_they_are_given() -> None:
+    made = override(ModelChoice, PLAIN, {"encoder.cell.hidden": 7, "encoder.cell.kind": "rnn", "output.kind": "tied"})
+    assert made["encoder"]["cell"] == {"kind": "rnn", "hidden": 7, "layers": 2} and made["output"] == {"kind": "tied"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"encoder.cell.hiden": 3}, "model.encoder.cell.hiden", "did you mean 'hidden'"),
+        ({"encoder.cell.kind": "lstn"}, "model.encoder.cell.kind", "did you mean 'lstm'"),
+        ({"encoder.cell.hidden": "64"}, "model.encoder.cell.hidden", "integer, got '64'"),
+        ({"encoder.bidirectional": 1}, "model.encoder.bidirectional", "boolean, got 1"),
+        ({"decoder.readout": "tanhh"}, "model.decoder.readout", "did you mean 'tanh'"),
+        ({"encoder": None}, "model.encoder", "name a kind of encoder"),
+        ({"encodr": "rnn"}, "model.encodr", "did you mean 'encoder'"),
+        ({"decoder": {"kind": "rnn", "cell": "gru", "context": "none"}}, "model.decoder.bridge", "is not set"),
+        ({"encoder.cell.dropout": 1.5}, "model.encoder.cell.dropout", "less than 1, got 1.5"),
+    ],
+)
+def test_mistakes_are_named(changes: dict[str, Any], path: str, words: str) -> None:
+    with pytest.raises(SpecError, match=words) as caught:
+        changed(changes)
+    assert caught.value.path == path
+
+
+def test_a_path_through_a_scalar_is_a_mistake() -> None:
+    with pytest.raises(SpecError, match="has no parts"):
+        changed({"encoder.cell.hidden.more": 3})
+
+
+def test_yaml_is_12_and_knows_its_lines(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("lr: 1e-3\nlang: no\nmask: [true, off]\ndeep:\n  down: 3\n", encoding="utf-8")
+    plain, lines = read_yaml(file)
+    assert plain == {"lr": 0.001, "lang": "no", "mask": [True, "off"], "deep": {"down": 3}}
+    assert type(plain["lr"]) is float and type(plain["deep"]["down"]) is int
+    assert lines.place(["deep", "down"]) == f"{file}:5"
+    assert lines.place(["deep", "unheard", "of"]) == f"{file}:4"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a: [1,\nb: 2", "a.yaml:2: not YAML"),
+        (b"a: 1\na: 2", "not YAML"),
+        (b"\xff\xfe", "UTF-8"),
+        (b"when: 2026-01-01", "quote it"),
+        (b"a: !!python/object:os.system x", "YAML|quote|plain"),
+    ],
+)
+def test_files_that_are_no_plain_yaml(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.yaml").write_bytes(content)
+    with pytest.raises(SpecError, match=words):
+        read_yaml(tmp_path / "a.yaml")
+
+
+def test_a_missing_file_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no such file"):
+        read_yaml(tmp_path / "none.yaml")
+
+
+def test_command_line_values_are_yaml() -> None:
+    assert parse_yaml("{kind: scan, split: length}", "--set") == {"kind": "scan", "split": "length"}
+    assert parse_yaml("1e-3", "--set") == 0.001
+    with pytest.raises(SpecError, match="not YAML"):
+        parse_yaml("[1", "--set")
+
+
+def test_flatten_gives_dotted_names() -> None:
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}
+
+
+def test_a_field_at_its_neutral_value_and_a_location_leave_the_digest_alone() -> None:
+    class Old(Choice):
+        width: int = 3
+
+    class New(Choice):
+        width: int = 3
+        later: float = Field(0.0, json_schema_extra={"neutral": 0.0})
+        where: str = Field("here", json_schema_extra={"location": True})
+
+    assert digest(New()) == digest(Old()) == digest(New(where="there")) != digest(New(later=1.0))
+    assert encode(New())["where"] == "here"
+
+
+def test_digests_of_old_stand() -> None:
+    """A digest that changes orphans every stored result: change this number only with a reason in the changelog."""
+    assert digest(changed({})) == "aef2b2d7ae0bd487"
+    assert digest({"b": [1, 2.5, None], "a": "é"}) == "84afbf1d4853005f"
+
+
+def test_registering_twice_or_without_config_is_refused() -> None:
+    class Stranger(Encoder):
+        pass
+
+    with pytest.raises(TypeError, match="its own Config"):
+        register("stranger")(Stranger)
+
+    class Twin(Cell):
+        class Config(Cell.Config):
+            pass
+
+    Twin.__module__ = "elsewhere"
+    with pytest.raises(ValueError, match="is taken by variants.cells"):
+        register("gru")(Twin)
+    assert "stranger" not in Encoder.kinds  # type: ignore[attr-defined]
+
+
+def test_every_slot_has_a_kind_and_suggestions_name_what_is_known() -> None:
+    assert all(slot.kinds for slot in SLOTS.values())
+    assert suggest("gro", ["gru", "lstm"]) == "did you mean 'gru'? known: gru, lstm"
+    assert suggest("zzz", []) == "known: none"

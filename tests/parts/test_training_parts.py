@@ -1,0 +1,101 @@
+"""Teacher forcing, schedules, optimizers and initializers on numbers worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from harness.contracts import Initializer
+from variants import initializers, optimizers, schedules, teacher_forcing
+
+
+def test_ratios_follow_their_formulas() -> None:
+    linear = teacher_forcing.Linear(teacher_forcing.Linear.Config(ratio=1.0, end=0.2, over=10))
+    assert [linear.ratio(i) for i in (0, 5, 10, 99)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    exponential = teacher_forcing.Exponential(teacher_forcing.Exponential.Config(k=0.5))
+    assert [exponential.ratio(i) for i in (0, 1, 3)] == [1.0, 0.5, 0.125]
+    sigmoid = teacher_forcing.InverseSigmoid(teacher_forcing.InverseSigmoid.Config(k=100.0))
+    assert sigmoid.ratio(0) == pytest.approx(100 / 101)
+    assert sigmoid.ratio(round(100 * math.log(100))) == pytest.approx(0.5, abs=0.01)
+    assert sigmoid.ratio(10**9) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("coin", ["token", "step", "sequence", "batch"])
+def test_a_coin_decides_what_it_says(coin: str) -> None:
+    config = teacher_forcing.Constant.Config(ratio=0.5, coin=coin)  # type: ignore[arg-type]
+    forcing = teacher_forcing.Constant(config)
+    tosses = torch.Generator().manual_seed(0)
+    tossed = [forcing.gold(0, 8, 6, tosses) for _ in range(200)]
+    golds = torch.stack([torch.ones(8, 6, dtype=torch.bool) if gold is None else gold for gold in tossed])
+    assert golds[:, :, 0].all(), "the first word is always heard"
+    free = golds[:, :, 1:]
+    assert float(free.float().mean()) == pytest.approx(0.5, abs=0.1)
+    assert bool((free == free[:, :1]).all()) == (coin in ("step", "batch"))
+    assert bool((free == free[:, :, :1]).all()) == (coin in ("sequence", "batch"))
+
+
+def test_full_forcing_tosses_nothing() -> None:
+    forcing = teacher_forcing.Constant(teacher_forcing.Constant.Config(ratio=1.0))
+    tosses = torch.Generator().manual_seed(0)
+    before = tosses.get_state()
+    assert forcing.gold(0, 3, 3, tosses) is None and torch.equal(tosses.get_state(), before)
+
+
+def test_schedules_follow_their_formulas() -> None:
+    linear = schedules.Linear(schedules.Linear.Config(warmup=4))
+    assert [linear.factor(i, 12) for i in (0, 1, 4, 8, 12)] == pytest.approx([0.25, 0.5, 1.0, 0.5, 0.0])
+    cosine = schedules.Cosine(schedules.Cosine.Config())
+    assert [cosine.factor(i, 10) for i in (0, 5, 10)] == pytest.approx([1.0, 0.5, 0.0])
+    root = schedules.InverseSqrt(schedules.InverseSqrt.Config(warmup=100))
+    assert [root.factor(i, 0) for i in (0, 49, 99, 399)] == pytest.approx([0.01, 0.5, 1.0, 0.5])
+    steps = schedules.Exponential(schedules.Exponential.Config(rate=0.5, start=10, every=5))
+    assert [steps.factor(i, 0) for i in (0, 14, 15, 20)] == [1.0, 1.0, 0.5, 0.25]
+
+
+def one_step(optimizer: torch.optim.Optimizer, weight: nn.Parameter, gradient: float) -> float:
+    weight.grad = torch.tensor([gradient])
+    optimizer.step()
+    return float(weight.detach())
+
+
+def test_optimizers_step_as_published() -> None:
+    weight = nn.Parameter(torch.tensor([1.0]))
+    sgd = optimizers.Sgd(optimizers.Sgd.Config(lr=0.1, momentum=0.5)).over([weight])
+    assert one_step(sgd, weight, 2.0) == pytest.approx(0.8)
+    assert one_step(sgd, weight, 2.0) == pytest.approx(0.8 - 0.1 * 3.0)
+    weight = nn.Parameter(torch.tensor([1.0]))
+    adam = optimizers.Adam(optimizers.Adam.Config(lr=0.1)).over([weight])
+    assert one_step(adam, weight, 3.0) == pytest.approx(0.9), "the first step of Adam is the learning rate"
+    weight = nn.Parameter(torch.tensor([1.0]))
+    adamw = optimizers.AdamW(optimizers.AdamW.Config(lr=0.1, decay=0.5)).over([weight])
+    assert one_step(adamw, weight, 3.0) == pytest.approx(1.0 - 0.1 * 0.5 - 0.1)
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"words": nn.Embedding(9, 4, padding_idx=0), "cell": nn.LSTM(4, 6), "out": nn.Linear(6, 9)})
+
+
+@pytest.mark.parametrize("kind", sorted(Initializer.kinds))  # type: ignore[attr-defined]
+def test_initializers_leave_padding_at_zero(kind: str) -> None:
+    model = small()
+    part = Initializer.kinds[kind]  # type: ignore[attr-defined]
+    part(part.Config()).fill(model)
+    assert not model["words"].weight[0].any() and model["words"].weight[1:].all()  # type: ignore[index]
+
+
+def test_initializers_draw_as_published() -> None:
+    model = small()
+    initializers.Orthogonal(initializers.Orthogonal.Config()).fill(model)
+    for gate in model["cell"].weight_hh_l0.chunk(4):  # type: ignore[index,union-attr,operator]
+        torch.testing.assert_close(gate @ gate.T, torch.eye(6))
+    assert not model["out"].bias.any()  # type: ignore[index,union-attr]
+    initializers.Xavier(initializers.Xavier.Config()).fill(model)
+    bound = math.sqrt(6 / (6 + 4))
+    largest = max(float(gate.abs().max()) for gate in model["cell"].weight_ih_l0.chunk(4))  # type: ignore[index,union-attr,operator]
+    assert 0.9 * bound < largest <= bound
+    initializers.Uniform(initializers.Uniform.Config(range=0.08)).fill(model)
+    assert 0.07 < float(model["out"].weight.abs().max()) <= 0.08  # type: ignore[index,union-attr]
