@@ -178,6 +178,8 @@ def compare(a: Arm, b: Arm, metric: Metric, claim: Claim | None = None) -> Compa
         return replace(known, ci_low=delta - half, ci_high=delta + half, verdict=ONE_SEED)
     var_seed = a.var_seed + b.var_seed
     variance = max(var_seed + var_sentence - a.var_both - b.var_both, var_seed, var_sentence)
+    if not math.isfinite(variance):  # an infinite perplexity
+        return replace(known, verdict="inconclusive" if claim else "")
     # Zero up to rounding: every seed answers every sentence alike.
     error = math.sqrt(variance) if variance > 1e-18 * max(1.0, mean_a**2) else 0.0
     df = _satterthwaite(variance, [(a.var_seed, a.seeds), (b.var_seed, b.seeds), (var_sentence, sentences)])
@@ -304,11 +306,11 @@ def _arm(label: str, variants: Sequence[str], outcomes: Sequence[Outcome], metri
 def _label(selected: Mapping[str, Scalar], variants: Sequence[str]) -> str:
     if len(variants) == 1:
         return variants[0]
-    return ", ".join(f"{path}={_spelled(value)}" for path, value in selected.items())
+    return ", ".join(f"{path}={spelled(value)}" for path, value in selected.items())
 
 
-def _spelled(value: object) -> object:
-    """Values as YAML spells them."""
+def spelled(value: object) -> object:
+    """Return a value as YAML spells it."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else value
 
 
@@ -322,7 +324,7 @@ def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
         row: dict[str, Any] = {"trial": o.trial, "variant": o.variant, "seed": o.seed}
         row |= {"status": o.status, "reason": o.reason}
         for part, keys in zip(parts, names, strict=True):
-            row |= {key: _spelled(part[index][key]) if key in part[index] else None for key in keys}
+            row |= {key: spelled(part[index][key]) if key in part[index] else None for key in keys}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -353,7 +355,7 @@ def lengths_frame(outcomes: Sequence[Outcome], metric: Metric, buckets: int = 5)
     if not usable:
         return pd.DataFrame(columns=["variant", "seed", "low", "high", "sentences", "value"])
     pooled = np.concatenate([o.lengths for o in usable])
-    highs = np.unique(np.quantile(pooled, np.linspace(0, 1, buckets + 1)[1:], method="higher"))
+    highs = np.unique(np.quantile(pooled, np.linspace(0, 1, buckets + 1)[1:], method="inverted_cdf"))
     rows = []
     for o in usable:
         for low, high in zip([int(pooled.min()), *(int(h) + 1 for h in highs[:-1])], map(int, highs), strict=True):

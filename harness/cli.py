@@ -167,7 +167,7 @@ def run_study(
     plan = _plan(name, base, sets, seeds)
     settings = Settings(slots(device, jobs, per_gpu), timeout, keep_stale, replan)  # type: ignore[arg-type]
     with console.Watch(plan) as watch:
-        done = answer.answer(plan, _store(), settings, watch.listen, track=track)
+        done = answer.answer(plan, _store(), settings, watch.listen, tracked=track)
     console.print_answer(plan, done)
     raise typer.Exit(1 if done.ran.failed else 0)
 
@@ -180,7 +180,7 @@ def report(
     from harness import answer, console, study
 
     plan = study.resolve(_plan(name, base, sets, seeds))
-    console.print_answer(plan, answer.report(plan, _store(), keep_stale=keep_stale))
+    console.print_answer(plan, answer.report_on(plan, _store(), keep_stale=keep_stale))
 
 
 @app.command()

@@ -34,6 +34,7 @@ class Settings:
     slots: list[Slot]
     timeout: float | None = None
     keep_stale: bool = False
+    replan: bool = False
     modules: tuple[str, ...] = ("variants",)
     """Imported by every worker first: they register the parts."""
 

@@ -20,7 +20,7 @@ from harness.model import ModelChoice, Seq2Seq
 from harness.prepare import DataChoice
 from harness.provenance import peak_memory_mb, provenance
 from harness.registry import Choice
-from harness.spec import digest, encode
+from harness.spec import SpecError, digest, encode, read
 from harness.store import Record, Stage, Store
 from harness.train import Emit, TrainingChoice
 
@@ -53,21 +53,54 @@ class Trial:
     @cached_property
     def stages(self) -> dict[str, Stage]:
         """The four stages of this trial, upstream first; trials that share a beginning share its stages."""
-        c, parts = self.choice, modules
-        meant = encode(c, meaning=True)
-        data = {"data": meant["data"], "revision": self.revision}
-        made = {"prepare": _stage("prepare", data, parts(c.data), {})}
-        training = {"model": meant["model"], "training": meant["training"], "seed": self.seed}
-        made["train"] = _stage("train", training, [*parts(c.model), *parts(c.training)], made)
-        search = {name: value for name, value in meant["decoding"].items() if name != "scoring"} | {"split": SPLIT}
-        made["decode"] = _stage("decode", search, [*parts(c.model), *parts(c.decoding)], made)
-        made["score"] = _stage("score", {"scoring": meant["decoding"]["scoring"]}, parts(c.data), made)
+        c = self.choice
+        said, meant = self._by_stage(encode(c)), self._by_stage(encode(c, meaning=True))
+        parts = {"prepare": [c.data], "train": [c.model, c.training], "decode": [c.model, c.decoding], "score": [c.data]}
+        made: dict[str, Stage] = {}
+        for name in STAGES:
+            upstream = [stage.key for stage in made.values()][-1:]
+            key = digest({"stage": name, "choice": meant[name], "upstream": upstream})
+            code = fingerprint([f"harness.{name}", *(module for part in parts[name] for module in modules(part))])
+            made[name] = Stage(name, key, said[name], code, {stage.name: stage.key for stage in made.values()})
         return made
+
+    def _by_stage(self, plain: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return what each stage depends on beyond the stages before it."""
+        decoding = {name: value for name, value in plain["decoding"].items() if name != "scoring"}
+        return {
+            "prepare": {"data": plain["data"], "revision": self.revision},
+            "train": {"model": plain["model"], "training": plain["training"], "seed": self.seed},
+            "decode": decoding | {"split": SPLIT},
+            "score": {"scoring": plain["decoding"]["scoring"]},
+        }
 
     @property
     def digest(self) -> str:
         """The name of this trial: the key of its last stage."""
         return self.stages["score"].key
+
+
+def restore(store: Store, beginning: str) -> Trial:
+    """Return the finished trial whose digest begins so, from what its stages say they are.
+
+    Raises:
+        SpecError: there is none, or several.
+    """
+    found = sorted(path.name for path in (store.root / "stages" / "score").glob("*") if path.name.startswith(beginning))
+    if len(found) != 1 or not beginning:
+        many = "no finished trial" if not found else f"{len(found)} finished trials"
+        raise SpecError(f"the digest of {many} begins with '{beginning}'; trials.csv of a report lists the digests")
+    keys = {"score": found[0]}
+    said: dict[str, Any] = {}
+    for name in reversed(STAGES):
+        record = store.record(name, keys[name])
+        if record is None:
+            raise SpecError(f"the {name} stage {keys[name]} of this trial is not in the store any more")
+        keys |= record.stage.inputs
+        said |= record.stage.choice
+    decoding = {name: said[name] for name in DecodingChoice.model_fields}
+    branches = {"data": said["data"], "model": said["model"], "training": said["training"], "decoding": decoding}
+    return Trial(read(TrialChoice, branches), said["seed"], said["revision"])
 
 
 def modules(choice: Any) -> list[str]:
@@ -155,11 +188,3 @@ class Corridor:
 def sentence_arrays(folder: Path) -> dict[str, Any]:
     """Read the per-sentence statistics that a score stage wrote, by name, N x k."""
     return dict(load_file(folder / "sentences.safetensors"))
-
-
-def _stage(name: str, choice: dict[str, Any], parts: list[str], before: dict[str, Stage]) -> Stage:
-    """Return a stage that depends on its own choices and on the last stage before it."""
-    upstream = list(before.values())[-1:]
-    key = digest({"stage": name, "choice": choice, "upstream": [stage.key for stage in upstream]})
-    inputs = {stage.name: stage.key for stage in before.values()}
-    return Stage(name, key, choice, fingerprint([f"harness.{name}", *parts]), inputs)

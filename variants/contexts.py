@@ -21,7 +21,7 @@ class Nothing(Context):
     class Config(Context.Config):
         """Nothing has no settings."""
 
-    def forward(self, query_BTH: Tensor, source: Source) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def forward(self, query_BTH: Tensor, source: Source) -> tuple[Tensor, Tensor]:
         """Return a context and weights without columns."""
         nothing_BT0 = query_BTH[..., :0]
         return nothing_BT0, nothing_BT0

@@ -22,7 +22,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlelocation": "left",
-    "axes.titlesize": 11,
+    "axes.titlesize": 10.5,
     "axes.grid": True,
     "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
@@ -58,7 +58,7 @@ def by_variant(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -
     import seaborn as sns
 
     rows = [{"variant": o.variant, "value": o.metrics[metric]} for o in outcomes if metric in o.metrics]
-    frame = pd.DataFrame(rows, columns=["variant", "value"])
+    frame = pd.DataFrame(rows, columns=["variant", "value"]).astype({"value": float})
     if not np.isfinite(frame["value"]).any():
         return None
     figure, axes = _canvas(7.2, 1.3 + 0.38 * len(order))
@@ -125,7 +125,7 @@ def _lines(frame: pd.DataFrame, x: str, y: str, order: Sequence[str], axes: Any,
         palette={v: palette[look[v] % len(palette)] for v in present},
         dashes={v: DASHES[look[v] // 4 % len(DASHES)] for v in present},
         markers={v: MARKERS[look[v] % len(MARKERS)] for v in present} if markers else False,
-        errorbar=("pi", 100), err_kws={"alpha": 0.13, "linewidth": 0}, linewidth=1.8,
+        errorbar=("pi", 100), err_kws={"alpha": 0.13 if len(order) <= 6 else 0.06, "linewidth": 0}, linewidth=1.8,
     )  # fmt: skip
 
 
@@ -137,7 +137,9 @@ def _legend(figure: Any, axes: Any) -> None:
 
 
 def _size(order: Sequence[str]) -> tuple[float, float]:
-    return 9.0, max(4.0, 0.6 + 0.3 * len(order))
+    """Width and height in inches: high enough for the legend, whose longer labels take several lines."""
+    lines = sum(1 + _wrapped(variant).count("\n") for variant in order)
+    return 9.4, max(4.0, 0.5 + 0.16 * lines + 0.08 * len(order))
 
 
 def _canvas(width: float, height: float) -> tuple[Any, Any]:

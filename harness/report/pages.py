@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, compare_all, primary_metrics, trials_frame
+from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, compare_all, primary_metrics, spelled, trials_frame
 from harness.claims import Claim
 from harness.report import figures, tables
 from harness.report.sentences import answer
@@ -85,7 +85,7 @@ def _page(
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["markdown"] = tables.markdown
+    environment.filters |= {"markdown": tables.markdown, "spelled": spelled}
     known = {name for o in outcomes for name in o.metrics}
     trials = {v: [o for o in outcomes if o.variant == v] for v in dict.fromkeys(o.variant for o in outcomes)}
     return environment.get_template("report.md.j2").render(

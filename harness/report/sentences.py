@@ -23,12 +23,14 @@ def answer(made: Comparison, claim: Claim) -> str:
     if made.verdict == ONE_SEED:
         text = "With one seed a side this is a statement about these trained models on other sentences; "
         return f"{head} {sides} ({evidence}; {size}). {text}it says nothing about the variants with other seeds."
-    evidence += f"; {probability(made.p)}, after Holm's correction {probability(made.p_holm).removeprefix('p = ')}"
+    evidence += f"; p {probability(made.p)}, Holm-corrected {probability(made.p_holm)}"
     return f"{head} {sides} ({evidence}; {size}). {_meaning(made, claim)} {_power(made)}".rstrip()
 
 
 def _metric(made: Comparison) -> str:
     metric = METRICS[made.metric]
+    if made.verdict == ONE_SEED:
+        return metric.title
     better = {True: ", where higher is better", False: ", where lower is better", None: ""}[metric.higher_is_better]
     return metric.title + better
 

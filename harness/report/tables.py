@@ -14,6 +14,8 @@ from harness.analyze import Comparison, Outcome, lengths_frame, variants_frame
 from harness.score import METRICS
 
 NONE = "–"
+NUMBER = re.compile(rf"{NONE}$|(< )?-?\d[\d,.]*(e[+-]?\d+)?( (±|to|of) .*)?$")
+"""A cell that holds a number, a spread or an interval, or nothing."""
 
 COSTS: dict[str, tuple[str, int]] = {
     "params": ("parameters", 0),
@@ -34,9 +36,10 @@ class Table(NamedTuple):
     frame: pd.DataFrame
 
     def markdown(self) -> str:
-        """Return the texts as a Markdown table; columns after the first are right-aligned."""
+        """Return the texts as a Markdown table; columns of numbers are right-aligned."""
         head = "| " + " | ".join(map(markdown, self.columns)) + " |"
-        rule = "| --- |" + " ---: |" * (len(self.columns) - 1)
+        numeric = [all(NUMBER.match(row[i]) for row in self.rows) for i in range(len(self.columns))]
+        rule = "|" + "".join(" ---: |" if right else " --- |" for right in numeric)
         return "\n".join([head, rule, *("| " + " | ".join(map(markdown, row)) + " |" for row in self.rows)])
 
 
@@ -59,8 +62,8 @@ def score(metric: str, value: float) -> str:
 
 
 def probability(p: float) -> str:
-    """Return a p value as readers expect it, with its sign of relation."""
-    return "p " + ("unknown" if math.isnan(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}")
+    """Return a p value as readers expect it."""
+    return NONE if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def spread(values: Sequence[float], digits: int) -> str:
@@ -144,9 +147,8 @@ def differences_table(comparisons: Sequence[Comparison]) -> Table:
     rows = []
     for c in comparisons:
         interval = f"{score(c.metric, c.ci_low)} to {score(c.metric, c.ci_high)}" if c.ci_low == c.ci_low else NONE
-        p = probability(c.p).removeprefix("p ").removeprefix("= ") if not math.isnan(c.p) else NONE
         difference, finds = score(c.metric, c.delta), score(c.metric, c.mde80)
-        rows.append([c.a, c.b, METRICS[c.metric].title, difference, interval, p, finds])
+        rows.append([c.a, c.b, METRICS[c.metric].title, difference, interval, probability(c.p), finds])
     return Table("differences", columns, rows, pd.DataFrame([vars(c) for c in comparisons]))
 
 

@@ -2,10 +2,11 @@
 
 To add one, write a line into ``BUGS``: what it is, the function, the text to replace, what to put there, and the law.
 """
+# ruff: noqa: E501 (a bug is one line of a table)
 
 from __future__ import annotations
-
 import __future__
+
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -37,12 +38,22 @@ Law = Callable[[], None]
 
 def models(law: Callable[[Any], None]) -> Law:
     """A law about a model, asked of the whole sample."""
-    return lambda: [law(choices.build(plain)) for plain in choices.models()] and None
+
+    def ask() -> None:
+        for plain in choices.models():
+            law(choices.build(plain))
+
+    return ask
 
 
 def plains(law: Callable[[Any], None]) -> Law:
     """A law about the choice of a model, asked of the whole sample."""
-    return lambda: [law(plain) for plain in choices.models()] and None
+
+    def ask() -> None:
+        for plain in choices.models():
+            law(plain)
+
+    return ask
 
 
 def having(law: Callable[..., None], *values: Any) -> Law:
@@ -90,15 +101,19 @@ def equations(place: str, feed: bool, readout: str = "tanh", merge: str = "conca
 
 
 def exhaustive(alpha: float) -> Law:
-    return lambda: [test_searches.test_a_wide_beam_is_exhaustive_search(seed, alpha) for seed in range(8)] and None
+    def ask() -> None:
+        for seed in range(8):
+            test_searches.test_a_wide_beam_is_exhaustive_search(seed, alpha)
+
+    return ask
 
 
 BUGS: list[tuple[str, Any, str, str, Law]] = [
     # embeddings
-    ("padding vector learns", embeddings.Separate.__init__, "cfg.width, padding_idx=PAD)\n        self.target_table", "cfg.width)\n        self.target_table", having(test_embeddings.test_padding_is_zero_and_learns_nothing, "separate")),
+    ("padding vector learns", embeddings.Separate.__init__, "(words.source, cfg.width, padding_idx=PAD)", "(words.source, cfg.width)", having(test_embeddings.test_padding_is_zero_and_learns_nothing, "separate")),
     ("target read from the source's table", embeddings.Separate.target, "self.target_table(ids_BT)", "self.source_table(ids_BT)", having(test_embeddings.test_separate_tables_are_two_and_a_shared_table_is_one)),
     ("dropout at evaluation", embeddings.Separate.target, "self.drop(", "nn.functional.dropout(", CALM),
-    ("no dropout of target words", embeddings.Shared.target, "self.drop(self.table(ids_BT))", "self.table(ids_BT)", having(test_embeddings.test_dropout_drops_while_training_only)),
+    ("no dropout of target words", embeddings.Shared.target, "self.drop(self.table(ids_BT))", "self.table(ids_BT)", having(test_embeddings.test_dropout_drops_while_training_only, "shared")),
     # cells
     ("LSTM: gates in another order", cells.Lstm.step, "in_BH, forget_BH, new_BH, out_BH =", "in_BH, forget_BH, out_BH, new_BH =", CUTTING),
     ("LSTM: c shown for h", cells.Lstm.step, "torch.sigmoid(out_BH) * torch.tanh(carried_BH), carried_BH", "carried_BH, torch.sigmoid(out_BH) * torch.tanh(carried_BH)", CUTTING),
@@ -107,7 +122,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("GRU: update gate upside down", cells.Gru.step, "new_BH + update_BH * (hidden_BH - new_BH)", "hidden_BH + update_BH * (new_BH - hidden_BH)", having(test_cells.test_gru)),
     ("GRU: reset gate before the product", cells.Gru.step, "torch.sigmoid(reset_x_BH + reset_h_BH) * new_h_BH", "new_h_BH", having(test_cells.test_gru)),
     ("recurrent bias forgotten in a step", cells.Fused.products, "F.linear(state_BH, recurrent, recurrent_bias)", "F.linear(state_BH, recurrent)", CUTTING),
-    ("step of the wrong layer", cells.Fused.products, 'f"l{layer}"', '"l0" if layer == 0 or self.entering != self.hidden and False else f"l{self.layers - 1}"', having(test_cell_laws.test_walking_is_stepping, "gru", 3)),
+    ("step of the wrong layer", cells.Fused.products, 'f"l{layer}"', 'f"l{layer and self.layers - 1}"', having(test_cell_laws.test_walking_is_stepping, "gru", 3)),
     ("step of the wrong direction", cells.Fused.products, "if direction == 1", "if direction == 0 and self.directions == 2", READING),
     ("packing dropped", cells.Fused.read, "if mask_BS is None", "if True", PADDING),
     ("directions swapped in the final state", cells.Fused._batch_first, ".permute(2, 0, 1, 3)", ".flip(1).permute(2, 0, 1, 3)", READING),
@@ -145,7 +160,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("context added nowhere", contracts.Join.forward, "x_BTX + self.project(context_BTC)", "x_BTX", plains(test_setting_laws.test_every_switch_does_something)),
     # decoders
     ("context asked once, not at each step", decoders.RnnDecoder.advance, "if not self.walks:", "if True:", CUTTING),
-    ("state forgotten between steps", decoders.RnnDecoder.advance, "readout, state = self._piece", "readout, _ = self._piece", CUTTING),
+    ("state forgotten between steps", decoders.RnnDecoder.advance, "readout, state = self._piece", "readout, _ = self._piece", models(laws.test_the_past_changes_the_present)),
     ("readout never fed", decoders.RnnDecoder._piece, "fed_BF = features_BTR[:, -1] if self.feed else fed_BF", "pass", equations("readout", True)),
     ("readout of another sentence fed", decoders.RnnDecoder._piece, "features_BTR[:, -1] if", "features_BTR[:, -1].roll(1, 0) if", PADDING),
     ("readout fed one step late", decoders.RnnDecoder.advance, "state = self._piece(step_B1E, state, source)", "(cell, late) = self._piece(step_B1E, state, source); state = (cell, state[1] if spoken else late)", equations("readout", True)),
@@ -184,7 +199,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("beam: begins with EOS", searches.Beam.find, "(batch, width, 1), BOS)", "(batch, width, 1), EOS)", SCORE),
     ("beam: all prefixes the same", searches.Beam.find, "score_BK[:, 1:] = -torch.inf", "pass", TRAP),
     ("beam: EOS ignored", searches._Best.or_ended, "tokens_BKT[:, :, -1] == EOS", "tokens_BKT[:, :, -1] == -1", TRAP),
-    ("beam: speaks on after EOS", searches.Beam.find, "hope_BK = score_BK.masked_fill(word_BK == EOS, -torch.inf)", "hope_BK = score_BK", ENDING),
+    ("beam: speaks on after EOS", searches.Beam.find, "hope_BK = score_BK.masked_fill(word_BK == EOS, -torch.inf)", "hope_BK = score_BK", having(test_searches.test_nothing_is_said_after_eos)),
     ("beam: normalized score reported", searches._Best.or_ended, "score_BK[row_B, slot_B], self.score_B", "rank_B, self.score_B", SCORE),
     ("beam: the last to end wins", searches._Best.or_ended, "rank_B > self.rank_B", "rank_B > -torch.inf", exhaustive(0.7)),
     ("beam: no length penalty", searches.Beam.normalizer, "((5 + length) / 6)", "1", LENGTH),
@@ -193,17 +208,15 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("beam: hope without the length still to come", searches.Beam.find, "/ self.normalizer(limit)", "/ self.normalizer(length)", exhaustive(3.0)),
     ("beam: stops when one sentence has ended", searches.Beam.find, "score_BK.isneginf().all()", "score_BK.isneginf().all(1).any()", COMPANY),
     ("beam: one word short of the limit", searches.Beam.find, "range(1, limit + 1)", "range(1, max(limit, 2))", ENDING),
-    ("beam: a cut prefix beats an ended one", searches._Best.or_cut, "self.rank_B > -torch.inf", "self.rank_B > score_B", PATIENCE),
+    ("beam: a cut prefix beats an ended one", searches._Best.or_cut, "self.rank_B > -torch.inf", "self.rank_B > score_B", having(test_searches.test_an_ended_hypothesis_goes_before_a_cut_one)),
     ("select takes the wrong rows", contracts.select, "part.index_select(0, index_B)", "part.index_select(0, index_B.sort().values)", ROWS),
     ("repeat puts copies in the wrong order", contracts.repeat, "part.repeat_interleave(times, 0)", "part.repeat(times, *[1] * (part.ndim - 1))", COMPANY),
-    ("a bridge of the wrong shape", bridges.Zero.forward, "self.ours.layers", "self.theirs.layers", lambda: [test_bridge_laws.test_any_shape_becomes_any_shape({"kind": "zero"})] and None),
+    ("a bridge of the wrong shape", bridges.Zero.forward, "self.ours.layers", "self.theirs.layers", having(test_bridge_laws.test_any_shape_becomes_any_shape, {"kind": "zero"})),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "function", "old", "new", "law"), BUGS, ids=[bug[0] for bug in BUGS])
-def test_a_bug_is_noticed(
-    name: str, function: Any, old: str, new: str, law: Law, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("function", "old", "new", "law"), [bug[1:] for bug in BUGS], ids=[bug[0] for bug in BUGS])
+def test_a_bug_is_noticed(function: Any, old: str, new: str, law: Law, monkeypatch: pytest.MonkeyPatch) -> None:
     inject(monkeypatch, function, old, new)
     with pytest.raises(AssertionError):
         law()

@@ -51,7 +51,11 @@ def test_two_vocabularies_cannot_share() -> None:
         Embeddings.kinds["shared"].Config().build(words=Words(8, 8))
 
 
-def test_dropout_drops_while_training_only() -> None:
-    embeddings = made("separate", dropout=0.5)
-    assert bool((embeddings.train().target(IDS_BS.clamp_min(1)) == 0).any())
-    assert not bool((embeddings.eval().target(IDS_BS.clamp_min(1)) == 0).any())
+@pytest.mark.parametrize("kind", ("separate", "shared"))
+def test_dropout_drops_while_training_only(kind: str) -> None:
+    embeddings, words_BS = made(kind, dropout=0.5), IDS_BS.clamp_min(1)
+    for look in (embeddings.source, embeddings.target):
+        embeddings.train()
+        assert bool((look(words_BS) == 0).any())
+        embeddings.eval()
+        assert not bool((look(words_BS) == 0).any())

@@ -13,7 +13,7 @@ from sacrebleu.metrics.ter import TER
 from harness.score import METRICS, corpus_scores, edit_distance, percent, sentence_statistics, signatures
 from harness.spec import SpecError
 
-words = st.sampled_from("a b c dd eee . The the 三".split())
+words = st.sampled_from(["a", "b", "c", "dd", "eee", ".", "The", "the", "三"])
 sentence = st.lists(words, max_size=8).map(" ".join)
 corpus = st.lists(st.tuples(sentence, st.lists(sentence, min_size=1, max_size=3)), min_size=1, max_size=6)
 
@@ -111,7 +111,9 @@ def test_edit_distance_against_the_definition(left, right):
 
 def test_from_sums_is_vectorized_over_leading_axes():
     hypotheses = ["a b c d e", "a b", "c d e f"]
-    statistics = sentence_statistics(hypotheses, [["a b c d f"], ["b a"], ["c d e f"]], tokenize="none", lowercase=False)
+    statistics = sentence_statistics(
+        hypotheses, [["a b c d f"], ["b a"], ["c d e f"]], tokenize="none", lowercase=False
+    )
     counts = np.random.default_rng(0).multinomial(3, [1 / 3] * 3, size=(4, 5)).astype(float)
     for metric in METRICS.values():
         if metric.statistic in statistics:
@@ -127,7 +129,10 @@ def test_nothing_over_nothing():
 
 def test_only_the_wanted_statistics_are_computed():
     options = {"tokenize": "none", "lowercase": False}
-    assert set(sentence_statistics(["a"], [["a"]], **options, metrics=["bleu", "exact_match"])) == {"bleu", "exact_match"}
+    assert set(sentence_statistics(["a"], [["a"]], **options, metrics=["bleu", "exact_match"])) == {
+        "bleu",
+        "exact_match",
+    }
 
 
 def test_case():

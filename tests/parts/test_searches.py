@@ -107,6 +107,18 @@ def test_without_an_end_within_the_limit_the_best_prefix_is_cut() -> None:
         assert words(found) == ["AAA"] and found.score_B.tolist() == pytest.approx([3 * log(0.6)], abs=1e-5)
 
 
+def test_an_ended_hypothesis_goes_before_a_cut_one() -> None:
+    endless = {"": {A: 0.9, EOS: 0.1}} | {prefix: {A: 0.9, B: 0.1} for prefix in ("A", "AA")}
+    assert words(find("beam", endless, limit=3, width=2)) == ["$"]
+    assert words(find("greedy", endless, limit=3)) == ["AAA"]
+
+
+def test_nothing_is_said_after_eos() -> None:
+    """However well a second EOS is paid: after any prefix that a tree does not name, EOS is certain."""
+    for kind, settings in (("greedy", {}), ("recompute", {}), ("beam", {"width": 3, "length_penalty": 2.0})):
+        assert words(find(kind, {"": {EOS: 0.9, A: 0.1}}, **settings)) == ["$"]
+
+
 def test_a_beam_stops_when_nothing_can_win(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
     advance = Tree.advance

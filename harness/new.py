@@ -1,0 +1,250 @@
+"""Starting points that work: a part that is a copy of another, with its test; a study; a base."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import json
+import keyword
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.registry import SLOTS, Choice, suggest
+from harness.spec import SpecError, override
+from harness.study import find, read_base
+from harness.trial import TrialChoice
+
+BASE = "numbers"
+"""The base in which a new part is tested."""
+DEEPEST = 6
+"""Names in the dotted path of a slot, at most: a slot may hold slots of its own kind."""
+
+# ------------------------------------------------------------------------------------------------------------ parts
+
+
+def part(slot: str, kind: str, like: str | None = None) -> str:
+    """Write a part that is a copy of another, and its test; return what to do next.
+
+    Raises:
+        SpecError: unknown slot, a name that is no name or is taken, or a working folder that is no checkout.
+    """
+    _check_kind(slot, kind)
+    kinds = SLOTS[slot].kinds
+    if like is not None and like not in kinds:
+        raise SpecError(f"no {slot} is called '{like}'; {suggest(like, kinds)}")
+    like = like or simplest(slot)
+    home = Path(inspect.getfile(kinds[like])).resolve().parent
+    if home != Path("variants").resolve() or not Path("tests/parts").is_dir():
+        raise SpecError("this is not the checkout that is installed; go to its folder, or `pip install -e .` in this one")
+    path, chosen, around = place(slot, like)
+    file, test = Path(f"variants/{slot}_{kind}.py"), Path(f"tests/parts/test_{slot}_{kind}.py")
+    names = {"slot": slot, "kind": kind, "like": like, "path": path, "title": slot.replace("_", " ")}
+    said = {"choice": _python(chosen), "around": _python(around), "result": RESULTS[slot]}
+    _write({file: copied(kinds[like], slot, kind, like), test: Template(TEST).substitute(names, **said)})
+    lines = [f"  set: {_yaml(around)}"] if around else []
+    values = [{"kind": name} | chosen if chosen else name for name in (like, kind)]
+    axis = f"{path}: [{', '.join(map(_yaml, values))}]" if chosen else f"{path}.kind: [{like}, {kind}]"
+    steps = [f"written: {file}, a working copy of the {slot} '{like}'", f"written: {test}", "next:"]
+    steps += [f"  change {file}, and in {test} the expected numbers", f"  s2s list {slot}", f"  pytest {test}"]
+    return "\n".join([*steps, "  make test", "  compare it in a study:", *("  " + line for line in lines), f"    vary: {{{axis}}}"])
+
+
+def _check_kind(slot: str, kind: str) -> None:
+    if slot not in SLOTS:
+        raise SpecError(f"no slot is called '{slot}'; {suggest(slot, SLOTS)}")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or keyword.iskeyword(kind) or kind in ("true", "false", "null"):
+        raise SpecError(f"'{kind}' cannot name a kind; use lower-case letters, digits and underscores, and no reserved word")
+    if kind in SLOTS[slot].kinds:
+        raise SpecError(f"there is a {slot} called '{kind}' already; known: {', '.join(sorted(SLOTS[slot].kinds))}")
+
+
+def simplest(slot: str) -> str:
+    """Return the kind to start from: the shortest to read of those with settings and without nested slots."""
+
+    def cost(kind: str) -> tuple[bool, bool, int]:
+        config = SLOTS[slot].kinds[kind].Config
+        nested = any(_choice_in(field) for field in config.model_fields.values())
+        return nested, not config.model_fields, copied(SLOTS[slot].kinds[kind], slot, "x", kind).count("\n")
+
+    return str(min(SLOTS[slot].kinds, key=cost))
+
+
+def _choice_in(field: Any) -> type[Choice] | None:
+    inner = field.annotation
+    return inner if isinstance(inner, type) and issubclass(inner, Choice) else None
+
+
+def place(slot: str, kind: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return where a slot is in a trial of the base, the settings that a kind needs there, and what must be set around it."""
+    base = read_base(find(BASE, "studies/bases", "base"))[0]
+    path, around = next(_places(SLOTS[slot], base))
+    plain: Any = override(TrialChoice, base, around)
+    for name in path.split("."):
+        plain = plain.get(name, {}) if isinstance(plain, Mapping) else {}
+    return path, _required(SLOTS[slot].kinds[kind].Config, plain if isinstance(plain, Mapping) else {}), around
+
+
+def _places(slot: Any, base: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every place of a slot, nearest first, with the kinds around it that the base has otherwise."""
+    waiting: deque[tuple[Any, Any, list[str], dict[str, Any]]] = deque([(TrialChoice, base, [], {})])
+    while waiting:
+        config, plain, above, around = waiting.popleft()
+        for name, field in config.model_fields.items():
+            inner, path = _choice_in(field), [*above, name]
+            if inner is None or len(path) > DEEPEST:
+                continue
+            here = plain.get(name) if isinstance(plain, Mapping) else None
+            if not inner.is_slot():
+                waiting.append((inner, here, path, around))
+                continue
+            if inner.slot is slot:
+                yield ".".join(path), around
+            has = here.get("kind") if isinstance(here, Mapping) else here
+            for kind, found in sorted(inner.slot.kinds.items(), key=lambda item: item[0] != has):
+                changed = {} if kind == has else {f"{'.'.join(path)}.kind": kind}
+                waiting.append((found.Config, here if kind == has else None, path, around | changed))
+
+
+def _required(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of the settings that have no default: those of the base where it has them, else any that are valid."""
+    made = {}
+    for name, field in config.model_fields.items():
+        if not field.is_required():
+            continue
+        inner = _choice_in(field)
+        if inner is not None and inner.is_slot():
+            kind = simplest(next(slot for slot, contract in SLOTS.items() if contract is inner.slot))
+            made[name] = {"kind": kind} | _required(inner.slot.kinds[kind].Config, {})
+        elif inner is not None:
+            made[name] = _required(inner, {})
+        else:
+            made[name] = _valid(field, name, plain.get(name))
+    return made
+
+
+def _valid(field: Any, name: str, first: Any) -> Any:
+    options = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    for value in (first, *options, True, 4, 0.5, 1.0, name, None, (4,), (name,), {}):
+        try:
+            adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
+            adapter.validate_python(value, strict=True)
+        except ValidationError:
+            continue
+        return value
+    raise SpecError(f"no example of the setting '{name}' is known; name another kind with --like")
+
+
+# --------------------------------------------------------------------------------------------------- copy of a part
+
+Groups = dict[str, list[ast.stmt]]
+"""Top-level definitions of a module by name, each with the text under it that describes it."""
+
+
+def copied(original: type, slot: str, kind: str, like: str) -> str:
+    """Return the text of a file with a copy of a part: its class, what its module defines for it, and their imports."""
+    text, old = Path(inspect.getfile(original)).read_text(encoding="utf-8"), original.__name__
+    tree = ast.parse(text)
+    defined, imports = _defined(tree), [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    groups = _needed(old, defined)
+    bound = {alias.asname or alias.name for node in imports for alias in node.names}
+    taken = {*defined, *bound, *dir(builtins), *keyword.kwlist}
+    plain = "".join(word.capitalize() for word in kind.split("_"))
+    new = next(name for name in (plain, f"{plain}{SLOTS[slot].__name__}", f"My{plain}") if name not in taken)
+    lines = _edited(text, [node for group in groups for node in group], old, new, kind, f"{slot.replace('_', ' ')} '{like}'")
+    used = {name for group in groups for node in group for name in _names(node)}
+    head = f'"""The {slot.replace("_", " ")} \'{kind}\'."""\n\nfrom __future__ import annotations\n'
+    return head + _import_text(imports, used) + "".join(_block(group, lines) for group in groups)
+
+
+def _defined(tree: ast.Module) -> Groups:
+    found: Groups = {}
+    for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
+        group = [node, following] if isinstance(following, ast.Expr) else [node]
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found[node.name] = [node]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                found |= {name: group for name in _names(target)}
+    return found
+
+
+def _needed(name: str, defined: Groups) -> list[list[ast.stmt]]:
+    """Return the definitions that one leads to, itself among them, in the order of the module."""
+    needed, waiting = set[str](), {name}
+    while waiting:
+        name = waiting.pop()
+        needed.add(name)
+        waiting |= {used for node in defined[name] for used in _names(node) if used in defined} - needed
+    groups = {group[0].lineno: group for name, group in defined.items() if name in needed}
+    return [groups[line] for line in sorted(groups)]
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def _edited(text: str, nodes: Sequence[ast.stmt], old: str, new: str, kind: str, like: str) -> list[bytes]:
+    """Return the lines of a module with one part renamed and described anew, and no other part registered."""
+    lines = text.encode().splitlines()  # syntax trees count columns in bytes
+    edits = [(n.lineno, n.col_offset, n.end_col_offset, new) for node in nodes for n in ast.walk(node)
+             if isinstance(n, ast.Name) and n.id == old]  # fmt: skip
+    for node in nodes:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        mark = next((d for d in node.decorator_list if isinstance(d, ast.Call) and _names(d) == {"register"}), None)
+        if node.name != old:
+            edits += [(mark.lineno, 0, None, "")] if mark else []
+            continue
+        assert mark is not None
+        at, doc = mark.args[0], node.body[0]
+        start = len("class ")
+        edits += [(at.lineno, at.col_offset, at.end_col_offset, f'"{kind}"'), (node.lineno, start, start + len(old), new)]
+        quotes = lines[doc.lineno - 1].index(b'"""') + 3
+        edits.append((doc.lineno, quotes, quotes, f"A copy of the {like}, to be changed; say here what yours is.\n\n    "))
+        if doc.lineno == doc.end_lineno:
+            edits.append((doc.lineno, len(lines[doc.lineno - 1]) - 3, len(lines[doc.lineno - 1]) - 3, "\n    "))
+    for line, begin, end, said in sorted(edits, key=lambda edit: edit[:2], reverse=True):
+        whole = lines[line - 1]
+        lines[line - 1] = whole[:begin] + said.encode() + (b"" if end is None else whole[end:])
+    return lines
+
+
+def _block(group: Sequence[ast.stmt], lines: Sequence[bytes]) -> str:
+    """Return the text of one definition, with the comment right above it and the empty lines before it."""
+    node = group[0]
+    decorators = node.decorator_list if isinstance(node, ast.ClassDef | ast.FunctionDef) else []
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    while lines[first - 2].startswith(b"#"):
+        first -= 1
+    kept = [line.decode() for line in lines[first - 1 : group[-1].end_lineno]]
+    gap = "\n\n" if isinstance(node, ast.ClassDef | ast.FunctionDef) else "\n"
+    return gap + "\n".join(line for index, line in enumerate(kept) if line or index) + "\n"
+
+
+def _import_text(imports: Sequence[ast.Import | ast.ImportFrom], used: set[str]) -> str:
+    """Return the imports that are used, in the groups of the module."""
+    made, end = "", 0
+    for node in imports:
+        gap = "\n" if node.lineno > end + 1 else ""
+        kept = [alias for alias in node.names if (alias.asname or alias.name).partition(".")[0] in used]
+        if not kept:
+            made, end = made + (gap if not made.endswith("\n\n") else ""), node.end_lineno or 0
+            continue
+        names = [alias.name + (f" as {alias.asname}" if alias.asname else "") for alias in kept]
+        line = f"import {', '.join(names)}"
+        if isinstance(node, ast.ImportFrom):
+            line = f"from {node.module} {line}"
+            if len(line) > LONGEST:
+                line = f"from {node.module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+        made, end = f"{made}{gap if not made.endswith(chr(10) * 2) else ''}{line}\n", node.end_lineno or 0
+    return made
+
+
+# ------------------------------------------------------------------------------------------------- studies and bases

@@ -1,0 +1,59 @@
+"""What a tracking page is to show of a study: plain data, with no word about who shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class VariantRecord:
+    """A variant as it is to be shown: means over seeds."""
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Choices by dotted path."""
+    factors: Mapping[str, Any] = field(default_factory=dict)
+    """The varied settings."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial as it is to be shown, beneath its variant."""
+
+    trial: str
+    """Digest of the trial."""
+    variant: str
+    """Name of its variant."""
+    seed: int
+    status: str
+    """``ok``, or how it failed."""
+    reason: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """One row per evaluation: ``update`` and numbers."""
+    clock: list[dict[str, int]] = field(default_factory=list)
+    """When: ``update`` and ``unix_ms``. Stored times are what makes a second sync add nothing."""
+    dataset: Mapping[str, str] = field(default_factory=dict)
+    """``name`` and ``sha256``."""
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    """Files by the name that is shown, folders allowed: ``test/hypotheses.jsonl``."""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """All that is to be shown of one study on one base."""
+
+    name: str
+    """Of the experiment: ``study/base``."""
+    description: str = ""
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    """The report and its figures."""
+    variants: list[VariantRecord] = field(default_factory=list)
+    trials: list[TrialRecord] = field(default_factory=list)
