@@ -162,14 +162,13 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
     }
     scores = json.loads((store.folder("score", done[0].stages["score"]) / "scores.json").read_text()) if done else {}
     file = plan.file
-    base = "" if plan.base == file.base else f" base={plan.base}"
     return StudyFacts(
         name=plan.name,
         base=plan.base,
         question=file.question,
         expectation=file.expectation,
         digest=plan.digest,
-        command=f"make study name={plan.name}{base}",
+        command=plan.command,
         claims=list(file.claims),
         axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],

@@ -17,12 +17,14 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from harness.registry import SLOTS, Choice, suggest
-from harness.spec import SpecError, override
+from harness.spec import SpecError, override, read
 from harness.study import find, read_base
 from harness.trial import TrialChoice
 
 BASE = "numbers"
 """The base in which a new part is tested."""
+LONGEST = 120
+"""Characters of a line."""
 DEEPEST = 6
 """Names in the dotted path of a slot, at most: a slot may hold slots of its own kind."""
 
@@ -225,26 +227,130 @@ def _block(group: Sequence[ast.stmt], lines: Sequence[bytes]) -> str:
         first -= 1
     kept = [line.decode() for line in lines[first - 1 : group[-1].end_lineno]]
     gap = "\n\n" if isinstance(node, ast.ClassDef | ast.FunctionDef) else "\n"
-    return gap + "\n".join(line for index, line in enumerate(kept) if line or index) + "\n"
+    return gap + "\n".join(kept).lstrip("\n") + "\n"
 
 
 def _import_text(imports: Sequence[ast.Import | ast.ImportFrom], used: set[str]) -> str:
     """Return the imports that are used, in the groups of the module."""
-    made, end = "", 0
+    groups: list[list[str]] = []
+    end = 0
     for node in imports:
-        gap = "\n" if node.lineno > end + 1 else ""
+        groups += [[]] if node.lineno > end + 1 else []
+        end = node.end_lineno or 0
         kept = [alias for alias in node.names if (alias.asname or alias.name).partition(".")[0] in used]
-        if not kept:
-            made, end = made + (gap if not made.endswith("\n\n") else ""), node.end_lineno or 0
-            continue
         names = [alias.name + (f" as {alias.asname}" if alias.asname else "") for alias in kept]
         line = f"import {', '.join(names)}"
         if isinstance(node, ast.ImportFrom):
             line = f"from {node.module} {line}"
             if len(line) > LONGEST:
                 line = f"from {node.module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
-        made, end = f"{made}{gap if not made.endswith(chr(10) * 2) else ''}{line}\n", node.end_lineno or 0
-    return made
+        groups[-1] += [f"{line}\n"] if names else []
+    return "".join("\n" + "".join(group) for group in groups if group)
 
 
 # ------------------------------------------------------------------------------------------------- studies and bases
+
+
+def study(name: str) -> str:
+    """Write a study that is valid as it is; return what to do next.
+
+    Raises:
+        SpecError: the name is no name or is taken, or there is no base to start from.
+    """
+    find(BASE, "studies/bases", "base")
+    path = _file("studies", name)
+    _write({path: Template(STUDY).substitute(base=BASE)})
+    steps = [f"written: {path}", "next:", "  change the question, what varies and what is claimed", f"  s2s validate {name}"]
+    return "\n".join([*steps, f"  s2s plan {name}", f"  s2s run {name}"])
+
+
+def base(name: str, like: str = BASE) -> str:
+    """Write a base that is a copy of another; return what to do next.
+
+    Raises:
+        SpecError: the name is no name or is taken, or the base to copy is not there or not valid.
+    """
+    original = find(like, "studies/bases", "base")
+    plain, lines = read_base(original)
+    read(TrialChoice, plain, lambda dotted: lines.place(dotted.split(".")))
+    path = _file("studies/bases", name)
+    _write({path: original.read_text(encoding="utf-8")})
+    steps = [f"written: {path}, a copy of {original}", "next:", "  change `about` and the dataset, then sizes and budget"]
+    return "\n".join([*steps, f"  s2s show {name}", "  name it in a study as `base`, or run a study with --base"])
+
+
+def _file(folder: str, name: str) -> Path:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise SpecError(f"'{name}' cannot name a file; use lower-case letters, digits, hyphens and underscores")
+    return Path(folder) / f"{name}.yaml"
+
+
+def _write(files: Mapping[Path, str]) -> None:
+    """Write new files; if one of them is there already, none is written."""
+    for path in files:
+        if path.exists():
+            raise SpecError("is there already; choose another name, or remove it first", place=str(path))
+    for path, text in files.items():
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+
+
+def _python(plain: Any) -> str:
+    """Return plain data as Python source, as ruff would format it."""
+    if isinstance(plain, Mapping):
+        return "{" + ", ".join(f"{_python(key)}: {_python(value)}" for key, value in plain.items()) + "}"
+    if isinstance(plain, list | tuple):
+        return "[" + ", ".join(map(_python, plain)) + "]"
+    return json.dumps(plain) if isinstance(plain, str) else repr(plain)
+
+
+def _yaml(plain: Any) -> str:
+    """Return plain data as YAML on one line."""
+    if isinstance(plain, Mapping):
+        return "{" + ", ".join(f"{key}: {_yaml(value)}" for key, value in plain.items()) + "}"
+    if isinstance(plain, list | tuple):
+        return "[" + ", ".join(map(_yaml, plain)) + "]"
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+# -------------------------------------------------------------------------------------------------------- templates
+
+_SPEAKS = """chosen
+    model = build(TRIAL(kind))"""
+
+RESULTS = {
+    "dataset": """try:
+        return chosen.build(folders=(Path(__file__).parent,)).load()
+    except SpecError as error:  # data that are not here
+        return str(error)""",
+    "tokenizer": "return chosen.build().learn([\"one two\", \"two three\"]).to_str()",
+    "embeddings": "part = chosen.build(words=WORDS)\n    return part.target(HEARD_BT).tolist()",
+    "cell": """part = chosen.build(entering=3)
+    state = tuple(torch.zeros(1, part.layers, part.width) for _ in range(part.count))
+    return part(torch.randn(1, 2, 3), state)[0].tolist()""",
+    "encoder": """part = chosen.build(embedded=8)
+    return part(torch.randn(1, 3, 8), torch.ones(1, 3, dtype=torch.bool)).values_BSM.tolist()""",
+    "bridge": """shape = StateShape(1, 1, 4)
+    part = chosen.build(memory=4, theirs=shape, ours=shape)
+    return [state_BLH.tolist() for state_BLH in part(MEMORY)]""",
+    "attention": """part = chosen.build(memory=4, query=4)
+    return part(torch.ones(1, 1, 4), part.keys(MEMORY.values_BSM)).tolist()""",
+    "context": """part = chosen.build(memory=4, query=4)
+    return part(torch.ones(1, 1, 4), Source(MEMORY, part.keys(MEMORY)))[0].tolist()""",
+    "decoder": "return model(kind)(SOURCE_BS, HEARD_BT).features_BTR.tolist()",
+    "output": "built = model(kind)\n    return built.output.logp(built(SOURCE_BS, HEARD_BT).features_BTR).tolist()",
+    "loss": """part = chosen.build()
+    return [part.counted(HEARD_BT).tolist(), float(part.normalizer(HEARD_BT))]""",
+    "teacher_forcing": "part = chosen.build()\n    return [part.ratio(update) for update in range(5)]",
+    "optimizer": """weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    optimizer = chosen.build().over([weight])
+    weight.square().sum().backward()
+    optimizer.step()
+    return weight.tolist()""",
+    "schedule": "part = chosen.build()\n    return [part.factor(update, 5) for update in range(5)]",
+    "initializer": """layer = torch.nn.Linear(2, 2)
+    chosen.build().fill(layer)
+    return layer.weight.tolist()""",
+    "search": "return chosen.build().find(model(kind).eval(), SOURCE_BS, 5).tokens_BT.tolist()",
+}
+"""What a generated test compares, by slot."""

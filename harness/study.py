@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -76,6 +77,8 @@ class Plan:
     file: StudyFile
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
+    command: str
+    """What to type to run this again."""
     folders: tuple[Path, ...]
     """Where relative paths of data are looked up."""
     revisions: Mapping[str, str]
@@ -181,7 +184,8 @@ def load(
         raise SpecError("name at least one seed, each once", path="seeds", place=lines.place(["seeds"]))
     _check(file, variants, lines)
     folders = (path.parent.absolute(), base_path.parent.absolute(), Path.cwd())
-    return Plan(path.stem, base_path.stem, file, variants, chosen, folders, {})
+    command = _command(name, base, sets or {}, seeds)
+    return Plan(path.stem, base_path.stem, file, variants, chosen, command, folders, {})
 
 
 def resolve(plan: Plan) -> Plan:
@@ -256,6 +260,14 @@ class _Expansion:
                 if holds(path) and path in changes and said[path] == changes[path]:
                     return self.lines.place(["cases", case, path])
         return self.base_lines.place(dotted.split("."))
+
+
+def _command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None) -> str:
+    """Return what to type for this plan: a make target, with what it passes on."""
+    asked = [f"--seeds {seeds}"] if seeds is not None else []
+    asked += [f"--set {path}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
+    words = ["make study", f"name={name}", *([f"base={base}"] if base else [])]
+    return " ".join([*words, *(["args=" + shlex.quote(" ".join(asked))] if asked else [])])
 
 
 def short_names(paths: list[str]) -> dict[str, str]:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,10 +93,10 @@ def test_limit_and_empty_rows(mirror: Path) -> None:
 def test_what_the_library_says_becomes_an_error_of_ours(mirror: Path) -> None:
     with pytest.raises(SpecError, match="has no column 'fr'; known: de, en"):
         hub(source="fr").load()
-    with pytest.raises(SpecError, match="id: some/pairs cannot be loaded: .*'xx' not found. Available: .*default"):
+    with pytest.raises(SpecError, match=r"id: some/pairs cannot be loaded: .*'xx' not found\. Available: .*default"):
         hub(name="xx").load()
     (mirror / "train.jsonl").write_text("{bad")
-    with pytest.raises(SpecError, match="some/pairs cannot be loaded: .*JSON"):
+    with pytest.raises(SpecError, match=r"some/pairs cannot be loaded: .*JSON"):
         hub().load()
     for path in mirror.iterdir():
         path.unlink()
@@ -109,7 +108,7 @@ def test_what_the_library_says_becomes_an_error_of_ours(mirror: Path) -> None:
     "name", ["../etc", "a/../b", "/etc", "a/b/c", "", "a\\b", "a/..", ".", "a/", "~", "a b", "a/b\n"]
 )
 def test_ids_that_are_paths_are_refused(name: str) -> None:
-    with pytest.raises(SpecError, match="id: .*is no dataset id"):
+    with pytest.raises(SpecError, match=r"id: .*is no dataset id"):
         hub(id=name)
 
 
@@ -137,24 +136,23 @@ def test_a_folder_of_the_same_name_is_not_taken_for_the_hub(tmp_path: Path, monk
         hub().load()
 
 
-@pytest.mark.parametrize("offline", ["0", "1"])
-@pytest.mark.parametrize("revision", [None, COMMIT])
-def test_a_hub_that_cannot_be_reached_is_one_error_at_once(offline: str, revision: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("offline", ["0", pytest.param("1", marks=pytest.mark.slow)])
+def test_a_hub_that_cannot_be_reached_is_one_error_at_once(offline: str, tmp_path: Path) -> None:
     program = (
-        "import sys, time; from variants.datasets import Hub; import datasets, huggingface_hub; from harness.spec import SpecError\n"
-        f"part = Hub(Hub.Config(id='no/such', revision={revision!r}, source='a', reference='b')); start = time.monotonic()\n"
-        "try: part.load()\n"
-        "except SpecError as error: print(error); sys.exit(time.monotonic() - start > 6)\n"
+        "import time, datasets, huggingface_hub; from variants.datasets import Hub; from harness.spec import SpecError\n"
+        f"for revision in (None, '{COMMIT}'):\n"
+        "    part = Hub(Hub.Config(id='no/such', revision=revision, source='a', reference='b')); start = time.monotonic()\n"
+        "    try: part.load()\n"
+        "    except SpecError as error: print(error)\n"
+        "    assert time.monotonic() - start < 6\n"
     )
     environment = {"HF_HUB_OFFLINE": offline, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
     environment = {name: value for name, value in os.environ.items() if name != "S2S_HUB_MIRROR"} | environment
-    start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.strip().splitlines()) == 1
+    assert len(done.stdout.strip().splitlines()) == 2
     for words in ("no/such cannot be had", "cannot be told apart", "S2S_HUB_MIRROR", "kind: files"):
-        assert words in done.stdout
-    assert time.monotonic() - start < 30
+        assert done.stdout.count(words) == 2
 
 
 def test_choices_round_trip() -> None:
