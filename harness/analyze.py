@@ -102,28 +102,30 @@ class Resampler:
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison, averaged over its variants: a score per seed, and its score on every resample."""
+    """One side of a comparison, averaged over its variants."""
 
     label: str
-    scores_S: Array
-    resampled_SB: Array
+    scores: Array
+    """One score per seed."""
+    resampled: Array
+    """Scores on the resamples, seeds x B."""
     sentences: int
 
     @property
     def seeds(self) -> int:
         """Number of seeds."""
-        return len(self.scores_S)
+        return len(self.scores)
 
     @property
     def var_seed(self) -> float:
         """Variance of the mean over seeds, ``s^2 / S``."""
-        return float(self.scores_S.var(ddof=1) / self.seeds)
+        return float(self.scores.var(ddof=1) / self.seeds)
 
     @property
     def var_both(self) -> float:
         """The part of the variance of the mean that seeds and sentences both contain (module docstring)."""
-        deviations_SB = self.resampled_SB - self.resampled_SB.mean(0)
-        return float(deviations_SB.var(axis=1, ddof=1).sum() / (self.seeds * (self.seeds - 1)))
+        deviations = self.resampled - self.resampled.mean(0)
+        return float(deviations.var(axis=1, ddof=1).sum() / (self.seeds * (self.seeds - 1)))
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,9 @@ def compare(a: Arm, b: Arm, metric: Metric, claim: Claim | None = None) -> Compa
     blank = replace(blank, seeds_a=a.seeds, seeds_b=b.seeds, sentences=sentences, verdict="no data" if claim else "")
     if not (a.seeds and b.seeds):
         return blank
-    mean_a, mean_b = float(a.scores_S.mean()), float(b.scores_S.mean())
+    mean_a, mean_b = float(a.scores.mean()), float(b.scores.mean())
     delta = mean_a - mean_b
-    var_sentence = float((a.resampled_SB.mean(0) - b.resampled_SB.mean(0)).var(ddof=1))
+    var_sentence = float((a.resampled.mean(0) - b.resampled.mean(0)).var(ddof=1))
     known = replace(blank, mean_a=mean_a, mean_b=mean_b, delta=delta, var_sentence=var_sentence)
     if min(a.seeds, b.seeds) < 2:
         half = float(stats.norm.isf(ALPHA / 2)) * math.sqrt(var_sentence)
@@ -355,7 +357,8 @@ def lengths_frame(outcomes: Sequence[Outcome], metric: Metric, buckets: int = 5)
     if not usable:
         return pd.DataFrame(columns=["variant", "seed", "low", "high", "sentences", "value"])
     pooled = np.concatenate([o.lengths for o in usable])
-    highs = np.unique(np.quantile(pooled, np.linspace(0, 1, buckets + 1)[1:], method="inverted_cdf"))
+    ranks = np.arange(1, buckets + 1) * len(pooled) // buckets - 1
+    highs = np.unique(np.sort(pooled)[np.maximum(ranks, 0)])
     rows = []
     for o in usable:
         for low, high in zip([int(pooled.min()), *(int(h) + 1 for h in highs[:-1])], map(int, highs), strict=True):

@@ -89,7 +89,7 @@ def readable(annotation: Any, metadata: Any = ()) -> str:
         inside = ", ".join(f"{row['name']}: {row['type']}" for row in settings(annotation))
         return f"{{{inside}}}"
     bounds = ",".join(f" {sign} {value:g}" for sign, value in _bounds(metadata))
-    return f"{annotation.__name__ if isinstance(annotation, type) else 'any'}{bounds}"
+    return getattr(annotation, "__name__", str(annotation)).lower() + bounds
 
 
 def _bounds(metadata: Any) -> Iterator[tuple[str, Any]]:

@@ -363,7 +363,7 @@ def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:
 def print_answer(plan: Plan, done: Answer) -> None:
     """Print what a study found: what ran, the files of the report, the table, the verdicts, and what went wrong."""
     total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
-    say(*([Text(_ran(done, total))] if done.ran is not None else []), *(f"report: {path}" for path in done.files))
+    say(Text(_ran(done, total)), *(Text(f"report: {path}") for path in done.files))
     say(_heading(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}"))
     if done.table:
         names = list(dict.fromkeys(name for row in done.table for name in row))
@@ -384,7 +384,12 @@ def print_answer(plan: Plan, done: Answer) -> None:
 def _ran(done: Answer, total: int) -> str:
     ran = done.ran
     if ran.made == ran.failed == 0:
-        return f"nothing to do: all {_count(total, 'trial')} are done"
+        whole = ran.found == total
+        return (
+            f"nothing to do: all {_count(total, 'trial')} are done"
+            if whole
+            else f"{ran.found} of {total} trials are done"
+        )
     before = f", {ran.found:,} were done before" if ran.found else ""
     failed = f", {ran.failed:,} failed" if ran.failed else ""
     return f"{_count(ran.made, 'trial')} done in {duration(done.seconds)}{before}{failed}"

@@ -44,25 +44,38 @@ def part(slot: str, kind: str, like: str | None = None) -> str:
     like = like or simplest(slot)
     home = Path(inspect.getfile(kinds[like])).resolve().parent
     if home != Path("variants").resolve() or not Path("tests/parts").is_dir():
-        raise SpecError("this is not the checkout that is installed; go to its folder, or `pip install -e .` in this one")
+        raise SpecError(
+            "this is not the checkout that is installed; go to its folder, or `pip install -e .` in this one"
+        )
     path, chosen, around = place(slot, like)
     file, test = Path(f"variants/{slot}_{kind}.py"), Path(f"tests/parts/test_{slot}_{kind}.py")
     names = {"slot": slot, "kind": kind, "like": like, "path": path, "title": slot.replace("_", " ")}
-    said = {"choice": _python(chosen), "around": _python(around), "result": RESULTS[slot]}
-    _write({file: copied(kinds[like], slot, kind, like), test: Template(TEST).substitute(names, **said)})
+    said = {"choice": _python(chosen), "around": _python(around), "result": Template(RESULTS[slot]).substitute(names)}
+    _write({file: copied(kinds[like], slot, kind, like), test: _test(Template(TEST).substitute(names, **said))})
     lines = [f"  set: {_yaml(around)}"] if around else []
     values = [{"kind": name} | chosen if chosen else name for name in (like, kind)]
     axis = f"{path}: [{', '.join(map(_yaml, values))}]" if chosen else f"{path}.kind: [{like}, {kind}]"
     steps = [f"written: {file}, a working copy of the {slot} '{like}'", f"written: {test}", "next:"]
     steps += [f"  change {file}, and in {test} the expected numbers", f"  s2s list {slot}", f"  pytest {test}"]
-    return "\n".join([*steps, "  make test", "  compare it in a study:", *("  " + line for line in lines), f"    vary: {{{axis}}}"])
+    return "\n".join(
+        [*steps, "  make test", "  compare it in a study:", *("  " + line for line in lines), f"    vary: {{{axis}}}"]
+    )
+
+
+def _test(text: str) -> str:
+    """Return the text of a test without what its slot does not need."""
+    tree = ast.parse(text)
+    roots = {name for name in _defined(tree) if name.startswith("test_")}
+    return text.splitlines()[0] + "\n" + _pruned(tree, roots, text.encode().splitlines())
 
 
 def _check_kind(slot: str, kind: str) -> None:
     if slot not in SLOTS:
         raise SpecError(f"no slot is called '{slot}'; {suggest(slot, SLOTS)}")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or keyword.iskeyword(kind) or kind in ("true", "false", "null"):
-        raise SpecError(f"'{kind}' cannot name a kind; use lower-case letters, digits and underscores, and no reserved word")
+        raise SpecError(
+            f"'{kind}' cannot name a kind; use lower-case letters, digits and underscores, and no reserved word"
+        )
     if kind in SLOTS[slot].kinds:
         raise SpecError(f"there is a {slot} called '{kind}' already; known: {', '.join(sorted(SLOTS[slot].kinds))}")
 
@@ -145,6 +158,8 @@ def _valid(field: Any, name: str, first: Any) -> Any:
 
 # --------------------------------------------------------------------------------------------------- copy of a part
 
+Edit = tuple[int, int, int | None, str]
+"""Line, first column, end column (none: of the line), and what to put there."""
 Groups = dict[str, list[ast.stmt]]
 """Top-level definitions of a module by name, each with the text under it that describes it."""
 
@@ -153,16 +168,28 @@ def copied(original: type, slot: str, kind: str, like: str) -> str:
     """Return the text of a file with a copy of a part: its class, what its module defines for it, and their imports."""
     text, old = Path(inspect.getfile(original)).read_text(encoding="utf-8"), original.__name__
     tree = ast.parse(text)
-    defined, imports = _defined(tree), [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    groups = _needed(old, defined)
-    bound = {alias.asname or alias.name for node in imports for alias in node.names}
-    taken = {*defined, *bound, *dir(builtins), *keyword.kwlist}
+    bound = {alias.asname or alias.name for node in _imports(tree) for alias in node.names}
+    taken = {*_defined(tree), *bound, *dir(builtins), *keyword.kwlist}
     plain = "".join(word.capitalize() for word in kind.split("_"))
     new = next(name for name in (plain, f"{plain}{SLOTS[slot].__name__}", f"My{plain}") if name not in taken)
-    lines = _edited(text, [node for group in groups for node in group], old, new, kind, f"{slot.replace('_', ' ')} '{like}'")
+    title = slot.replace("_", " ")
+    return f'"""The {title} \'{kind}\'."""\n' + _pruned(
+        tree, {old}, _edited(text, _needed({old}, _defined(tree)), old, new, kind, f"{title} '{like}'")
+    )
+
+
+def _pruned(tree: ast.Module, roots: set[str], lines: Sequence[bytes]) -> str:
+    """Return the text of a module without its docstring, and with only what some of its definitions need."""
+    groups = _needed(roots, _defined(tree))
     used = {name for group in groups for node in group for name in _names(node)}
-    head = f'"""The {slot.replace("_", " ")} \'{kind}\'."""\n\nfrom __future__ import annotations\n'
-    return head + _import_text(imports, used) + "".join(_block(group, lines) for group in groups)
+    head = "\nfrom __future__ import annotations\n" + _import_text(_imports(tree), used)
+    tall = [isinstance(group[0], ast.ClassDef | ast.FunctionDef) for group in groups]
+    gaps = ["\n\n" if either else "\n" for either in map(max, tall, [False, *tall])]
+    return head + "".join(gap + _block(group, lines) for gap, group in zip(gaps, groups, strict=True))
+
+
+def _imports(tree: ast.Module) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def _defined(tree: ast.Module) -> Groups:
@@ -173,13 +200,13 @@ def _defined(tree: ast.Module) -> Groups:
             found[node.name] = [node]
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                found |= {name: group for name in _names(target)}
+                found |= dict.fromkeys(_names(target), group)
     return found
 
 
-def _needed(name: str, defined: Groups) -> list[list[ast.stmt]]:
-    """Return the definitions that one leads to, itself among them, in the order of the module."""
-    needed, waiting = set[str](), {name}
+def _needed(roots: set[str], defined: Groups) -> list[list[ast.stmt]]:
+    """Return the definitions that some lead to, themselves among them, in the order of the module."""
+    needed, waiting = set[str](), set(roots)
     while waiting:
         name = waiting.pop()
         needed.add(name)
@@ -192,42 +219,43 @@ def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
-def _edited(text: str, nodes: Sequence[ast.stmt], old: str, new: str, kind: str, like: str) -> list[bytes]:
+def _edited(text: str, groups: list[list[ast.stmt]], old: str, new: str, kind: str, like: str) -> list[bytes]:
     """Return the lines of a module with one part renamed and described anew, and no other part registered."""
     lines = text.encode().splitlines()  # syntax trees count columns in bytes
-    edits = [(n.lineno, n.col_offset, n.end_col_offset, new) for node in nodes for n in ast.walk(node)
-             if isinstance(n, ast.Name) and n.id == old]  # fmt: skip
-    for node in nodes:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        mark = next((d for d in node.decorator_list if isinstance(d, ast.Call) and _names(d) == {"register"}), None)
-        if node.name != old:
-            edits += [(mark.lineno, 0, None, "")] if mark else []
-            continue
-        assert mark is not None
-        at, doc = mark.args[0], node.body[0]
-        start = len("class ")
-        edits += [(at.lineno, at.col_offset, at.end_col_offset, f'"{kind}"'), (node.lineno, start, start + len(old), new)]
-        quotes = lines[doc.lineno - 1].index(b'"""') + 3
-        edits.append((doc.lineno, quotes, quotes, f"A copy of the {like}, to be changed; say here what yours is.\n\n    "))
-        if doc.lineno == doc.end_lineno:
-            edits.append((doc.lineno, len(lines[doc.lineno - 1]) - 3, len(lines[doc.lineno - 1]) - 3, "\n    "))
+    edits: list[Edit] = []
+    for node in (node for group in groups for node in group):
+        used = [inner for inner in ast.walk(node) if isinstance(inner, ast.Name) and inner.id == old]
+        edits += [(name.lineno, name.col_offset, name.end_col_offset, new) for name in used]
+        marks = [d for d in getattr(node, "decorator_list", []) if isinstance(d, ast.Call) and "register" in _names(d)]
+        if isinstance(node, ast.ClassDef) and node.name == old:
+            at, start = marks[0].args[0], len("class ")
+            edits.append((at.lineno, at.col_offset, at.end_col_offset, f'"{kind}"'))
+            edits += [(node.lineno, start, start + len(old), new), *_described(node.body[0], lines, like)]
+        else:
+            edits += [(mark.lineno, 0, None, "") for mark in marks]
     for line, begin, end, said in sorted(edits, key=lambda edit: edit[:2], reverse=True):
         whole = lines[line - 1]
         lines[line - 1] = whole[:begin] + said.encode() + (b"" if end is None else whole[end:])
     return lines
 
 
+def _described(doc: ast.stmt, lines: Sequence[bytes], like: str) -> list[Edit]:
+    """Put a sentence before a docstring, which then needs a line of its own for the closing quotes."""
+    first, last = doc.lineno, doc.end_lineno or doc.lineno
+    begin, end = lines[first - 1].index(b'"""') + 3, len(lines[last - 1]) - 3
+    edits: list[Edit] = [(first, begin, begin, f"A copy of the {like}, to be changed; say here what yours is.\n\n    ")]
+    return edits + ([(last, end, end, "\n    ")] if first == last else [])
+
+
 def _block(group: Sequence[ast.stmt], lines: Sequence[bytes]) -> str:
-    """Return the text of one definition, with the comment right above it and the empty lines before it."""
+    """Return the text of one definition, with the comment right above it."""
     node = group[0]
     decorators = node.decorator_list if isinstance(node, ast.ClassDef | ast.FunctionDef) else []
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
     while lines[first - 2].startswith(b"#"):
         first -= 1
     kept = [line.decode() for line in lines[first - 1 : group[-1].end_lineno]]
-    gap = "\n\n" if isinstance(node, ast.ClassDef | ast.FunctionDef) else "\n"
-    return gap + "\n".join(kept).lstrip("\n") + "\n"
+    return "\n".join(kept).lstrip("\n") + "\n"
 
 
 def _import_text(imports: Sequence[ast.Import | ast.ImportFrom], used: set[str]) -> str:
@@ -260,7 +288,12 @@ def study(name: str) -> str:
     find(BASE, "studies/bases", "base")
     path = _file("studies", name)
     _write({path: Template(STUDY).substitute(base=BASE)})
-    steps = [f"written: {path}", "next:", "  change the question, what varies and what is claimed", f"  s2s validate {name}"]
+    steps = [
+        f"written: {path}",
+        "next:",
+        "  change the question, what varies and what is claimed",
+        f"  s2s validate {name}",
+    ]
     return "\n".join([*steps, f"  s2s plan {name}", f"  s2s run {name}"])
 
 
@@ -275,7 +308,11 @@ def base(name: str, like: str = BASE) -> str:
     read(TrialChoice, plain, lambda dotted: lines.place(dotted.split(".")))
     path = _file("studies/bases", name)
     _write({path: original.read_text(encoding="utf-8")})
-    steps = [f"written: {path}, a copy of {original}", "next:", "  change `about` and the dataset, then sizes and budget"]
+    steps = [
+        f"written: {path}, a copy of {original}",
+        "next:",
+        "  change `about` and the dataset, then sizes and budget",
+    ]
     return "\n".join([*steps, f"  s2s show {name}", "  name it in a study as `base`, or run a study with --base"])
 
 
@@ -315,42 +352,127 @@ def _yaml(plain: Any) -> str:
 
 # -------------------------------------------------------------------------------------------------------- templates
 
-_SPEAKS = """chosen
-    model = build(TRIAL(kind))"""
+TEST = """\"\"\"Tests of the $title '$kind'.\"\"\"
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.contracts import Memory, Source, StateShape, Words
+from harness.registry import SLOTS
+from harness.spec import SpecError, encode, override, read
+from harness.study import read_base
+from harness.train import build
+from harness.trial import TrialChoice
+
+BASE = Path(__file__).resolve().parents[2] / "studies/bases/numbers.yaml"
+WORDS = Words(source=9, target=9, joint=True)
+SOURCE_BS = torch.tensor([[4, 5, 6], [7, 8, 0]])
+HEARD_BT = torch.tensor([[1, 4, 5], [1, 6, 0]])
+MEMORY = Memory(torch.arange(12.0).view(1, 3, 4), torch.ones(1, 3, dtype=torch.bool), (torch.ones(1, 1, 4),))
+AROUND: dict[str, Any] = $around
+CHOICE: dict[str, Any] = $choice
+
+
+def trial(kind: str) -> TrialChoice:
+    changes = AROUND | {"$path": {"kind": kind} | CHOICE}
+    return read(TrialChoice, override(TrialChoice, read_base(BASE)[0], changes))
+
+
+def model(kind: str) -> Any:
+    choice = trial(kind)
+    return build(choice.model, choice.training.initializer, WORDS, seed=1)
+
+
+def result(kind: str) -> Any:
+    torch.manual_seed(1)
+    $result
+
+
+def test_it_is_registered_and_its_choice_round_trips() -> None:
+    assert "$kind" in SLOTS["$slot"].kinds
+    choice = trial("$kind")
+    assert read(TrialChoice, encode(choice)) == choice
+
+
+def test_a_model_builds_in_its_trial() -> None:
+    assert sum(parameter.numel() for parameter in model("$kind").parameters()) > 0
+
+
+def test_it_computes_its_formula() -> None:
+    # The line to replace: a copy answers as the original does. Once the part is yours, write here what its formula gives
+    # for this small example, worked out by hand: `assert result("$kind") == pytest.approx([...])`.
+    assert result("$kind") == result("$like")
+"""
+
+STUDY = """# What the study wants to know, in one sentence.
+question: Does the decoder have to hear the reference at every step of training?
+
+# What you expect and why, written before the run; the report prints it beside the answer.
+expectation: >
+  Hearing its own words in training helps, because that is what it hears when it is used.
+
+# The complete trial that the variants change: a file in studies/bases. `--base` takes another one.
+base: $base
+
+# What all variants have otherwise than the base: dotted path to value (`s2s show $base` lists the paths).
+set:
+  training.teacher_forcing.kind: constant
+
+# What varies: every value of one path with every value of the others. Also: `zip:` (paths side by side), `cases:`
+# (variants by name, each a mapping of paths to values), `exclude:` (a list of `when:` and `reason:`).
+vary:
+  training.teacher_forcing.ratio: [1.0, 0.5]
+
+# How often every variant is trained. One seed never earns the word "better".
+seeds: 3
+
+# What is claimed: one primary metric each; `by` is the smallest difference that matters, and a claim that there is no
+# difference has `within` in its place.
+claims:
+  - name: hearing its own words helps
+    better: {training.teacher_forcing.ratio: 0.5}
+    than: {training.teacher_forcing.ratio: 1.0}
+    metric: exact_match
+    by: 0.0
+"""
 
 RESULTS = {
     "dataset": """try:
-        return chosen.build(folders=(Path(__file__).parent,)).load()
+        return trial(kind).$path.build(folders=(Path(__file__).parent,)).load()
     except SpecError as error:  # data that are not here
         return str(error)""",
-    "tokenizer": "return chosen.build().learn([\"one two\", \"two three\"]).to_str()",
-    "embeddings": "part = chosen.build(words=WORDS)\n    return part.target(HEARD_BT).tolist()",
-    "cell": """part = chosen.build(entering=3)
+    "tokenizer": 'return trial(kind).$path.build().learn(["one two", "two three"]).to_str()',
+    "embeddings": "part = trial(kind).$path.build(words=WORDS)\n    return part.target(HEARD_BT).tolist()",
+    "cell": """part = trial(kind).$path.build(entering=3)
     state = tuple(torch.zeros(1, part.layers, part.width) for _ in range(part.count))
     return part(torch.randn(1, 2, 3), state)[0].tolist()""",
-    "encoder": """part = chosen.build(embedded=8)
+    "encoder": """part = trial(kind).$path.build(embedded=8)
     return part(torch.randn(1, 3, 8), torch.ones(1, 3, dtype=torch.bool)).values_BSM.tolist()""",
     "bridge": """shape = StateShape(1, 1, 4)
-    part = chosen.build(memory=4, theirs=shape, ours=shape)
+    part = trial(kind).$path.build(memory=4, theirs=shape, ours=shape)
     return [state_BLH.tolist() for state_BLH in part(MEMORY)]""",
-    "attention": """part = chosen.build(memory=4, query=4)
+    "attention": """part = trial(kind).$path.build(memory=4, query=4)
     return part(torch.ones(1, 1, 4), part.keys(MEMORY.values_BSM)).tolist()""",
-    "context": """part = chosen.build(memory=4, query=4)
+    "context": """part = trial(kind).$path.build(memory=4, query=4)
     return part(torch.ones(1, 1, 4), Source(MEMORY, part.keys(MEMORY)))[0].tolist()""",
     "decoder": "return model(kind)(SOURCE_BS, HEARD_BT).features_BTR.tolist()",
     "output": "built = model(kind)\n    return built.output.logp(built(SOURCE_BS, HEARD_BT).features_BTR).tolist()",
-    "loss": """part = chosen.build()
+    "loss": """part = trial(kind).$path.build()
     return [part.counted(HEARD_BT).tolist(), float(part.normalizer(HEARD_BT))]""",
-    "teacher_forcing": "part = chosen.build()\n    return [part.ratio(update) for update in range(5)]",
+    "teacher_forcing": "part = trial(kind).$path.build()\n    return [part.ratio(update) for update in range(5)]",
     "optimizer": """weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
-    optimizer = chosen.build().over([weight])
+    optimizer = trial(kind).$path.build().over([weight])
     weight.square().sum().backward()
     optimizer.step()
     return weight.tolist()""",
-    "schedule": "part = chosen.build()\n    return [part.factor(update, 5) for update in range(5)]",
+    "schedule": "part = trial(kind).$path.build()\n    return [part.factor(update, 5) for update in range(5)]",
     "initializer": """layer = torch.nn.Linear(2, 2)
-    chosen.build().fill(layer)
+    trial(kind).$path.build().fill(layer)
     return layer.weight.tolist()""",
-    "search": "return chosen.build().find(model(kind).eval(), SOURCE_BS, 5).tokens_BT.tolist()",
+    "search": "return trial(kind).$path.build().find(model(kind).eval(), SOURCE_BS, 5).tokens_BT.tolist()",
 }
 """What a generated test compares, by slot."""

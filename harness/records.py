@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+Point = tuple[str, float, int, int]
+"""Of a metric: name, value, milliseconds since 1970, step."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,21 @@ class TrialRecord:
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Files by the name that is shown, folders allowed: ``test/hypotheses.jsonl``."""
 
+    def points(self) -> list[Point]:
+        """Return the curve as points named ``training/...``."""
+        times: dict[float, int] = {row["update"]: row["unix_ms"] for row in self.clock}
+        return [
+            (f"training/{name}", value, times.get(row["update"], 0), int(row["update"]))
+            for row in self.curve
+            for name, value in row.items()
+            if name != "update"
+        ]
+
+    def span(self) -> tuple[int | None, int | None]:
+        """Return the times of the first and of the last evaluation, if they are known."""
+        times = [row["unix_ms"] for row in self.clock]
+        return min(times, default=None), max(times, default=None)
+
 
 @dataclass(frozen=True)
 class StudyRecord:
@@ -57,3 +76,13 @@ class StudyRecord:
     """The report and its figures."""
     variants: list[VariantRecord] = field(default_factory=list)
     trials: list[TrialRecord] = field(default_factory=list)
+
+
+def seals(artifacts: Mapping[str, Path]) -> dict[str, str]:
+    """Return what tells each file from another: its content, or for large ones, which a store never changes, its date."""
+    made = {}
+    for name, path in sorted(artifacts.items()):
+        facts = path.stat()
+        small = facts.st_size < 1 << 20
+        made[name] = hashlib.sha256(path.read_bytes()).hexdigest() if small else f"{facts.st_size} {facts.st_mtime_ns}"
+    return made

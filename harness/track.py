@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from harness.records import StudyRecord, TrialRecord, VariantRecord
+from harness.records import Point, StudyRecord, TrialRecord, VariantRecord, seals
 from harness.spec import SpecError
 
 __all__ = ["Counts", "Mirror", "StudyRecord", "TrialRecord", "VariantRecord", "ui_command"]
@@ -43,8 +43,6 @@ METRICS, PARAMS = 1000, 100
 """Metrics and parameters in one call at most."""
 STATUS = {"ok": "FINISHED", "timeout": "KILLED"}
 """MLflow's word for how a trial ended; FAILED for all others."""
-Point = tuple[str, float, int, int]
-"""Of a metric: name, value, milliseconds, step."""
 
 
 class Counts(NamedTuple):
@@ -76,23 +74,24 @@ class Mirror:
         Raises:
             SpecError: the database belongs to another place or another version of MLflow.
         """
-        with self._alone():  # look-up and creation of a run are two calls
+        with self.alone():  # look-up and creation of a run are two calls
             client = self._client()
             return _Sync(client, self._experiment(client, study)).write(study)
 
-    def prepare(self) -> None:
-        """Make the database if there is none."""
-        with self._alone():
-            _import_mlflow()
-
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
+        """Keep other processes away meanwhile; there is a database then."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "mirror.lock"):
             _import_mlflow()
-            if self.own and not self.database.exists():
+            if not self.own:
+                yield
+                return
+            if not self.database.exists():
                 self._create_database()
-            yield
+            with closing(sqlite3.connect(self.database)) as connection:
+                connection.execute("SELECT 1 FROM experiments").close()  # while one is open, closing others is cheap
+                yield
 
     def _create_database(self) -> None:
         """Make an empty database whole or not at all: MLflow itself leaves a broken one when killed or raced."""
@@ -171,7 +170,7 @@ class _Sync:
         params = {**variant.params, **variant.factors}
         key = f"variant {_digest([variant.name, params])}"
         record = _digest(asdict(variant))
-        run, complete = self._run(key, variant.name, record, keep=True)
+        run, complete = self._run(key, variant.name, record)
         if not complete:
             self._describe(run, params, variant.tags)
             now = round(time.time() * 1000)  # MLflow shows the latest
@@ -180,66 +179,54 @@ class _Sync:
         return run
 
     def _trial(self, trial: TrialRecord, parent: str) -> None:
-        record = _digest([asdict(trial) | {"artifacts": _seals(trial.artifacts)}, parent])
-        times: dict[float, int] = {row["update"]: row["unix_ms"] for row in trial.clock}
-        start, end = min(times.values(), default=None), max(times.values(), default=None)
-        name, marks = f"{trial.variant} · seed {trial.seed}", {"mlflow.parentRunId": parent}
-        run, complete = self._run(f"trial {trial.trial}", name, record, marks, start)
+        record = _digest([asdict(trial) | {"artifacts": seals(trial.artifacts)}, parent])
+        start, end = trial.span()
+        name = f"{trial.variant} · seed {trial.seed}"
+        run, complete = self._run(f"trial {trial.trial}", name, record, parent, start)
         if complete:
             return
         tags = {"trial": trial.trial, "seed": trial.seed, "status": trial.status, "reason": trial.reason}
         self._describe(run, trial.params, {f"s2s.{key}": value for key, value in tags.items()})
-        curve = _curve(trial, times)
-        self.points += len(curve)
-        self._send(run, curve + [(name, value, end or 0, 0) for name, value in trial.metrics.items()])
+        points = trial.points()
+        self.points += len(points)
+        self._send(run, points + [(name, value, end or 0, 0) for name, value in trial.metrics.items()])
         if trial.dataset.get("sha256"):
             self._dataset(run, trial.dataset)
         self._files(run, trial.artifacts)
         self._finish(run, record, STATUS.get(trial.status, "FAILED"), end)
 
     def _report(self, study: StudyRecord) -> None:
-        record = _digest([study.description, _seals(study.artifacts)])
-        run, complete = self._run("report", "report", record, keep=True)
+        record = _digest([study.description, seals(study.artifacts)])
+        run, complete = self._run("report", "report", record)
         if not complete:
             self._describe(run, {}, {"mlflow.note.content": study.description})
             self._files(run, study.artifacts)
             self._finish(run, record)
 
-    def _run(
-        self,
-        key: str,
-        name: str,
-        record: str,
-        tags: Mapping[str, str] | None = None,
-        start: int | None = None,
-        *,
-        keep: bool = False,
-    ) -> tuple[str, bool]:
+    def _run(self, key: str, name: str, record: str, parent: str = "", start: int | None = None) -> tuple[str, bool]:
         """Return a run's id and whether all of its record is there.
 
-        A run made of another record is kept and written over, or deleted: parameters and points cannot be taken back.
+        A trial's run that was made of another record is deleted, for its points cannot be taken back; others are kept.
         """
         found = self.runs.get(key)
         if found is not None and found.data.tags.get("s2s.mirrored") == record:
             self.unchanged += 1
             return str(found.info.run_id), True
         self.written += 1
-        if found is not None and (keep or found.data.tags.get("s2s.record") == record):
+        if found is not None and (not parent or found.data.tags.get("s2s.record") == record):
             return str(found.info.run_id), False
         if found is not None:
             self.client.delete_run(found.info.run_id)
-        marks = {"s2s.key": key, "s2s.record": record, **(tags or {})}
+        marks = {"s2s.key": key, "s2s.record": record} | ({"mlflow.parentRunId": parent} if parent else {})
         made = self.client.create_run(self.experiment, start_time=start, tags=marks, run_name=name)
         return str(made.info.run_id), False
 
     def _describe(self, run: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         from mlflow.entities import Param, RunTag
 
-        entries = [Param(_name(name), _cut(value, PARAM)) for name, value in params.items()]
-        for part in _parts(entries, PARAMS):
+        self.client.log_batch(run, tags=[RunTag(name, _cut(value, TAG)) for name, value in tags.items()])
+        for part in _parts([Param(_name(name), _cut(value, PARAM)) for name, value in params.items()], PARAMS):
             self.client.log_batch(run, params=part)
-        for part in _parts([RunTag(name, _cut(value, TAG)) for name, value in tags.items()], PARAMS):
-            self.client.log_batch(run, tags=part)
 
     def _send(self, run: str, points: Iterable[Point]) -> None:
         """Send points, many in one call."""
@@ -280,9 +267,9 @@ def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str]]:
     mirror = Mirror(root)
     if mirror.tracking_uri.startswith(("http://", "https://", "databricks")):
         raise SpecError(f"MLFLOW_TRACKING_URI is a server with a page of its own: open {mirror.tracking_uri}")
-    mirror.prepare()
-    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    argv += ["--backend-store-uri", mirror.tracking_uri, "--default-artifact-root", mirror.artifacts.as_uri()]
+    with mirror.alone():
+        argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        argv += ["--backend-store-uri", mirror.tracking_uri, "--default-artifact-root", mirror.artifacts.as_uri()]
     return argv, ENVIRONMENT | dict(os.environ)
 
 
@@ -299,25 +286,6 @@ def _import_mlflow() -> None:
 def _digest(plain: Any) -> str:
     """Hash plain data in which a number may be no number, unlike in a choice."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _seals(artifacts: Mapping[str, Path]) -> dict[str, str]:
-    """Return what tells each file from another: its content, or for large ones, which the store never changes, its date."""
-    seals = {}
-    for name, path in sorted(artifacts.items()):
-        facts = path.stat()
-        small = facts.st_size < 1 << 20
-        seals[name] = hashlib.sha256(path.read_bytes()).hexdigest() if small else f"{facts.st_size} {facts.st_mtime_ns}"
-    return seals
-
-
-def _curve(trial: TrialRecord, times: Mapping[float, int]) -> list[Point]:
-    return [
-        (f"training/{name}", value, times.get(row["update"], 0), int(row["update"]))
-        for row in trial.curve
-        for name, value in row.items()
-        if name != "update"
-    ]
 
 
 def _name(text: str) -> str:

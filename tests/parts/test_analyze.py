@@ -79,6 +79,17 @@ def test_what_seeds_and_sentences_both_contain_is_counted_once():
     assert arm.var_both == pytest.approx(expected, rel=0.05)
 
 
+def test_the_interval_leaves_the_double_count_out():
+    rng, resampler = np.random.default_rng(4), Resampler("x", 500)
+    metric = EXACT._replace(from_sums=lambda sums: sums[..., 0] / sums[..., 1])
+    a, b = (arm_of(arrays, metric, resampler) for arrays in additive(rng, 5, 100, 0.2))
+    got = compare(a, b, metric)
+    error = (got.ci_high - got.delta) / stats.t.isf(0.025, got.df)
+    once = got.var_seed + got.var_sentence - a.var_both - b.var_both
+    assert once > max(got.var_seed, got.var_sentence)
+    assert error**2 == pytest.approx(once)
+
+
 def test_systems_share_their_resamples_only_on_the_same_sentences():
     array = np.stack([np.random.default_rng(0).random(60), np.ones(60)], 1)
     one, other = Resampler("x"), Resampler("y")

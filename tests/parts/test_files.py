@@ -15,7 +15,7 @@ from variants.datasets import Files
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the shared test data are not on this machine")
-PAIRS = [("a", "1"), ("b", "2"), ('he said "c', "3"), ("d, e", "4")]
+PAIRS = [("a", "1"), ("b", "2"), ('he said "c', "3"), ("d, e", "4"), ('"open', "5")]
 
 
 def files(folder: Path, **settings: Any) -> Files:
@@ -153,6 +153,7 @@ def test_the_revision_is_what_the_files_hold_not_where_they_lie(
     swapped = files(folder, validation="test.tsv", test="valid.tsv")
     assert swapped.revision() != part.revision()
     assert files(folder).revision() != part.revision()
+    assert files(folder, test="test.tsv").revision() != files(folder, validation="test.tsv").revision()
     (other / "xtrain.csv").write_bytes((other / "xtrain.tsv").read_bytes())
     assert files(other, train="xtrain.csv", validation="xvalid.tsv", test="xtest.tsv").revision() != part.revision()
     write(folder, "train.tsv", tsv([("t0", "changed")]))

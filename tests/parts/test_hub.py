@@ -105,7 +105,7 @@ def test_what_the_library_says_becomes_an_error_of_ours(mirror: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../etc", "a/../b", "/etc", "a/b/c", "", "a\\b", "a/..", ".", "a/", "~", "a b", "a/b\n"]
+    "name", ["../etc", "a/../b", "/etc", "a/b/c", "", "a\\b", "a/..", ".", "a/", "~", "a b", "a/b\n", "a..b"]
 )
 def test_ids_that_are_paths_are_refused(name: str) -> None:
     with pytest.raises(SpecError, match=r"id: .*is no dataset id"):

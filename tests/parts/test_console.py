@@ -1,0 +1,270 @@
+"""What people see: in a pipe plain lines, in a terminal 80 columns wide nothing that does not fit."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harness import catalog, console, study
+
+HOME = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HOME)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def plan() -> Any:
+    return study.load("masking")
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal of 80 columns receives."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    received = io.StringIO()
+
+    def terminal(**_: Any) -> Console:
+        return Console(
+            file=received, force_terminal=True, width=80, height=25, markup=False, highlight=False, emoji=False
+        )
+
+    monkeypatch.setattr(console, "_terminal", terminal)
+    return received
+
+
+def survey(plan: Any, state: str = "absent", why: str = "") -> dict[str, Any]:
+    rows = [
+        {
+            "variant": v.name,
+            "params": 98_765,
+            "skipped": v.skipped,
+            "trials": [{"seed": s, "state": state, "why": why} for s in plan.seeds],
+        }
+        for v in plan.variants
+    ]
+    return {
+        "variants": rows,
+        "to_run": 20 if state != "done" else 0,
+        "trainings": 20,
+        "estimate_seconds": 200.0,
+        "estimate_from": "x",
+    }
+
+
+def answer(**fields: Any) -> Any:
+    plain: dict[str, Any] = {
+        "ran": SimpleNamespace(found=0, made=0, failed=0),
+        "seconds": 75.0,
+        "verdicts": [],
+        "table": [],
+        "failed": [],
+        "files": [],
+        "notes": [],
+    }
+    return SimpleNamespace(**(plain | fields))
+
+
+FULL = {
+    "ran": SimpleNamespace(found=4, made=15, failed=1),
+    "verdicts": ["masking helps: supported, +3.1 (95 % 1.0 to 5.2)"],
+    "table": [
+        {"variant": "mask=true", "n": 5, "exact_match": "93.1 ± 1.2"},
+        {"variant": "mask=false", "n": 4, "exact_match": "90.0"},
+    ],
+    "failed": [("mask=false · seed 3", "diverged", "the loss is nan")],
+    "files": [Path("results/masking/numbers/report.html")],
+    "notes": ["MLflow could not be written"],
+}
+
+
+def show_answer(plan: Any) -> None:
+    console.print_answer(plan, answer(**FULL))
+
+
+PAGES: dict[str, Callable[[Any], None]] = {
+    "parts": lambda plan: console.print_parts(catalog.parts()),
+    "files": lambda plan: console.print_files("bases", catalog.files("studies/bases")),
+    "page": lambda plan: console.print_page(catalog.page("masking:3", None, [])),
+    "validated": console.print_validated,
+    "plan": lambda plan: console.print_plan(plan, survey(plan, "stale", "the code of train has changed")),
+    "answer": show_answer,
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_pipe_gets_plain_lines(name: str, plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    PAGES[name](plan)
+    out = capsys.readouterr().out
+    assert out and "\x1b" not in out and "\r" not in out
+    assert not any(line != line.rstrip() for line in out.splitlines())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_terminal_of_80_columns_is_enough(name: str, plan: Any, screen: io.StringIO) -> None:
+    PAGES[name](plan)
+    from rich.text import Text
+
+    assert max(Text.from_ansi(line).cell_len for line in screen.getvalue().splitlines()) <= 80
+
+
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, screen: io.StringIO) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    console.say(console.Text("red", style="red"))
+    assert "\x1b[31m" not in screen.getvalue()
+
+
+def test_a_complaint_is_one_paragraph_on_stderr_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "a.yaml:3: training.loss: unknown [bold]kind[/bold] :smile: " + "long " * 40 + "[/]"
+    console.complain(message)
+    out, err = capsys.readouterr()
+    assert not out and err == f"s2s: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (125, "2 min 05 s"), (7805, "2 h 10 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert console.duration(seconds) == text
+
+
+def test_long_lists_of_values_move_to_the_description(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_parts(catalog.parts("dataset"))
+    line = next(line for line in capsys.readouterr().out.splitlines() if "filler_num3" in line)
+    assert line.split()[:3] == ["split", "see", "right"] and "Known: simple | length" in line
+
+
+def test_a_valid_study_says_what_each_claim_compares(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_validated(plan)
+    out = capsys.readouterr().out
+    assert "masking on numbers is valid: 4 variants with 5 seeds, 20 trials" in out
+    assert "better  mask=true, normalize=token; mask=true, normalize=padded" in out
+    assert "no different by" in out
+
+
+def test_skipped_variants_say_why(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = study.load(
+        "masking", sets={"model.decoder.context": {"kind": "attention", "score": "dot"}, "model.encoder.cell.hidden": 8}
+    )
+    console.print_validated(plan)
+    console.print_plan(plan, survey(plan) | {"variants": [], "to_run": 0})
+    out = capsys.readouterr().out
+    assert "is valid: 0 variants" in out and "incompatible: a dot product needs equal widths" in out
+
+
+def test_a_plan_says_what_runs_why_and_how_long(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_plan(plan, survey(plan, "stale", "the code of train has changed"))
+    out = capsys.readouterr().out
+    assert "mask=true, normalize=token    5 stale      98,765" in out
+    assert "mask=true, normalize=token, seeds 1 2 3 4 5: stale, the code of train has changed" in out
+    assert "to run: 20 trials, 20 trainings, about 3 min 20 s (from x)" in out
+    console.print_plan(plan, survey(plan, "done"))
+    assert "nothing to do: all 20 trials are done" in capsys.readouterr().out
+
+
+def test_a_dataset_and_what_a_model_says(capsys: pytest.CaptureFixture[str]) -> None:
+    splits = {"train": {"rows": 4000, "source_words_mean": 8.125}, "test": {"rows": 7, "source_words_mean": 3.0}}
+    rows = {"train": [{"source": "two [b]", "references": ["二", "两"]}], "test": []}
+    console.print_dataset({"sha256": "abc", "revision": "", "splits": splits, "rows": rows})
+    console.print_tried([{"source": "one", "hypothesis": "一 [x]", "score": -0.5, "truncated": True}])
+    out = capsys.readouterr().out
+    assert "rows               4,000     7" in out and "source words mean    8.1   3.0" in out
+    assert "two [b]  二 | 两" in out and "test, first rows" not in out
+    assert "一 [x]  (log p -0.50, cut at the limit)" in out
+
+
+def test_an_answer_tells_results_and_failures(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    show_answer(plan)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        "15 trials done in 1 min 15 s, 4 were done before, 1 failed",
+        "report: results/masking/numbers/report.html",
+    ]
+    assert "mask=true   5   93.1 ± 1.2" in lines and "- masking helps: supported, +3.1 (95 % 1.0 to 5.2)" in lines
+    assert (
+        "  mask=false · seed 3  diverged: the loss is nan" in lines and lines[-1] == "note: MLflow could not be written"
+    )
+
+
+def test_a_finished_study_says_so_first(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    done = answer(ran=SimpleNamespace(found=20, made=0, failed=0), files=[Path("results/report.html")])
+    console.print_answer(plan, done)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "nothing to do: all 20 trials are done",
+        "report: results/report.html",
+    ]
+
+
+def test_a_report_of_an_unfinished_study_does_not_call_it_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_answer(plan, answer(ran=SimpleNamespace(found=7, made=0, failed=0)))
+    assert capsys.readouterr().out.splitlines()[0] == "7 of 20 trials are done"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set the seconds that have passed."""
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    return lambda seconds: now.__setitem__(0, seconds)
+
+
+def events(watch: console.Watch, clock: Callable[[float], None]) -> None:
+    for seed in (1, 2):
+        watch.listen(f"a · seed {seed}", {"status": "found"})
+    watch.listen("b · seed 1", {"stage": "prepare"})
+    clock(2.0)
+    watch.listen("c · seed 1", {"stage": "train"})
+    watch.listen("b · seed 1", {"stage": "train"})
+    watch.listen("b · seed 1", {"update": 50, "updates": 100, "loss": 1.25, "dev_nll": 1.5, "lr": 0.1, "ratio": 1.0})
+
+
+def test_in_a_pipe_every_finished_trial_is_a_line(
+    plan: Any, clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.Watch(plan) as watch:
+        events(watch, clock)
+        clock(12.3)
+        watch.listen("b · seed 1", {"status": "ok"})
+        watch.listen("c · seed 1", {"status": "diverged", "reason": "the loss is nan [oh]"})
+        watch.listen("d · seed 1", {"status": "diverged"})
+    assert capsys.readouterr().out.splitlines() == [
+        "2 of 20 trials were done before",
+        "[ 3/20] b · seed 1: ok (12.3 s)",
+        "[ 4/20] c · seed 1: diverged (10.3 s): the loss is nan [oh]",
+        "[ 5/20] d · seed 1: diverged (0.0 s)",
+    ]
+
+
+def test_what_is_left_goes_by_the_work_done_now(plan: Any, clock: Callable[[float], None]) -> None:
+    watch = console.Watch(plan)
+    assert watch.remaining() is None
+    events(watch, clock)
+    clock(10.0)
+    # Of 18 trials half of one is done in 10 seconds; those found before took none of them.
+    assert watch.remaining() == pytest.approx(17.5 * 20)
+
+
+def test_a_terminal_shows_running_trials_and_keeps_failures(
+    plan: Any, clock: Callable[[float], None], screen: io.StringIO
+) -> None:
+    with console.Watch(plan) as watch:
+        events(watch, clock)
+        watch.live.refresh()  # type: ignore[union-attr]
+        drawn = screen.getvalue()
+        assert (
+            "b · seed 1" in drawn and "50/100" in drawn and "loss 1.250 dev 1.500" in drawn and "2/20 trials" in drawn
+        )
+        watch.listen("b · seed 1", {"status": "ok"})
+        watch.listen("c · seed 1", {"status": "error", "reason": "boom"})
+    assert "\x1b[31m[ 4/20] c · seed 1: error (0.0 s): boom" in screen.getvalue()
+    assert "b · seed 1: ok" not in screen.getvalue()

@@ -1,0 +1,319 @@
+"""The mirror: what MLflow shows after a sync, that a second one adds nothing, and that a broken one is mended."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.records import StudyRecord, TrialRecord, VariantRecord, seals
+from harness.spec import SpecError
+from harness.track import Counts, Mirror, ui_command
+
+ROOT = Path(__file__).parents[2]
+LONG = "y" * 7000
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without studies: making one costs seconds."""
+    root = tmp_path_factory.mktemp("template")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with Mirror(root).alone():
+            return root / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = tmp_path / "a store #1 %20"
+    (root / "mlflow").mkdir(parents=True)
+    shutil.copy(template, root / "mlflow")
+    yield root
+
+
+def _study(root: Path, seeds: int = 2) -> StudyRecord:
+    (root / "files").mkdir(exist_ok=True)
+    model, found, report = (root / "files" / name for name in ("best.bin", "found.jsonl", "report.md"))
+    model.write_bytes(b"weights")
+    found.write_text("{}\n")
+    report.write_text("# Report\n")
+    variants = [
+        VariantRecord(
+            f"mask={mask}",
+            {"training.loss.kind": "cross_entropy", "model.note": LONG, "model.sizes": [1, 2]},
+            {"training.loss.mask": mask == "true"},
+            {"bleu": 11.0, "bleu_sd": 1.0, "seeds": seeds},
+            {"s2s.claim": "masking helps"},
+        )
+        for mask in ("true", "false")
+    ]
+    updates = range(100, 500, 100)
+    trials = [
+        TrialRecord(
+            trial=f"{variant.name}-{seed}",
+            variant=variant.name,
+            seed=seed,
+            status="ok",
+            params={f"model.part_{n}": n for n in range(120)},
+            metrics={"bleu": 10.0 + seed, "odd name%": 1.0},
+            curve=[{"update": u, "loss": 1 / u, "dev_nll": math.nan if u == 100 else math.inf} for u in updates],
+            clock=[{"update": u, "unix_ms": 1_700_000_000_000 + u} for u in updates],
+            dataset={"name": "numbers", "sha256": "ab" * 32},
+            artifacts={"model.safetensors": model, "test/hypotheses.jsonl": found},
+        )
+        for variant in variants
+        for seed in range(seeds)
+    ]
+    return StudyRecord(
+        "masking/numbers", "Does masking matter?", {"plan": "abc"}, {"report.md": report}, variants, trials
+    )
+
+
+def _client(root: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(Mirror(root).tracking_uri)
+
+
+def _runs(root: Path) -> dict[str, Any]:
+    """Runs by name; a name that occurs twice is an error."""
+    client = _client(root)
+    experiment = client.get_experiment_by_name("masking/numbers")
+    runs = client.search_runs([experiment.experiment_id])
+    named = {run.info.run_name: run for run in runs}
+    assert len(named) == len(runs)
+    return named
+
+
+def _rows(root: Path) -> dict[str, int]:
+    """How much there is in the database, deleted runs included."""
+    with sqlite3.connect(Mirror(root).database) as db:
+        tables = ("runs", "params", "metrics", "tags", "inputs", "datasets", "experiments")
+        return {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+
+
+def test_import_of_the_module_is_cheap() -> None:
+    code = "import sys; import harness.track; print('mlflow' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stdout == "False\n"
+
+
+def test_one_sync_shows_everything(root: Path) -> None:
+    made = Mirror(root).sync(_study(root))
+    assert made == Counts(written=7, unchanged=0, points=4 * 4 * 2)
+    client = _client(root)
+    experiment = client.get_experiment_by_name("masking/numbers")
+    assert experiment.tags["mlflow.note.content"] == "Does masking matter?" and experiment.tags["plan"] == "abc"
+    assert experiment.artifact_location == (root / "mlflow" / "artifacts" / "masking-numbers").as_uri()
+    runs = _runs(root)
+    names = {f"mask={mask}{tail}" for mask in ("true", "false") for tail in ("", " · seed 0", " · seed 1")}
+    assert set(runs) == names | {"report"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+
+    parent = runs["mask=true"]
+    assert parent.data.metrics == {"bleu": 11.0, "bleu_sd": 1.0, "seeds": 2.0}
+    assert parent.data.params["training.loss.mask"] == "true" and parent.data.params["model.sizes"] == "[1, 2]"
+    assert parent.data.params["model.note"] == "y" * 5999 + "…"
+    assert parent.data.tags["s2s.claim"] == "masking helps"
+
+    child = runs["mask=true · seed 1"]
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.params == {f"model.part_{n}": str(n) for n in range(120)}
+    assert child.data.metrics["bleu"] == 11.0 and child.data.metrics["odd name_"] == 1.0
+    assert (child.info.start_time, child.info.end_time) == (1_700_000_000_100, 1_700_000_000_400)
+    points = client.get_metric_history(child.info.run_id, "training/loss")
+    assert [(p.step, p.value, p.timestamp) for p in points] == [
+        (u, 1 / u, 1_700_000_000_000 + u) for u in range(100, 500, 100)
+    ]
+    (used,) = client.get_run(child.info.run_id).inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("numbers", ("ab" * 32)[:36])
+    assert json.loads(used.dataset.source)["sha256"] == "ab" * 32
+
+
+def test_artifacts_have_the_names_they_are_given(root: Path, tmp_path: Path) -> None:
+    Mirror(root).sync(_study(root))
+    client, runs = _client(root), _runs(root)
+    run = runs["mask=false · seed 0"].info.run_id
+    assert {file.path for file in client.list_artifacts(run)} == {"model.safetensors", "test"}
+    got = client.download_artifacts(run, "model.safetensors", str(tmp_path))
+    assert Path(got).read_bytes() == b"weights" and not Path(got).is_symlink()
+    copies = list((root / "mlflow" / "artifacts").rglob("*.safetensors"))
+    assert len(copies) == 4 and not any(copy.is_symlink() for copy in copies)
+    assert [file.path for file in client.list_artifacts(runs["report"].info.run_id)] == ["report.md"]
+
+
+def test_a_second_sync_adds_nothing(root: Path) -> None:
+    Mirror(root).sync(_study(root))
+    before = _rows(root)
+    assert Mirror(root).sync(_study(root)) == Counts(written=0, unchanged=7, points=0)
+    assert _rows(root) == before
+
+
+def test_new_trials_are_added_and_means_move_on(root: Path) -> None:
+    Mirror(root).sync(_study(root))
+    study = _study(root, seeds=3)
+    variants = [dataclasses.replace(v, metrics={"bleu": 5.0, "seeds": 3}) for v in study.variants]
+    made = Mirror(root).sync(dataclasses.replace(study, variants=variants))
+    assert made == Counts(written=4, unchanged=5, points=16)  # two means, two trials
+    runs = _runs(root)
+    assert runs["mask=true"].data.metrics == {"bleu": 5.0, "bleu_sd": 1.0, "seeds": 3.0}
+    assert runs["mask=true · seed 2"].data.tags["mlflow.parentRunId"] == runs["mask=true"].info.run_id
+
+
+def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path) -> None:
+    study = _study(root)
+    first, second, third, fourth = study.trials
+    bare: dict[str, Any] = {"metrics": {}, "curve": [], "clock": [], "artifacts": {}, "dataset": {}}
+    trials = [
+        first,
+        dataclasses.replace(second, status="diverged", reason="the loss is nan", **bare),
+        dataclasses.replace(third, status="timeout", reason="stopped after 5 s", **bare),
+        dataclasses.replace(fourth, status="missing", **bare),
+    ]
+    Mirror(root).sync(dataclasses.replace(study, trials=trials))
+    runs = _runs(root)
+    assert runs["mask=true · seed 1"].info.status == "FAILED"
+    assert runs["mask=true · seed 1"].data.tags["s2s.reason"] == "the loss is nan"
+    assert runs["mask=false · seed 0"].info.status == "KILLED"
+    assert "mask=false · seed 1" not in runs
+    Mirror(root).sync(study)  # they were run again, and went well
+    runs = _runs(root)
+    assert {run.info.status for run in runs.values()} == {"FINISHED"} and len(runs) == 7
+    assert runs["mask=true · seed 1"].data.tags["s2s.reason"] == ""
+
+
+def test_a_trial_with_other_results_replaces_its_run(root: Path) -> None:
+    study = _study(root)
+    Mirror(root).sync(study)
+    curve = [{"update": 100, "loss": 9.0}]
+    again = [dataclasses.replace(study.trials[0], curve=curve, metrics={"bleu": 1.0}), *study.trials[1:]]
+    assert Mirror(root).sync(dataclasses.replace(study, trials=again)).written == 1
+    run = _runs(root)["mask=true · seed 0"]
+    assert run.data.metrics == {"bleu": 1.0, "training/loss": 9.0}
+
+
+def test_a_changed_file_is_seen_by_its_content(root: Path) -> None:
+    study = _study(root)
+    Mirror(root).sync(study)
+    report = study.artifacts["report.md"]
+    os.utime(report, (1, 1))
+    assert Mirror(root).sync(study).written == 0
+    report.write_text("# Other\n")
+    assert Mirror(root).sync(study).written == 1
+    large = root / "large"
+    large.write_bytes(b"x" * (1 << 20))
+    os.utime(large, ns=(5, 5))
+    assert seals({"a": large}) == {"a": "1048576 5"}
+
+
+@pytest.mark.parametrize("survives", [0, 1, 5, 12, 19, 27, 40])
+def test_a_sync_killed_midway_is_completed(root: Path, monkeypatch: pytest.MonkeyPatch, survives: int) -> None:
+    from mlflow import MlflowClient
+
+    calls = 0
+
+    def dying(method: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > survives:
+                raise KeyboardInterrupt
+            return method(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "set_tag"):
+            patch.setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
+        with pytest.raises(KeyboardInterrupt):
+            Mirror(root).sync(_study(root))
+    Mirror(root).sync(_study(root))
+    runs = _runs(root)
+    assert len(runs) == 7 and {run.info.status for run in runs.values()} == {"FINISHED"}
+    with sqlite3.connect(Mirror(root).database) as db:
+        curve = db.execute("SELECT count(*) FROM metrics WHERE key LIKE 'training/%'").fetchone()[0]
+    assert curve == 4 * 4 * 2 and _rows(root)["inputs"] >= 4 and _rows(root)["runs"] == 7
+    assert Mirror(root).sync(_study(root)) == Counts(0, 7, 0)
+
+
+def test_runs_and_experiments_deleted_by_hand_come_back(root: Path) -> None:
+    Mirror(root).sync(_study(root))
+    client, runs = _client(root), _runs(root)
+    client.delete_run(runs["mask=true"].info.run_id)
+    assert Mirror(root).sync(_study(root)).written == 3  # the variant, and its trials beneath the new run
+    runs = _runs(root)
+    assert runs["mask=true · seed 0"].data.tags["mlflow.parentRunId"] == runs["mask=true"].info.run_id
+    client.delete_experiment(client.get_experiment_by_name("masking/numbers").experiment_id)
+    Mirror(root).sync(_study(root))
+    assert len(_runs(root)) == 7
+
+
+def test_a_deleted_database_is_rebuilt(root: Path, template: Path) -> None:
+    study = _study(root)
+    Mirror(root).sync(study)
+    before = set(_runs(root))
+    shutil.rmtree(root / "mlflow")
+    (root / "mlflow").mkdir()
+    shutil.copy(template, root / "mlflow")  # what a sync does first, without the wait
+    assert Mirror(root).sync(study).written == 7
+    assert set(_runs(root)) == before
+
+
+def test_a_store_that_moved_or_an_old_schema_says_what_to_do(root: Path, tmp_path: Path) -> None:
+    study = _study(root)
+    Mirror(root).sync(study)
+    moved = tmp_path / "moved"
+    shutil.copytree(root, moved)
+    with pytest.raises(SpecError, match=r"expects files at .*remove .*mlflow, then 's2s sync'"):
+        Mirror(moved).sync(study)
+    with sqlite3.connect(moved / "mlflow" / "mlflow.db") as db:
+        db.execute("UPDATE alembic_version SET version_num = 'abc'")
+    other = tmp_path / "other"
+    shutil.copytree(moved, other)
+    with pytest.raises(SpecError, match="another version of MLflow"):
+        Mirror(other).sync(study)
+
+
+def test_a_tracking_server_of_the_user_is_respected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Mirror(root).tracking_uri == f"sqlite:///{root}/mlflow/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert Mirror(root).tracking_uri == "http://127.0.0.1:9"
+    with pytest.raises(SpecError, match="page of its own"):
+        ui_command(root, 5000)
+
+
+def test_the_page_is_for_this_machine_only_and_sends_nothing_home(root: Path) -> None:
+    argv, env = ui_command(root, 5123)
+    assert argv[argv.index("--host") + 1] == "127.0.0.1" and argv[argv.index("--port") + 1] == "5123"
+    assert env["MLFLOW_DISABLE_TELEMETRY"] == env["DO_NOT_TRACK"] == "true"
+    assert env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+@pytest.mark.slow
+def test_three_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "mlflow.part").write_text("left by one that was killed")
+    code = (
+        "import sys; from pathlib import Path; from harness.track import *;"
+        "print(*Mirror(Path(sys.argv[1])).sync(StudyRecord('a/b', variants=[VariantRecord('v')])))"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    started = [subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert sorted(process.communicate(timeout=120)[0] for process in started) == ["0 1 0\n", "0 1 0\n", "1 0 0\n"]
+    assert {path.name for path in (tmp_path / "mlflow").iterdir()} == {"mlflow.db", "mirror.lock"}
+    with sqlite3.connect(tmp_path / "mlflow" / "mlflow.db") as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
