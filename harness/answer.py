@@ -1,44 +1,37 @@
-"""A study answered: run what is missing, then write the report and mirror everything into MLflow."""
+"""A study answered: run what is missing, write the report, mirror everything into MLflow.
+
+A study that was answered before is answered from what was written then: nothing heavy is loaded.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import queue
-import statistics
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness import outcomes, run, study, track
-from harness.analyze import Comparison, Outcome, compare_all, primary_metrics
+from harness import run, study
 from harness.batches import Pairs
 from harness.decode import hypotheses
-from harness.outcomes import read_lines
-from harness.report import pages
-from harness.report.pages import StudyFacts
-from harness.report.tables import score, spread
 from harness.run import Listen, Ran, Settings
-from harness.score import METRICS
-from harness.spec import digest, encode, flatten
-from harness.store import Store
+from harness.spec import digest
+from harness.store import Store, write
 from harness.study import Plan
 from harness.trial import Corridor, restore
 
-MIRROR_PATIENCE = 60.0
-"""Seconds that a finished study waits for its mirror; what is missing then is left to ``s2s sync``."""
+if TYPE_CHECKING:
+    from harness.analyze import Comparison, Outcome
+    from harness.report.pages import StudyFacts
 
 
 @dataclass
 class Answer:
     """What a study found, ready to print."""
 
-    ran: Ran
-    seconds: float = 0.0
     table: list[dict[str, Any]] = field(default_factory=list)
     """One row per variant: its name, seeds, and the scores as text."""
     verdicts: list[str] = field(default_factory=list)
@@ -49,6 +42,8 @@ class Answer:
     """The report."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know besides, such as a mirror that was away."""
+    ran: Ran = field(default_factory=Ran)
+    seconds: float = 0.0
 
 
 def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, tracked: bool = True) -> Answer:
@@ -60,52 +55,55 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
     began = time.monotonic()
     plan = study.resolve(plan)
     run.freeze(plan, store, replan=settings.replan)
+    if made := _answered(plan, store):
+        made.ran = run.execute(plan, store, settings, listen)
+        return made
     run.prepare(plan, store, keep_stale=settings.keep_stale)
-    mirror = _Mirroring(plan, store) if tracked else None
-    named = {run.title(v, s): (v, s, t) for v, s, t in plan.trials()}
+    mirroring = None
+    if tracked:
+        from harness.mirror import Mirroring
+
+        mirroring = Mirroring(plan, store, results_folder(plan), keep_stale=settings.keep_stale)
+    named = {run.title(variant, seed): (variant, seed, trial) for variant, seed, trial in plan.trials()}
 
     def heard(name: str, event: dict[str, Any]) -> None:
         listen(name, event)
-        if mirror is not None and event.get("status") == "ok":
-            variant, seed, trial = named[name]
-            mirror.add([outcomes.outcome(variant, seed, trial, store, keep_stale=settings.keep_stale)])
+        if mirroring is not None and event.get("status") == "ok":
+            mirroring.add(*named[name])
 
     ran = run.execute(plan, store, settings, heard)
-    done = report_on(plan, store, ran, keep_stale=settings.keep_stale)
-    if mirror is not None:
-        done.notes += mirror.finish(outcomes.gather(plan, store, keep_stale=settings.keep_stale))
-    done.seconds = time.monotonic() - began
-    return done
-
-
-def report_on(plan: Plan, store: Store, ran: Ran | None = None, *, keep_stale: bool = False) -> Answer:
-    """Write the report of what is in the store; nothing is run.
-
-    A report that tells of the same results already is left as it is.
-    """
-    found = outcomes.gather(plan, store, keep_stale=keep_stale)
-    comparisons = compare_all(found, plan.file.claims, plan.digest)
-    made = Answer(ran or Ran(found=sum(o.status == "ok" for o in found)))
-    made.table, made.verdicts = _table(found, primary_metrics(found, plan.file.claims)), _verdicts(comparisons, len(plan.file.claims))
-    made.failed = [(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in found if o.status != "ok"]
-    folder = results_folder(plan)
-    facts = _facts(plan, store, found)
-    if _tells_of(folder / "provenance.json") != facts.provenance["results"]:
-        pages.write(folder, facts, found)
-    made.files = [folder / "report.md"]
+    made = report_on(plan, store, keep_stale=settings.keep_stale)
+    made.ran = ran
+    trouble = mirroring.finish() if mirroring is not None else ""
+    made.notes += [trouble] if trouble else []
+    if not (trouble or made.failed or settings.keep_stale):
+        _remember(plan, store, made)
+    made.seconds = time.monotonic() - began
     return made
+
+
+def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
+    """Write the report of what is in the store; nothing is run."""
+    from harness.analyze import compare_all, primary_metrics
+    from harness.outcomes import gather
+    from harness.report import pages
+
+    found = gather(plan, store, keep_stale=keep_stale)
+    comparisons = compare_all(found, plan.file.claims, plan.digest)
+    folder = results_folder(plan)
+    pages.write(folder, _facts(plan, store, found), found, comparisons)
+    return Answer(
+        table=_table(found, primary_metrics(found, plan.file.claims)),
+        verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
+        failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in found if o.status != "ok"],
+        files=[folder / "report.md"],
+        ran=Ran(found=sum(o.status == "ok" for o in found)),
+    )
 
 
 def results_folder(plan: Plan) -> Path:
     """Return where the report of a plan goes: under ``results``, or where ``S2S_RESULTS`` says."""
     return Path(os.environ.get("S2S_RESULTS", "results")) / plan.name / plan.base
-
-
-def mirror(plan: Plan, store: Store) -> str:
-    """Bring MLflow up to date with the store and say what was added."""
-    found = outcomes.gather(plan, store)
-    counts = track.Mirror(store.root).sync(study_record(plan, store, found, results_folder(plan)))
-    return f"MLflow: {counts}"
 
 
 def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -126,8 +124,42 @@ def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any
     ]
 
 
+def _answered(plan: Plan, store: Store) -> Answer | None:
+    """Return the answer that was given to these very results before, if its report still stands."""
+    told = results_folder(plan) / "provenance.json"
+    with suppress(FileNotFoundError, ValueError, KeyError):
+        said = json.loads(_memory(plan, store).read_text(encoding="utf-8"))
+        results = _results(plan, store)
+        if results and results == said["results"] == json.loads(told.read_text(encoding="utf-8"))["results"]:
+            return Answer(**said["answer"], files=[told.with_name("report.md")])
+    return None
+
+
+def _remember(plan: Plan, store: Store, made: Answer) -> None:
+    kept = {name: value for name, value in asdict(made).items() if name in ("table", "verdicts")}
+    write(_memory(plan, store), json.dumps({"results": _results(plan, store), "answer": kept}, ensure_ascii=False))
+
+
+def _memory(plan: Plan, store: Store) -> Path:
+    return store.root / "studies" / plan.name / plan.base / "answer.json"
+
+
+def _results(plan: Plan, store: Store) -> str:
+    """Return the name of all results of a plan together; nothing unless every trial is done."""
+    seals = []
+    for _, _, trial in plan.trials():
+        record = store.record("score", trial.digest)
+        if record is None or run.state(store, trial)[0] != "done":
+            return ""
+        seals.append(record.seal)
+    return digest([plan.digest, seals])
+
+
 def _table(found: Sequence[Outcome], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Return one row per variant: its seeds, and mean and standard deviation over them of the metrics that matter."""
+    from harness.report.tables import spread
+    from harness.score import METRICS
+
     rows = []
     for variant in dict.fromkeys(outcome.variant for outcome in found):
         scores = [o.metrics for o in found if o.variant == variant and o.status == "ok"]
@@ -139,24 +171,27 @@ def _table(found: Sequence[Outcome], metrics: Sequence[str]) -> list[dict[str, A
     return rows
 
 
-def _verdicts(comparisons: Sequence[Comparison], claims: int) -> list[str]:
+def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
+    from harness.report.tables import score
+
     return [
         f"{made.claim}: {made.verdict} (difference {score(made.metric, made.delta)}, 95 % interval "
         f"{score(made.metric, made.ci_low)} to {score(made.metric, made.ci_high)})"
-        for made in comparisons[:claims]
+        for made in comparisons
     ]
 
 
 def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
     """Return all that a report says beside the trials; its provenance names the results that it tells of."""
+    from harness.report.pages import StudyFacts
+
     done = [outcome for outcome in found if outcome.status == "ok"]
     records = {name: [store.record(name, o.stages[name]) for o in done] for name in ("prepare", "train", "score")}
-    seals = [[o.trial, o.status, o.reason] for o in found] + [r.seal for r in records["score"] if r is not None]
     made_with = [record.provenance for record in records["train"] if record is not None]
     data = {r.stage.key: r.facts for r in records["prepare"] if r is not None}
     provenance = {
         "plan": plan.digest,
-        "results": digest([plan.digest, seals]),
+        "results": _results(plan, store),
         "made_with": [json.loads(text) for text in dict.fromkeys(json.dumps(p, sort_keys=True) for p in made_with)],
         "data": data,
     }
@@ -180,112 +215,3 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
 
 def _cases(plan: Plan) -> dict[str, list[Any]]:
     return {study.CASE: list(plan.file.cases)} if plan.file.cases else {}
-
-
-def _tells_of(path: Path) -> str:
-    with suppress(FileNotFoundError, ValueError):
-        return str(json.loads(path.read_text(encoding="utf-8"))["results"])
-    return ""
-
-
-class _Mirroring:
-    """Mirrors outcomes into MLflow beside the study: it never slows, loses or stops one."""
-
-    def __init__(self, plan: Plan, store: Store) -> None:
-        self.plan, self.store = plan, store
-        self.waiting: queue.SimpleQueue[list[Outcome] | None] = queue.SimpleQueue()
-        self.trouble: list[str] = []
-        self.thread = threading.Thread(target=self._work, daemon=True)
-        self.thread.start()
-
-    def add(self, found: list[Outcome]) -> None:
-        """Take outcomes to be mirrored when there is time."""
-        self.waiting.put(found)
-
-    def finish(self, found: list[Outcome]) -> list[str]:
-        """Mirror all outcomes and the report, and return what a user must know, if anything."""
-        self.waiting.put(found)
-        self.waiting.put(None)
-        self.thread.join(MIRROR_PATIENCE)
-        again = f"The results are safe; `s2s sync {self.plan.name}` completes it"
-        if self.thread.is_alive():
-            return [f"MLflow has not answered for {MIRROR_PATIENCE:.0f} s. {again}."]
-        return [f"MLflow could not be filled ({self.trouble[0]}). {again}."] if self.trouble else []
-
-    def _work(self) -> None:
-        with suppress(OSError, AttributeError):  # a courtesy to the workers: where threads have a priority, have a low one
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-        try:
-            mirror = track.Mirror(self.store.root)
-            while (found := self.waiting.get()) is not None:
-                mirror.sync(study_record(self.plan, self.store, found, results_folder(self.plan)))
-        except Exception as error:  # whatever a tracking server does, the study goes on
-            self.trouble.append(f"{type(error).__name__}: {error}")
-
-
-def study_record(plan: Plan, store: Store, found: Sequence[Outcome], report_folder: Path) -> track.StudyRecord:
-    """Return what MLflow shows of a study: these outcomes, their variants, and the report if there is one."""
-    named = {variant.name: variant for variant in plan.variants}
-    whole = len(found) == len(list(plan.trials()))
-    reports = {path.name: path for path in report_folder.glob("*.*")} | {
-        f"{path.parent.name}/{path.name}": path for path in report_folder.glob("*/*.*")
-    }
-    return track.StudyRecord(
-        name=f"{plan.name}/{plan.base}",
-        description=plan.file.question,
-        tags={"expectation": plan.file.expectation, "plan": plan.digest},
-        artifacts=reports if whole else {},
-        variants=[
-            track.VariantRecord(
-                name=name,
-                params=flatten(encode(named[name].choice)),
-                factors=named[name].factors,
-                metrics=_over_seeds([o for o in found if o.variant == name]) if whole else {},
-                tags={},
-            )
-            for name in dict.fromkeys(outcome.variant for outcome in found)
-        ],
-        trials=[_trial_record(plan, store, outcome, flatten(encode(named[outcome.variant].choice))) for outcome in found],
-    )
-
-
-def _trial_record(plan: Plan, store: Store, outcome: Outcome, params: dict[str, Any]) -> track.TrialRecord:
-    folders = {name: store.folder(name, key) for name, key in outcome.stages.items()}
-    files = {
-        "model.safetensors": folders["train"] / "model.safetensors",
-        "curve.jsonl": folders["train"] / "curve.jsonl",
-        "source.json": folders["prepare"] / "source.json",
-        "target.json": folders["prepare"] / "target.json",
-        "hypotheses.jsonl": folders["decode"] / "hypotheses.jsonl",
-        "scores.json": folders["score"] / "scores.json",
-    }
-    prepared = store.record("prepare", outcome.stages["prepare"])
-    clock = folders["train"] / "clock.jsonl"
-    return track.TrialRecord(
-        trial=outcome.trial,
-        variant=outcome.variant,
-        seed=outcome.seed,
-        status=outcome.status,
-        reason=outcome.reason,
-        params=params | {"seed": outcome.seed},
-        metrics=outcome.metrics | outcome.costs,
-        curve=outcome.curve,
-        clock=read_lines(clock) if outcome.status == "ok" else [],
-        dataset={
-            "name": str(params["data.dataset.kind"]),
-            "sha256": prepared.facts["dataset_sha256"] if prepared is not None else "",
-        },
-        artifacts=files if outcome.status == "ok" else {},
-    )
-
-
-def _over_seeds(found: Sequence[Outcome]) -> dict[str, float]:
-    """Return mean and standard deviation over seeds of every metric, and how many seeds there are."""
-    scores = [outcome.metrics for outcome in found if outcome.status == "ok"]
-    made: dict[str, float] = {"seeds": float(len(scores))}
-    for name in scores[0] if scores else ():
-        values = [own[name] for own in scores if name in own]
-        made[name] = statistics.fmean(values)
-        if len(values) > 1:
-            made[f"{name}_sd"] = statistics.stdev(values)
-    return made

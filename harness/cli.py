@@ -40,6 +40,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from harness.spec import Incompatible, SpecError
 
     try:
@@ -186,10 +187,10 @@ def report(
 @app.command()
 def sync(name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None) -> None:
     """Bring MLflow up to date with the store: what is there is left, what is missing is added."""
-    from harness import answer, study
+    from harness import answer, mirror, study
 
     plan = study.resolve(_plan(name, base, sets, seeds))
-    typer.echo(answer.mirror(plan, _store()))
+    typer.echo(mirror.sync(plan, _store(), answer.results_folder(plan)))
 
 
 @app.command()

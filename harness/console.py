@@ -222,9 +222,8 @@ def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
     say(Text(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}", style="bold"))
     shown = [[row["variant"], _states(row), _size(row["params"])] for row in rows["variants"]]
     say("", _grid(shown, indent=0, headers=["variant", "trials", "parameters"], right=1))
-    for row in rows["variants"]:
-        for why, seeds in _reasons(row).items():
-            say(_indented(f"{row['variant']}, {seeds}: {why}", style="yellow"))
+    for why, trials in _reasons(rows["variants"]).items():
+        say(_indented(f"{why}: {trials}", style="yellow"))
     states = Counter(trial["state"] for row in rows["variants"] for trial in row["trials"])
     say("")
     if failed := states["failed"]:
@@ -248,13 +247,18 @@ def _states(row: Mapping[str, Any]) -> Text:
     return Text(", ".join(f"{count} {state}" for state, count in counted.items()))
 
 
-def _reasons(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return why trials are stale, failed or half done, and of which seeds."""
-    found: dict[str, list[str]] = {}
-    for trial in row["trials"]:
-        if trial["why"]:
-            found.setdefault(f"{trial['state']}, {trial['why']}", []).append(str(trial["seed"]))
-    return {why: f"{'seed' if len(seeds) == 1 else 'seeds'} {' '.join(seeds)}" for why, seeds in found.items()}
+def _reasons(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return why trials are stale or failed, and which they are."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for trial in row["trials"]:
+            if trial["state"] in ("stale", "failed"):
+                variants = found.setdefault(f"{trial['state']}, {trial['why']}", {})
+                variants.setdefault(row["variant"], []).append(str(trial["seed"]))
+    return {
+        why: "; ".join(f"{name} · seed{'s' * (len(seeds) > 1)} {' '.join(seeds)}" for name, seeds in variants.items())
+        for why, variants in found.items()
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------- runs
@@ -271,7 +275,7 @@ class Watch:
         self.total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
         self.found, self.made, self.failed = 0, 0, 0
         self.running: dict[str, dict[str, Any]] = {}
-        self.began = time.monotonic()
+        self.began, self.worked = time.monotonic(), 0.0
         self.console = _terminal()
         live = self.console.is_terminal and not self.console.is_dumb_terminal
         self.live = Live(console=self.console, get_renderable=self._picture, transient=True) if live else None
@@ -286,7 +290,7 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self.live:
             self.live.stop()
-        elif kind is None:
+        elif kind is None and self.found < self.total:
             self._tell_found()
 
     @property
@@ -297,8 +301,8 @@ class Watch:
     def listen(self, name: str, event: dict[str, Any]) -> None:
         """Hear of a trial."""
         if "status" not in event:
-            now = self.running.setdefault(name, {"began": time.monotonic()})
-            now.update(event)
+            self.worked = self.worked or time.monotonic()
+            self.running.setdefault(name, {"began": time.monotonic()}).update(event)
             return
         now = self.running.pop(name, {"began": time.monotonic()})
         if event["status"] == "found":
@@ -327,23 +331,32 @@ class Watch:
             say(f"{self.found - self._told} of {self.total} trials were done before")
             self._told = self.found
 
+    def done_now(self) -> float:
+        """Return how many trials were done since the start, parts of trials too."""
+        parts = [now["update"] / now["updates"] for now in list(self.running.values()) if now.get("updates")]
+        return float(self.made + self.failed + sum(parts))
+
     def remaining(self) -> float | None:
         """Return the seconds that are left if trials go on as fast as they did, or None while that is not known."""
-        parts = sum(now["update"] / now["updates"] for now in list(self.running.values()) if now.get("updates"))
-        done = self.made + self.failed + parts
+        done = self.done_now()
         left = self.total - self.found - done
-        return (time.monotonic() - self.began) / done * left if done > 0 else None
+        return (time.monotonic() - self.worked) / done * left if done > 0 else None
 
     def _picture(self) -> RenderableType:
-        bar = Table.grid(padding=(0, 1))
         left = self.remaining()
         words = f"{self.ended}/{self.total} trials · {duration(time.monotonic() - self.began)}"
-        words += f" · about {duration(left)} left" if left is not None else ""
-        bar.add_row(ProgressBar(total=max(1, self.total), completed=self.ended, width=20), Text(words))
+        if self.ended == self.total:
+            words += " · writing the report"
+        elif left is not None:
+            words += f" · about {duration(left)} left"
+        done = self.found + self.done_now()
+        shown = ProgressBar(max(1, self.total), done, 20, style="dim", complete_style="cyan", finished_style="green")
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(shown, Text(words))
         if self.failed:
             bar.add_row("", Text(f"{self.failed} failed", style="red"))
         trials = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        trials.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        trials.add_column(ratio=1, min_width=20, no_wrap=True, overflow="ellipsis")
         for _ in range(3):
             trials.add_column(no_wrap=True, justify="right")
         for name, now in list(self.running.items()):
@@ -356,7 +369,7 @@ def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:
     if now.get("stage") != "train" or "update" not in now:
         return now.get("stage", ""), "", ""
     rate = f" {now['tokens_per_second']:,.0f}/s" if "tokens_per_second" in now else ""
-    losses = f"loss {now['loss']:.3f} dev {now['dev_nll']:.3f}{rate}"
+    losses = f"loss {now['loss']:.4g} dev {now['dev_nll']:.4g}{rate}"
     return "train", f"{now['update']}/{now['updates']}", losses
 
 

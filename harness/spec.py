@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -99,7 +99,7 @@ def read(cls: type[M], plain: Any, where: Callable[[str], str] = lambda path: ""
         SpecError: names the first value that cannot be meant, with the nearest known name.
     """
     try:
-        return cls.model_validate(_frozen(plain))
+        return TypeAdapter(cls).validate_python(_frozen(plain))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         keys = [*([root] if root else []), *map(str, first["loc"])]

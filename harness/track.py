@@ -64,8 +64,8 @@ class Mirror:
         self.database = self.folder / "mlflow.db"
         self.artifacts = self.folder / "artifacts"
         self.own = not os.environ.get("MLFLOW_TRACKING_URI")
-        if self.own and "?" in str(self.database):
-            raise SpecError(f"MLflow cannot keep a database at a path with a question mark: {self.database}")
+        if self.own and re.search("[?%]", str(self.folder)):
+            raise SpecError(f"MLflow cannot keep its database at a path with ? or %: {self.folder}")
         self.tracking_uri = f"sqlite:///{self.database}" if self.own else os.environ["MLFLOW_TRACKING_URI"]
 
     def sync(self, study: StudyRecord) -> Counts:
@@ -109,14 +109,12 @@ class Mirror:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        client = MlflowClient(self.tracking_uri, self.tracking_uri)
         try:
-            client.get_experiment_by_name("")
+            return MlflowClient(self.tracking_uri, self.tracking_uri)
         except MlflowException as error:
             if self.own and "schema" in str(error):
                 raise self._outdated("was made by another version of MLflow") from None
             raise
-        return client
 
     def _experiment(self, client: Any, study: StudyRecord) -> str:
         home = self.artifacts / re.sub(r"[^\w.-]+", "-", study.name) if self.own else None
@@ -145,9 +143,16 @@ class _Sync:
     def __init__(self, client: Any, experiment: str) -> None:
         self.client, self.experiment = client, experiment
         self.written = self.unchanged = self.points = 0
-        self.runs = {run.data.tags["s2s.key"]: run for run in self._all_runs() if "s2s.key" in run.data.tags}
+        self.runs: dict[str, Any] = {}
+        for run in list(self._all_runs()):
+            key = run.data.tags.get("s2s.key")
+            if key in self.runs:  # deleted once, and back with its experiment
+                client.delete_run(run.info.run_id)
+            elif key:
+                self.runs[key] = run
 
     def write(self, study: StudyRecord) -> Counts:
+        """Write runs in the order of the study, the report last."""
         parents = {variant.name: self._variant(variant) for variant in study.variants}
         for trial in study.trials:
             if trial.status != "missing":
@@ -157,13 +162,11 @@ class _Sync:
         return Counts(self.written, self.unchanged, self.points)
 
     def _all_runs(self) -> Iterator[Any]:
-        token = None
-        while True:
-            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+        page = self.client.search_runs([self.experiment], max_results=1000)
+        yield from page
+        while page.token:
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=page.token)
             yield from page
-            token = page.token
-            if not token:
-                return
 
     def _variant(self, variant: VariantRecord) -> str:
         """Write a variant's run; means change as seeds are added, so the run is kept and its metrics move on."""
@@ -186,7 +189,7 @@ class _Sync:
         if complete:
             return
         tags = {"trial": trial.trial, "seed": trial.seed, "status": trial.status, "reason": trial.reason}
-        self._describe(run, trial.params, {f"s2s.{key}": value for key, value in tags.items()})
+        self._describe(run, trial.params, {f"s2s.{key}": value for key, value in tags.items() if value != ""})
         points = trial.points()
         self.points += len(points)
         self._send(run, points + [(name, value, end or 0, 0) for name, value in trial.metrics.items()])

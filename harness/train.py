@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from harness.batches import Batch, Pairs, collate, epoch_order, evaluation_width, in_order
 from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words
@@ -90,8 +91,17 @@ def count_parameters(choice: ModelChoice, words: Words) -> int:
     Raises:
         Incompatible: two parts of the choice cannot meet.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return sum(parameter.numel() for parameter in Seq2Seq(choice, words).parameters())
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves parameters without first values: on the meta device there are none, and torch takes a second to see that."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 @torch.no_grad()

@@ -55,7 +55,12 @@ class Trial:
         """The four stages of this trial, upstream first; trials that share a beginning share its stages."""
         c = self.choice
         said, meant = self._by_stage(encode(c)), self._by_stage(encode(c, meaning=True))
-        parts = {"prepare": [c.data], "train": [c.model, c.training], "decode": [c.model, c.decoding], "score": [c.data]}
+        parts: dict[str, list[Choice]] = {
+            "prepare": [c.data],
+            "train": [c.model, c.training],
+            "decode": [c.model, c.decoding],
+            "score": [c.data],
+        }
         made: dict[str, Stage] = {}
         for name in STAGES:
             upstream = [stage.key for stage in made.values()][-1:]

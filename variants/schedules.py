@@ -31,11 +31,11 @@ class _Warmed(Schedule):
 
     def warm(self, update: int) -> float:
         """Return the factor of the warm-up alone."""
-        return min(1.0, (update + 1) / self.cfg.warmup) if self.cfg.warmup else 1.0
+        return float(min(1.0, (update + 1) / self.cfg.warmup)) if self.cfg.warmup else 1.0
 
     def done(self, update: int, updates: int) -> float:
         """Return the share of the updates after the warm-up that has passed."""
-        return min(1.0, max(0, update - self.cfg.warmup) / max(1, updates - self.cfg.warmup))
+        return float(min(1.0, max(0, update - self.cfg.warmup) / max(1, updates - self.cfg.warmup)))
 
 
 @register("linear")

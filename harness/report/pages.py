@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, compare_all, primary_metrics, spelled, trials_frame
+from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, primary_metrics, spelled, trials_frame
 from harness.claims import Claim
 from harness.report import figures, tables
 from harness.report.sentences import answer
@@ -43,10 +43,18 @@ class StudyFacts:
     plan: dict[str, Any] = field(default_factory=dict)
 
 
-def write(folder: Path, study: StudyFacts, outcomes: Sequence[Outcome]) -> list[Path]:
-    """Write the report of a study and return the files. The same trials give the same bytes."""
+def write(
+    folder: Path, study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison]
+) -> list[Path]:
+    """Write the report of a study and return the files. The same trials give the same bytes.
+
+    Args:
+        folder: where to; what stood there under the same names is replaced.
+        study: what the report says beside the trials.
+        outcomes: all trials of the study, in the order of its plan.
+        comparisons: of ``compare_all``, the answers to the study's claims first.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    comparisons = compare_all(outcomes, study.claims, study.digest)
     metrics = primary_metrics(outcomes, study.claims)
     made = _tables(study, outcomes, comparisons, metrics)
     written = [path for table in made.values() for path in _write_table(folder / "tables", table)]

@@ -79,6 +79,79 @@ def test_blank_lines_at_the_end_are_no_rows(folder: Path) -> None:
     assert pairs(files(folder, **THREE).load()["train"]) == [("a", "b")]
 
 
+def test_two_files_line_by_line(folder: Path) -> None:
+    write(folder, "a.en", "one\u2028x\ntwo\n")
+    write(folder, "a.ja", "一\r\n二\r\n")
+    both = {"source": "a.en", "reference": "a.ja"}
+    part = files(folder, train=both, validation=both, test=both)
+    assert pairs(part.load()["train"]) == [("one\u2028x", "一"), ("two", "二")]
+    write(folder, "a.ja", "一\n\n")
+    with pytest.raises(SpecError, match=r"a\.ja:2: the reference is empty"):
+        part.load()
+    write(folder, "a.ja", "一\n二\n三\n")
+    with pytest.raises(SpecError, match=r"a\.en has 2 lines, .*a\.ja has 3"):
+        part.load()
+    with pytest.raises(SpecError, match="group"):
+        files(folder, train=both, group=1, **THREE).load()
+    with pytest.raises(SpecError, match=r"train\.files\.reference: is not set"):
+        files(folder, train={"source": "a.en"})
+
+
+def test_merging_makes_one_row_of_several_references(folder: Path) -> None:
+    write(folder, "train.tsv", tsv([("a", "1"), ("b", "2"), ("a", "3"), ("a", "1")]))
+    assert pairs(files(folder, merge=True, **THREE).load()["train"]) == [("a", "1", "3"), ("b", "2")]
+    assert len(files(folder, **THREE).load()["train"].source) == 4
+    write(folder, "train.tsv", tsv([("a", "1", "x"), ("b", "2", "x"), ("a", "3", "y"), ("a", "4", "x")]))
+    every = dict.fromkeys(("train", "validation", "test"), "train.tsv")
+    merged = files(folder, merge=True, group=2, **every).load()["train"]
+    assert pairs(merged) == [("a", "1", "4"), ("b", "2"), ("a", "3")]
+    assert merged.group == ["x", "x", "y"]
+
+
+def test_a_list_in_a_cell_is_several_references(folder: Path) -> None:
+    write(folder, "train.jsonl", '{"x": "a", "y": ["1", "2"]}\n')
+    names = {"source": "x", "reference": "y"}
+    every = dict.fromkeys(("train", "validation", "test"), "train.jsonl")
+    assert pairs(files(folder, **every, **names).load()["train"]) == [("a", "1", "2")]
+    with pytest.raises(SpecError, match=r"train\.jsonl:1: holds no text but \['1', '2'\]"):
+        files(folder, **every, source="y", reference="x").load()
+
+
+def test_carving_never_parts_a_group_and_does_not_depend_on_order(folder: Path) -> None:
+    rows = [(f"s{i % 50}", f"r{i}", f"g{i % 10}") for i in range(200)]
+    write(folder, "train.tsv", tsv(rows))
+    write(folder, "turned.tsv", tsv(rows[::-1]))
+    found = files(folder).load()
+    assert [len(set(found[name].source)) for name in ("train", "validation", "test")] == [41, 4, 5]
+    assert sum(len(part.source) for part in found.values()) == 200
+    turned = files(folder, train="turned.tsv").load()
+    assert all(set(found[name].source) == set(turned[name].source) for name in found)
+    assert len({text for part in found.values() for text in part.source}) == 50
+    grouped = files(folder, group=2, carve_test=0.2).load()
+    assert [len(set(grouped[name].group)) for name in ("train", "validation", "test")] == [7, 1, 2]
+    apart = files(folder, group="none", carve_test=0.5).load()
+    assert len(apart["test"].source) == 100
+    assert len({group for part in apart.values() for group in part.group}) == 200
+
+
+def test_given_splits_keep_their_rows_and_disjoint_drops_what_they_share(folder: Path) -> None:
+    write(folder, "train.tsv", tsv([("a", "1"), ("t1", "2"), ("v2", "3"), ("t1", "4")]))
+    write(folder, "valid.tsv", tsv([("v2", "1"), ("t3", "2")]))
+    part = files(folder, **THREE)
+    assert len(part.load()["train"].source) == 4
+    assert part.left_out == {}
+    part = files(folder, disjoint=True, **THREE)
+    found = part.load()
+    assert pairs(found["train"]) == [("a", "1")]
+    assert pairs(found["validation"]) == [("v2", "1")]
+    assert part.left_out == {
+        "train rows whose source is in test or validation": 3,
+        "validation rows whose source is in test": 1,
+    }
+    part.load()
+    assert sum(part.left_out.values()) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "text", "settings", "message"),
     [

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,74 +19,65 @@ from harness.spec import SpecError
 
 HOME = Path(__file__).resolve().parents[2]
 IMPORTABLE = {"harness.contracts", "harness.registry", "harness.spec"}
-WRITE = """
-import variants
-from harness import new
-from harness.registry import SLOTS
-for slot in SLOTS:
-    for kind in {kinds}:
-        new.part(slot, f"my_{{kind}}", kind)
-"""
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
-def checkout(folder: Path) -> Path:
-    """Return a copy of what a checkout needs."""
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the checkout, as if it were the one that is installed."""
     for name in ("harness", "variants", "studies/bases"):
-        shutil.copytree(HOME / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "tests/parts").mkdir(parents=True)
-    shutil.copy(HOME / "tests/conftest.py", folder / "tests")
-    shutil.copy(HOME / "pyproject.toml", folder)
-    return folder
+        shutil.copytree(HOME / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tests/parts").mkdir(parents=True)
+    shutil.copy(HOME / "tests/conftest.py", tmp_path / "tests")
+    shutil.copy(HOME / "pyproject.toml", tmp_path)
+    here = SimpleNamespace(getfile=lambda part: str(tmp_path / Path(inspect.getfile(part)).relative_to(HOME)))
+    monkeypatch.setattr(new, "inspect", here)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def execute(folder: Path, *argv: str) -> str:
-    """Run Python in a checkout of its own and return what it prints."""
-    env = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([sys.executable, *argv], cwd=folder, env=env, capture_output=True, text=True, check=False)
+def execute(*argv: str) -> None:
+    """Run Python in the working folder, with the harness that is there."""
+    env = os.environ | {"PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run([sys.executable, *argv], env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
 
 
-@pytest.fixture(scope="module")
-def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which every slot has a copy of the kind that is copied by default."""
-    folder = checkout(tmp_path_factory.mktemp("copies"))
-    execute(folder, "-c", WRITE.format(kinds="[new.simplest(slot)]"))
-    return folder
-
-
-def test_every_slot_gets_a_part_and_a_test_that_import_and_pass(copies: Path) -> None:
-    assert len(list((copies / "variants").glob("*_my_*.py"))) == len(SLOTS) == len(new.RESULTS)
-    execute(copies, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/parts")
-
-
-def test_what_is_written_obeys_ruff_and_the_import_law(copies: Path) -> None:
-    execute(copies, "-m", "ruff", "check", "variants", "tests/parts")
-    execute(copies, "-m", "ruff", "format", "--check", "variants", "tests/parts")
-    for path in (copies / "variants").glob("*_my_*.py"):
+def obeys_the_rules() -> None:
+    """Check style and imports of all parts in the working folder."""
+    execute("-m", "ruff", "check", "variants", "tests/parts")
+    execute("-m", "ruff", "format", "--check", "variants", "tests/parts")
+    for path in Path("variants").glob("*_my_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("harness", "variants"):
                 assert node.module in IMPORTABLE, path.name
 
 
+def test_every_slot_gets_a_part_and_a_test(checkout: Path) -> None:
+    for slot in SLOTS:
+        new.part(slot, f"my_{slot}")
+    assert len(list((checkout / "variants").glob("*_my_*.py"))) == len(SLOTS) == len(new.RESULTS)
+    obeys_the_rules()
+    execute(*PYTEST, *(f"tests/parts/test_{slot}_my_{slot}.py" for slot in ("attention", "search", "dataset")))
+
+
 @pytest.mark.slow
-def test_every_kind_can_be_copied(tmp_path: Path) -> None:
-    folder = checkout(tmp_path)
-    execute(folder, "-c", WRITE.format(kinds="list(SLOTS[slot].kinds)"))
-    execute(folder, "-m", "ruff", "check", "variants", "tests/parts")
-    execute(folder, "-m", "ruff", "format", "--check", "variants", "tests/parts")
-    execute(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/parts")
+@pytest.mark.usefixtures("checkout")
+def test_every_kind_can_be_copied() -> None:
+    for slot in SLOTS:
+        for kind in SLOTS[slot].kinds:
+            new.part(slot, f"my_{kind}", kind)
+    obeys_the_rules()
+    execute(*PYTEST, "tests/parts")
 
 
-def test_the_generated_test_notices_another_formula(copies: Path) -> None:
-    path = next((copies / "variants").glob("attention_my_*.py"))
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("torch.tanh(", "torch.sigmoid("), encoding="utf-8")
-    try:
-        with pytest.raises(AssertionError, match="test_it_computes_its_formula"):
-            execute(copies, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/parts/test_{path.name}")
-    finally:
-        path.write_text(text, encoding="utf-8")
+@pytest.mark.slow
+def test_the_generated_test_notices_another_formula(checkout: Path) -> None:
+    new.part("attention", "mine", "additive")
+    path = checkout / "variants/attention_mine.py"
+    path.write_text(path.read_text(encoding="utf-8").replace("torch.tanh(", "torch.sigmoid("), encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"FAILED .*test_it_computes_its_formula"):
+        execute(*PYTEST, "tests/parts/test_attention_mine.py")
 
 
 def test_a_copy_takes_what_it_needs_and_no_more() -> None:
@@ -147,14 +140,19 @@ def test_outside_of_the_checkout_nothing_is_written(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_overwritten_and_then_nothing_is_written(copies: Path) -> None:
-    taken = copies / "tests/parts/test_cell_taken.py"
+def test_nothing_is_overwritten_and_then_nothing_is_written(checkout: Path) -> None:
+    taken = checkout / "tests/parts/test_cell_taken.py"
     taken.write_text("mine")
-    said = "from harness import new\nfrom harness.spec import SpecError\nimport variants\n"
-    said += "try: new.part('cell', 'taken')\nexcept SpecError as error: print(error)"
-    assert execute(copies, "-c", said).startswith("tests/parts/test_cell_taken.py: is there already")
-    assert taken.read_text() == "mine" and not (copies / "variants/cell_taken.py").exists()
-    taken.unlink()
+    with pytest.raises(SpecError, match=r"^tests/parts/test_cell_taken\.py: is there already"):
+        new.part("cell", "taken")
+    assert taken.read_text() == "mine" and not (checkout / "variants/cell_taken.py").exists()
+
+
+@pytest.mark.usefixtures("checkout")
+def test_the_steps_name_a_study_that_can_be_run() -> None:
+    steps = new.part("attention", "third")
+    assert "set: {model.decoder.context.kind: attention}" in steps
+    assert "vary: {model.decoder.context.score.kind: [additive, third]}" in steps
 
 
 @pytest.fixture
@@ -164,7 +162,8 @@ def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "studies"
 
 
-def test_a_new_study_is_valid_as_it_is(studies: Path) -> None:
+@pytest.mark.usefixtures("studies")
+def test_a_new_study_is_valid_as_it_is() -> None:
     steps = new.study("hearing")
     plan = study.load("hearing")
     assert [variant.name for variant in plan.variants] == ["ratio=1.0", "ratio=0.5"] and plan.file.claims
@@ -196,12 +195,3 @@ def test_a_base_is_not_copied_from_nowhere_nor_from_a_broken_one(studies: Path) 
     with pytest.raises(SpecError, match=r"broken\.yaml:1: data\.dataset: is not set"):
         new.base("mine", "broken")
     assert not (studies / "bases/mine.yaml").exists()
-
-
-def test_the_steps_name_a_study_that_can_be_run(copies: Path) -> None:
-    said = "import variants\nfrom harness import new\nprint(new.part('attention', 'third'))"
-    steps = execute(copies, "-c", said)
-    assert "set: {model.decoder.context.kind: attention}" in steps
-    assert "vary: {model.decoder.context.score.kind: [additive, third]}" in steps
-    (copies / "variants/attention_third.py").unlink()
-    (copies / "tests/parts/test_attention_third.py").unlink()

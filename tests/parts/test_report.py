@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from harness.analyze import COMPARISON_COLUMNS, Outcome
+from harness.analyze import COMPARISON_COLUMNS, Outcome, compare_all
 from harness.claims import Claim
-from harness.report.pages import StudyFacts, write
+from harness.report import pages
+from harness.report.pages import StudyFacts
 from harness.report.tables import Table, markdown, number, probability, spread
 from harness.score import corpus_scores
 from harness.spec import digest
@@ -18,6 +19,10 @@ from harness.spec import digest
 AXES = {"training.loss.mask": [True, False], "training.loss.normalize": ["token", "padded"]}
 LEVELS = {"mask=true, token": (1.6, True, "token"), "mask=true, padded": (1.2, True, "padded")}
 LEVELS |= {"mask=false, token": (0.4, False, "token"), "mask=false, padded": (0.5, False, "padded")}
+
+
+def write(folder, study, outcomes):
+    return pages.write(folder, study, outcomes, compare_all(outcomes, study.claims, study.digest))
 
 
 def outcome(variant, seed, skill, factors, sentences=300):

@@ -142,7 +142,7 @@ def test_registering_twice_or_without_config_is_refused() -> None:
             pass
 
     Twin.__module__ = "elsewhere"
-    with pytest.raises(ValueError, match="is taken by variants.cells"):
+    with pytest.raises(ValueError, match=r"is taken by variants\.cells"):
         register("gru")(Twin)
     assert "stranger" not in Encoder.kinds  # type: ignore[attr-defined]
 

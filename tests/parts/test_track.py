@@ -37,7 +37,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    root = tmp_path / "a store #1 %20"
+    root = tmp_path / "a store #1 ü"
     (root / "mlflow").mkdir(parents=True)
     shutil.copy(template, root / "mlflow")
     yield root
@@ -191,7 +191,7 @@ def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path)
     Mirror(root).sync(study)  # they were run again, and went well
     runs = _runs(root)
     assert {run.info.status for run in runs.values()} == {"FINISHED"} and len(runs) == 7
-    assert runs["mask=true · seed 1"].data.tags["s2s.reason"] == ""
+    assert runs["mask=true · seed 1"].data.tags.get("s2s.reason") is None
 
 
 def test_a_trial_with_other_results_replaces_its_run(root: Path) -> None:
@@ -288,6 +288,8 @@ def test_a_store_that_moved_or_an_old_schema_says_what_to_do(root: Path, tmp_pat
 
 def test_a_tracking_server_of_the_user_is_respected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Mirror(root).tracking_uri == f"sqlite:///{root}/mlflow/mlflow.db"
+    with pytest.raises(SpecError, match="path with"):
+        Mirror(root / "what?")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert Mirror(root).tracking_uri == "http://127.0.0.1:9"
     with pytest.raises(SpecError, match="page of its own"):

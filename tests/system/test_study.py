@@ -28,7 +28,7 @@ SMALL = [
 COSTS = ["train_seconds", "target_tokens_per_second", "decode_sentences_per_second", "peak_memory_mb"]
 
 
-def s2s(home: Path, *words: str, small: bool = True) -> list[str]:
+def s2s(*words: str, small: bool = True) -> list[str]:
     sets = [word for change in SMALL for word in ("--set", change)] if small else []
     return [sys.executable, "-m", "harness", *words, *sets]
 
@@ -39,7 +39,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def call(home: Path, *words: str, code: int = 0, small: bool = True) -> str:
     done = subprocess.run(
-        s2s(home, *words, small=small), env=environment(home), cwd=ROOT, capture_output=True, text=True, timeout=300
+        s2s(*words, small=small), env=environment(home), cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
@@ -76,7 +76,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -
     kills = 0
     for wait in (4.0, 6.0):
         running = subprocess.Popen(
-            s2s(broken, "run", "masking", "--seeds", "2", "--no-track"), env=environment(broken), cwd=ROOT,
+            s2s("run", "masking", "--seeds", "2", "--no-track"), env=environment(broken), cwd=ROOT,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 60

@@ -1,0 +1,143 @@
+"""What MLflow is to show of a study, and the mirroring of it beside the study: never slower, never lost, never in the way."""
+
+from __future__ import annotations
+
+import os
+import queue
+import statistics
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from harness.analyze import Outcome
+from harness.outcomes import gather, outcome, read_lines
+from harness.records import StudyRecord, TrialRecord, VariantRecord
+from harness.spec import encode, flatten
+from harness.store import Store
+from harness.study import Plan, Variant
+from harness.track import Mirror
+from harness.trial import Trial
+
+PATIENCE = 60.0
+"""Seconds that a finished study waits for its mirror; what is missing then is left to ``s2s sync``."""
+
+
+def sync(plan: Plan, store: Store, report: Path) -> str:
+    """Bring MLflow up to date with the store and say what was added."""
+    return str(Mirror(store.root).sync(study_record(plan, store, gather(plan, store), report)))
+
+
+class Mirroring:
+    """Mirrors trials into MLflow while a study runs, in a thread of its own.
+
+    Args:
+        plan: the study.
+        store: where its results are.
+        report: the folder of its report, mirrored at the end.
+        keep_stale: show results of code that has changed since.
+    """
+
+    def __init__(self, plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> None:
+        self.plan, self.store, self.report, self.keep_stale = plan, store, report, keep_stale
+        self.waiting: queue.SimpleQueue[tuple[Variant, int, Trial] | None] = queue.SimpleQueue()
+        self.trouble = ""
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.thread.start()
+
+    def add(self, variant: Variant, seed: int, trial: Trial) -> None:
+        """Take a finished trial, to be mirrored when there is time."""
+        self.waiting.put((variant, seed, trial))
+
+    def finish(self) -> str:
+        """Mirror what is left and the report, and return what a user must know, if anything."""
+        self.waiting.put(None)
+        self.thread.join(PATIENCE)
+        again = f"The results are safe; `s2s sync {self.plan.name}` completes it"
+        if self.thread.is_alive():
+            return f"MLflow has not answered for {PATIENCE:.0f} s. {again}."
+        return f"MLflow could not be filled ({self.trouble}). {again}." if self.trouble else ""
+
+    def _work(self) -> None:
+        with suppress(
+            OSError, AttributeError
+        ):  # a courtesy to the workers: where threads have a priority, have a low one
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        try:
+            mirror = Mirror(self.store.root)
+            while (told := self.waiting.get()) is not None:
+                made = outcome(*told, self.store, keep_stale=self.keep_stale)
+                mirror.sync(study_record(self.plan, self.store, [made], self.report))
+            found = gather(self.plan, self.store, keep_stale=self.keep_stale)
+            mirror.sync(study_record(self.plan, self.store, found, self.report))
+        except Exception as error:  # whatever a tracking server does, the study goes on
+            self.trouble = f"{type(error).__name__}: {error}"
+
+
+def study_record(plan: Plan, store: Store, found: Sequence[Outcome], report_folder: Path) -> StudyRecord:
+    """Return what MLflow shows of a study: these outcomes, their variants, and the report if there is one."""
+    named = {variant.name: variant for variant in plan.variants}
+    whole = len(found) == len(list(plan.trials()))
+    reports = {path.name: path for path in report_folder.glob("*.*")} | {
+        f"{path.parent.name}/{path.name}": path for path in report_folder.glob("*/*.*")
+    }
+    return StudyRecord(
+        name=f"{plan.name}/{plan.base}",
+        description=plan.file.question,
+        tags={"expectation": plan.file.expectation, "plan": plan.digest},
+        artifacts=reports if whole else {},
+        variants=[
+            VariantRecord(
+                name=name,
+                params=flatten(encode(named[name].choice)),
+                factors=named[name].factors,
+                metrics=_over_seeds([o for o in found if o.variant == name]) if whole else {},
+                tags={},
+            )
+            for name in dict.fromkeys(outcome.variant for outcome in found)
+        ],
+        trials=[_trial_record(store, outcome, flatten(encode(named[outcome.variant].choice))) for outcome in found],
+    )
+
+
+def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> TrialRecord:
+    folders = {name: store.folder(name, key) for name, key in outcome.stages.items()}
+    files = {
+        "model.safetensors": folders["train"] / "model.safetensors",
+        "curve.jsonl": folders["train"] / "curve.jsonl",
+        "source.json": folders["prepare"] / "source.json",
+        "target.json": folders["prepare"] / "target.json",
+        "hypotheses.jsonl": folders["decode"] / "hypotheses.jsonl",
+        "scores.json": folders["score"] / "scores.json",
+    }
+    prepared = store.record("prepare", outcome.stages["prepare"])
+    clock = folders["train"] / "clock.jsonl"
+    return TrialRecord(
+        trial=outcome.trial,
+        variant=outcome.variant,
+        seed=outcome.seed,
+        status=outcome.status,
+        reason=outcome.reason,
+        params=params | {"seed": outcome.seed},
+        metrics=outcome.metrics | outcome.costs,
+        curve=outcome.curve,
+        clock=read_lines(clock) if outcome.status == "ok" else [],
+        dataset={
+            "name": str(params["data.dataset.kind"]),
+            "sha256": prepared.facts["dataset_sha256"] if prepared is not None else "",
+        },
+        artifacts=files if outcome.status == "ok" else {},
+    )
+
+
+def _over_seeds(found: Sequence[Outcome]) -> dict[str, float]:
+    """Return mean and standard deviation over seeds of every metric, and how many seeds there are."""
+    scores = [outcome.metrics for outcome in found if outcome.status == "ok"]
+    made: dict[str, float] = {"seeds": float(len(scores))}
+    for name in scores[0] if scores else ():
+        values = [own[name] for own in scores if name in own]
+        made[name] = statistics.fmean(values)
+        if len(values) > 1:
+            made[f"{name}_sd"] = statistics.stdev(values)
+    return made

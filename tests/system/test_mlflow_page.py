@@ -1,0 +1,162 @@
+"""MLflow's own page over a mirrored store, seen through a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.records import StudyRecord, TrialRecord, VariantRecord
+from harness.track import Mirror, ui_command
+
+pytestmark = pytest.mark.slow
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+def _study(root: Path) -> StudyRecord:
+    root.mkdir()
+    model, found, report = (root / name for name in ("model.safetensors", "hypotheses.jsonl", "report.md"))
+    model.write_bytes(b"weights")
+    found.write_text('{"text": "one two"}\n')
+    report.write_text("# Report\n")
+    updates = range(100, 2100, 100)
+    variants, trials = [], []
+    for mask, bleu in (("true", 20.5), ("false", 17.25)):
+        params = {"training.loss.mask": mask == "true", "model.encoder.kind": "rnn"}
+        means = {"bleu": bleu, "bleu_sd": 0.5, "seeds": 2}
+        variant = VariantRecord(f"mask={mask}", params, {"training.loss.mask": mask == "true"}, means)
+        variants.append(variant)
+        for seed in (1, 2):
+            trial = TrialRecord(
+                trial=f"{mask}{seed}",
+                variant=variant.name,
+                seed=seed,
+                status="ok",
+                params=params | {"seed": seed},
+                metrics={"bleu": bleu + seed},
+                curve=[{"update": u, "loss": 300 / u + seed, "dev_nll": 400 / u} for u in updates],
+                clock=[{"update": u, "unix_ms": 1_700_000_000_000 + 10 * u} for u in updates],
+                dataset={"name": "numbers", "sha256": "ab" * 32},
+                artifacts={"model.safetensors": model, "hypotheses.jsonl": found},
+            )
+            trials.append(trial)
+    return StudyRecord("masking/numbers", "Does masking matter?", {}, {"report.md": report}, variants, trials)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, psutil.Process]]:
+    """The page's address, the store beneath it, and its process."""
+    root = tmp_path_factory.mktemp("ui") / "store"
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        Mirror(root).sync(_study(root))
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        argv, env = ui_command(root, port)
+    log = (root / "server.log").open("w")
+    process = subprocess.Popen(argv, env=env, cwd=root, stdout=log, stderr=log, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(f"{address}/health", process, root / "server.log")
+        yield address, root, psutil.Process(process.pid)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(10)
+        log.close()
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(address, timeout=1):
+                return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+    pytest.fail(f"no answer from {address}:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"no browser found; one of {', '.join(BROWSERS)} is needed")
+    with sync_api.sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=browser, args=QUIET.split())
+        page = chromium.new_page(viewport={"width": 1500, "height": 1000})
+        page.set_default_timeout(60_000)
+        yield page
+        chromium.close()
+
+
+def test_it_listens_on_this_machine_only_and_writes_nothing_beside_the_mirror(
+    server: tuple[str, Path, psutil.Process],
+) -> None:
+    _, root, process = server
+    family = [process, *process.children(recursive=True)]
+    listening = [c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert set(listening) == {"127.0.0.1"}
+    assert len(family) <= 4
+    assert not {path.name for path in root.iterdir()} & {"mlruns", "mlartifacts", "mlflow.db"}
+
+
+def test_the_pages_show_the_study(server: tuple[str, Path, psutil.Process], page: Any, tmp_path: Path) -> None:
+    address, root, _ = server
+    trouble: list[str] = []
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    experiment, trial = _ids(root)
+
+    page.goto(f"{address}/#/experiments/{experiment}/runs")
+    _see(page, "mask=true", "mask=false", "report")
+    _see(page, "Does masking matter?")
+    page.screenshot(path=tmp_path / "runs.png")
+
+    page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
+    _see(page, "bleu", "20.50", "17.25", "bleu_sd")
+    page.screenshot(path=tmp_path / "experiment.png")
+
+    page.goto(f"{address}/#/experiments/{experiment}/runs/{trial}")
+    _see(page, "mask=true · seed 1", "training.loss.mask", "model.encoder.kind", "21.5", "numbers")
+    page.screenshot(path=tmp_path / "run.png")
+
+    page.goto(f"{address}/#/experiments/{experiment}/runs/{trial}/model-metrics")
+    _see(page, "training/loss", "training/dev_nll")
+    page.locator(".js-plotly-plot .scatterlayer .trace").first.wait_for()
+    page.wait_for_timeout(1000)
+    page.screenshot(path=tmp_path / "curves.png")
+
+    page.goto(f"{address}/#/experiments/{experiment}/runs/{trial}/artifacts")
+    _see(page, "model.safetensors", "hypotheses.jsonl")
+    page.get_by_text("hypotheses.jsonl").first.click()
+    _see(page, "one two")
+    page.screenshot(path=tmp_path / "artifacts.png")
+    assert not trouble
+
+
+def _ids(root: Path) -> tuple[str, str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(Mirror(root).tracking_uri)
+    experiment = client.get_experiment_by_name("masking/numbers").experiment_id
+    (run,) = client.search_runs([experiment], "tags.`s2s.trial` = 'true1'")
+    return str(experiment), str(run.info.run_id)
+
+
+def _see(page: Any, *texts: str) -> None:
+    for text in texts:
+        page.get_by_text(text).first.wait_for()
