@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -284,3 +285,8 @@ def _parts_in(choice: Choice, path: str = "") -> Iterator[dict[str, str]]:
         inner = getattr(choice, name)
         if isinstance(inner, Choice):
             yield from _parts_in(inner, f"{path}.{name}".lstrip("."))
+
+
+def study_schema() -> str:
+    """Return the JSON Schema of study files, for editors that complete YAML; ``studies/schema.json`` holds it."""
+    return json.dumps(study.StudyFile.model_json_schema(), indent=1, ensure_ascii=False) + "\n"

@@ -87,13 +87,14 @@ def list_parts(
     from harness import catalog, console
 
     found = catalog.parts(slot)
+    folders = {"presets": str(catalog.presets_folder()), "bases": "studies/bases", "studies": "studies"}
+    files = {what: catalog.files(folder) for what, folder in folders.items()}
     if as_json:
-        _print_json({"parts": found, "bases": catalog.files("studies/bases"), "studies": catalog.files("studies")})
+        _print_json({"parts": found} | files)
         return
     console.print_parts(found)
-    if slot is None:
-        console.print_files("bases", catalog.files("studies/bases"))
-        console.print_files("studies", catalog.files("studies"))
+    for what, about in files.items() if slot is None else ():
+        console.print_files(what, about)
 
 
 @app.command()

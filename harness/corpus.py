@@ -9,20 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-
-import datasets
+from typing import TYPE_CHECKING
 
 from harness.contracts import Dataset, Rows
 from harness.spec import SpecError
 
+if TYPE_CHECKING:
+    import datasets
+
 SPLITS = ("train", "validation", "test")
-FEATURES = datasets.Features(
-    {
-        "source": datasets.Value("string"),
-        "references": datasets.List(datasets.Value("string")),
-        "group": datasets.Value("string"),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -55,8 +50,7 @@ def load(choice: Dataset.Config, folders: tuple[Path, ...] = ()) -> Corpus:
         if name not in loaded or not loaded[name].source:
             raise SpecError(f"the dataset '{choice.kind}' has no rows in its split '{name}'")
         _check(name, loaded[name])
-    splits = {name: datasets.Dataset.from_dict(loaded[name]._asdict(), features=FEATURES) for name in SPLITS}
-    return Corpus(datasets.DatasetDict(splits), _sha256(loaded), part.revision(), part)
+    return Corpus(_splits(loaded), _sha256(loaded), part.revision(), part)
 
 
 def _check(name: str, rows: Rows) -> None:
@@ -69,6 +63,15 @@ def _check(name: str, rows: Rows) -> None:
             "".join((source, *references, group)).encode()
         except UnicodeEncodeError:
             raise SpecError(f"row {number} of split '{name}' holds half a surrogate pair, which is no text") from None
+
+
+def _splits(loaded: Mapping[str, Rows]) -> datasets.DatasetDict:
+    import datasets  # here, because checking a study should not wait for it
+
+    text = datasets.Value("string")
+    features = datasets.Features({"source": text, "references": datasets.List(text), "group": text})
+    made = {name: datasets.Dataset.from_dict(loaded[name]._asdict(), features=features) for name in SPLITS}
+    return datasets.DatasetDict(made)
 
 
 def _sha256(loaded: Mapping[str, Rows]) -> str:

@@ -11,8 +11,7 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 C = TypeVar("C", bound=type)
@@ -95,18 +94,6 @@ class Choice(BaseModel):
             raise PydanticCustomError("unknown_kind", "no {name} is called '{kind}'; {hint}", context)
         config: type[Choice] = cls.slot.kinds[kind].Config
         return config.model_validate(data)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        if cls.is_slot():
-            kinds = sorted(cls.slot.kinds)
-            full = [handler(part.Config.__pydantic_core_schema__) for _, part in sorted(cls.slot.kinds.items())]
-            return {"anyOf": [{"enum": kinds}, *full]}
-        described = handler.resolve_ref_schema(handler(schema))
-        if cls.kind:
-            described["properties"] = {"kind": {"const": cls.kind}, **described.get("properties", {})}
-            described["required"] = ["kind", *described.get("required", [])]
-        return described
 
     def changed(self, **values: Any) -> Self:
         """Return a copy with some settings replaced, validated like any other choice."""
