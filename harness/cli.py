@@ -163,12 +163,13 @@ def run_study(
     from harness.run import Settings
     from harness.schedule import slots
     from harness.spec import SpecError
+    from harness.watch import Watch
 
     if device not in ("auto", "cpu", "cuda"):
         raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
     plan = _plan(name, base, sets, seeds)
     settings = Settings(slots(device, jobs, per_gpu), timeout, keep_stale, replan)  # type: ignore[arg-type]
-    with console.Watch(plan) as watch:
+    with Watch(plan) as watch:
         done = answer.answer(plan, _store(), settings, watch.listen, tracked=track)
     console.print_answer(plan, done)
     raise typer.Exit(1 if done.ran.failed else 0)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Console, RenderableType
 from rich.padding import Padding
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +22,7 @@ WIDEST_TYPE = 36
 """Characters of a readable type that still fits a column."""
 
 
-def _terminal(*, stderr: bool = False) -> Console:
+def terminal(*, stderr: bool = False) -> Console:
     """Return the output as it is now; texts are shown as they are, never read as markup."""
     console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
@@ -38,7 +34,7 @@ def say(*lines: RenderableType, stderr: bool = False) -> None:
     """Print texts and tables, one below the other; without a terminal no line ends in spaces."""
     if not lines:
         return
-    console = _terminal(stderr=stderr)
+    console = terminal(stderr=stderr)
     if console.is_terminal:
         console.print(*lines, sep="\n")
         return
@@ -262,115 +258,6 @@ def _reasons(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 # ------------------------------------------------------------------------------------------------------------- runs
-
-
-class Watch:
-    """Shows a run while it lasts: live in a terminal, else one line per finished trial.
-
-    ``listen`` hears of every trial by name: ``{"stage": "train"}``, a point of its curve (``update``, ``updates``,
-    ``loss``, ``dev_nll``), and at its end a ``status`` with a ``reason``.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self.total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
-        self.found, self.made, self.failed = 0, 0, 0
-        self.running: dict[str, dict[str, Any]] = {}
-        self.began, self.worked = time.monotonic(), 0.0
-        self.console = _terminal()
-        live = self.console.is_terminal and not self.console.is_dumb_terminal
-        self.live = Live(console=self.console, get_renderable=self._picture, transient=True) if live else None
-        self._told = 0
-
-    def __enter__(self) -> Self:
-        self.began = time.monotonic()
-        if self.live:
-            self.live.start(refresh=True)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self.live:
-            self.live.stop()
-        elif kind is None and self.found < self.total:
-            self._tell_found()
-
-    @property
-    def ended(self) -> int:
-        """How many trials are over, before or now, well or not."""
-        return self.found + self.made + self.failed
-
-    def listen(self, name: str, event: dict[str, Any]) -> None:
-        """Hear of a trial."""
-        if "status" not in event:
-            self.worked = self.worked or time.monotonic()
-            self.running.setdefault(name, {"began": time.monotonic()}).update(event)
-            return
-        now = self.running.pop(name, {"began": time.monotonic()})
-        if event["status"] == "found":
-            self.found += 1
-            return
-        if event["status"] == "ok":
-            self.made += 1
-        else:
-            self.failed += 1
-        self._tell(name, event, time.monotonic() - now["began"])
-
-    def _tell(self, name: str, event: Mapping[str, Any], seconds: float) -> None:
-        """Print how a trial ended; in a live display only if it failed."""
-        well = event["status"] == "ok"
-        reason = f": {event['reason']}" if event.get("reason") else ""
-        count = f"[{self.ended:{len(str(self.total))}}/{self.total}]"
-        line = Text(f"{count} {name}: {event['status']} ({duration(seconds)}){reason}", style="" if well else "red")
-        if self.live is None:
-            self._tell_found()
-            say(line)
-        elif not well:
-            self.console.print(line)
-
-    def _tell_found(self) -> None:
-        if self.found > self._told:
-            say(f"{self.found - self._told} of {self.total} trials were done before")
-            self._told = self.found
-
-    def done_now(self) -> float:
-        """Return how many trials were done since the start, parts of trials too."""
-        parts = [now["update"] / now["updates"] for now in list(self.running.values()) if now.get("updates")]
-        return float(self.made + self.failed + sum(parts))
-
-    def remaining(self) -> float | None:
-        """Return the seconds that are left if trials go on as fast as they did, or None while that is not known."""
-        done = self.done_now()
-        left = self.total - self.found - done
-        return (time.monotonic() - self.worked) / done * left if done > 0 else None
-
-    def _picture(self) -> RenderableType:
-        left = self.remaining()
-        words = f"{self.ended}/{self.total} trials · {duration(time.monotonic() - self.began)}"
-        if self.ended == self.total:
-            words += " · writing the report"
-        elif left is not None:
-            words += f" · about {duration(left)} left"
-        done = self.found + self.done_now()
-        shown = ProgressBar(max(1, self.total), done, 20, style="dim", complete_style="cyan", finished_style="green")
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(shown, Text(words))
-        if self.failed:
-            bar.add_row("", Text(f"{self.failed} failed", style="red"))
-        trials = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        trials.add_column(ratio=1, min_width=20, no_wrap=True, overflow="ellipsis")
-        for _ in range(3):
-            trials.add_column(no_wrap=True, justify="right")
-        for name, now in list(self.running.items()):
-            trials.add_row(Text(name, style="cyan"), *map(Text, _progress(now)))
-        return Group(bar, trials)
-
-
-def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the stage of a running trial, how far it is, and its losses and speed."""
-    if now.get("stage") != "train" or "update" not in now:
-        return now.get("stage", ""), "", ""
-    rate = f" {now['tokens_per_second']:,.0f}/s" if "tokens_per_second" in now else ""
-    losses = f"loss {now['loss']:.4g} dev {now['dev_nll']:.4g}{rate}"
-    return "train", f"{now['update']}/{now['updates']}", losses
 
 
 def print_answer(plan: Plan, done: Answer) -> None:

@@ -88,11 +88,11 @@ def describe(corpus: Corpus) -> dict[str, dict[str, float]]:
     Keys are ``rows``, ``references``, ``duplicates`` (rows whose source is in another split too), and
     ``{source,reference}_{words,characters}_{mean,max}``.
     """
-    sources = {name: list(split["source"]) for name, split in corpus.splits.items()}
+    sources = {name: split["source"][:] for name, split in corpus.splits.items()}
     found: dict[str, dict[str, float]] = {}
     for name, split in corpus.splits.items():
         elsewhere = {text for other, texts in sources.items() if other != name for text in texts}
-        references = [text for row in split["references"] for text in row]
+        references = [text for row in split["references"][:] for text in row]
         found[name] = {"rows": len(split), "references": len(references)}
         found[name]["duplicates"] = sum(text in elsewhere for text in sources[name])
         found[name] |= _lengths("source", sources[name]) | _lengths("reference", references)
@@ -114,7 +114,7 @@ def export(corpus: Corpus, folder: Path) -> int:
     replaced = 0
     for name, split in corpus.splits.items():
         lines = []
-        for source, references in zip(split["source"], split["references"], strict=True):
+        for source, references in zip(split["source"][:], split["references"][:], strict=True):
             for reference in references:
                 texts = [re.subn(r"[\t\r\n]", " ", text) for text in (source, reference)]
                 replaced += sum(count for _, count in texts)

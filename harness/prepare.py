@@ -57,7 +57,7 @@ def prepare(choice: DataChoice, folders: tuple[Path, ...], folder: Path) -> dict
         SpecError: the data cannot be used, and what to do about it.
     """
     found = corpus.load(choice.dataset, folders)
-    columns = {name: (list(split["source"]), list(split["references"])) for name, split in found.splits.items()}
+    columns = {name: (split["source"][:], split["references"][:]) for name, split in found.splits.items()}
     sources, references = columns["train"]
     source, target = vocabulary.learn(
         choice.source, choice.target, choice.joint, sources, [text for row in references for text in row]

@@ -34,7 +34,10 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that nothing here uses
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a pooled connection would outlive a database that is deleted
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # else a server that is away costs minutes per call
+    # By default a server that is away costs minutes per call, and one that does not answer a quarter of an hour.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
 }
 """Set before MLflow is imported, where the user has not set them otherwise."""
 PARAM, TAG, NOTE = 6000, 8000, 20000

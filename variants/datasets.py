@@ -427,10 +427,10 @@ class Hub(ReadRows):
 
     def _column(self, name: str, split: Any, column: str) -> list[Any]:
         if column in split.column_names:
-            return list(split[column])
+            return list(split[column][:])
         known = list(split.column_names)
         if "translation" in known:
-            translations = list(split["translation"])
+            translations = list(split["translation"][:])
             if translations and column in translations[0]:
                 return [row[column] for row in translations]
             known = [*known, *(translations[0] if translations else ())]

@@ -27,7 +27,7 @@ def broken_promises(names: dict[str, Any]) -> Iterator[str]:
         if not letters or not isinstance(value, torch.Tensor):
             continue
         if unknown := {letter for letter in letters if not letter.isdigit()} - LEGEND:
-            yield f"{name} has {sorted(unknown)}, which the legend in contracts.py does not know"
+            yield f"{name} has {sorted(unknown)}, which the legend of harness.contracts does not know"
         if value.ndim != len(letters):
             yield f"{name} has shape {tuple(value.shape)}"
             continue

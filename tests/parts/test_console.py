@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from harness import catalog, console, study
+from harness.watch import Watch
 
 HOME = Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
             file=received, force_terminal=True, width=80, height=25, markup=False, highlight=False, emoji=False
         )
 
-    monkeypatch.setattr(console, "_terminal", terminal)
+    monkeypatch.setattr(console, "terminal", terminal)
+    monkeypatch.setattr("harness.watch.terminal", terminal)
     return received
 
 
@@ -219,11 +221,11 @@ def test_a_report_of_an_unfinished_study_does_not_call_it_done(plan: Any, capsys
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Set the seconds that have passed."""
     now = [100.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("harness.watch.time.monotonic", lambda: now[0])
     return lambda seconds: now.__setitem__(0, 100.0 + seconds)
 
 
-def events(watch: console.Watch, clock: Callable[[float], None]) -> None:
+def events(watch: Watch, clock: Callable[[float], None]) -> None:
     for seed in (1, 2):
         watch.listen(f"a · seed {seed}", {"status": "found"})
     watch.listen("b · seed 1", {"stage": "prepare"})
@@ -236,7 +238,7 @@ def events(watch: console.Watch, clock: Callable[[float], None]) -> None:
 def test_in_a_pipe_every_finished_trial_is_a_line(
     plan: Any, clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with console.Watch(plan) as watch:
+    with Watch(plan) as watch:
         events(watch, clock)
         clock(12.3)
         watch.listen("b · seed 1", {"status": "ok"})
@@ -251,7 +253,7 @@ def test_in_a_pipe_every_finished_trial_is_a_line(
 
 
 def test_what_is_left_goes_by_the_work_done_now(plan: Any, clock: Callable[[float], None]) -> None:
-    watch = console.Watch(plan)
+    watch = Watch(plan)
     assert watch.remaining() is None
     events(watch, clock)
     clock(10.0)
@@ -262,7 +264,7 @@ def test_what_is_left_goes_by_the_work_done_now(plan: Any, clock: Callable[[floa
 def test_a_terminal_shows_running_trials_and_keeps_failures(
     plan: Any, clock: Callable[[float], None], screen: io.StringIO
 ) -> None:
-    with console.Watch(plan) as watch:
+    with Watch(plan) as watch:
         events(watch, clock)
         watch.live.refresh()  # type: ignore[union-attr]
         drawn = screen.getvalue()

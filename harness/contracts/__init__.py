@@ -1,0 +1,78 @@
+"""What each part promises: the slots as abstract classes, and the tensors that pass between parts.
+
+Shape suffixes are part of a tensor's name (``weights_BTS``) and are checked while the tests run:
+
+====== ================== ====== =================== ====== ======================
+B      batch              S      source steps        T      target steps
+E      embedding          M      memory width        L      layers
+H      hidden             C      context width       A      attention width
+R      readout width      V      vocabulary          K      beam
+X      any input width    N      chosen positions    D      model width
+F      fed back           1, 0   just so many
+====== ================== ====== =================== ====== ======================
+
+Batch comes first everywhere, in states too.
+"""
+
+# The order of a trial's branches is that of every list of slots.
+# isort: off
+from harness.contracts.data import Dataset, Rows, Tokenizer
+from harness.contracts.model import Attention, Bridge, Cell, Context, Decoder, Embeddings, Encoder, Output
+from harness.contracts.tensors import (
+    BOS,
+    EOS,
+    PAD,
+    SPECIALS,
+    UNK,
+    Join,
+    Memory,
+    Readout,
+    Source,
+    State,
+    StateShape,
+    Words,
+    repeat,
+    rows,
+    sayable,
+    select,
+)
+from harness.contracts.training import Initializer, Loss, Optimizer, Schedule, TeacherForcing
+from harness.contracts.decoding import Found, Search
+# isort: on
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "PAD",
+    "SPECIALS",
+    "UNK",
+    "Attention",
+    "Bridge",
+    "Cell",
+    "Context",
+    "Dataset",
+    "Decoder",
+    "Embeddings",
+    "Encoder",
+    "Found",
+    "Initializer",
+    "Join",
+    "Loss",
+    "Memory",
+    "Optimizer",
+    "Output",
+    "Readout",
+    "Rows",
+    "Schedule",
+    "Search",
+    "Source",
+    "State",
+    "StateShape",
+    "TeacherForcing",
+    "Tokenizer",
+    "Words",
+    "repeat",
+    "rows",
+    "sayable",
+    "select",
+]

@@ -1,0 +1,274 @@
+"""The model slots: what stands between source words and the probabilities of target words."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.contracts.tensors import Join, Memory, Readout, Source, State, StateShape, Words
+from harness.registry import Choice, slot
+
+
+@slot
+class Embeddings(nn.Module, ABC):
+    """Word vectors of both languages, of width ``width``."""
+
+    class Config(Choice):
+        """Names a kind of embeddings."""
+
+    width: int
+
+    def __init__(self, cfg: Any, words: Words) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def source(self, ids_BS: Tensor) -> Tensor:
+        """Return source word vectors, B x S x E."""
+
+    @abstractmethod
+    def target(self, ids_BT: Tensor) -> Tensor:
+        """Return target word vectors, B x T x E."""
+
+    @property
+    @abstractmethod
+    def target_weight_VE(self) -> nn.Parameter:
+        """The table of target word vectors, to which an output may be tied."""
+
+
+@slot
+class Cell(nn.Module, ABC):
+    """A stack of recurrent layers, in one direction (decoders) or two (encoders).
+
+    A state is a tuple of ``count`` tensors ``B x L x width``, the visible one first. A new cell needs only ``step``: one
+    layer, one moment. Walking a target (``forward``) and reading a source (``read``) follow from it; a cell with a fused
+    kernel overrides them, and the laws hold the two to the same numbers.
+    """
+
+    class Config(Choice):
+        """Names a kind of cell."""
+
+        hidden: int = Field(64, ge=1)
+        """Units per layer and direction."""
+        layers: int = Field(1, ge=1)
+        """Depth of the stack."""
+        dropout: float = Field(0.0, ge=0.0, lt=1.0)
+        """Probability of dropping an input of every layer but the first."""
+
+    count: ClassVar[int] = 1
+
+    def __init__(self, cfg: Any, entering: int, directions: int = 1) -> None:
+        super().__init__()
+        self.hidden, self.layers, self.directions, self.entering = cfg.hidden, cfg.layers, directions, entering
+        self.width = cfg.hidden * directions
+        self.drop = nn.Dropout(cfg.dropout)
+
+    @property
+    def shape(self) -> StateShape:
+        """The shape of this cell's state, both directions side by side."""
+        return StateShape(self.count, self.layers, self.width)
+
+    def entering_at(self, layer: int) -> int:
+        """Return the width of what enters a layer."""
+        return self.entering if layer == 0 else self.width
+
+    @abstractmethod
+    def step(self, layer: int, direction: int, input_BX: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the next state (``count`` tensors B x H) of one layer in one direction."""
+
+    def forward(self, input_BTX: Tensor, state: State) -> tuple[Tensor, State]:
+        """Walk T >= 1 steps forward: ``output_BTH`` of the top layer, and the state after the last step."""
+        outputs = []
+        for passing in input_BTX.unbind(1):
+            after = []
+            for layer in range(self.layers):
+                stepped = self.step(layer, 0, passing, tuple(part_BLH[:, layer] for part_BLH in state))
+                after.append(stepped)
+                passing = self.drop(stepped[0]) if layer + 1 < self.layers else stepped[0]
+            outputs.append(passing)
+            state = tuple(torch.stack(parts, 1) for parts in zip(*after, strict=True))
+        return torch.stack(outputs, 1), state
+
+    def read(self, input_BSX: Tensor, mask_BS: Tensor | None) -> tuple[Tensor, State]:
+        """Read a whole source from states of zero, in every direction: ``values_BSM`` and the final state.
+
+        With a mask, padding (only at the end of a row) leaves states as they were and values at zero; without, padding is
+        read like words.
+        """
+        final = []
+        for layer in range(self.layers):
+            ways = [self._sweep(layer, direction, input_BSX, mask_BS) for direction in range(self.directions)]
+            input_BSX = torch.cat([values_BSH for values_BSH, _ in ways], -1)
+            final.append(tuple(torch.cat(parts, -1) for parts in zip(*(state for _, state in ways), strict=True)))
+            if layer + 1 < self.layers:
+                input_BSX = self.drop(input_BSX)
+        return input_BSX, tuple(torch.stack(parts, 1) for parts in zip(*final, strict=True))
+
+    def _sweep(
+        self, layer: int, direction: int, input_BSX: Tensor, mask_BS: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        batch, steps = input_BSX.shape[:2]
+        state = tuple(input_BSX.new_zeros(batch, self.hidden) for _ in range(self.count))
+        outputs: list[Tensor] = []
+        for s in range(steps) if direction == 0 else reversed(range(steps)):
+            after = self.step(layer, direction, input_BSX[:, s], state)
+            if mask_BS is not None:
+                keep_B1 = mask_BS[:, s].unsqueeze(-1)
+                after = tuple(torch.where(keep_B1, new, old) for new, old in zip(after, state, strict=True))
+                outputs.append(after[0] * keep_B1)
+            else:
+                outputs.append(after[0])
+            state = after
+        return torch.stack(outputs if direction == 0 else outputs[::-1], 1), state
+
+    def top(self, state: State) -> Tensor:
+        """Return the visible state of the last layer, B x H."""
+        visible_BLH: Tensor = state[0]
+        return visible_BLH[:, -1]
+
+
+@slot
+class Encoder(nn.Module, ABC):
+    """Embedded source to memory: ``(embedded_BSE, mask_BS) -> Memory`` of width ``width``."""
+
+    class Config(Choice):
+        """Names a kind of encoder."""
+
+    width: int
+    shape: StateShape
+    """The shape of ``Memory.final``."""
+    hears_padding: bool = False
+    """Whether the content or amount of padding can change the memory."""
+
+    def __init__(self, cfg: Any, embedded: int) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, embedded_BSE: Tensor, mask_BS: Tensor) -> Memory:
+        """Return the memory of a padded batch; the mask is true on words."""
+
+
+@slot
+class Bridge(nn.Module, ABC):
+    """Encoder memory to first decoder state, for any pair of shapes: ``memory -> state`` of ``ours.count`` tensors BLH."""
+
+    class Config(Choice):
+        """Names a kind of bridge."""
+
+    hears_source: bool = True
+    """Whether the state depends on the source at all."""
+
+    def __init__(self, cfg: Any, memory: int, theirs: StateShape, ours: StateShape) -> None:
+        super().__init__()
+        self.theirs, self.ours = theirs, ours
+
+    @abstractmethod
+    def forward(self, memory: Memory) -> tuple[Tensor, ...]:
+        """Return the decoder's first recurrent state."""
+
+
+@slot
+class Attention(nn.Module, ABC):
+    """How well a query fits each memory: ``keys(values_BSM)`` once per source, then ``(query_BTH, keys) -> scores_BTS``."""
+
+    class Config(Choice):
+        """Names a kind of attention score."""
+
+    def __init__(self, cfg: Any, memory: int, query: int) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def keys(self, values_BSM: Tensor) -> Tensor:
+        """Return what does not depend on the query, B x S x A."""
+
+    @abstractmethod
+    def forward(self, query_BTH: Tensor, keys_BSA: Tensor) -> Tensor:
+        """Return unnormalized scores, B x T x S."""
+
+
+@slot
+class Context(nn.Module, ABC):
+    """What of the source the decoder sees: ``(query_BTH, source) -> context_BTC, weights_BTS``; and where it enters.
+
+    The place implies the query: before the cell there is only the old state (Bahdanau), after it the new one (Luong).
+    """
+
+    class Config(Choice):
+        """Names a kind of context."""
+
+    width: int = 0
+    static: bool = True
+    """Whether the query is not looked at, so that no step has to wait for the one before."""
+    place: Literal["input", "readout", "both"] = "readout"
+    merge: Literal["concat", "add"] = "concat"
+    hears_padding: bool = False
+    """Whether the content or amount of padding can change the context."""
+
+    def __init__(self, cfg: Any, memory: int, query: int) -> None:
+        super().__init__()
+
+    def keys(self, memory: Memory) -> Any:
+        """Return what does not depend on the query, as tensors with batch first."""
+        return ()
+
+    def join(self, at: Literal["input", "readout"], width: int) -> Join:
+        """Return the module that merges this context into features of a width; a no-op where the context does not enter."""
+        return Join(self.merge, width, self.width if self.place in (at, "both") else 0)
+
+    @abstractmethod
+    def forward(self, query_BTH: Tensor, source: Source) -> tuple[Tensor, Tensor]:
+        """Return the context of every query, and the weights that made it (no columns where there are none)."""
+
+
+@slot
+class Decoder(nn.Module, ABC):
+    """``advance(embedded_BTE, state, source) -> readout, state`` for any T >= 1, under one law: cutting time into pieces
+    changes nothing. Training sends the whole target as one piece; search and free running send single steps.
+    """
+
+    class Config(Choice):
+        """Names a kind of decoder."""
+
+    width: int
+    hears_padding: bool = False
+    """Whether padding in the memory can change a readout."""
+    hears_source: bool = True
+    """Whether a readout depends on the source at all; if not, the model is a language model: a control."""
+
+    def __init__(self, cfg: Any, embedded: int, encoder: Encoder) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def start(self, memory: Memory) -> tuple[State, Source]:
+        """Return the first state and the fixed view of the source."""
+
+    @abstractmethod
+    def advance(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
+        """Hear T words and return T readouts and the state after the last."""
+
+
+@slot
+class Output(nn.Module, ABC):
+    """Readout to words, with two faces that agree: ``logp`` for search and ``nll`` for training."""
+
+    class Config(Choice):
+        """Names a kind of output layer."""
+
+    def __init__(self, cfg: Any, readout: int, embeddings: Embeddings) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def logp(self, features: Tensor) -> Tensor:
+        """Return log-probabilities of all words; leading axes are free, the last becomes V."""
+
+    def nll(self, features_NR: Tensor, targets_N: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Return the negative log-likelihood of each target, in nats.
+
+        With label smoothing ``e`` (Szegedy et al. 2016): ``(1 - e) nll(target) + e mean_v nll(v)``.
+        """
+        logp_NV = self.logp(features_NR)
+        nll_N = -logp_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1)
+        return nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV.mean(-1)

@@ -1,0 +1,109 @@
+"""What passes between parts: tuples of tensors, and what may be done to them without knowing kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+PAD, BOS, EOS, UNK = 0, 1, 2, 3
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
+"""Names of the special tokens, at the ids above, in every vocabulary."""
+
+
+class Words(NamedTuple):
+    """What a model must know of its vocabularies: their sizes, and whether source and target share one."""
+
+    source: int
+    target: int
+    joint: bool = False
+
+
+class StateShape(NamedTuple):
+    """The shape of a recurrent state: ``count`` tensors (one for a GRU, two for an LSTM) of ``layers x width`` each."""
+
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    layers: int
+    width: int
+
+
+State = Any
+"""A nested tuple of tensors, batch first: all that a decoder remembers between calls."""
+
+
+class Memory(NamedTuple):
+    """Everything the encoder leaves behind; ``final`` holds ``count`` tensors ``final_BLM``, the visible state first."""
+
+    values_BSM: Tensor
+    mask_BS: Tensor
+    final: tuple[Tensor, ...]
+
+    def mean(self) -> Tensor:
+        """Return the mean of the values over words, B x M; zeros for a source without words."""
+        values_BSM = self.values_BSM * self.mask_BS.unsqueeze(-1)
+        return values_BSM.sum(1) / self.mask_BS.sum(1, keepdim=True).clamp_min(1)
+
+
+class Source(NamedTuple):
+    """The decoder's fixed view of one memory: search repeats it once and never reorders it."""
+
+    memory: Memory
+    keys: Any
+
+
+class Readout(NamedTuple):
+    """What the decoder says before words are chosen; without attention the weights have no columns."""
+
+    features_BTR: Tensor
+    weights_BTS: Tensor
+
+
+def rows(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Apply ``change`` to every tensor of a state or source: how search repeats and reorders without knowing kinds."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, tuple):
+        made = [rows(part, change) for part in tree]
+        return type(tree)(*made) if hasattr(tree, "_fields") else tuple(made)
+    return tree
+
+
+def select(tree: Any, index_B: Tensor) -> Any:
+    """Return the given rows of a state or source, in the given order."""
+    return rows(tree, lambda part: part.index_select(0, index_B))
+
+
+def repeat(tree: Any, times: int) -> Any:
+    """Return a state or source with every row repeated, copies side by side."""
+    return rows(tree, lambda part: part.repeat_interleave(times, 0))
+
+
+def sayable(logp: Tensor) -> Tensor:
+    """Return log-probabilities with what nobody ever says, PAD and BOS, at minus infinity.
+
+    The rest is not renormalized: scores stay those that the model gives.
+    """
+    logp = logp.clone()
+    logp[..., PAD] = logp[..., BOS] = -torch.inf
+    return logp
+
+
+class Join(nn.Module):
+    """Merge a context into another stream of features, by concatenation or by addition.
+
+    ``concat``: ``[x; c]``, as wide as both. ``add``: ``x + c`` when both are equally wide, else ``x + P c`` with a learned
+    ``P``. A context of width 0 leaves ``x`` as it is either way.
+    """
+
+    def __init__(self, how: Literal["concat", "add"], width: int, context: int) -> None:
+        super().__init__()
+        self.add = how == "add" and context > 0
+        self.width = width if self.add else width + context
+        fits = not self.add or width == context
+        self.project: nn.Module = nn.Identity() if fits else nn.Linear(context, width, bias=False)
+
+    def forward(self, x_BTX: Tensor, context_BTC: Tensor) -> Tensor:
+        """Return the merged features, B x T x ``self.width``."""
+        return x_BTX + self.project(context_BTC) if self.add else torch.cat([x_BTX, context_BTC], -1)

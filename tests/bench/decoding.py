@@ -1,0 +1,84 @@
+"""How fast searches are: sentences per second, configuration M, one worker, one thread.
+
+The weights are untrained, and the output's bias makes EOS so improbable that every hypothesis runs to the limit: fixed
+work, as the peers were measured, where a trained model would stop near 13 words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from harness.batches import collate, in_order
+from harness.contracts import EOS, Initializer, Search
+from harness.model import ModelChoice, Seq2Seq
+from harness.registry import Choice
+from harness.spec import read
+from harness.train import build
+from tests.bench.measure import Row, alone, middle
+from tests.bench.models import config, sentences
+
+LIMIT = 50
+
+
+class Case(NamedTuple):
+    """One measurement."""
+
+    search: Any
+    batch_size: int
+    sentences: int
+    target: str = ""
+
+
+BEAM = {"kind": "beam", "width": 5, "length_penalty": 1.0}
+CASES = {
+    "greedy, 64 at once": Case("greedy", 64, 128, "102 (peers), 158"),
+    "beam of 5, 64 at once": Case(BEAM, 64, 64, "28 (peers), 36"),
+    "greedy, one at a time": Case("greedy", 1, 16, "9.5 (peers), 11.7"),
+    "beam of 5, one at a time": Case(BEAM, 1, 8, "4.7 (peers), 8.8"),
+    "recompute, 64 at once": Case("recompute", 64, 64),
+}
+
+
+def rows(_home: Path, repeats: int) -> Iterator[Row]:
+    """Yield the speed of every search, each in a process of its own, and what carrying the state on is worth."""
+    speeds: dict[str, float] = {}
+    for name, case in CASES.items():
+        found = alone("tests.bench.decoding:measure", case._asdict() | {"repeats": repeats})
+        row = middle(name, found["speeds"], "sentences/s", case.target, f"{found['tokens']:.0f} tokens each")
+        speeds[name] = row.value
+        yield row
+    yield Row("greedy / recompute", speeds["greedy, 64 at once"] / speeds["recompute, 64 at once"], "x")
+
+
+class _Parts(Choice):
+    search: Search.Config
+    initializer: Initializer.Config
+
+
+def measure(payload: dict[str, Any], _settings: dict[str, Any], _device: str, _emit: Any) -> dict[str, Any]:
+    """Search in this process, once to warm up and then as often as asked, always the same sentences."""
+    torch.use_deterministic_algorithms(True, warn_only=True)  # as in every study
+    parts = read(_Parts, {"search": payload["search"], "initializer": "default"})
+    model, search = _endless(parts.initializer), parts.search.build()
+    pairs = sentences("M", payload["sentences"], seed=1)
+    batches = [collate(pairs, index).source_BS for index in in_order(pairs, payload["batch_size"])]
+    speeds, tokens = [], 0
+    for _ in range(payload["repeats"] + 1):
+        began = time.monotonic()
+        tokens = sum(int((search.find(model, source_BS, LIMIT).tokens_BT > 0).sum()) for source_BS in batches)
+        speeds.append(pairs.size / (time.monotonic() - began))
+    return {"speeds": speeds[1:], "tokens": tokens / pairs.size}
+
+
+def _endless(initializer: Initializer.Config) -> Seq2Seq:
+    """Return an untrained model that never says EOS."""
+    branches, words = config("M", {})
+    model = build(read(ModelChoice, branches["model"]), initializer, words, 0).eval()
+    with torch.no_grad():
+        dict(model.output.named_parameters())["project.bias"][EOS] = -1e4
+    return model

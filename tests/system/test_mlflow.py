@@ -1,0 +1,258 @@
+"""A small study and its mirror: what MLflow holds of it, rebuilt from the store, and what happens when nobody is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+
+from harness.track import Mirror
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+STUDY = {
+    "question": "Does masking matter?",
+    "expectation": "Not in so few updates.",
+    "base": "numbers",
+    "set": {
+        "data.dataset.train": 200,
+        "data.dataset.validation": 20,
+        "data.dataset.test": 30,
+        "data.dataset.digits": 3,
+        "model.encoder.cell.hidden": 8,
+        "model.decoder.cell.hidden": 8,
+        "training.updates": 30,
+        "training.evaluate_every": 10,
+    },
+    "vary": {"training.loss.mask": [True, False]},
+    "seeds": 2,
+    "claims": [
+        {
+            "name": "masking helps",
+            "better": {"training.loss.mask": True},
+            "than": {"training.loss.mask": False},
+            "metric": "nll",
+        }
+    ],
+}
+COSTS = ["params", "train_seconds", "target_tokens_per_second", "decode_sentences_per_second", "peak_memory_mb"]
+ARTIFACTS = {"model.safetensors", "curve.jsonl", "source.json", "target.json", "hypotheses.jsonl", "scores.json"}
+
+
+class Home(NamedTuple):
+    """Where a study, its store and its results are."""
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / "small" / "numbers"
+
+    def s2s(self, *words: str, **environment: str) -> str:
+        """Run a command that must end well, and return what it prints."""
+        homes = {"S2S_STORE": str(self.store), "S2S_RESULTS": str(self.folder / "results"), "COLUMNS": "400"}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        argv = [sys.executable, "-m", "harness", *words]
+        done = subprocess.run(
+            argv, env=clean | homes | environment, cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def new_home(folder: Path, **changes: Any) -> Home:
+    folder.mkdir(exist_ok=True)
+    (folder / "small.yaml").write_text(json.dumps(STUDY | changes), encoding="utf-8")
+    return Home(folder)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A study that was run once, with tracking on."""
+    made = new_home(tmp_path_factory.mktemp("mirrored"))
+    said = made.s2s("run", str(made.folder / "small.yaml"), "--jobs", "1")
+    assert "4 trials done" in said and "note:" not in said
+    return made
+
+
+@pytest.fixture
+def client(home: Home, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return client_of(home)
+
+
+def client_of(home: Home) -> Any:
+    with Mirror(home.store).alone():  # imports MLflow with its settings
+        from mlflow import MlflowClient
+    return MlflowClient(Mirror(home.store).tracking_uri)
+
+
+def runs_of(client: Any) -> dict[str, Any]:
+    """Return the runs of the only study by name."""
+    names = [experiment.name for experiment in client.search_experiments()]
+    assert sorted(names) == ["Default", "small/numbers"]
+    runs = client.search_runs([client.get_experiment_by_name("small/numbers").experiment_id])
+    named = {run.info.run_name: run for run in runs}
+    assert len(named) == len(runs), "no name occurs twice"
+    return named
+
+
+def files_of(run: Any) -> dict[str, bytes]:
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def contents(client: Any) -> dict[str, Any]:
+    """Return all that the mirror says, but for ids and the times at which it was told."""
+    named = runs_of(client)
+    ids = {run.info.run_id: name for name, run in named.items()}
+    told = {}
+    for name, run in named.items():
+        tags = {key: ids.get(value, value) for key, value in run.data.tags.items() if key != "mlflow.runName"}
+        points = {
+            metric: [(point.step, point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, metric)]
+            for metric in run.data.metrics
+            if metric.startswith("training/")
+        }  # fmt: skip
+        inputs = [(used.dataset.name, used.dataset.digest) for used in run.inputs.dataset_inputs]
+        told[name] = [run.data.params, run.data.metrics, tags, points, inputs, run.info.status, files_of(run)]
+    return told
+
+
+def trials(home: Home) -> pd.DataFrame:
+    return pd.read_csv(home.results / "trials.csv")
+
+
+def choices(home: Home) -> dict[str, dict[str, str]]:
+    """Return the choices of each variant as MLflow should spell them, from the frozen plan."""
+
+    def flat(plain: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+        if isinstance(plain, dict):
+            for name, value in plain.items():
+                yield from flat(value, f"{path}.{name}" if path else name)
+        else:
+            yield path, plain if isinstance(plain, str) else json.dumps(plain)
+
+    plan = json.loads((home.results / "plan.json").read_text(encoding="utf-8"))
+    return {variant["name"]: dict(flat(variant["choice"])) for variant in plan["variants"]}
+
+
+def test_a_run_per_variant_with_mean_and_deviation_over_its_seeds(home: Home, client: Any) -> None:
+    runs = runs_of(client)
+    frame = trials(home)
+    assert set(runs) == {"mask=true", "mask=false", "report"} | {
+        f"{row.variant} · seed {row.seed}" for row in frame.itertuples()
+    }
+    assert len(runs) == 7
+    for name in ("mask=true", "mask=false"):
+        run, scores = runs[name], frame[frame["variant"] == name]
+        assert "mlflow.parentRunId" not in run.data.tags
+        assert run.data.params == choices(home)[name]
+        assert run.data.metrics["seeds"] == len(scores) == 2
+        for metric in ("nll", "bleu", "chrf", "token_edit_rate", "free_nll"):
+            assert run.data.metrics[metric] == pytest.approx(scores[metric].mean(), rel=1e-8)
+            assert run.data.metrics[f"{metric}_sd"] == pytest.approx(scores[metric].std(), rel=1e-6, abs=1e-9)
+    assert frame.groupby("variant")["nll"].std().gt(0).all(), "seeds differ"
+    experiment = client.get_experiment_by_name("small/numbers")
+    assert experiment.tags["mlflow.note.content"] == STUDY["question"]
+    assert experiment.tags["expectation"] == STUDY["expectation"]
+
+
+def test_a_child_per_trial_with_all_that_is_known_of_it(home: Home, client: Any) -> None:
+    runs, known = runs_of(client), choices(home)
+    (data,) = json.loads((home.results / "provenance.json").read_text(encoding="utf-8"))["data"].values()
+    for row in trials(home).to_dict("records"):
+        run = runs[f"{row['variant']} · seed {row['seed']}"]
+        assert run.data.tags["mlflow.parentRunId"] == runs[row["variant"]].info.run_id
+        assert run.data.tags["s2s.trial"] == row["trial"]
+        assert run.info.status == "FINISHED"
+        assert run.data.params == known[row["variant"]] | {"seed": str(row["seed"])}
+        scores = {name: value for name, value in run.data.metrics.items() if not name.startswith("training/")}
+        assert COSTS[0] in scores and {"nll", "bleu", "exact_match"} < scores.keys()
+        assert scores == pytest.approx({name: row[name] for name in scores}, rel=1e-8)
+        (used,) = run.inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == ("numbers", data["dataset_sha256"][:36])
+        assert json.loads(used.dataset.source)["sha256"] == data["dataset_sha256"]
+
+
+def test_curves_and_files_are_those_of_the_store(home: Home, client: Any) -> None:
+    runs = runs_of(client)
+    for row in trials(home).to_dict("records"):
+        run = runs[f"{row['variant']} · seed {row['seed']}"]
+        stages = home.store / "stages"
+        score = json.loads((stages / "score" / row["trial"] / "stage.json").read_text(encoding="utf-8"))
+        folders = [stages / name / key for name, key in score["stage"]["inputs"].items()] + [
+            stages / "score" / row["trial"]
+        ]
+        kept = {
+            path.name: path.read_bytes() for folder in folders for path in folder.iterdir() if path.name in ARTIFACTS
+        }
+        assert files_of(run) == kept and kept.keys() == ARTIFACTS
+        curve = [json.loads(line) for line in kept["curve.jsonl"].splitlines()]
+        clock = [json.loads(line) for line in (stages / "train" / score["stage"]["inputs"]["train"] / "clock.jsonl").read_text().splitlines()]  # fmt: skip  # noqa: E501
+        assert [point["update"] for point in curve] == [10, 20, 30]
+        history = client.get_metric_history(run.info.run_id, "training/dev_nll")
+        assert [(p.step, p.value) for p in history] == [(point["update"], point["dev_nll"]) for point in curve]
+        assert [p.timestamp for p in history] == [tick["unix_ms"] for tick in clock]
+    page = files_of(runs["report"])
+    assert page["report.md"] == (home.results / "report.md").read_bytes()
+    assert {
+        "trials.csv",
+        "comparisons.csv",
+        "plan.json",
+        "provenance.json",
+        "figures/learning_curves.svg",
+    } <= page.keys()
+
+
+def test_a_second_sync_adds_nothing_and_a_lost_mirror_is_rebuilt(home: Home, client: Any) -> None:
+    study = str(home.folder / "small.yaml")
+    before = contents(client)
+    assert "0 runs written with 0 points, 7 left as they were" in home.s2s("sync", study)
+    assert contents(client) == before
+    shutil.rmtree(home.store / "mlflow")
+    assert "7 runs written" in home.s2s("sync", study)
+    assert contents(client_of(home)) == before
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """A server that takes calls and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_study_ends_well_when_nobody_is_there_and_a_sync_completes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = new_home(tmp_path / "alone", seeds=1)
+    study = str(home.folder / "small.yaml")
+    began = time.monotonic()
+    said = home.s2s("run", study, "--jobs", "1", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert time.monotonic() - began < 90
+    assert "2 trials done" in said
+    assert re.search(r"note: MLflow could not be filled .*127\.0\.0\.1.* `s2s sync", said.replace("\n", " "))
+    assert list(trials(home)["status"]) == ["ok", "ok"]
+    assert (home.results / "report.md").read_text(encoding="utf-8").count("masking helps") >= 1
+    with silent_server() as address:
+        said = home.s2s("run", study, MLFLOW_TRACKING_URI=address, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+    assert "nothing to do" in said and "note: MLflow could not be filled" in said
+    home.s2s("sync", study)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert len(runs_of(client_of(home))) == 2 + 2 + 1
