@@ -203,7 +203,7 @@ def ui(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this ma
     from harness import track
 
     argv, env = track.ui_command(_store().root, port)
-    typer.echo(f"MLflow at http://127.0.0.1:{port}/ (Ctrl-C ends it)")
+    typer.echo(f"MLflow at http://127.0.0.1:{port}/ ; an experiment a study, its chart view compares variants (Ctrl-C ends it)")
     try:
         raise typer.Exit(subprocess.run(argv, env=env, check=False).returncode)
     except KeyboardInterrupt:

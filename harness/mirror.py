@@ -110,6 +110,7 @@ def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> Tri
         "target.json": folders["prepare"] / "target.json",
         "hypotheses.jsonl": folders["decode"] / "hypotheses.jsonl",
         "scores.json": folders["score"] / "scores.json",
+        "trial.json": folders["score"] / "trial.json",
     }
     prepared = store.record("prepare", outcome.stages["prepare"])
     clock = folders["train"] / "clock.jsonl"

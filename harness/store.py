@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-VOLATILE = ("clock.jsonl",)
+VOLATILE = ("clock.jsonl", "trial.json")
 """Outputs that may differ between two runs of the same stage: they do not enter its seal."""
 
 

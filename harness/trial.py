@@ -86,7 +86,7 @@ class Trial:
 
 
 def restore(store: Store, beginning: str) -> Trial:
-    """Return the finished trial whose digest begins so, from what its stages say they are.
+    """Return the finished trial whose digest begins so, from what its last stage says it is.
 
     Raises:
         SpecError: there is none, or several.
@@ -95,17 +95,8 @@ def restore(store: Store, beginning: str) -> Trial:
     if len(found) != 1 or not beginning:
         many = "no finished trial" if not found else f"{len(found)} finished trials"
         raise SpecError(f"the digest of {many} begins with '{beginning}'; trials.csv of a report lists the digests")
-    keys = {"score": found[0]}
-    said: dict[str, Any] = {}
-    for name in reversed(STAGES):
-        record = store.record(name, keys[name])
-        if record is None:
-            raise SpecError(f"the {name} stage {keys[name]} of this trial is not in the store any more")
-        keys |= record.stage.inputs
-        said |= record.stage.choice
-    decoding = {name: said[name] for name in DecodingChoice.model_fields}
-    branches = {"data": said["data"], "model": said["model"], "training": said["training"], "decoding": decoding}
-    return Trial(read(TrialChoice, branches), said["seed"], said["revision"])
+    said = json.loads((store.folder("score", found[0]) / "trial.json").read_text(encoding="utf-8"))
+    return Trial(read(TrialChoice, said["choice"]), said["seed"], said["revision"])
 
 
 def modules(choice: Any) -> list[str]:
@@ -186,7 +177,9 @@ class Corridor:
         scores = score.corpus_scores(statistics)
         signed = score.signatures(references, tokenize=scoring.tokenize, lowercase=scoring.lowercase)
         said = {name: {"value": value, "signature": signed[name]} for name, value in scores.items()}
-        (folder / "scores.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
+        whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
+        for name, content in (("scores.json", said), ("trial.json", whole)):
+            (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
         return {"metrics": scores}
 
 

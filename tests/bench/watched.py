@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness import cli, console
+from harness import cli
 
 EVENTS = "events.jsonl"
 """Beside the store: ``[time, trial, stage or status]``, line by line."""
@@ -16,15 +16,17 @@ EVENTS = "events.jsonl"
 
 def main() -> None:
     """Run a command."""
-    listen = console.Watch.listen
+    from harness.watch import Watch  # here, because a worker imports this module first and is to be as quick as ever
+
+    listen = Watch.listen
     with (Path(os.environ["S2S_STORE"]).parent / EVENTS).open("w", encoding="utf-8", buffering=1) as file:
 
-        def heard(self: console.Watch, name: str, event: dict[str, Any]) -> None:
+        def heard(self: Watch, name: str, event: dict[str, Any]) -> None:
             if said := event.get("stage") or event.get("status"):
                 file.write(json.dumps([time.time(), name, said]) + "\n")
             listen(self, name, event)
 
-        console.Watch.listen = heard  # type: ignore[method-assign]
+        Watch.listen = heard  # type: ignore[method-assign]
         cli.main()
 
 
