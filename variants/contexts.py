@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Literal
 
 import torch
@@ -30,13 +31,21 @@ class Nothing(Context):
 class _Constant(Context):
     """A context that is the same at every step."""
 
+    class Config(Context.Config):
+        """Where the summary enters."""
+
+        place: Place = "input"
+        """Before the cell, at the readout, or both."""
+        merge: Merge = "concat"
+        """Put beside the other features, or added to them."""
+
     def __init__(self, cfg: Any, memory: int, query: int) -> None:
         super().__init__(cfg, memory, query)
         self.width, self.place, self.merge = memory, cfg.place, cfg.merge
 
+    @abstractmethod
     def summary(self, memory: Memory) -> Tensor:
         """Return what is shown at every step, B x M."""
-        raise NotImplementedError
 
     def keys(self, memory: Memory) -> Tensor:
         """Return the summary, made once per source."""
@@ -52,13 +61,8 @@ class _Constant(Context):
 class Final(_Constant):
     """The visible final state of the encoder's top layer, at every step (Cho et al. 2014)."""
 
-    class Config(Context.Config):
+    class Config(_Constant.Config):
         """Where the state enters."""
-
-        place: Place = "input"
-        """Before the cell, at the readout, or both."""
-        merge: Merge = "concat"
-        """Put beside the other features, or added to them."""
 
     def summary(self, memory: Memory) -> Tensor:
         """Return the top layer's final state, B x M."""
@@ -69,13 +73,8 @@ class Final(_Constant):
 class Mean(_Constant):
     """The mean of the memory over words, at every step: attention with equal weights."""
 
-    class Config(Context.Config):
+    class Config(_Constant.Config):
         """Where the mean enters."""
-
-        place: Place = "input"
-        """Before the cell, at the readout, or both."""
-        merge: Merge = "concat"
-        """Put beside the other features, or added to them."""
 
     def summary(self, memory: Memory) -> Tensor:
         """Return the mean of the memory, padding left out, B x M."""

@@ -41,17 +41,24 @@ def _learned(untrained: Learned, trainer: Any, texts: Iterable[str]) -> Learned:
     return Learned.from_str(json.dumps(plain | {"added_tokens": []}, ensure_ascii=False))
 
 
-@register("words")
-class Words(Tokenizer):
-    """Words between white space; text comes back with one space between words. Words that are left out are unknown."""
+class _Whole(Tokenizer):
+    """Tokenizers that keep the most frequent of the units that they find, whole."""
 
     class Config(Tokenizer.Config):
-        """Names the words to keep: the most frequent ones, ties by code point."""
+        """Names the units to keep: the most frequent ones, ties by code point."""
 
         limit: int | None = Field(default=None, gt=len(SPECIALS))
         """Most tokens, special ones counted; none keeps all."""
         minimum: int = Field(default=1, ge=1)
-        """Words seen less often are left out."""
+        """Words or characters seen less often are left out."""
+
+
+@register("words")
+class Words(_Whole):
+    """Words between white space; text comes back with one space between words. Words that are left out are unknown."""
+
+    class Config(_Whole.Config):
+        """Names the words to keep."""
 
     cfg: Config
 
@@ -64,16 +71,11 @@ class Words(Tokenizer):
 
 
 @register("characters")
-class Characters(Tokenizer):
+class Characters(_Whole):
     """Unicode code points, spaces too; text comes back as it was. Characters that are left out are unknown."""
 
-    class Config(Tokenizer.Config):
-        """Names the characters to keep: the most frequent ones, ties by code point."""
-
-        limit: int | None = Field(default=None, gt=len(SPECIALS))
-        """Most tokens, special ones counted; none keeps all."""
-        minimum: int = Field(default=1, ge=1)
-        """Characters seen less often are left out."""
+    class Config(_Whole.Config):
+        """Names the characters to keep."""
 
     cfg: Config
 
