@@ -135,7 +135,8 @@ class Store:
         return {name: record for name, record in found.items() if record is not None}
 
     def _finish(self, stage: Stage, work: Path, facts: dict[str, Any], provenance: dict[str, Any]) -> Record:
-        (work / "work.json").unlink()
+        for left in (work / "work.json", *work.glob("*.part")):  # a kill in the middle of a write leaves its part
+            left.unlink()
         hashes = {p.name: sha256(p) for p in sorted(work.iterdir()) if p.name not in VOLATILE}
         seal = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:16]
         seals = {name: record.seal for name, record in self._upstream(stage).items()}

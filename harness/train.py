@@ -235,7 +235,7 @@ class Training:
         if nll < self.at.best_nll:
             self.at.best_nll, self.at.best_update, self.at.evaluations_since = nll, self.at.update, 0
             if self.choice.select == "best":
-                save_model(self.model, self.folder / "best.safetensors")
+                save_model(self.model, self.folder / "model.safetensors")
         else:
             self.at.evaluations_since += 1
         rate = self.optimizer.param_groups[0]["lr"]
@@ -283,10 +283,7 @@ class Training:
     def _finish(self) -> dict[str, Any]:
         for name, points in (("curve.jsonl", self.curve), ("clock.jsonl", self.clock)):
             (self.folder / name).write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
-        best = self.folder / "best.safetensors"
-        if self.choice.select == "best":
-            best.rename(self.folder / "model.safetensors")
-        else:
+        if self.choice.select == "last":
             save_model(self.model, self.folder / "model.safetensors")
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         return {

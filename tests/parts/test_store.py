@@ -60,6 +60,21 @@ def test_a_failure_leaves_nothing_and_an_interruption_leaves_its_folder(tmp_path
     assert "checkpoint" in seen
 
 
+def test_half_written_files_of_a_killed_run_do_not_stay(tmp_path: Path) -> None:
+    whole, _ = Store(tmp_path / "whole").make(stage(), produce("same"), {})
+    work = tmp_path / "broken" / "work" / "train-k1"
+
+    def is_killed(folder: Path) -> dict[str, Any]:
+        (folder / "model.part").write_text("half", encoding="utf-8")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "broken").make(stage(), is_killed, {})
+    assert (work / "model.part").exists()
+    resumed, _ = Store(tmp_path / "broken").make(stage(), produce("same"), {})
+    assert resumed.seal == whole.seal and not (resumed.folder / "model.part").exists()
+
+
 def test_a_checkpoint_of_other_code_is_thrown_away(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
