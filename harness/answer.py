@@ -10,18 +10,19 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import run, study
 from harness.batches import Pairs
 from harness.decode import hypotheses
+from harness.fingerprint import fingerprint
 from harness.run import Listen, Ran, Settings
 from harness.spec import digest
 from harness.store import Store, write
 from harness.study import Plan
-from harness.trial import Corridor, restore
+from harness.trial import SPLIT, STAGES, Corridor, restore
 
 if TYPE_CHECKING:
     from harness.analyze import Comparison, Outcome
@@ -54,11 +55,13 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
     """
     began = time.monotonic()
     plan = study.resolve(plan)
-    run.freeze(plan, store, replan=settings.replan)
-    if made := _answered(plan, store):
+    frozen = not settings.replan and run.check_frozen(plan, store)
+    if frozen and (made := _answered(plan, store, tracked)):
         made.ran = run.execute(plan, store, settings, listen)
         return made
-    run.prepare(plan, store, keep_stale=settings.keep_stale)
+    run.prepare(plan, store, keep_stale=settings.keep_stale)  # data that cannot be used are found before a plan stands
+    if not frozen:
+        run.freeze(plan, store)
     mirroring = None
     if tracked:
         from harness.mirror import Mirroring
@@ -77,7 +80,7 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
     trouble = mirroring.finish() if mirroring is not None else ""
     made.notes += [trouble] if trouble else []
     if not (trouble or made.failed or settings.keep_stale):
-        _remember(plan, store, made)
+        _remember(plan, store, made, tracked)
     made.seconds = time.monotonic() - began
     return made
 
@@ -88,11 +91,14 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
     from harness.outcomes import gather
     from harness.report import pages
 
+    run.check_frozen(plan, store)
     found = gather(plan, store, keep_stale=keep_stale)
     comparisons = compare_all(found, plan.file.claims, plan.digest)
     folder = results_folder(plan)
     pages.write(folder, _facts(plan, store, found), found, comparisons)
+    stale = sum(run.state(store, trial)[0] == "stale" for _, _, trial in plan.trials()) if keep_stale else 0
     return Answer(
+        notes=[f"{stale} trials come from code that has changed since (--keep-stale)"] if stale else [],
         table=_table(found, primary_metrics(found, plan.file.claims)),
         verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in found if o.status != "ok"],
@@ -117,27 +123,36 @@ def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any
     prepared, c = corridor.prepared(trial), trial.choice.decoding
     pairs = Pairs.of(prepared.source.encode(texts), [[] for _ in texts])
     model = corridor.model(trial)
-    answers = hypotheses(model, c.search.build(), pairs, c.limit, c.batch_size, prepared.target)
+    tested = prepared.pairs[SPLIT]
+    answers = hypotheses(model, c.search.build(), pairs, c.limit, c.batch_size, prepared.target, like=tested)
     return [
         {"source": text, "hypothesis": h.text, "score": h.score, "truncated": h.truncated}
         for text, h in zip(texts, answers, strict=True)
     ]
 
 
-def _answered(plan: Plan, store: Store) -> Answer | None:
-    """Return the answer that was given to these very results before, if its report still stands."""
-    told = results_folder(plan) / "provenance.json"
+def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
+    """Return the answer that was given to these very results before, if it and its report still stand."""
+    page = results_folder(plan) / "report.md"
     with suppress(FileNotFoundError, ValueError, KeyError):
         said = json.loads(_memory(plan, store).read_text(encoding="utf-8"))
-        results = _results(plan, store)
-        if results and results == said["results"] == json.loads(told.read_text(encoding="utf-8"))["results"]:
-            return Answer(**said["answer"], files=[told.with_name("report.md")])
+        told = json.loads(page.with_name("provenance.json").read_text(encoding="utf-8"))["results"]
+        if page.exists() and said["code"] == _code() and said["tracked"] >= tracked:
+            results = _results(plan, store)
+            if results and results == said["results"] == told:
+                return Answer(**said["answer"], files=[page])
     return None
 
 
-def _remember(plan: Plan, store: Store, made: Answer) -> None:
-    kept = {name: value for name, value in asdict(made).items() if name in ("table", "verdicts")}
-    write(_memory(plan, store), json.dumps({"results": _results(plan, store), "answer": kept}, ensure_ascii=False))
+def _remember(plan: Plan, store: Store, made: Answer, tracked: bool) -> None:
+    kept = {"table": made.table, "verdicts": made.verdicts}
+    said = {"results": _results(plan, store), "code": _code(), "tracked": tracked, "answer": kept}
+    write(_memory(plan, store), json.dumps(said, ensure_ascii=False))
+
+
+def _code() -> str:
+    """Return the fingerprint of what turns results into answers and reports."""
+    return fingerprint(["harness.analyze", "harness.report.pages", "harness.outcomes"], alone=[__name__])
 
 
 def _memory(plan: Plan, store: Store) -> Path:
@@ -186,14 +201,14 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
     from harness.report.pages import StudyFacts
 
     done = [outcome for outcome in found if outcome.status == "ok"]
-    records = {name: [store.record(name, o.stages[name]) for o in done] for name in ("prepare", "train", "score")}
-    made_with = [record.provenance for record in records["train"] if record is not None]
-    data = {r.stage.key: r.facts for r in records["prepare"] if r is not None}
+    records = [r for name in STAGES for o in done if (r := store.record(name, o.stages[name])) is not None]
     provenance = {
         "plan": plan.digest,
         "results": _results(plan, store),
-        "made_with": [json.loads(text) for text in dict.fromkeys(json.dumps(p, sort_keys=True) for p in made_with)],
-        "data": data,
+        "made_with": _distinct([record.provenance for record in records]),
+        "code": {name: sorted({r.stage.fingerprint for r in records if r.stage.name == name}) for name in STAGES},
+        "stale": [t.digest for _, _, t in plan.trials() if run.state(store, t)[0] == "stale"],
+        "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
     }
     scores = json.loads((store.folder("score", done[0].stages["score"]) / "scores.json").read_text()) if done else {}
     file = plan.file
@@ -211,6 +226,10 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
         provenance=provenance,
         plan=plan.frozen() | {"digest": plan.digest},
     )
+
+
+def _distinct(facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in dict.fromkeys(json.dumps(one, sort_keys=True) for one in facts)]
 
 
 def _cases(plan: Plan) -> dict[str, list[Any]]:

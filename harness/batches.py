@@ -85,13 +85,14 @@ def in_order(pairs: Pairs, size: int) -> Iterator[Tensor]:
     yield from pairs.source_lengths.cpu().argsort(descending=True, stable=True).split(size)
 
 
-def evaluation_width(pairs: Pairs, hears_padding: bool) -> int | None:
+def evaluation_width(hears_padding: bool, *among: Pairs) -> int | None:
     """Return the source width for evaluation: fixed where padding is heard, so that company changes nothing.
 
     A model that hears padding says other things at other widths; padding every source of a split to the longest makes its
-    output a function of the split, not of how sentences were batched.
+    output a function of the split, not of how sentences were batched. ``among`` are all the pairs to make room for.
     """
-    return int(pairs.source_lengths.max()) + 1 if hears_padding and pairs.size else None
+    longest = [int(pairs.source_lengths.max()) + 1 for pairs in among if pairs.size]
+    return max(longest) if hears_padding and longest else None
 
 
 def _flat(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -104,7 +105,10 @@ def _flat(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 def _padded(flat: Tensor, starts: Tensor, index_B: Tensor, width: int | None) -> Tensor:
     index_B = index_B.to(starts.device)
     first_B1, last_B1 = starts[index_B].unsqueeze(1), starts[index_B + 1].unsqueeze(1)
-    steps = width if width is not None else int((last_B1 - first_B1).max()) + 1
+    needed = int((last_B1 - first_B1).max()) + 1
+    if width is not None and width < needed:
+        raise ValueError(f"{width} steps would cut a sentence of {needed}")
+    steps = width or needed
     at_BS = first_B1 + torch.arange(steps, device=starts.device)
     ids_BS = flat[at_BS.clamp_max(max(len(flat) - 1, 0))].long() if len(flat) else torch.full_like(at_BS, PAD)
     return ids_BS.masked_fill(at_BS >= last_B1, PAD).masked_fill(at_BS == last_B1, EOS)

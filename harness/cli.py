@@ -187,12 +187,14 @@ def report(
 
 
 @app.command()
-def sync(name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None) -> None:
+def sync(
+    name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, keep_stale: KeepStale = False
+) -> None:
     """Bring MLflow up to date with the store: what is there is left, what is missing is added."""
     from harness import answer, mirror, study
 
     plan = study.resolve(_plan(name, base, sets, seeds))
-    typer.echo(mirror.sync(plan, _store(), answer.results_folder(plan)))
+    typer.echo(mirror.sync(plan, _store(), answer.results_folder(plan), keep_stale=keep_stale))
 
 
 @app.command()
@@ -203,7 +205,9 @@ def ui(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this ma
     from harness import track
 
     argv, env = track.ui_command(_store().root, port)
-    typer.echo(f"MLflow at http://127.0.0.1:{port}/ ; an experiment a study, its chart view compares variants (Ctrl-C ends it)")
+    typer.echo(
+        f"MLflow at http://127.0.0.1:{port}/ ; an experiment a study, its chart view compares variants (Ctrl-C ends it)"
+    )
     try:
         raise typer.Exit(subprocess.run(argv, env=env, check=False).returncode)
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -24,9 +25,9 @@ class DecodingChoice(Choice):
 
     search: Search.Config
     """How words are chosen."""
-    limit: int
+    limit: int = Field(ge=1)
     """Tokens of a hypothesis at most, EOS counted; hypotheses cut there are counted and reported."""
-    batch_size: int = 64
+    batch_size: int = Field(default=64, ge=1)
     """Sentences at once; changes cost, never output."""
     scoring: ScoringChoice = ScoringChoice()
     """How hypotheses are compared with references."""
@@ -45,11 +46,20 @@ class Hypothesis(NamedTuple):
 
 @torch.no_grad()
 def hypotheses(
-    model: Seq2Seq, search: Search, pairs: Pairs, limit: int, batch_size: int, target: Vocabulary
+    model: Seq2Seq,
+    search: Search,
+    pairs: Pairs,
+    limit: int,
+    batch_size: int,
+    target: Vocabulary,
+    like: Pairs | None = None,
 ) -> list[Hypothesis]:
-    """Return one hypothesis per pair, in the order of the pairs; batching changes nothing but the time."""
+    """Return one hypothesis per pair, in the order of the pairs; batching changes nothing but the time.
+
+    A model that hears padding is shown as much of it as if the pairs stood among those of ``like``.
+    """
     model.eval()
-    width = evaluation_width(pairs, model.hears_padding)
+    width = evaluation_width(model.hears_padding, pairs, *([like] if like is not None else []))
     found: dict[int, Hypothesis] = {}
     for index in in_order(pairs, batch_size):
         tokens_BT, score_B = search.find(model, collate(pairs, index, width).source_BS, limit)
@@ -67,7 +77,7 @@ def reference_nll(model: Seq2Seq, pairs: Pairs, batch_size: int, *, free: bool) 
     Teacher-forced, or with the model hearing its own most probable words (``free``).
     """
     model.eval()
-    width = evaluation_width(pairs, model.hears_padding)
+    width = evaluation_width(model.hears_padding, pairs)
     made_N2 = torch.zeros(pairs.size, 2, dtype=torch.float64)
     for index in in_order(pairs, batch_size):
         batch = collate(pairs, index, width)

@@ -14,9 +14,12 @@ from functools import cache
 from pathlib import Path
 
 
-def fingerprint(modules: Iterable[str]) -> str:
-    """Return sixteen hex digits for the code of these modules and of all project modules they lead to."""
-    seen: dict[str, str] = {}
+def fingerprint(modules: Iterable[str], alone: Iterable[str] = ()) -> str:
+    """Return sixteen hex digits for the code of these modules and of all project modules they lead to.
+
+    Of the modules named ``alone`` their own code counts, but not where they lead.
+    """
+    seen: dict[str, str] = {f"{name} alone": _read(name)[0] for name in alone}
     waiting = sorted(set(modules))
     while waiting:
         name = waiting.pop()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from harness import run
 from harness.analyze import Outcome
 from harness.outcomes import gather, outcome, read_lines
 from harness.records import StudyRecord, TrialRecord, VariantRecord
@@ -24,9 +25,10 @@ PATIENCE = 60.0
 """Seconds that a finished study waits for its mirror; what is missing then is left to ``s2s sync``."""
 
 
-def sync(plan: Plan, store: Store, report: Path) -> str:
+def sync(plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> str:
     """Bring MLflow up to date with the store and say what was added."""
-    return str(Mirror(store.root).sync(study_record(plan, store, gather(plan, store), report)))
+    run.check_frozen(plan, store)
+    return str(Mirror(store.root).sync(study_record(plan, store, gather(plan, store, keep_stale=keep_stale), report)))
 
 
 class Mirroring:
@@ -54,7 +56,7 @@ class Mirroring:
         """Mirror what is left and the report, and return what a user must know, if anything."""
         self.waiting.put(None)
         self.thread.join(PATIENCE)
-        again = f"The results are safe; `s2s sync {self.plan.name}` completes it"
+        again = f"The results are safe; `s2s sync` of {self.plan.name}, with the options of this run, completes it"
         if self.thread.is_alive():
             return f"MLflow has not answered for {PATIENCE:.0f} s. {again}."
         return f"MLflow could not be filled ({self.trouble}). {again}." if self.trouble else ""

@@ -12,9 +12,10 @@ from safetensors.numpy import load_file
 
 from harness import decode, run
 from harness.analyze import Outcome
+from harness.score import load as load_statistics
 from harness.store import Record, Store
 from harness.study import Plan, Variant
-from harness.trial import SPLIT, Trial, sentence_arrays
+from harness.trial import SPLIT, Trial
 
 COSTS = {
     "train": ("params", "train_seconds", "target_tokens_per_second", "peak_memory_mb"),
@@ -50,7 +51,7 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
         metrics=records["score"].facts["metrics"],
         costs={cost: records[name].facts[cost] for name, costs in COSTS.items() for cost in costs},
         stages=stages,
-        statistics=sentence_arrays(records["score"].folder),
+        statistics=load_statistics(records["score"].folder),
         curve=read_lines(records["train"].folder / "curve.jsonl"),
         lengths=_source_lengths(prepared),
         examples=_examples(prepared, records["decode"].folder),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 
 from harness import corpus, vocabulary
@@ -32,7 +33,7 @@ class DataChoice(Choice):
     """How target text becomes tokens."""
     joint: bool = False
     """Whether one vocabulary, learned over both sides, serves both."""
-    longest: int = 200
+    longest: int = Field(default=200, ge=1)
     """Training pairs with more tokens on either side are left out, and counted; held-out pairs are never left out or cut."""
 
 
@@ -47,7 +48,7 @@ class Prepared:
     words: Words
 
 
-def prepare(choice: DataChoice, folders: tuple[Path, ...], folder: Path) -> dict[str, Any]:
+def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder: Path) -> dict[str, Any]:
     """Write the outputs of the stage into a folder and return facts about the data.
 
     Vocabularies are learned from the training split alone. In training every reference of a row is a pair; in the
@@ -57,6 +58,8 @@ def prepare(choice: DataChoice, folders: tuple[Path, ...], folder: Path) -> dict
         SpecError: the data cannot be used, and what to do about it.
     """
     found = corpus.load(choice.dataset, folders)
+    if found.revision != revision:
+        raise SpecError("the data changed while they were read; run the same command again", path="data.dataset")
     columns = {name: (split["source"][:], split["references"][:]) for name, split in found.splits.items()}
     sources, references = columns["train"]
     source, target = vocabulary.learn(

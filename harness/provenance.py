@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +18,7 @@ PACKAGES = ("torch", "datasets", "tokenizers", "sacrebleu", "numpy", "safetensor
 
 
 @cache
-def provenance(device: str) -> dict[str, Any]:
+def provenance(device: torch.device) -> dict[str, Any]:
     """Return facts about this process and machine; nothing in them names a path, a user or a host."""
     return {
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
@@ -25,18 +26,27 @@ def provenance(device: str) -> dict[str, Any]:
         "processor": _processor(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "cuda": torch.version.cuda if device == "cuda" else None,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
         "matmul_precision": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "git": git_state(),
     }
 
 
-def peak_memory_mb(device: str) -> float:
-    """Return the largest resident size of this process so far, or of its device memory, in MiB."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
+def forget_peak_memory(device: torch.device) -> None:
+    """Begin to measure ``peak_memory_mb`` anew, so that a trial is not charged for those before it in this process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # Linux alone can; elsewhere the peak is that of the process
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Return the largest resident size of this process, or of its memory on a GPU, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     info = psutil.Process().memory_info()
     return float(getattr(info, "peak_wset", None) or _high_water() or info.rss) / 2**20
 
@@ -47,6 +57,8 @@ def git_state() -> dict[str, Any]:
     try:
         home = Path(__file__).parent
         asked = {"cwd": home, "capture_output": True, "text": True, "check": True, "timeout": 10}
+        # Fails unless this very file is tracked: installed inside somebody's repository, that one's commit says nothing.
+        subprocess.run(["git", "ls-files", "--error-unmatch", Path(__file__).name], **asked)  # type: ignore[call-overload]
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **asked).stdout.strip()  # type: ignore[call-overload]
         changed = subprocess.run(  # type: ignore[call-overload]
             ["git", "status", "--porcelain", "--", ":/harness", ":/variants"], **asked

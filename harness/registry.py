@@ -31,12 +31,14 @@ class Choice(BaseModel):
     """Frozen, validated data: which part fills a slot, and with what settings.
 
     Unknown keys, unknown kinds and values of another type are errors; nothing is coerced but an integer where a
-    number is wanted. A field added after results exist carries ``json_schema_extra={"neutral": value}``, the value that
+    number is wanted, and numbers are finite. A field added after results exist carries ``json_schema_extra={"neutral": value}``, the value that
     means "as before", so that old digests hold; a field marked ``{"location": True}`` says where data lie, not what they
     are, and does not enter the digest.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     kind: ClassVar[str] = ""
     slot: ClassVar[Any] = None
@@ -89,7 +91,7 @@ class Choice(BaseModel):
         if kind is None:
             hint = f"known: {', '.join(sorted(cls.slot.kinds))}"
             raise PydanticCustomError("no_kind", "name a kind of {name}; {hint}", {"name": name, "hint": hint})
-        if kind not in cls.slot.kinds:
+        if not isinstance(kind, str) or kind not in cls.slot.kinds:
             context = {"kind": str(kind), "name": name, "hint": suggest(kind, cls.slot.kinds), "key": "kind"}
             raise PydanticCustomError("unknown_kind", "no {name} is called '{kind}'; {hint}", context)
         config: type[Choice] = cls.slot.kinds[kind].Config

@@ -55,35 +55,42 @@ class Ran:
 
 def state(store: Store, trial: Trial) -> tuple[Literal["done", "stale", "absent"], str]:
     """Say whether all stages of a trial are done, and if not, what is missing or stale and why."""
-    worst: tuple[Literal["done", "stale", "absent"], str] = ("done", "")
-    for name, stage in trial.stages.items():
-        now, why = store.state(stage)
-        if now == "stale":
-            return now, why
-        if now == "absent" and worst[0] == "done":
-            worst = ("absent", f"from {name} on")
-    return worst
+    stages = {name: store.state(stage) for name, stage in trial.stages.items()}
+    absent = next((f"from {name} on" for name, (now, _) in stages.items() if now == "absent"), "")
+    stale = next((why for now, why in stages.values() if now == "stale"), "")
+    if absent:
+        return "absent", f"{absent}; {stale}" if stale else absent
+    return ("stale", stale) if stale else ("done", "")
 
 
-def freeze(plan: Plan, store: Store, *, replan: bool = False) -> Path:
-    """Write the plan down before its first trial; a plan that changed since is refused.
+def check_frozen(plan: Plan, store: Store) -> bool:
+    """Return whether this very plan was frozen before.
 
     Raises:
         SpecError: the study means something else than when its plan was frozen, with what differs.
     """
-    path = store.root / "studies" / plan.name / plan.base / "plan.json"
-    now = plan.frozen() | {"digest": plan.digest}
-    if path.exists() and not replan:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before["digest"] != now["digest"]:
-            raise SpecError(
-                f"the study changed since its plan was frozen:\n{_difference(before, now)}\n"
-                "Finished trials stay in the store either way. Run it with --replan to accept the new plan, or under "
-                "another file name to keep both.",
-                place=f"{plan.name} on {plan.base}",
-            )
-    disk.write(path, json.dumps(now, indent=1, ensure_ascii=False))
-    return path
+    path = _frozen_path(plan, store)
+    if not path.exists():
+        return False
+    before, now = json.loads(path.read_text(encoding="utf-8")), plan.frozen()
+    if before["digest"] != plan.digest:
+        raise SpecError(
+            f"the study changed since its plan was frozen:\n{_difference(before, now)}\n"
+            "Finished trials stay in the store either way. Run it with --replan to accept the new plan, or under "
+            "another file name to keep both.",
+            place=f"{plan.name} on {plan.base}",
+        )
+    return True
+
+
+def freeze(plan: Plan, store: Store) -> None:
+    """Write the plan down, before its first trial; it stands until a run with ``--replan``."""
+    frozen = plan.frozen() | {"digest": plan.digest}
+    disk.write(_frozen_path(plan, store), json.dumps(frozen, indent=1, ensure_ascii=False))
+
+
+def _frozen_path(plan: Plan, store: Store) -> Path:
+    return store.root / "studies" / plan.name / plan.base / "plan.json"
 
 
 def prepare(plan: Plan, store: Store, *, keep_stale: bool = False) -> dict[str, int]:
@@ -175,9 +182,15 @@ def perform(payload: dict[str, Any], settings: dict[str, Any], device: str, emit
     folders = tuple(map(Path, settings["folders"]))
     torch.use_deterministic_algorithms(True, warn_only=True)
     corridor = Corridor(Store(Path(settings["store"])), folders, device, keep_stale=settings["keep_stale"])
+    spoilt: dict[str, Any] = {}
     for name, choice, seed, revision in payload["trials"]:
-        trial = Trial(read(TrialChoice, choice), seed, revision)
-        emit({"trial": name} | _close_to(corridor, trial, partial(_emit_of, emit, name)))
+        closed = spoilt
+        if not spoilt:
+            trial = Trial(read(TrialChoice, choice), seed, revision)
+            closed = _close_to(corridor, trial, partial(_emit_of, emit, name))
+            # What shares a training or data that failed fails alike: it is not tried again.
+            spoilt = {} if closed["status"] == "ok" or "train" in closed["passed"] else closed | {"made": []}
+        emit({"trial": name} | closed)
     return {}
 
 
@@ -186,21 +199,24 @@ def _emit_of(emit: Emit, name: str, event: dict[str, Any]) -> None:
 
 
 def _close_to(corridor: Corridor, trial: Trial, emit: Emit) -> dict[str, Any]:
-    """Run a trial to its end, whatever that is, and say how it ended."""
+    """Run a trial to its end, whatever that is, and say how it ended, which stages it passed and which it made."""
+    passed: list[str] = []
     made: list[str] = []
+    ended: dict[str, Any] = {"status": "ok"}
     try:
         for name, _, found in corridor.run(trial, emit):
+            passed.append(name)
             made += [] if found else [name]
     except Incompatible as reason:
-        return {"status": "incompatible", "reason": str(reason), "made": made}
+        ended = {"status": "incompatible", "reason": str(reason)}
     except Diverged as reason:
-        return {"status": "diverged", "reason": str(reason), "made": made}
+        ended = {"status": "diverged", "reason": str(reason)}
     except (torch.OutOfMemoryError, MemoryError) as reason:
-        return {"status": "out_of_memory", "reason": f"{type(reason).__name__}: {reason}", "made": made}
+        ended = {"status": "out_of_memory", "reason": f"{type(reason).__name__}: {reason}"}
     except Exception as reason:
         text = f"{type(reason).__name__}: {reason}"
-        return {"status": "error", "reason": text, "traceback": traceback.format_exc(), "made": made}
-    return {"status": "ok", "made": made}
+        ended = {"status": "error", "reason": text, "traceback": traceback.format_exc()}
+    return ended | {"passed": passed, "made": made}
 
 
 def title(variant: Variant, seed: int) -> str:
@@ -268,15 +284,13 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
         states = []
         for seed in () if variant.skipped else plan.seeds:
             trial = plan.trial(variant, seed)
-            now, why = state(store, trial)
-            failed = failure(store, trial)
-            shown = ("failed", f"{failed['status']}: {failed['reason']}") if failed and now != "done" else (now, why)
-            states.append({"seed": seed, "state": shown[0], "why": shown[1]})
+            now, why = _foreseen(store, trial)
+            states.append({"seed": seed, "state": now, "why": why})
             key = trial.stages["train"].key
             record = store.record("train", key)
             if record is not None:
                 seconds[key] = record.facts["train_seconds"]
-            if now != "done" and (record is None or store.state(trial.stages["train"])[0] != "done"):
+            if now in ("absent", "stale") and (record is None or store.state(trial.stages["train"])[0] != "done"):
                 trainings[key] = trial
         rows.append({
             "variant": variant.name, "params": params.get(variant.name), "skipped": variant.skipped, "trials": states
@@ -286,12 +300,24 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
         "variants": rows,
         "to_run": sum(trial["state"] in ("absent", "stale") for row in rows for trial in row["trials"]),
         "trainings": len(trainings),
-        "estimate_seconds": estimate / max(1, min(workers, len(trainings))),
+        "estimate_seconds": estimate / max(1, min(workers, len(trainings))) if estimate is not None else None,
         "estimate_from": origin,
     }
 
 
-def _estimate(trainings: dict[str, Trial], seconds: dict[str, float], plan: Plan, store: Store) -> tuple[float, str]:
+def _foreseen(store: Store, trial: Trial) -> tuple[str, str]:
+    """Return the state of a trial as a run would find it: what failed for good, and what will be tried again."""
+    now, why = state(store, trial)
+    failed = failure(store, trial) if now != "done" else None
+    if failed is None:
+        return now, why
+    told = f"{failed['status']}: {failed['reason']}"
+    return ("failed", told) if failed["status"] == "diverged" else (now, f"{why}; tried before, {told}")
+
+
+def _estimate(
+    trainings: dict[str, Trial], seconds: dict[str, float], plan: Plan, store: Store
+) -> tuple[float | None, str]:
     if not trainings:
         return 0.0, "nothing to train"
     if seconds:
@@ -302,8 +328,10 @@ def _estimate(trainings: dict[str, Trial], seconds: dict[str, float], plan: Plan
     prepared = Corridor(store, plan.folders, "cpu").prepared(trial)
     model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
     with tempfile.TemporaryDirectory() as folder:
-        facts = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu")).run(
-            lambda _: None
-        )
+        training = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu"))
+        try:
+            facts = training.run(lambda _: None)
+        except Diverged as reason:
+            return None, f"the first variant: {reason}"
     each = facts["train_seconds"] / PROBE_UPDATES * trial.choice.training.updates
     return each * len(trainings), f"{PROBE_UPDATES} updates of the first variant"

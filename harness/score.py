@@ -6,7 +6,9 @@ adding other rows of the same arrays. sacrebleu's per-sentence statistics are it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from pydantic import field_validator
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
+from safetensors.numpy import load_file, save_file
 
 from harness.registry import Choice, suggest
 from harness.spec import SpecError
@@ -141,6 +144,24 @@ class ScoringChoice(Choice):
     def wanted(self) -> tuple[str, ...]:
         """The names of the metrics, written out."""
         return self.metrics or tuple(METRICS)
+
+
+def score(
+    choice: ScoringChoice, hypotheses: Sequence[str], references: Sequence[Sequence[str]], folder: Path, **known: Any
+) -> dict[str, Any]:
+    """Write ``sentences.safetensors`` and ``scores.json`` and return facts; ``known`` goes to ``sentence_statistics``."""
+    how: dict[str, Any] = {"tokenize": choice.tokenize, "lowercase": choice.lowercase}
+    statistics = sentence_statistics(hypotheses, references, metrics=choice.wanted, **how, **known)
+    save_file(statistics, folder / "sentences.safetensors")
+    scores, signed = corpus_scores(statistics), signatures(references, **how)
+    said = {name: {"value": value, "signature": signed[name]} for name, value in scores.items()}
+    (folder / "scores.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
+    return {"metrics": scores}
+
+
+def load(folder: Path) -> dict[str, Array]:
+    """Read the per-sentence statistics that ``score`` wrote, by name, N x k."""
+    return dict(load_file(folder / "sentences.safetensors"))
 
 
 def corpus_scores(statistics: dict[str, Array]) -> dict[str, float]:

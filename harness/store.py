@@ -48,6 +48,8 @@ class Record:
     """Hash of all outputs but the volatile ones: equal seals, equal results."""
     seals: dict[str, str]
     """The seals of the stages upstream, as they were when this one was made."""
+    files: dict[str, str]
+    """The sha256 of every output but the volatile ones."""
     facts: dict[str, Any]
     """Numbers that belong to the result: counts, costs."""
     provenance: dict[str, Any]
@@ -68,9 +70,11 @@ class Store:
         folder = self.folder(name, key)
         try:
             said = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        return Record(Stage(**said.pop("stage")), folder, **said)
+            record = Record(Stage(**said.pop("stage")), folder, **said)
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return None  # a record that cannot be read vouches for nothing
+        whole = all((folder / file).is_file() for file in record.files)
+        return record if whole else None
 
     def state(self, stage: Stage) -> tuple[Literal["done", "stale", "absent"], str]:
         """Say whether a stage is done, or was done by other code or from other inputs (stale), and why."""
@@ -99,9 +103,10 @@ class Store:
         done; one caller at a time per stage, across processes. The folder of an interrupted call is handed to the next
         one as it was left, if code and inputs are the same.
         """
+        if (found := self._usable(stage, keep_stale)) is not None:
+            return found, True
         with self.lock(f"{stage.name}-{stage.key}"):
-            found = self.record(stage.name, stage.key)
-            if found is not None and (keep_stale or self.state(stage)[0] == "done"):
+            if (found := self._usable(stage, keep_stale)) is not None:  # made while we waited
                 return found, True
             work = self._workplace(stage)
             try:
@@ -110,6 +115,10 @@ class Store:
                 shutil.rmtree(work)  # a failure leaves nothing behind; only an interruption leaves a checkpoint
                 raise
             return self._finish(stage, work, facts, provenance), False
+
+    def _usable(self, stage: Stage, keep_stale: bool) -> Record | None:
+        usable = ("done", "stale") if keep_stale else ("done",)
+        return self.record(stage.name, stage.key) if self.state(stage)[0] in usable else None
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -137,10 +146,12 @@ class Store:
     def _finish(self, stage: Stage, work: Path, facts: dict[str, Any], provenance: dict[str, Any]) -> Record:
         for left in (work / "work.json", *work.glob("*.part")):  # a kill in the middle of a write leaves its part
             left.unlink()
-        hashes = {p.name: sha256(p) for p in sorted(work.iterdir()) if p.name not in VOLATILE}
-        seal = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:16]
+        files = {path.name: sha256(path) for path in sorted(work.iterdir()) if path.name not in VOLATILE}
+        for name in files:
+            _sync(work / name)
+        seal = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
         seals = {name: record.seal for name, record in self._upstream(stage).items()}
-        record = Record(stage, self.folder(stage.name, stage.key), seal, seals, facts, provenance)
+        record = Record(stage, self.folder(stage.name, stage.key), seal, seals, files, facts, provenance)
         said = {name: value for name, value in asdict(record).items() if name != "folder"}
         write(work / "stage.json", json.dumps(said, indent=1, sort_keys=True))
         record.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -173,8 +184,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Flush a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

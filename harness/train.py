@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -39,21 +40,21 @@ class TrainingChoice(Choice):
     """How the learning rate changes."""
     initializer: Initializer.Config
     """The first values of the parameters."""
-    batch_size: int
+    batch_size: int = Field(ge=1)
     """Sentence pairs in a batch."""
-    pool: int
+    pool: int = Field(ge=1)
     """Batches that are sorted by length together before they are cut; 1 takes pairs as they fall."""
-    updates: int
+    updates: int = Field(ge=1)
     """Updates at most."""
-    evaluate_every: int
+    evaluate_every: int = Field(ge=1)
     """Updates between evaluations on the validation split."""
-    patience: int = 0
+    patience: int = Field(default=0, ge=0)
     """Evaluations without a better validation NLL before training stops early; 0 never stops early."""
     select: Literal["best", "last"] = "best"
     """Which parameters are kept: those with the lowest validation NLL, or the last."""
-    clip: float = 0.0
+    clip: float = Field(default=0.0, ge=0)
     """Largest norm of the gradient over all parameters (Pascanu et al. 2013); 0 does not clip."""
-    accumulate: int = 1
+    accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients make one update."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of training; evaluation and decoding are always fp32."""
@@ -108,7 +109,7 @@ class _Unfilled(TorchFunctionMode):
 def validation_nll(model: Seq2Seq, pairs: Pairs, batch_size: int) -> float:
     """Return the teacher-forced NLL per target token (EOS counted, unsmoothed), in nats."""
     model.eval()
-    width = evaluation_width(pairs, model.hears_padding)
+    width = evaluation_width(model.hears_padding, pairs)
     total, tokens = 0.0, 0
     for index in in_order(pairs, batch_size):
         batch = collate(pairs, index, width)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.numpy import load_file, save_file
 
 from harness import decode, prepare, score, train
 from harness.contracts import Dataset
@@ -18,7 +17,7 @@ from harness.decode import DecodingChoice
 from harness.fingerprint import fingerprint
 from harness.model import ModelChoice, Seq2Seq
 from harness.prepare import DataChoice
-from harness.provenance import peak_memory_mb, provenance
+from harness.provenance import forget_peak_memory, peak_memory_mb, provenance
 from harness.registry import Choice
 from harness.spec import SpecError, digest, encode, read
 from harness.store import Record, Stage, Store
@@ -65,7 +64,8 @@ class Trial:
         for name in STAGES:
             upstream = [stage.key for stage in made.values()][-1:]
             key = digest({"stage": name, "choice": meant[name], "upstream": upstream})
-            code = fingerprint([f"harness.{name}", *(module for part in parts[name] for module in modules(part))])
+            rooms = [f"harness.{name}", *(module for part in parts[name] for module in modules(part))]
+            code = fingerprint(rooms, alone=[__name__])  # what stands here puts every stage to work
             made[name] = Stage(name, key, said[name], code, {stage.name: stage.key for stage in made.values()})
         return made
 
@@ -123,14 +123,14 @@ class Corridor:
             Diverged: the training did.
         """
         work: dict[str, Callable[[Path], dict[str, Any]]] = {
-            "prepare": lambda folder: prepare.prepare(trial.choice.data, self.folders, folder),
+            "prepare": lambda folder: prepare.prepare(trial.choice.data, trial.revision, self.folders, folder),
             "train": lambda folder: self._train(trial, folder, emit),
             "decode": lambda folder: self._decode(trial, folder),
             "score": lambda folder: self._score(trial, folder),
         }
         for name, stage in trial.stages.items():
             emit({"stage": name})
-            facts = provenance(self.device.type)
+            facts = provenance(self.device)
             yield name, *self.store.make(stage, work[name], facts, keep_stale=self.keep_stale)
 
     def model(self, trial: Trial) -> Seq2Seq:
@@ -147,10 +147,11 @@ class Corridor:
         return self._prepared[1]
 
     def _train(self, trial: Trial, folder: Path, emit: Emit) -> dict[str, Any]:
+        forget_peak_memory(self.device)
         prepared, c = self.prepared(trial), trial.choice
         model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
         training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device)
-        return training.run(emit) | {"peak_memory_mb": peak_memory_mb(self.device.type)}
+        return training.run(emit) | {"peak_memory_mb": peak_memory_mb(self.device)}
 
     def _decode(self, trial: Trial, folder: Path) -> dict[str, Any]:
         prepared = self.prepared(trial)
@@ -159,30 +160,16 @@ class Corridor:
 
     def _score(self, trial: Trial, folder: Path) -> dict[str, Any]:
         found, nll = decode.load(self.store.folder("decode", trial.stages["decode"].key))
-        references = [row["references"] for row in self.prepared(trial).texts[SPLIT]]
         part: Dataset = trial.choice.data.dataset.build(folders=self.folders)
-        scoring = trial.choice.decoding.scoring
-        statistics = score.sentence_statistics(
+        whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
+        (folder / "trial.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
+        return score.score(
+            trial.choice.decoding.scoring,
             [hypothesis.text for hypothesis in found],
-            references,
-            tokenize=scoring.tokenize,
-            lowercase=scoring.lowercase,
+            [row["references"] for row in self.prepared(trial).texts[SPLIT]],
+            folder,
             value=part.value if part.numeric else None,
             nll=nll["nll"].numpy(),
             free_nll=nll["free_nll"].numpy(),
             truncated=[hypothesis.truncated for hypothesis in found],
-            metrics=scoring.wanted,
         )
-        save_file(statistics, folder / "sentences.safetensors")
-        scores = score.corpus_scores(statistics)
-        signed = score.signatures(references, tokenize=scoring.tokenize, lowercase=scoring.lowercase)
-        said = {name: {"value": value, "signature": signed[name]} for name, value in scores.items()}
-        whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
-        for name, content in (("scores.json", said), ("trial.json", whole)):
-            (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-        return {"metrics": scores}
-
-
-def sentence_arrays(folder: Path) -> dict[str, Any]:
-    """Read the per-sentence statistics that a score stage wrote, by name, N x k."""
-    return dict(load_file(folder / "sentences.safetensors"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from harness.contracts import Initializer
@@ -57,7 +58,7 @@ class Uniform(_Redrawn):
     class Config(_Redrawn.Config):
         """Settings of uniform values."""
 
-        range: float = 0.08
+        range: float = Field(default=0.08, gt=0)
         """Half the width of the interval."""
 
     def draw(self, matrix: Tensor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from harness.contracts import PAD, Loss, Output
@@ -28,7 +29,7 @@ class CrossEntropy(Loss):
         """Leave padding out of the sum."""
         normalize: Literal["token", "sentence", "padded"]
         """What the sum is divided by."""
-        smoothing: float = 0.0
+        smoothing: float = Field(default=0.0, ge=0, lt=1)
         """Label smoothing (Szegedy et al. 2016): the share of probability spread evenly over all words."""
 
     def counted(self, targets_BT: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from harness.contracts import Optimizer
@@ -16,7 +17,7 @@ class Sgd(Optimizer):
     class Config(Optimizer.Config):
         """Settings of stochastic gradient descent."""
 
-        momentum: float = 0.0
+        momentum: float = Field(default=0.0, ge=0, lt=1)
         """Share of the last step that is kept."""
 
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -31,11 +32,11 @@ class Adam(Optimizer):
     class Config(Optimizer.Config):
         """Settings of Adam."""
 
-        beta1: float = 0.9
+        beta1: float = Field(default=0.9, ge=0, lt=1)
         """Decay of the mean gradient."""
-        beta2: float = 0.999
+        beta2: float = Field(default=0.999, ge=0, lt=1)
         """Decay of the mean squared gradient."""
-        epsilon: float = 1e-8
+        epsilon: float = Field(default=1e-8, gt=0)
         """Added to the root."""
 
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -51,7 +52,7 @@ class AdamW(Optimizer):
     class Config(Adam.Config):
         """Settings of AdamW."""
 
-        decay: float = 0.01
+        decay: float = Field(default=0.01, ge=0)
         """Weight decay, per unit of learning rate."""
 
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

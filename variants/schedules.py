@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from pydantic import Field
+
 from harness.contracts import Schedule
 from harness.registry import register
 
@@ -26,7 +28,7 @@ class _Warmed(Schedule):
     class Config(Schedule.Config):
         """Settings of the warm-up."""
 
-        warmup: int = 0
+        warmup: int = Field(default=0, ge=0)
         """Updates from zero to the full rate."""
 
     def warm(self, update: int) -> float:
@@ -69,7 +71,7 @@ class InverseSqrt(Schedule):
     class Config(Schedule.Config):
         """Settings of an inverse square root decay."""
 
-        warmup: int
+        warmup: int = Field(ge=1)
         """Updates from zero to the full rate."""
 
     def factor(self, update: int, updates: int) -> float:
@@ -84,11 +86,11 @@ class Exponential(Schedule):
     class Config(Schedule.Config):
         """Settings of an exponential decay."""
 
-        rate: float = 0.5
+        rate: float = Field(default=0.5, gt=0, le=1)
         """Factor of one cut."""
-        start: int = 0
+        start: int = Field(default=0, ge=0)
         """Updates at the full rate before the decay begins."""
-        every: int
+        every: int = Field(ge=1)
         """Updates between cuts."""
 
     def factor(self, update: int, updates: int) -> float:

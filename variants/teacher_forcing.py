@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from pydantic import Field
+
 from harness.contracts import TeacherForcing
 from harness.registry import register
 
@@ -15,7 +17,7 @@ class Constant(TeacherForcing):
     class Config(TeacherForcing.Config):
         """Settings of a constant ratio."""
 
-        ratio: float
+        ratio: float = Field(ge=0, le=1)
         """Probability of hearing the reference."""
 
     def ratio(self, update: int) -> float:
@@ -30,11 +32,11 @@ class Linear(TeacherForcing):
     class Config(TeacherForcing.Config):
         """Settings of a linear decay."""
 
-        ratio: float = 1.0
+        ratio: float = Field(default=1.0, ge=0, le=1)
         """Ratio at the first update."""
-        end: float
+        end: float = Field(ge=0, le=1)
         """Ratio after the decay."""
-        over: int
+        over: int = Field(ge=1)
         """Updates that the decay takes."""
 
     def ratio(self, update: int) -> float:
@@ -45,12 +47,12 @@ class Linear(TeacherForcing):
 
 @register("exponential")
 class Exponential(TeacherForcing):
-    """``k^i`` at update i, k < 1 (Bengio et al. 2015, exponential decay)."""
+    """``k^i`` at update i, 0 < k <= 1 (Bengio et al. 2015, exponential decay)."""
 
     class Config(TeacherForcing.Config):
         """Settings of an exponential decay."""
 
-        k: float
+        k: float = Field(gt=0, le=1)
         """Base of the power."""
 
     def ratio(self, update: int) -> float:
@@ -65,7 +67,7 @@ class InverseSigmoid(TeacherForcing):
     class Config(TeacherForcing.Config):
         """Settings of an inverse sigmoid decay."""
 
-        k: float
+        k: float = Field(ge=1)
         """Speed of the decay: the ratio is one half at update k ln k."""
 
     def ratio(self, update: int) -> float:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from harness.contracts.model import Output
@@ -81,7 +82,7 @@ class Optimizer(ABC):
     class Config(Choice):
         """Names a kind of optimizer."""
 
-        lr: float
+        lr: float = Field(gt=0)
         """Learning rate before the schedule's factor."""
 
     def __init__(self, cfg: Any) -> None:

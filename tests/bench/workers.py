@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.bench.measure import Row, middle
 from tests.bench.study import watch
 
-SETS = ("training.updates=1000", "data.dataset.test=100")
+SETS = ("training.updates=500", "data.dataset.test=100")
 
 
 def rows(home: Path, repeats: int) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from harness.batches import Pairs, collate, epoch_order, evaluation_width, in_order
@@ -18,7 +19,10 @@ def test_a_batch_is_padded_at_the_end_and_framed() -> None:
 
 def test_a_fixed_width_pads_further() -> None:
     assert collate(PAIRS, torch.tensor([1]), width=4).source_BS.tolist() == [[8, 2, 0, 0]]
-    assert evaluation_width(PAIRS, hears_padding=True) == 4 and evaluation_width(PAIRS, hears_padding=False) is None
+    assert evaluation_width(True, PAIRS) == 4 and evaluation_width(False, PAIRS) is None
+    assert evaluation_width(True, PAIRS, Pairs.of([[4] * 9], [[4]])) == 10
+    with pytest.raises(ValueError, match="would cut"):
+        collate(PAIRS, torch.tensor([0]), width=3)
 
 
 def test_pairs_without_any_token_are_pairs() -> None:

@@ -48,7 +48,16 @@ STUDY = {
     ],
 }
 COSTS = ["params", "train_seconds", "target_tokens_per_second", "decode_sentences_per_second", "peak_memory_mb"]
-ARTIFACTS = {"model.safetensors", "curve.jsonl", "source.json", "target.json", "hypotheses.jsonl", "scores.json"}
+ARTIFACTS = {
+    "trial.json",
+    "model.safetensors",
+    "curve.jsonl",
+    "source.json",
+    "target.json",
+    "hypotheses.jsonl",
+    "scores.json",
+}
+MARKS = ("s2s.record", "s2s.mirrored")
 
 
 class Home(NamedTuple):
@@ -119,12 +128,12 @@ def files_of(run: Any) -> dict[str, bytes]:
 
 
 def contents(client: Any) -> dict[str, Any]:
-    """Return all that the mirror says, but for ids and the times at which it was told."""
+    """Return all that the mirror says, but for ids and the times at which it was told, and the marks made of them."""
     named = runs_of(client)
     ids = {run.info.run_id: name for name, run in named.items()}
     told = {}
     for name, run in named.items():
-        tags = {key: ids.get(value, value) for key, value in run.data.tags.items() if key != "mlflow.runName"}
+        tags = {key: ids.get(value, value) for key, value in run.data.tags.items() if key not in MARKS}
         points = {
             metric: [(point.step, point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, metric)]
             for metric in run.data.metrics
@@ -191,34 +200,32 @@ def test_a_child_per_trial_with_all_that_is_known_of_it(home: Home, client: Any)
         assert json.loads(used.dataset.source)["sha256"] == data["dataset_sha256"]
 
 
+def json_lines(text: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def kept(home: Home, trial: str) -> dict[str, bytes]:
+    """Return the files of all stages of a trial, as they are in the store."""
+    stages = home.store / "stages"
+    last = stages / "score" / trial
+    inputs = json.loads((last / "stage.json").read_text(encoding="utf-8"))["stage"]["inputs"]
+    folders = [last, *(stages / name / key for name, key in inputs.items())]
+    return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir()}
+
+
 def test_curves_and_files_are_those_of_the_store(home: Home, client: Any) -> None:
     runs = runs_of(client)
     for row in trials(home).to_dict("records"):
-        run = runs[f"{row['variant']} · seed {row['seed']}"]
-        stages = home.store / "stages"
-        score = json.loads((stages / "score" / row["trial"] / "stage.json").read_text(encoding="utf-8"))
-        folders = [stages / name / key for name, key in score["stage"]["inputs"].items()] + [
-            stages / "score" / row["trial"]
-        ]
-        kept = {
-            path.name: path.read_bytes() for folder in folders for path in folder.iterdir() if path.name in ARTIFACTS
-        }
-        assert files_of(run) == kept and kept.keys() == ARTIFACTS
-        curve = [json.loads(line) for line in kept["curve.jsonl"].splitlines()]
-        clock = [json.loads(line) for line in (stages / "train" / score["stage"]["inputs"]["train"] / "clock.jsonl").read_text().splitlines()]  # fmt: skip  # noqa: E501
-        assert [point["update"] for point in curve] == [10, 20, 30]
+        run, files = runs[f"{row['variant']} · seed {row['seed']}"], kept(home, row["trial"])
+        assert files_of(run) == {name: files[name] for name in ARTIFACTS}
+        curve = json_lines(files["curve.jsonl"])
         history = client.get_metric_history(run.info.run_id, "training/dev_nll")
-        assert [(p.step, p.value) for p in history] == [(point["update"], point["dev_nll"]) for point in curve]
-        assert [p.timestamp for p in history] == [tick["unix_ms"] for tick in clock]
+        assert [(point.step, point.value) for point in history] == [(told["update"], told["dev_nll"]) for told in curve]
+        assert [told["update"] for told in curve] == [10, 20, 30]
+        assert [point.timestamp for point in history] == [told["unix_ms"] for told in json_lines(files["clock.jsonl"])]
     page = files_of(runs["report"])
     assert page["report.md"] == (home.results / "report.md").read_bytes()
-    assert {
-        "trials.csv",
-        "comparisons.csv",
-        "plan.json",
-        "provenance.json",
-        "figures/learning_curves.svg",
-    } <= page.keys()
+    assert {"trials.csv", "comparisons.csv", "plan.json", "provenance.json", "figures/learning_curves.svg"} <= set(page)
 
 
 def test_a_second_sync_adds_nothing_and_a_lost_mirror_is_rebuilt(home: Home, client: Any) -> None:

@@ -18,12 +18,13 @@ from typing import Any
 import pandas as pd
 import pytest
 from sacrebleu.metrics.chrf import CHRF
+from safetensors.numpy import load_file
 
 from harness import answer, corpus, decode, study
 from harness.corpus import Corpus
 from harness.prepare import Prepared
 from harness.store import Store
-from harness.trial import Corridor, sentence_arrays
+from harness.trial import Corridor
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -120,7 +121,7 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Told]
         curve = [json.loads(line) for line in (records["train"].folder / "curve.jsonl").read_text().splitlines()]
         assert curve[-1]["dev_nll"] < min(curve[0]["dev_nll"], math.log(told.facts["target_words"])), "it learns"
         check(told, [h.text for h in decode.load(records["decode"].folder)[0]])
-        counted = sentence_arrays(records["score"].folder)["nll"][:, 1].sum()
+        counted = load_file(records["score"].folder / "sentences.safetensors")["nll"][:, 1].sum()
         assert counted == told.facts["test"]["target_tokens"] + len(told.test), "each reference, and its end"
         (page,) = made.files
         assert told.rows.sha256 in page.read_text(encoding="utf-8")

@@ -1,0 +1,129 @@
+"""What a run does with what is there already: stale, failed, damaged, changed; in real worker processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import answer, run, study
+from harness.answer import Answer, try_out
+from harness.run import Settings
+from harness.schedule import slots
+from harness.spec import SpecError
+from harness.store import Store
+from harness.trial import Trial
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL: dict[str, Any] = {
+    "data.dataset.train": 200,
+    "data.dataset.validation": 30,
+    "data.dataset.test": 40,
+    "data.dataset.digits": 3,
+    "model.encoder.cell.hidden": 8,
+    "model.decoder.cell.hidden": 8,
+    "training.updates": 20,
+    "training.evaluate_every": 10,
+}
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("S2S_RESULTS", str(tmp_path / "results"))
+
+
+def answered(
+    home: Path, name: str, changes: dict[str, Any] | None = None, seeds: int = 1, **settings: Any
+) -> tuple[Answer, list[tuple[str, str]]]:
+    plan = study.load(name, sets=SMALL | (changes or {}), seeds=seeds)
+    heard: list[tuple[str, str]] = []
+
+    def listen(trial: str, event: dict[str, Any]) -> None:
+        heard.extend([(trial, event["status"])] if "status" in event else [])
+
+    return answer.answer(plan, Store(home), Settings(slots("cpu", 1), **settings), listen, tracked=False), heard
+
+
+def test_a_divergence_is_a_result_trained_once_and_never_again(tmp_path: Path) -> None:
+    wild = {"training.optimizer": {"kind": "sgd", "lr": 1e38}, "training.clip": 0.0}
+    made, heard = answered(tmp_path, "decoding", wild)
+    assert [status for _, status in heard] == ["diverged"] * 5 and made.ran.failed == 5
+    assert {status for _, status, _ in made.failed} == {"diverged"}
+    trained = sum(event == "train" for event in made.ran.stages)
+    assert trained == 0, "no stage was completed"
+    table = (tmp_path / "results/decoding/numbers/trials.csv").read_text(encoding="utf-8")
+    assert table.count("diverged") == 5
+    again, heard = answered(tmp_path, "decoding", wild)
+    assert [status for _, status in heard] == ["diverged"] * 5 and again.ran.made == 0
+    plan = study.resolve(study.load("decoding", sets=SMALL | wild, seeds=1))
+    told = run.survey(plan, Store(tmp_path), {}, workers=1)
+    assert told["to_run"] == 0 and {t["state"] for v in told["variants"] for t in v["trials"]} == {"failed"}
+    other = study.resolve(study.load("decoding", sets=SMALL | wild, seeds=2))
+    told = run.survey(other, Store(tmp_path), {}, workers=1)
+    assert told["estimate_seconds"] is None and "loss" in told["estimate_from"]
+
+
+def test_keep_stale_keeps_what_is_whole_and_makes_the_rest(tmp_path: Path) -> None:
+    answered(tmp_path, "incremental-decoding")
+    for path in (tmp_path / "stages").glob("*/*/stage.json"):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        said["stage"]["fingerprint"] = "of other code"
+        path.write_text(json.dumps(said), encoding="utf-8")
+    made, _ = answered(tmp_path, "incremental-decoding", seeds=2, keep_stale=True, replan=True)
+    assert (made.ran.found, made.ran.made, made.ran.failed) == (2, 2, 0)
+    assert made.notes == ["4 trials come from code that has changed since (--keep-stale)"]
+    told = json.loads((tmp_path / "results/incremental-decoding/numbers/provenance.json").read_text(encoding="utf-8"))
+    assert len(told["stale"]) == 4, "seed 2 was trained on data that other code prepared"
+    made, _ = answered(tmp_path, "incremental-decoding", seeds=2)
+    assert (made.ran.found, made.ran.made) == (2, 2), "without it, the stale ones run again"
+
+
+def test_damaged_stages_are_made_anew(tmp_path: Path) -> None:
+    answered(tmp_path, "incremental-decoding")
+    next((tmp_path / "stages" / "train").glob("*/model.safetensors")).unlink()
+    next((tmp_path / "stages" / "decode").glob("*/stage.json")).write_text("", encoding="utf-8")
+    made, _ = answered(tmp_path, "incremental-decoding")
+    assert made.ran.failed == 0 and made.ran.stages["train"] == 1 and made.ran.stages["decode"] >= 1
+
+
+def test_a_changed_study_is_refused_and_bad_data_freeze_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "study"
+    home.mkdir()
+    text = (ROOT / "studies/incremental-decoding.yaml").read_text(encoding="utf-8")
+    (home / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match="joint"):
+        answered(tmp_path, str(home / "mine.yaml"), {"data.joint": True, "data.target": "characters"})
+    assert not (tmp_path / "studies").exists()
+    answered(tmp_path, str(home / "mine.yaml"))
+    for old, new in (("within: 0.5", "within: 5.0"), ("The same output", "Another output")):
+        (home / "mine.yaml").write_text(text.replace(old, new), encoding="utf-8")
+        frozen = (tmp_path / "studies/mine/numbers/plan.json").read_text(encoding="utf-8")
+        with pytest.raises(SpecError, match=r"(?s)changed since its plan was frozen.*\+.*(5\.0|Another)"):
+            answered(tmp_path, str(home / "mine.yaml"))
+        plan = study.resolve(study.load(str(home / "mine.yaml"), sets=SMALL, seeds=1))
+        with pytest.raises(SpecError, match="changed since its plan was frozen"):
+            answer.report_on(plan, Store(tmp_path))
+        assert (tmp_path / "studies/mine/numbers/plan.json").read_text(encoding="utf-8") == frozen
+    made, _ = answered(tmp_path, str(home / "mine.yaml"), replan=True)
+    assert made.ran.found == 2 and made.ran.made == 0
+
+
+def test_trying_a_model_that_hears_padding_gives_what_the_report_gives(tmp_path: Path) -> None:
+    made, _ = answered(tmp_path, "incremental-decoding", {"model.encoder.pack": False, "training.updates": 60})
+    assert made.ran.made == 2
+    digest = next((tmp_path / "stages" / "score").iterdir()).name
+    plan = study.resolve(
+        study.load("incremental-decoding", sets=SMALL | {"model.encoder.pack": False, "training.updates": 60}, seeds=1)
+    )
+    trial: Trial = next(t for _, _, t in plan.trials() if t.digest == digest)
+    rows = (Store(tmp_path).folder("prepare", trial.stages["prepare"].key) / "test.jsonl").read_text(encoding="utf-8")
+    texts = [json.loads(line)["source"] for line in rows.splitlines()][:5]
+    found = (Store(tmp_path).folder("decode", trial.stages["decode"].key) / "hypotheses.jsonl").read_text(
+        encoding="utf-8"
+    )
+    reported = [json.loads(line)["text"] for line in found.splitlines()][:5]
+    assert [try_out(Store(tmp_path), digest, [text])[0]["hypothesis"] for text in texts] == reported
+    assert [a["hypothesis"] for a in try_out(Store(tmp_path), digest[:8], texts)] == reported
