@@ -57,7 +57,7 @@ def sides(claim: Claim, variants: Mapping[str, Factors]) -> Sides:
             both sides, or no variants of the two sides match.
     """
     flat = {name: flatten(dict(factors)) for name, factors in variants.items()}
-    better, than = _selected(claim, "better", flat), _selected(claim, "than", flat)
+    better, than = select(claim.better, flat, "better"), select(claim.than, flat, "than")
     if both := [name for name in better if name in than]:
         raise SpecError(f"variant '{both[0]}' is on both sides of claim '{claim.name}'; name more factors")
     named = {*claim.better, *claim.than}
@@ -71,12 +71,17 @@ def sides(claim: Claim, variants: Mapping[str, Factors]) -> Sides:
     return Sides([n for n in better if rest(n) in shared], [n for n in than if rest(n) in shared])
 
 
-def check_claims(claims: Sequence[Claim], variants: Mapping[str, Factors]) -> None:
+def check_claims(claims: Sequence[Claim], variants: Mapping[str, Factors], skipped: Mapping[str, str] = {}) -> None:
     """Check before anything runs that every claim can be answered by the variants of a plan.
+
+    Args:
+        claims: the claims.
+        variants: the factors of every variant by its name, in the order of the plan.
+        skipped: why some of them will not run, by name.
 
     Raises:
         SpecError: unknown metric, a claim of direction on a metric that has none, a margin of both kinds, two claims of
-            one name, or a claim that selects no matched variants.
+            one name, or a claim that selects no matched variants, or none that will run.
     """
     names = [claim.name for claim in claims]
     for index, claim in enumerate(claims):
@@ -90,24 +95,37 @@ def check_claims(claims: Sequence[Claim], variants: Mapping[str, Factors]) -> No
         if claim.within is None and METRICS[claim.metric].higher_is_better is None:
             raise SpecError(f"{claim.metric} has no better direction; state `within`", path=f"{path}.metric")
         try:
-            sides(claim, variants)
+            compared = sides(claim, variants)
         except SpecError as error:
             raise SpecError(error.message, path=f"{path}.{error.path}".rstrip(".")) from None
+        try:
+            sides(claim, {name: factors for name, factors in variants.items() if name not in skipped})
+        except SpecError:
+            why = "; ".join(f"{n} ({skipped[n]})" for n in (*compared.better, *compared.than) if n in skipped)
+            raise SpecError(f"no two variants that it compares will run; skipped: {why}", path=path) from None
 
 
-def _selected(claim: Claim, side: str, flat: Mapping[str, Factors]) -> list[str]:
-    """Return the variants that have every factor of one side of a claim."""
-    wanted: dict[str, Scalar] = getattr(claim, side)
-    known = _values(flat)
-    for path, value in wanted.items():
-        if path not in known:
-            raise SpecError(f"the study does not vary '{path}'; {suggest(path, known)}", path=side)
-        if not any(_same(value, other) for other in known[path]):
-            raise SpecError(f"no variant has {path} = {value!r}; known: {_listed(known[path])}", path=f"{side}.{path}")
-    found = [n for n, own in flat.items() if all(p in own and _same(v, own[p]) for p, v in wanted.items())]
+def select(wanted: Factors, variants: Mapping[str, Factors], path: str) -> list[str]:
+    """Return the names of the variants that have every wanted factor.
+
+    Args:
+        wanted: dotted path to value.
+        variants: the flat factors of every variant by its name.
+        path: where the wanted factors were said, for messages.
+
+    Raises:
+        SpecError: no variant has a factor, a value of it, or all of them together; the message lists what there is.
+    """
+    known = _values(variants)
+    for name, value in wanted.items():
+        if name not in known:
+            raise SpecError(f"the study does not vary '{name}'; {suggest(name, known)}", path=path)
+        if not any(_same(value, other) for other in known[name]):
+            raise SpecError(f"no variant has {name} = {value!r}; known: {_listed(known[name])}", path=f"{path}.{name}")
+    found = [n for n, own in variants.items() if all(p in own and _same(v, own[p]) for p, v in wanted.items())]
     if not found:
-        have = "; ".join(f"{path}: {_listed(values)}" for path, values in known.items())
-        raise SpecError(f"no variant has all of {wanted}; the study varies {have}", path=side)
+        have = "; ".join(f"{name}: {_listed(values)}" for name, values in known.items())
+        raise SpecError(f"no variant has all of {wanted}; the study varies {have}", path=path)
     return found
 
 

@@ -202,7 +202,7 @@ def print_validated(plan: Plan) -> None:
     )
     say(_heading("variants"))
     say(_grid([str(number), variant.name, variant.skipped] for number, variant in enumerate(plan.variants, 1)))
-    factors = {variant.name: variant.factors for variant in plan.variants}
+    factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
     say(*([_heading("claims")] if plan.file.claims else []))
     for claim in plan.file.claims:
         better, than = sides(claim, factors)

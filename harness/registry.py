@@ -30,10 +30,10 @@ def suggest(got: object, known: Iterable[object]) -> str:
 class Choice(BaseModel):
     """Frozen, validated data: which part fills a slot, and with what settings.
 
-    Unknown keys, unknown kinds and values of another type are errors; nothing is coerced but an integer where a
-    number is wanted, and numbers are finite. A field added after results exist carries ``json_schema_extra={"neutral": value}``, the value that
-    means "as before", so that old digests hold; a field marked ``{"location": True}`` says where data lie, not what they
-    are, and does not enter the digest.
+    Unknown keys, unknown kinds and values of another type are errors; nothing is coerced but an integer where a number
+    is wanted, and numbers are finite. A field added after results exist carries ``json_schema_extra={"neutral":
+    value}``, the value that means "as before", so that old digests hold; a field marked ``{"location": True}`` says
+    where data lie, not what they are, and does not enter the digest.
     """
 
     model_config = ConfigDict(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -245,13 +246,23 @@ def signatures(references: Sequence[Sequence[str]], *, tokenize: str, lowercase:
     return made | {name: f"{text}|version:1" for name, text in ours.items()}
 
 
+@cache
+def check_tokenizer(tokenize: str) -> None:
+    """Check that a tokenizer can be loaded here.
+
+    Raises:
+        SpecError: it is not known, or a package that it needs is not installed.
+    """
+    _scorers(tokenize, lowercase=False)
+
+
 def _scorers(tokenize: str, lowercase: bool) -> dict[str, Any]:
     if tokenize not in BLEU.TOKENIZERS:
         raise SpecError(f"no tokenizer is called '{tokenize}'; {suggest(tokenize, BLEU.TOKENIZERS)}")
     asian = tokenize in CHARACTER_TOKENIZERS
     try:
         bleu = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, OSError) as error:
         raise SpecError(f"tokenizer '{tokenize}' is not installed: {' '.join(str(error).split())}") from None
     return {"bleu": bleu, "chrf": CHRF(lowercase=lowercase), "ter": TER(normalized=asian, asian_support=asian)}
 

@@ -21,6 +21,9 @@ from harness.registry import Choice, suggest
 
 M = TypeVar("M", bound=BaseModel)
 
+LARGEST = 2**63
+"""Numbers from here on are mistakes: no tensor, seed or rate is so large. Nor is one infinite, or not a number."""
+
 
 class SpecError(ValueError):
     """A user's file or argument says something the harness cannot mean.
@@ -66,24 +69,16 @@ def read_yaml(file: Path) -> tuple[Any, Lines]:
         raise SpecError("no such file", place=str(file)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot be read as UTF-8 text: {error}", place=str(file)) from None
-    try:
-        loaded = YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise SpecError(f"not YAML: {error.problem or error.context}", place=place) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"not YAML: {error}", place=str(file)) from None
     lines = Lines(file)
-    return _plain(loaded, lines, ()), lines
+    return _parsed(text, lines), lines
 
 
 def parse_yaml(text: str, where: str) -> Any:
     """Return the plain data of a short YAML text, as given on a command line (``where`` names it in errors)."""
     try:
-        return _plain(YAML(typ="rt").load(text), Lines(Path(where)), ())
-    except YAMLError as error:
-        raise SpecError(f"not YAML: {str(error).splitlines()[0]}", place=where) from None
+        return _parsed(text, Lines(Path(where)))
+    except SpecError as error:
+        raise SpecError(error.message, error.path, place=where) from None
 
 
 def read(cls: type[M], plain: Any, where: Callable[[str], str] = lambda path: "", root: str = "") -> M:
@@ -165,12 +160,14 @@ def override(cls: type[BaseModel], plain: Any, changes: Mapping[str, Any]) -> An
             inside = node.get(name)
             if isinstance(inside, str):
                 node[name] = {"kind": inside}
-            elif not isinstance(inside, dict | None):
+            elif inside is None:
+                node[name] = {}
+            elif not isinstance(inside, dict):
                 raise SpecError(f"'{'.'.join(parents[: depth + 1])}' has no parts", path=path)
-            node = node.setdefault(name, {})
+            node = node[name]
             config = _config_at(config, name, node.get("kind"))
         if last == "kind" and config is not None and config.slot is not None:
-            part = config.slot.kinds.get(changes[path])
+            part = _part(config.slot, changes[path])
             for name in [n for n in node if part is not None and n not in part.Config.model_fields]:
                 del node[name]
         node[last] = copy.deepcopy(changes[path])
@@ -183,8 +180,13 @@ def _config_at(config: Any, name: str, kind: Any) -> Any:
     inner = field.annotation if field is not None else None
     if not (isinstance(inner, type) and issubclass(inner, Choice)):
         return None
-    part = inner.slot.kinds.get(kind) if inner.is_slot() else None
+    part = _part(inner.slot, kind) if inner.is_slot() else None
     return part.Config if part is not None else inner
+
+
+def _part(slot: Any, kind: Any) -> Any:
+    """Return the part of a kind, or nothing: what is no text names no kind, whatever a user wrote there."""
+    return slot.kinds.get(kind) if isinstance(kind, str) else None
 
 
 def _message(cls: type[BaseModel], error: Any) -> str:
@@ -195,6 +197,8 @@ def _message(cls: type[BaseModel], error: Any) -> str:
     if error["type"] == "literal_error":
         expected = str(error["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
         return f"unknown value {error['input']!r}; {suggest(error['input'], expected)}"
+    if error["type"] == "too_short":
+        return "is empty; name at least one"
     message = str(error["msg"]).removeprefix("Value error, ")
     known = error["type"] in ("unknown_key", "unknown_kind", "no_kind", "not_a_mapping", "wrong_kind", "value_error")
     return message if known else f"{message[0].lower()}{message[1:]}, got {error['input']!r}"
@@ -206,6 +210,23 @@ def _frozen(plain: Any) -> Any:
     if isinstance(plain, dict):
         return {key: _frozen(value) for key, value in plain.items()}
     return plain
+
+
+def _parsed(text: str, lines: Lines) -> Any:
+    """Return the plain data of a YAML text and note the line of each value."""
+    try:
+        return _plain(YAML(typ="rt").load(text), lines, ())
+    except SpecError:
+        raise
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{lines.file}:{mark.line + 1}" if mark else str(lines.file)
+        raise SpecError(f"not YAML: {error.problem or error.context}", place=place) from None
+    except RecursionError:
+        raise SpecError("not plain data: it is nested too deeply, or in itself", place=str(lines.file)) from None
+    except (YAMLError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+        # The last four are how the library says that a scalar is not of its tag or form: 2024-99-99, !!int x, ...
+        raise SpecError(f"not YAML: {error}", place=str(lines.file)) from None
 
 
 def _plain(node: Any, lines: Lines, path: tuple[str, ...]) -> Any:
@@ -222,6 +243,8 @@ def _plain(node: Any, lines: Lines, path: tuple[str, ...]) -> Any:
         return [_plain(value, lines, (*path, str(i))) for i, value in enumerate(node)]
     if isinstance(node, bool) or node is None:
         return node
+    if isinstance(node, int | float) and not abs(node) < LARGEST:
+        raise SpecError("is no finite number below 2^63", path=".".join(path), place=lines.place(path))
     for scalar in (int, float, str):
         if isinstance(node, scalar):
             return scalar(node)

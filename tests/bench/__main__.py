@@ -20,13 +20,13 @@ SECTIONS = ("commands", "study", "workers", "training", "decoding")
 def main() -> None:
     """Measure and print."""
     asked = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    asked.add_argument("section", nargs="*", choices=[*SECTIONS, []], help="all if none is named")
+    asked.add_argument("section", nargs="*", choices=[*SECTIONS, "all"], default="all", help="all if none is named")
     asked.add_argument("--repeats", type=int, default=3, help="measurements of which the median counts")
     asked.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     args = asked.parse_args()
     found: dict[str, Any] = {"machine": _machine()}
     say(*(f"{name}: {value}" for name, value in found["machine"].items()))
-    for section in args.section or SECTIONS:
+    for section in SECTIONS if "all" in args.section else args.section:
         with tempfile.TemporaryDirectory() as home:
             rows = list(importlib.import_module(f"tests.bench.{section}").rows(Path(home), args.repeats))
         say("", _table(section, rows))
@@ -36,9 +36,11 @@ def main() -> None:
 
 
 def _machine() -> dict[str, str]:
+    import torch
+
     from harness.provenance import provenance
 
-    facts = provenance("cpu")
+    facts = provenance(torch.device("cpu"))
     return {
         "processor": f"{facts['processor']}, {facts['capability']}",
         "versions": f"Python {facts['versions']['python']}, torch {facts['versions']['torch']}",

@@ -44,7 +44,8 @@ BASE: dict[str, Any] = {
     "clip": 1.0,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
-    "teacher_forcing": {"ratio": 0.5, "end": 0.0, "over": 4, "k": 0.9},
+    "teacher_forcing": {"ratio": 0.5, "end": 0.0, "over": 4, "k": 2.0},
+    "teacher_forcing-exponential": {"k": 0.9},
     "schedule": {"every": 2, "warmup": 3},
     "optimizer": {"lr": 0.01},
     "loss": {"mask": False, "normalize": "padded", "smoothing": 0.1},
@@ -73,7 +74,8 @@ def choices() -> Iterator[tuple[str, TrainingChoice]]:
     }
     for name, slot in slots.items():
         for kind, part in slot.kinds.items():
-            known = {k: v for k, v in SETTINGS[name].items() if k in part.Config.model_fields}
+            settings = SETTINGS[name] | SETTINGS.get(f"{name}-{kind}", {})
+            known = {k: v for k, v in settings.items() if k in part.Config.model_fields}
             yield f"{name}-{kind}", read(TrainingChoice, BASE | {name: {"kind": kind, **known}})
     for coin, replace in itertools.product(("token", "step", "sequence", "batch"), ("argmax", "sample")):
         forcing = {"kind": "constant", "ratio": 0.5, "coin": coin, "replace": replace}

@@ -159,10 +159,14 @@ def test_a_valid_study_says_what_each_claim_compares(plan: Any, capsys: pytest.C
     assert "no different by" in out
 
 
-def test_skipped_variants_say_why(capsys: pytest.CaptureFixture[str]) -> None:
-    plan = study.load(
-        "masking", sets={"model.decoder.context": {"kind": "attention", "score": "dot"}, "model.encoder.cell.hidden": 8}
+def test_skipped_variants_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "question: Q?\nexpectation: E.\nbase: numbers\n"
+        "vary: {model.encoder.cell.hidden: [8]}\n"
+        "set: {model.decoder.context: {kind: attention, score: dot, mask: true, place: readout, merge: concat}}\n"
     )
+    plan = study.load(str(file))
     console.print_validated(plan)
     console.print_plan(plan, survey(plan) | {"variants": [], "to_run": 0})
     out = capsys.readouterr().out

@@ -56,6 +56,10 @@ def test_settings_go_to_the_new_kind_in_whatever_order_they_are_given() -> None:
         ({"encodr": "rnn"}, "model.encodr", "did you mean 'encoder'"),
         ({"decoder": {"kind": "rnn", "cell": "gru", "context": "none"}}, "model.decoder.bridge", "is not set"),
         ({"encoder.cell.dropout": 1.5}, "model.encoder.cell.dropout", "less than 1, got 1.5"),
+        ({"encoder.cell.dropout": float("nan")}, "model.encoder.cell.dropout", "finite number"),
+        ({"encoder.cell.kind": ["gru"]}, "model.encoder.cell.kind", "no cell is called"),
+        ({"encoder.cell.kind": {"gru": 1}}, "model.encoder.cell.kind", "no cell is called"),
+        ({"encoder.kind": ["rnn"], "encoder.cell.hidden": 3}, "model.encoder.kind", "no encoder is called"),
     ],
 )
 def test_mistakes_are_named(changes: dict[str, Any], path: str, words: str) -> None:
@@ -67,6 +71,13 @@ def test_mistakes_are_named(changes: dict[str, Any], path: str, words: str) -> N
 def test_a_path_through_a_scalar_is_a_mistake() -> None:
     with pytest.raises(SpecError, match="has no parts"):
         changed({"encoder.cell.hidden.more": 3})
+
+
+@pytest.mark.parametrize("nothing", [None, {}])
+def test_a_path_through_nothing_makes_what_it_leads_to(nothing: Any) -> None:
+    plain = PLAIN | {"encoder": nothing}
+    made = override(ModelChoice, plain, {"encoder.cell.hidden": 3, "encoder.kind": "rnn"})
+    assert made["encoder"] == {"kind": "rnn", "cell": {"hidden": 3}} and plain["encoder"] == nothing
 
 
 def test_yaml_is_12_and_knows_its_lines(tmp_path: Path) -> None:
@@ -87,6 +98,17 @@ def test_yaml_is_12_and_knows_its_lines(tmp_path: Path) -> None:
         (b"\xff\xfe", "UTF-8"),
         (b"when: 2026-01-01", "quote it"),
         (b"a: !!python/object:os.system x", "YAML|quote|plain"),
+        (b"when: 2024-99-99", "a.yaml: not YAML: month"),
+        (b"lr: 1\nclip: .nan", "a.yaml:2: clip: is no finite number"),
+        (b"clip: -.inf", "no finite number"),
+        (b"clip: 1e999", "no finite number"),
+        (b"seed: " + b"9" * 400, "below 2\\^63"),
+        (b"seed: " + b"9" * 5000, "not YAML"),
+        (b"a: " + b"[" * 3000, "nested too deeply"),
+        (b"&a [*a]", "in itself"),
+        (b"a: !!bool x", "not YAML"),
+        (b"a: !!int ''", "not YAML"),
+        (b"? {a: {b: c}}\n: d", "not YAML"),
     ],
 )
 def test_files_that_are_no_plain_yaml(tmp_path: Path, content: bytes, words: str) -> None:
@@ -103,8 +125,11 @@ def test_a_missing_file_is_a_mistake(tmp_path: Path) -> None:
 def test_command_line_values_are_yaml() -> None:
     assert parse_yaml("{kind: scan, split: length}", "--set") == {"kind": "scan", "split": "length"}
     assert parse_yaml("1e-3", "--set") == 0.001
-    with pytest.raises(SpecError, match="not YAML"):
-        parse_yaml("[1", "--set")
+    for text in ("[1", "2024-99-99", "!!int x", "9" * 5000):
+        with pytest.raises(SpecError, match=r"^--set x: not YAML"):
+            parse_yaml(text, "--set x")
+    with pytest.raises(SpecError, match=r"^--set x: is no finite number"):
+        parse_yaml(".inf", "--set x")
 
 
 def test_flatten_gives_dotted_names() -> None:

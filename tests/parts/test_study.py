@@ -122,11 +122,116 @@ def test_trials_come_seed_by_seed_and_variants_share_their_data() -> None:
         ({"base": "nombers"}, "did you mean 'numbers'"),
         ({"qestion": "?"}, "did you mean 'question'"),
         ({"vary": {"training.loss.mask": [True]}, "claims": [CLAIM]}, r"mine\.yaml:\d+: claims\.0\.than"),
+        ({"vary": {"training.clip": []}}, r"mine\.yaml:\d+: vary\.training\.clip: is empty"),
+        ({"zip": {"training.clip": []}}, r"mine\.yaml:\d+: zip\.training\.clip: is empty"),
+        ({"cases": {"one": None}}, r"mine\.yaml:\d+: cases\.one: .*dictionary, got None"),
+        ({"seeds": [1.5]}, "valid integer"),
+        ({"vary": {"training.clip": [1, 1.0]}}, r"mine\.yaml:\d+: vary: 'clip=1' and 'clip=1.0' are the same variant"),
+        ({"cases": {"one": {"training.clip": 1.0}, "two": {}}}, r"cases: 'one' and 'two' are the same variant"),
+        ({"vary": {"model.encoder.cell.hidden": [10**10]}}, "tensors larger than any machine"),
+        (
+            {"vary": {"training.clip": [1.0]}, "zip": {"training.clip": [2.0]}},
+            r"mine\.yaml:\d+: training\.clip: the study varies 'training\.clip' too",
+        ),
+        (
+            {"vary": {"training.loss.mask": [True, False], "training.loss": ["cross_entropy"]}},
+            r"training\.loss: the study varies 'training\.loss\.mask' too",
+        ),
+        (
+            {"vary": {"training.loss": ["cross_entropy"]}, "cases": {"one": {"training.loss.mask": True}}},
+            r"mine\.yaml:\d+: training\.loss\.mask: the study varies 'training\.loss' too",
+        ),
+        (
+            {"vary": {"training.clip": [1.0]}, "set": {"decoding.scoring.tokenize": "ja-mecab"}},
+            r"mine\.yaml:\d+: decoding\.scoring\.tokenize: .* not installed",
+        ),
     ],
 )
 def test_mistakes_are_told_with_their_place(tmp_path: Path, said: dict[str, Any], words: str) -> None:
     with pytest.raises(SpecError, match=words):
         study.load(write(tmp_path, **said))
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ({"training.loss.mas": True}, r"mine\.yaml:\d+: exclude\.0\.when: .*did you mean 'training\.loss\.mask'"),
+        ({"training.loss.mask": 1}, r"exclude\.0\.when\.training\.loss\.mask: no variant has .* known: True, False"),
+        ({}, r"mine\.yaml:\d+: exclude\.0\.when: is empty"),
+    ],
+)
+def test_exclusions_of_nothing_are_mistakes(tmp_path: Path, when: dict[str, Any], words: str) -> None:
+    said = {"vary": {"training.loss.mask": [True, False]}, "exclude": [{"when": when, "reason": "r"}]}
+    with pytest.raises(SpecError, match=words):
+        study.load(write(tmp_path, **said))
+
+
+def test_an_excluded_combination_need_not_be_a_valid_choice(tmp_path: Path) -> None:
+    axes = {"decoding.search.kind": ["greedy", "beam"], "decoding.search.width": [2, 4]}
+    out = [{"when": {"decoding.search.kind": "greedy"}, "reason": "greedy has no width"}]
+    plan = study.resolve(study.load(write(tmp_path, vary=axes, exclude=out)))
+    assert [v.skipped for v in plan.variants] == ["excluded: greedy has no width"] * 2 + [""] * 2
+    assert [v["choice"] is None for v in plan.frozen()["variants"]] == [True, True, False, False]
+    assert len(list(plan.trials())) == 4 and len(plan.digest) == 16
+    with pytest.raises(SpecError, match="is excluded: greedy has no width"):
+        catalog.page(f"{tmp_path}/mine.yaml:1", None, [])
+
+
+def test_claims_about_variants_that_do_not_run_are_mistakes(tmp_path: Path) -> None:
+    said = {
+        "vary": {"training.loss.mask": [True, False]},
+        "exclude": [{"when": {"training.loss.mask": False}, "reason": "told before"}],
+        "claims": [CLAIM],
+    }
+    with pytest.raises(SpecError, match=r"mine\.yaml:\d+: claims\.0: .*skipped: mask=false \(excluded: told before\)"):
+        study.load(write(tmp_path, **said))
+
+
+def test_every_variant_computes_the_metric_of_a_claim(tmp_path: Path) -> None:
+    cases = {"one": {"training.clip": 2.0}, "two": {"decoding.scoring.metrics": ["ter"]}}
+    claim = {"name": "c", "better": {"case": "one"}, "than": {"case": "two"}, "metric": "bleu"}
+    with pytest.raises(SpecError, match=r"mine\.yaml:\d+: claims\.0\.metric: 'bleu' is not computed"):
+        study.load(write(tmp_path, cases=cases, claims=[claim]))
+
+
+def test_numeric_errors_are_claimed_of_numbers_only(tmp_path: Path) -> None:
+    said = {"vary": {"training.loss.mask": [True, False]}, "claims": [CLAIM | {"metric": "numeric_error"}]}
+    assert study.load(write(tmp_path, **said)).file.claims
+    with pytest.raises(SpecError, match=r"claims\.0\.metric: .*dataset 'files' do not"):
+        study.load(write(tmp_path, **said), base="files")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *((f"training.{name}", 0) for name in ("batch_size", "pool", "updates", "evaluate_every", "accumulate")),
+        *((f"training.{name}", -1) for name in ("patience", "clip")),
+        *((f"decoding.{name}", 0) for name in ("limit", "batch_size")),
+        ("data.longest", 0),
+        *(("training.loss.smoothing", value) for value in (-0.1, 1.0)),
+        *(("training.teacher_forcing", {"kind": "constant", "ratio": value}) for value in (-0.1, 1.1)),
+        *(("training.teacher_forcing", {"kind": "linear", "end": value, "over": 5}) for value in (-0.1, 1.1)),
+        ("training.teacher_forcing", {"kind": "linear", "end": 0.5, "over": 0}),
+        ("training.teacher_forcing", {"kind": "linear", "ratio": 1.1, "end": 0.5, "over": 5}),
+        *(("training.teacher_forcing", {"kind": "exponential", "k": value}) for value in (0.0, 1.1)),
+        ("training.teacher_forcing", {"kind": "inverse_sigmoid", "k": 0.9}),
+        ("training.optimizer", {"kind": "adam", "lr": 0.0}),
+        *(("training.optimizer", {"kind": "sgd", "lr": 0.1, "momentum": value}) for value in (-0.1, 1.0)),
+        *(("training.optimizer", {"kind": "adam", "lr": 0.1, "beta1": value}) for value in (-0.1, 1.0)),
+        *(("training.optimizer", {"kind": "adam", "lr": 0.1, "beta2": value}) for value in (-0.1, 1.0)),
+        ("training.optimizer", {"kind": "adam", "lr": 0.1, "epsilon": 0.0}),
+        ("training.optimizer", {"kind": "adamw", "lr": 0.1, "decay": -0.1}),
+        ("training.schedule", {"kind": "linear", "warmup": -1}),
+        ("training.schedule", {"kind": "inverse_sqrt", "warmup": 0}),
+        *(("training.schedule", {"kind": "exponential", "every": 1, "rate": value}) for value in (0.0, 1.1)),
+        ("training.schedule", {"kind": "exponential", "every": 0}),
+        ("training.schedule", {"kind": "exponential", "every": 1, "start": -1}),
+        ("training.initializer", {"kind": "uniform", "range": 0.0}),
+    ],
+)
+def test_numbers_out_of_bounds_are_mistakes(path: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=rf"^--set: {path}.*should be (greater|less) than"):
+        study.load("decoding", sets={path: value})
 
 
 def test_a_claim_on_a_metric_that_is_not_computed(tmp_path: Path) -> None:
@@ -140,8 +245,15 @@ def test_overrides_reach_every_variant_but_not_an_axis() -> None:
     plan = study.load("masking", sets={"training.updates": 7})
     assert {v.choice.training.updates for v in plan.variants} == {7}
     assert plan.command == "make study name=masking args='--set training.updates=7'"
-    with pytest.raises(SpecError, match="the study varies this"):
-        study.load("masking", sets={"training.loss.mask": True})
+    for studied, path, value, varied in (
+        ("masking", "training.loss.mask", True, "training.loss.mask"),
+        ("masking", "training.loss", {"kind": "cross_entropy"}, "training.loss.mask"),
+        ("decoding", "decoding.search.width", 3, "decoding.search"),
+        ("mismatch", "model.encoder.cell", "gru", "model.encoder.cell.kind"),
+    ):
+        with pytest.raises(SpecError, match=rf"^--set: {path}: the study varies this \('{varied}'\)"):
+            study.load(studied, sets={path: value})
+    assert study.load("mismatch", sets={"model.encoder.bidirectional": True}).variants, "a sibling may be set"
     assert study.parse_sets(["a.b=1e-3", "c={kind: x}"]) == {"a.b": 0.001, "c": {"kind": "x"}}
 
 
@@ -158,6 +270,41 @@ def test_the_plan_means_the_same_however_it_is_spelled(tmp_path: Path) -> None:
     same = study.load(write(tmp_path, vary={"training.loss.mask": [True, False]}, set={"training.clip": 1.0}))
     other = study.load(write(tmp_path, vary={"training.loss.mask": [True, False]}, set={"training.clip": 2.0}))
     assert one.digest == same.digest != other.digest
+    for said in ({"question": "Q!"}, {"expectation": "F."}, {"seeds": 3}):
+        other = study.load(write(tmp_path, vary={"training.loss.mask": [True, False]}, **said))
+        assert other.digest != one.digest
+
+
+def test_where_data_lie_is_no_meaning_but_what_they_hold_is(tmp_path: Path) -> None:
+    def plan(file: str, rows: str) -> study.Plan:
+        (tmp_path / file).write_text(rows)
+        dataset = {"kind": "files", "train": file}
+        return study.resolve(study.load(write(tmp_path, set={"data.dataset": dataset})))
+
+    one, moved, other = plan("a.tsv", "one\t1\n"), plan("b.tsv", "one\t1\n"), plan("a.tsv", "two\t2\n")
+    assert one.digest == moved.digest != other.digest
+
+
+def test_variants_may_differ_in_their_files_alone(tmp_path: Path) -> None:
+    said = {"vary": {"data.dataset.train": ["a.tsv", "b.tsv"]}}
+    assert names(study.load(write(tmp_path, **said), base="files")) == ["train=a.tsv", "train=b.tsv"]
+
+
+def test_bases_are_found_beside_the_study_in_studies_and_by_path(tmp_path: Path) -> None:
+    numbers = (ROOT / "studies/bases/numbers.yaml").read_text(encoding="utf-8")
+    for name in ("bases/mine.yaml", "bases/scan.yaml", "near.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(numbers, encoding="utf-8")
+
+    def dataset(base: str) -> str:
+        return study.load(write(tmp_path, base=base)).variants[0].choice.data.dataset.kind
+
+    assert dataset("mine") == dataset("numbers") == "numbers"
+    assert dataset("scan") == "numbers", "the one beside the study comes first"
+    assert dataset("near.yaml") == dataset("bases/mine.yaml") == "numbers"
+    assert dataset("studies/bases/scan.yaml") == "scan"
+    with pytest.raises(SpecError, match=r"known: files, mine, multi30k, .*, numbers, scan$"):
+        dataset("nothing at all")
 
 
 def test_presets_build_on_numbers() -> None:

@@ -98,4 +98,4 @@ def test_initializers_draw_as_published() -> None:
     largest = max(float(gate.detach().abs().max()) for gate in model["cell"].weight_ih_l0.chunk(4))  # type: ignore[index,union-attr,operator]
     assert 0.9 * bound < largest <= bound
     initializers.Uniform(initializers.Uniform.Config(range=0.08)).fill(model)
-    assert 0.07 < float(model["out"].weight.abs().max()) <= 0.08  # type: ignore[index,union-attr]
+    assert 0.07 < float(model["out"].weight.detach().abs().max()) <= 0.08  # type: ignore[index,union-attr]
