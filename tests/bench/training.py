@@ -27,8 +27,8 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "S, 8,000 words": Case("S", 20, {}, "8,100 (peers), 16,000"),
-    "S, 200 words": Case("S200", 20, {}, "50,000 (peers)"),
+    "S, 8,000 words": Case("S", 200, {}, "8,100 (peers), 16,000"),
+    "S, 200 words": Case("S200", 600, {}, "50,000 (peers)"),
     "M": Case("M", 20, {}, "2,007 (peers), 2,227"),
     "M, input feeding": Case("M", 20, {"model.decoder.feed": True}, "1,576 (peers), 1,821"),
     "M, batches as they fall": Case("M", 20, {"training.pool": 1}),
