@@ -26,6 +26,7 @@ from harness.trial import SPLIT, STAGES, Corridor, restore
 
 if TYPE_CHECKING:
     from harness.analyze import Comparison, Outcome
+    from harness.mirror import Mirroring
     from harness.report.pages import StudyFacts
 
 
@@ -62,27 +63,33 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
     run.prepare(plan, store, keep_stale=settings.keep_stale)  # data that cannot be used are found before a plan stands
     if not frozen:
         run.freeze(plan, store)
-    mirroring = None
-    if tracked:
-        from harness.mirror import Mirroring
-
-        mirroring = Mirroring(plan, store, results_folder(plan), keep_stale=settings.keep_stale)
+    mirroring: Mirroring | None = None
     named = {run.title(variant, seed): (variant, seed, trial) for variant, seed, trial in plan.trials()}
 
     def heard(name: str, event: dict[str, Any]) -> None:
+        nonlocal mirroring
         listen(name, event)
-        if mirroring is not None and event.get("status") == "ok":
+        if event.get("status") == "ok":
+            # The first result loads what results need, while the workers are at the next.
+            mirroring = mirroring or _mirroring(plan, store, settings, tracked)
             mirroring.add(*named[name])
 
     ran = run.execute(plan, store, settings, heard)
     made = report_on(plan, store, keep_stale=settings.keep_stale)
     made.ran = ran
-    trouble = mirroring.finish() if mirroring is not None else ""
+    trouble = (mirroring or _mirroring(plan, store, settings, tracked)).finish()
     made.notes += [trouble] if trouble else []
     if not (trouble or made.failed or settings.keep_stale):
         _remember(plan, store, made, tracked)
     made.seconds = time.monotonic() - began
     return made
+
+
+def _mirroring(plan: Plan, store: Store, settings: Settings, tracked: bool) -> Mirroring:
+    from harness.mirror import Mirroring
+    from harness.report import pages  # noqa: F401 (its figures take seconds to load)
+
+    return Mirroring(plan, store, results_folder(plan), tracked=tracked, keep_stale=settings.keep_stale)
 
 
 def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:

@@ -159,18 +159,23 @@ def run_study(
     track: Annotated[bool, typer.Option("--track/--no-track", help="Mirror the results into MLflow.")] = True,
 ) -> None:
     """Run what is not done yet, and write the report. The same command again resumes."""
-    from harness import answer, console
-    from harness.run import Settings
-    from harness.schedule import slots
+    from harness.schedule import Workers, slots
     from harness.spec import SpecError
-    from harness.watch import Watch
 
     if device not in ("auto", "cpu", "cuda"):
         raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
-    plan = _plan(name, base, sets, seeds)
-    settings = Settings(slots(device, jobs, per_gpu), timeout, keep_stale, replan)  # type: ignore[arg-type]
-    with Watch(plan) as watch:
-        done = answer.answer(plan, _store(), settings, watch.listen, tracked=track)
+    places, root = slots(device, jobs, per_gpu), _store().root  # type: ignore[arg-type]
+    # Workers load while the plan is made, unless the study was answered before and there may be nothing to do.
+    eager = not any((root / "studies" / Path(name).stem).glob("*/answer.json"))
+    with Workers("harness.run:perform", ("variants",), places, {"logs": str(root / "logs")}, eager=eager) as workers:
+        plan = _plan(name, base, sets, seeds)
+        from harness import answer, console
+        from harness.run import Settings
+        from harness.watch import Watch
+
+        with Watch(plan) as watch:
+            settings = Settings(workers, timeout, keep_stale, replan)
+            done = answer.answer(plan, _store(), settings, watch.listen, tracked=track)
     console.print_answer(plan, done)
     raise typer.Exit(1 if done.ran.failed else 0)
 

@@ -38,15 +38,19 @@ class Mirroring:
         plan: the study.
         store: where its results are.
         report: the folder of its report, mirrored at the end.
+        tracked: whether to mirror at all.
         keep_stale: show results of code that has changed since.
     """
 
-    def __init__(self, plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, report: Path, *, tracked: bool = True, keep_stale: bool = False
+    ) -> None:
         self.plan, self.store, self.report, self.keep_stale = plan, store, report, keep_stale
         self.waiting: queue.SimpleQueue[tuple[Variant, int, Trial] | None] = queue.SimpleQueue()
         self.trouble = ""
         self.thread = threading.Thread(target=self._work, daemon=True)
-        self.thread.start()
+        if tracked:
+            self.thread.start()
 
     def add(self, variant: Variant, seed: int, trial: Trial) -> None:
         """Take a finished trial, to be mirrored when there is time."""
@@ -55,7 +59,8 @@ class Mirroring:
     def finish(self) -> str:
         """Mirror what is left and the report, and return what a user must know, if anything."""
         self.waiting.put(None)
-        self.thread.join(PATIENCE)
+        if self.thread.ident is not None:
+            self.thread.join(PATIENCE)
         again = f"The results are safe; `s2s sync` of {self.plan.name}, with the options of this run, completes it"
         if self.thread.is_alive():
             return f"MLflow has not answered for {PATIENCE:.0f} s. {again}."

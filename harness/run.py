@@ -16,7 +16,7 @@ import torch
 
 from harness import store as disk
 from harness.prepare import words_of
-from harness.schedule import Ended, Slot, Task, Workers
+from harness.schedule import Ended, Task, Workers
 from harness.spec import Incompatible, SpecError, encode, flatten, read
 from harness.store import Store
 from harness.study import Plan, Variant
@@ -31,12 +31,11 @@ Listen = Callable[[str, dict[str, Any]], None]
 class Settings:
     """How a plan is run; nothing here changes a result."""
 
-    slots: list[Slot]
+    workers: Workers
+    """They call ``perform``; whoever made them ends them."""
     timeout: float | None = None
     keep_stale: bool = False
     replan: bool = False
-    modules: tuple[str, ...] = ("variants",)
-    """Imported by every worker first: they register the parts."""
 
 
 @dataclass
@@ -137,20 +136,19 @@ def _run_tasks(
     plan: Plan, store: Store, settings: Settings, groups: list[list[tuple[str, Trial]]], ran: Ran, listen: Listen
 ) -> None:
     trials = {name: trial for group in groups for name, trial in group}
-    tasks = [
-        Task(
-            group[0][0],
-            {"trials": [[name, encode(trial.choice), trial.seed, trial.revision] for name, trial in group]},
-        )
-        for group in groups
-    ]
-    members = {task.name: [name for name, _ in group] for task, group in zip(tasks, groups, strict=True)}
     given = {
         "store": str(store.root),
         "folders": [str(folder) for folder in plan.folders],
         "keep_stale": settings.keep_stale,
-        "logs": str(store.root / "logs"),
     }
+    tasks = [
+        Task(
+            group[0][0],
+            given | {"trials": [[name, encode(trial.choice), trial.seed, trial.revision] for name, trial in group]},
+        )
+        for group in groups
+    ]
+    members = {task.name: [name for name, _ in group] for task, group in zip(tasks, groups, strict=True)}
     open_trials = set(trials)
 
     def heard(_: str, event: dict[str, Any]) -> None:
@@ -169,19 +167,18 @@ def _run_tasks(
             _close(store, trials[name], event, ran)
             listen(name, event)
 
-    with Workers("harness.run:perform", settings.modules, settings.slots[: len(tasks)], given) as workers:
-        for done in workers.run(tasks, heard, settings.timeout):
-            ended(done)
+    for done in settings.workers.run(tasks, heard, settings.timeout):
+        ended(done)
 
 
-def perform(payload: dict[str, Any], settings: dict[str, Any], device: str, emit: Emit) -> dict[str, Any]:
+def perform(payload: dict[str, Any], _settings: dict[str, Any], device: str, emit: Emit) -> dict[str, Any]:
     """Run the trials of one task in a worker process; an event with a status closes each.
 
     The entry point of workers: everything comes and goes as plain data.
     """
-    folders = tuple(map(Path, settings["folders"]))
     torch.use_deterministic_algorithms(True, warn_only=True)
-    corridor = Corridor(Store(Path(settings["store"])), folders, device, keep_stale=settings["keep_stale"])
+    folders = tuple(map(Path, payload["folders"]))
+    corridor = Corridor(Store(Path(payload["store"])), folders, device, keep_stale=payload["keep_stale"])
     spoilt: dict[str, Any] = {}
     for name, choice, seed, revision in payload["trials"]:
         closed = spoilt

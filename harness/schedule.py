@@ -106,17 +106,24 @@ class Workers:
         modules: modules that each worker imports before its first task.
         slots: one worker each.
         settings: plain data for every call; ``settings["logs"]``, if set, is a folder for what workers print.
+        eager: start them now, so that they load while the parent plans; else when there is something to do.
     """
 
-    def __init__(self, entry: str, modules: Sequence[str], slots: Sequence[Slot], settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        entry: str,
+        modules: Sequence[str],
+        slots: Sequence[Slot],
+        settings: dict[str, Any],
+        *,
+        eager: bool = True,
+    ) -> None:
         self.slots = list(slots)
         self._order = (entry, tuple(modules), json.dumps(settings))
         self._logs = Path(settings["logs"]).absolute() if settings.get("logs") else None
-        if self._logs:
-            self._logs.mkdir(parents=True, exist_ok=True)
         self._workers: list[_Worker] = []
         self._false_starts = 0
-        self._staff(len(self.slots))
+        self._staff(len(self.slots) if eager else 0)
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 
@@ -34,8 +35,6 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
     os.setsid()
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
-    if log:
-        _print_to(log)
     try:
         for module in modules:
             importlib.import_module(module)
@@ -46,7 +45,11 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
         return
     _send(pipe, {"ready": True})
     while True:
-        _send(pipe, _call(function, json.loads(inbox.get()), json.loads(settings), device, pipe))
+        payload = json.loads(inbox.get())
+        if log:  # with the first task: a worker that gets none leaves nothing behind
+            _print_to(log)
+            log = ""
+        _send(pipe, _call(function, payload, json.loads(settings), device, pipe))
 
 
 def _call(function: Callable[..., Any], payload: Any, settings: Any, device: str, pipe: Connection) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def _read(pipe: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
 def _print_to(log: str) -> None:
     """Send all that this process and its children print, C libraries included, to a file."""
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for number in (1, 2):
         os.dup2(file, number)

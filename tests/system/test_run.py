@@ -11,7 +11,7 @@ import pytest
 from harness import answer, run, study
 from harness.answer import Answer, try_out
 from harness.run import Settings
-from harness.schedule import slots
+from harness.schedule import Workers, slots
 from harness.spec import SpecError
 from harness.store import Store
 from harness.trial import Trial
@@ -44,7 +44,8 @@ def answered(
     def listen(trial: str, event: dict[str, Any]) -> None:
         heard.extend([(trial, event["status"])] if "status" in event else [])
 
-    return answer.answer(plan, Store(home), Settings(slots("cpu", 1), **settings), listen, tracked=False), heard
+    with Workers("harness.run:perform", ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
+        return answer.answer(plan, Store(home), Settings(workers, **settings), listen, tracked=False), heard
 
 
 def test_a_divergence_is_a_result_trained_once_and_never_again(tmp_path: Path) -> None:
