@@ -209,7 +209,7 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
 
     done = [outcome for outcome in found if outcome.status == "ok"]
     records = [r for name in STAGES for o in done if (r := store.record(name, o.stages[name])) is not None]
-    provenance = {
+    provenance: dict[str, Any] = {
         "plan": plan.digest,
         "results": _results(plan, store),
         "made_with": _distinct([record.provenance for record in records]),
@@ -230,9 +230,43 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
         axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],
         signatures={name: said["signature"] for name, said in scores.items()},
+        origins=[
+            *(row for facts in provenance["data"].values() for row in _data_rows(facts)),
+            *_making_rows(provenance),
+        ],
         provenance=provenance,
         plan=plan.frozen() | {"digest": plan.digest},
     )
+
+
+def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a reader wants to know of the data, long and unknown tokens among it."""
+    pairs = ", ".join(f"{name} {facts[name]['pairs']:,}" for name in ("train", "validation", "test"))
+    test, left_out = facts["test"], {"too long for data.longest": facts["train"]["too_long"]} | facts["left_out"]
+    unknown = [f"{side} {test[f'{side}_unknown']:,} of {test[f'{side}_tokens']:,}" for side in ("source", "target")]
+    return [
+        ("data, sha256 of the rows", facts["dataset_sha256"]),
+        *([("data, revision", facts["revision"])] if facts["revision"] else []),
+        ("pairs", pairs),
+        ("training pairs left out", ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())),
+        ("vocabulary", f"source {facts['source_words']:,}, target {facts['target_words']:,}"),
+        ("unknown tokens in the test", ", ".join(unknown)),
+    ]
+
+
+def _making_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return on what machine, with what software and by what code the results were made."""
+    rows = []
+    for made in provenance["made_with"]:
+        place = made["processor"] if made["device"] == "cpu" else made["device"]
+        commit, changed = made["git"]["commit"], " with changes" if made["git"]["dirty"] else ""
+        rows += [
+            ("machine", f"{made['platform']}, {place}, {made['capability']}, threads per trial: {made['threads']}"),
+            ("software", ", ".join(f"{name} {version}" for name, version in made["versions"].items())),
+            ("code", f"commit {commit[:12]}{changed}" if commit else "not in a repository"),
+        ]
+    stale = provenance["stale"]
+    return rows + ([("made by code that has changed since", f"{len(stale)} trials")] if stale else [])
 
 
 def _distinct(facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -68,7 +68,12 @@ def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder
     source.save(folder / "source.json")
     target.save(folder / "target.json")
     facts: dict[str, Any] = {"dataset_sha256": found.sha256, "revision": found.revision}
-    facts |= {"source_words": source.size, "target_words": target.size, "joint": choice.joint}
+    facts |= {
+        "left_out": found.part.left_out,
+        "source_words": source.size,
+        "target_words": target.size,
+        "joint": choice.joint,
+    }
     for name, (sources, references) in columns.items():
         if name == "train":
             sources, references = _every_reference(sources, references)

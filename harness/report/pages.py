@@ -38,6 +38,8 @@ class StudyFacts:
     """Variants that cannot be built, each with the reason."""
     signatures: dict[str, str] = field(default_factory=dict)
     """How each metric is computed."""
+    origins: list[tuple[str, str]] = field(default_factory=list)
+    """Where the numbers come from, for readers: data, machine, software, code."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Dataset sha256, commit, package versions, hardware, ..."""
     plan: dict[str, Any] = field(default_factory=dict)
@@ -104,7 +106,6 @@ def _page(
         total=len(outcomes),
         tables=made,
         signatures={name: text for name, text in study.signatures.items() if name in known},
-        provenance={key: json.dumps(value, ensure_ascii=False) for key, value in sorted(study.provenance.items())},
         figures=drawn,
         primary=[METRICS[name] for name in primary],
     )

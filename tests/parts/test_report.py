@@ -78,6 +78,7 @@ def facts(**changes):
         "axes": AXES,
         "skipped": [("mask=none", "no mask | no `loss`")],
         "signatures": {"exact_match": "case:mixed|version:1"},
+        "origins": [("pairs", "train 300 | test <60>")],
         "provenance": {"dataset_sha256": "ab" * 32, "git": {"commit": "c0ffee", "dirty": False}},
         "plan": {"trials": 20},
     }
@@ -101,6 +102,10 @@ def test_every_file_is_returned_and_there(tmp_path):
     names = {str(path.relative_to(tmp_path)) for path in written}
     assert {"report.md", "trials.csv", "comparisons.csv", "plan.json", "provenance.json", "tables/scores.csv"} <= names
     assert {"figures/learning_curves.svg", "figures/exact_match_by_variant.png", "figures/nll_by_length.svg"} <= names
+
+
+def test_the_page_says_where_the_numbers_come_from(folder):
+    assert "| pairs | train 300 \\| test &lt;60&gt; |" in page(folder)
 
 
 def test_the_same_trials_give_the_same_bytes(folder, tmp_path):
