@@ -13,7 +13,7 @@ import pytest
 from harness import corpus, vocabulary
 from harness.contracts import Dataset, Rows
 from harness.spec import SpecError, read
-from variants.datasets import Files
+from variants.files import Files
 from variants.numbers import Numbers
 from variants.tokenizers import Words
 

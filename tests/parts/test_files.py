@@ -11,7 +11,7 @@ import pytest
 
 from harness.contracts import Rows
 from harness.spec import SpecError, digest, encode, read
-from variants.datasets import Files
+from variants.files import Files
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the shared test data are not on this machine")

@@ -1,0 +1,170 @@
+"""Datasets of the Hugging Face hub, or local copies of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from harness.contracts import Dataset, Rows
+from harness.reading import HELD_OUT, ReadRows, Row, cell_text, cell_texts
+from harness.registry import register, suggest
+from harness.spec import SpecError
+
+
+@register("hub")
+class Hub(ReadRows):
+    """A dataset of the Hugging Face hub, at the commit that its revision names.
+
+    ``S2S_HUB_MIRROR`` names a folder of local copies: where it holds a folder called like the id, that is read instead.
+    """
+
+    class Config(Dataset.Config):
+        """Names the dataset, its columns and its splits."""
+
+        id: str
+        """Name on the hub, as in ``bentrevett/multi30k``."""
+        name: str | None = None
+        """Name of a configuration, where the dataset has several."""
+        revision: str | None = None
+        """Branch, tag or commit; a commit of 40 digits is read from the cache without a network."""
+        source: str
+        """Column of the source, or its language where the texts are in a column ``translation``."""
+        reference: str
+        """Column of the reference (a list holds several), or its language."""
+        train: str = "train"
+        """Name of the training split."""
+        validation: str = "validation"
+        """Name of the validation split; where it is ``validation``, ``val`` serves too."""
+        test: str = "test"
+        """Name of the test split."""
+        carve_validation: float | None = Field(default=None, gt=0, lt=1)
+        """Fraction of the sources of training that is validation, where there is no such split."""
+        carve_test: float | None = Field(default=None, gt=0, lt=1)
+        """Fraction of the sources of training that is the test, where there is no such split."""
+        limit: int | None = Field(default=None, ge=1)
+        """Most rows of every split, the first ones."""
+        skip_empty: bool = False
+        """Leave out rows whose source or reference is empty, instead of refusing them."""
+
+        @field_validator("id")
+        @classmethod
+        def _is_a_name(cls, value: str) -> str:
+            if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?", value) or ".." in value:
+                raise ValueError(f"{value!r} is no dataset id of the hub, such as bentrevett/multi30k")
+            return value
+
+    cfg: Config
+
+    def __init__(self, cfg: Config, folders: tuple[Path, ...] = ()) -> None:
+        super().__init__(cfg, folders)
+        self._commit = ""
+
+    def revision(self) -> str:
+        """Return the commit that the hub resolves the revision to; of a local copy, the sha256 of its files.
+
+        Raises:
+            SpecError: the hub cannot be reached, or does not know the dataset.
+        """
+        folder = self._mirror()
+        if folder is None:
+            pinned = self.cfg.revision or ""
+            return pinned if re.fullmatch("[0-9a-f]{40}", pinned) else self._ask()
+        digest = hashlib.sha256()
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+        return digest.hexdigest()
+
+    def load(self) -> Mapping[str, Rows]:
+        """Return the three splits; a group is a source.
+
+        Raises:
+            SpecError: the hub cannot be reached, or a split or column does not exist.
+        """
+        self.left_out = {}
+        cfg, loaded = self.cfg, self._load()
+        found = {}
+        for name in ("train", *HELD_OUT):
+            wanted = getattr(cfg, name)
+            wanted = "val" if wanted == "validation" and "validation" not in loaded and "val" in loaded else wanted
+            if wanted in loaded:
+                rows = list(self.keep(self._read(wanted, loaded[wanted])))
+                sources = [row.source for row in rows]
+                found[name] = Rows(sources, [row.references for row in rows], list(sources))
+            elif name == "train" or getattr(cfg, f"carve_{name}") is None:
+                hint = "" if name == "train" else f"; or set carve_{name} to a fraction of training"
+                raise SpecError(f"{cfg.id} has no split {wanted!r}; {suggest(wanted, loaded)}{hint}", path=name)
+        return self.carve(found)
+
+    def _read(self, name: str, split: Any) -> Iterator[Row]:
+        split = split.select(range(min(len(split), self.cfg.limit or len(split))))
+        columns = [self._column(name, split, column) for column in (self.cfg.source, self.cfg.reference)]
+        for number, (source, reference) in enumerate(zip(*columns, strict=True), 1):
+            place = f"{self.cfg.id} {name} row {number}"
+            yield Row(place, cell_text(source, place), cell_texts(reference, place))
+
+    def _column(self, name: str, split: Any, column: str) -> list[Any]:
+        if column in split.column_names:
+            return list(split[column][:])
+        known = list(split.column_names)
+        if "translation" in known:
+            translations = list(split["translation"][:])
+            if translations and column in translations[0]:
+                return [row[column] for row in translations]
+            known = [*known, *(translations[0] if translations else ())]
+        raise SpecError(f"split {name!r} of {self.cfg.id} has no column {column!r}; {suggest(column, known)}")
+
+    def _mirror(self) -> Path | None:
+        mirror = os.environ.get("S2S_HUB_MIRROR")
+        folder = Path(mirror) / self.cfg.id if mirror else None
+        return folder if folder is not None and folder.is_dir() else None
+
+    def _ask(self) -> str:
+        """Return the commit of the revision; asked of the hub once, without trying again."""
+        import huggingface_hub  # here, because listing the parts should not wait for it
+
+        if not self._commit:
+            try:
+                found = huggingface_hub.HfApi().dataset_info(self.cfg.id, revision=self.cfg.revision, timeout=5)
+            except Exception as error:  # the client raises errors of several HTTP libraries
+                raise SpecError(self._unreachable(error), path="id") from None
+            self._commit = str(found.sha)
+        return self._commit
+
+    def _load(self) -> Any:
+        import datasets  # here, because listing the parts should not wait for it
+        import huggingface_hub
+
+        folder, cfg = self._mirror(), self.cfg
+        if folder is None:
+            if Path(cfg.id).exists():
+                raise SpecError(
+                    f"{cfg.id} is also a folder of the working folder, which would be read instead", path="id"
+                )
+            commit = self.revision()
+            if not huggingface_hub.constants.HF_HUB_OFFLINE:
+                self._ask()  # fails at once, where loading would try again for half a minute
+        try:
+            if folder is None:
+                return datasets.load_dataset(cfg.id, cfg.name, revision=commit)
+            with tempfile.TemporaryDirectory() as cache:  # the common cache goes by modification times, not by content
+                return datasets.load_dataset(str(folder), cfg.name, cache_dir=cache, keep_in_memory=True)
+        except ConnectionError as error:
+            raise SpecError(self._unreachable(error), path="id") from None
+        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+            raise SpecError(f"{cfg.id} cannot be loaded: {error.__cause__ or error}", path="id") from None
+
+    def _unreachable(self, error: Exception) -> str:
+        reason = str(error).strip().splitlines()[:1]
+        return (
+            f"{self.cfg.id} cannot be had from the hub ({' '.join(reason)}). No network, a private dataset and a wrong id"
+            " cannot be told apart: check the id and the revision; without a network, set S2S_HUB_MIRROR to a folder that"
+            " holds a copy, pin a cached commit and set HF_HUB_OFFLINE=1, or read files (kind: files)"
+        )
