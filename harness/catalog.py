@@ -252,7 +252,7 @@ def _preset(path: Path) -> tuple[dict[str, Any], Lines]:
 
 def _written(base: str, said: Mapping[str, Any], lines: Lines, sets: Mapping[str, Any]) -> TrialChoice:
     """Return a base with changes of a preset and of the command line."""
-    plain, base_lines = study.read_base(study.find(base, "studies/bases", "base"))
+    plain, base_lines, _ = study.read_base(study.find(base, "studies/bases", "base"))
 
     def place(dotted: str) -> str:
         if _touched(dotted, sets):

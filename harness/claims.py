@@ -12,6 +12,8 @@ from harness.registry import Choice, suggest
 from harness.score import METRICS
 from harness.spec import SpecError, flatten
 
+PRIMARY = "primary"
+"""Stands for the metric that a base names as the one to judge its task by."""
 Scalar = str | bool | int | float | None
 Factors = Mapping[str, object]
 """The varied settings of one variant: dotted path to value."""
@@ -31,7 +33,7 @@ class Claim(Choice):
     than: dict[str, Scalar]
     """Factors of the other side."""
     metric: str
-    """The one metric that decides."""
+    """The one metric that decides: by name, or ``primary`` for the one that the base names."""
     by: float = Field(default=0.0, ge=0)
     """The claim is that the gain, in the good direction of the metric, is larger than this."""
     within: float | None = Field(default=None, gt=0)
@@ -88,6 +90,9 @@ def check_claims(claims: Sequence[Claim], variants: Mapping[str, Factors], skipp
         path = f"claims.{index}"
         if names.index(claim.name) != index:
             raise SpecError(f"two claims are called '{claim.name}'", path=f"{path}.name")
+        if claim.metric == PRIMARY:
+            message = "the base names no primary metric; add one to it (primary: bleu), or name a metric here"
+            raise SpecError(message, f"{path}.metric")
         if claim.metric not in METRICS:
             raise SpecError(f"no metric is called '{claim.metric}'; {suggest(claim.metric, METRICS)}", f"{path}.metric")
         if claim.within is not None and claim.by:

@@ -185,7 +185,7 @@ def base(name: str, like: str = BASE) -> str:
         SpecError: the name is no name or is taken, or the base to copy is not there or not valid.
     """
     original = find(like, "studies/bases", "base")
-    plain, lines = read_base(original)
+    plain, lines, _ = read_base(original)
     read(TrialChoice, plain, lambda dotted: lines.place(dotted.split(".")))
     path = _file("studies/bases", name)
     _write({path: original.read_text(encoding="utf-8")})
@@ -317,7 +317,7 @@ claims:
   - name: hearing its own words helps
     better: {training.teacher_forcing.ratio: 0.5}
     than: {training.teacher_forcing.ratio: 1.0}
-    metric: exact_match
+    metric: primary
     by: 0.0
 """
 

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from harness.claims import check_claims
+from harness.claims import PRIMARY, check_claims
 from harness.contracts import Words
 from harness.expand import CASE, Expansion, StudyFile, Variant, short_names, show
 from harness.registry import suggest
@@ -124,13 +124,32 @@ def _find_base(name: str, home: Path) -> Path:
     return find(name, home / "bases", "base", Path("studies/bases"))
 
 
-def read_base(path: Path) -> tuple[dict[str, Any], Lines]:
-    """Return the plain data of a base and its lines; ``about`` is for readers only."""
+class Base(NamedTuple):
+    """A base as its file says it."""
+
+    plain: dict[str, Any]
+    """The four branches of its trial."""
+    lines: Lines
+    primary: str
+    """The metric that decides claims about ``primary``; "" if it names none."""
+
+
+def read_base(path: Path) -> Base:
+    """Return what a base says; ``about`` is for readers only.
+
+    Raises:
+        SpecError: it is no mapping, or its primary metric is unknown.
+    """
     plain, lines = read_yaml(path)
     if not isinstance(plain, dict):
         raise SpecError("a base names the branches data, model, training and decoding", place=f"{path}:1")
     plain.pop("about", None)
-    return plain, lines
+    primary = plain.pop("primary", "")
+    if primary and primary not in METRICS:
+        raise SpecError(
+            f"no metric is called '{primary}'; {suggest(primary, METRICS)}", "primary", lines.place(["primary"])
+        )
+    return Base(plain, lines, primary)
 
 
 def parse_sets(sets: list[str]) -> dict[str, Any]:
@@ -162,7 +181,9 @@ def load(
     plain, lines = read_yaml(path)
     file = read(StudyFile, plain, lambda dotted: lines.place(dotted.split(".")))
     base_path = _find_base(base or file.base, path.parent)
-    expansion = Expansion(file, lines, *read_base(base_path), dict(sets or {}))
+    at = read_base(base_path)
+    file = _with_metrics(file, at.primary or PRIMARY)
+    expansion = Expansion(file, lines, at.plain, at.lines, dict(sets or {}))
     variants = tuple(_judged(variant) for variant in expansion.variants())
     count = seeds if seeds is not None else file.seeds
     chosen = tuple(range(1, count + 1)) if isinstance(count, int) else tuple(count)
@@ -175,6 +196,12 @@ def load(
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
     command = _command(name, base, sets or {}, seeds)
     return Plan(path.stem, base_path.stem, file, variants, chosen, command, folders, {})
+
+
+def _with_metrics(file: StudyFile, primary: str) -> StudyFile:
+    """Return the study with the base's primary metric in the claims that ask for it."""
+    claims = tuple(c.changed(metric=primary) if c.metric == PRIMARY else c for c in file.claims)
+    return file.model_copy(update={"claims": claims})
 
 
 def resolve(plan: Plan) -> Plan:

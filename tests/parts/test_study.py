@@ -72,6 +72,20 @@ def test_grid_zip_and_cases_multiply(tmp_path: Path) -> None:
     assert widths == {(8, 16), (16, 8)}
 
 
+def test_a_claim_on_the_primary_metric_follows_the_base(tmp_path: Path) -> None:
+    assert {c.metric for c in study.load("masking").file.claims} == {"exact_match"}
+    assert {c.metric for c in study.load("masking", base="multi30k-small").file.claims} == {"bleu"}
+    home = tmp_path / "bases"
+    home.mkdir()
+    text = (ROOT / "studies/bases/numbers.yaml").read_text(encoding="utf-8")
+    (home / "bare.yaml").write_text(text.replace("primary: exact_match\n", ""), encoding="utf-8")
+    (home / "odd.yaml").write_text(text.replace("primary: exact_match", "primary: blue"), encoding="utf-8")
+    said = {"vary": {"training.loss.mask": [True, False]}, "claims": [CLAIM | {"metric": "primary"}]}
+    for base, words in (("bare", "names no primary metric"), ("odd", r"odd\.yaml:\d+: primary: .*did you mean 'bleu'")):
+        with pytest.raises(SpecError, match=words):
+            study.load(write(tmp_path, base=base, **said))
+
+
 def test_seeds_are_counted_from_one_or_listed(tmp_path: Path) -> None:
     assert study.load(write(tmp_path, seeds=3)).seeds == (1, 2, 3)
     assert study.load(write(tmp_path, seeds=[7, 4])).seeds == (7, 4)
