@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import cast
 
 from torch import Tensor, nn
@@ -14,9 +15,9 @@ from harness.registry import register
 class _Softmax(Output):
     """An output whose probabilities are a softmax over one logit per word."""
 
+    @abstractmethod
     def logits(self, features: Tensor) -> Tensor:
         """Return unnormalized log-probabilities; leading axes are free, the last becomes V."""
-        raise NotImplementedError
 
     def logp(self, features: Tensor) -> Tensor:
         """Return log-probabilities of all words; leading axes are free, the last becomes V."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import torch
@@ -16,9 +17,9 @@ from harness.registry import register
 class _BestWord(Search):
     """The most probable word at every step; subclasses say how a prefix is heard."""
 
+    @abstractmethod
     def hear(self, model: Any, heard_BT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Return readouts of which the last follows the whole prefix, and the state for the next call."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def find(self, model: Any, source_BS: Tensor, limit: int) -> Found:
