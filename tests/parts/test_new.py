@@ -18,7 +18,7 @@ from harness.registry import SLOTS
 from harness.spec import SpecError
 
 HOME = Path(__file__).resolve().parents[2]
-IMPORTABLE = {"harness.contracts", "harness.registry", "harness.spec"}
+IMPORTABLE = {"harness.contracts", "harness.reading", "harness.registry", "harness.spec"}
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
