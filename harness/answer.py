@@ -72,12 +72,14 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
         if event.get("status") == "ok":
             # The first result loads what results need, while the workers are at the next.
             mirroring = mirroring or _mirroring(plan, store, settings, tracked)
-            mirroring.add(*named[name])
+            if mirroring is not None:
+                mirroring.add(*named[name])
 
     ran = run.execute(plan, store, settings, heard)
     made = report_on(plan, store, keep_stale=settings.keep_stale)
     made.ran = ran
-    trouble = (mirroring or _mirroring(plan, store, settings, tracked)).finish()
+    mirroring = mirroring or _mirroring(plan, store, settings, tracked)
+    trouble = mirroring.finish() if mirroring is not None else ""
     made.notes += [trouble] if trouble else []
     if not (trouble or made.failed or settings.keep_stale):
         _remember(plan, store, made, tracked)
@@ -85,11 +87,12 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
     return made
 
 
-def _mirroring(plan: Plan, store: Store, settings: Settings, tracked: bool) -> Mirroring:
+def _mirroring(plan: Plan, store: Store, settings: Settings, tracked: bool) -> Mirroring | None:
+    """Return what mirrors a study, if it is to be mirrored; load what its report needs."""
     from harness.mirror import Mirroring
     from harness.report import pages  # noqa: F401 (its figures take seconds to load)
 
-    return Mirroring(plan, store, results_folder(plan), tracked=tracked, keep_stale=settings.keep_stale)
+    return Mirroring(plan, store, results_folder(plan), keep_stale=settings.keep_stale) if tracked else None
 
 
 def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:

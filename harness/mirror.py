@@ -38,19 +38,15 @@ class Mirroring:
         plan: the study.
         store: where its results are.
         report: the folder of its report, mirrored at the end.
-        tracked: whether to mirror at all.
         keep_stale: show results of code that has changed since.
     """
 
-    def __init__(
-        self, plan: Plan, store: Store, report: Path, *, tracked: bool = True, keep_stale: bool = False
-    ) -> None:
+    def __init__(self, plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> None:
         self.plan, self.store, self.report, self.keep_stale = plan, store, report, keep_stale
         self.waiting: queue.SimpleQueue[tuple[Variant, int, Trial] | None] = queue.SimpleQueue()
         self.trouble = ""
         self.thread = threading.Thread(target=self._work, daemon=True)
-        if tracked:
-            self.thread.start()
+        self.thread.start()
 
     def add(self, variant: Variant, seed: int, trial: Trial) -> None:
         """Take a finished trial, to be mirrored when there is time."""
@@ -59,17 +55,15 @@ class Mirroring:
     def finish(self) -> str:
         """Mirror what is left and the report, and return what a user must know, if anything."""
         self.waiting.put(None)
-        if self.thread.ident is not None:
-            self.thread.join(PATIENCE)
+        self.thread.join(PATIENCE)
         again = f"The results are safe; `s2s sync` of {self.plan.name}, with the options of this run, completes it"
         if self.thread.is_alive():
             return f"MLflow has not answered for {PATIENCE:.0f} s. {again}."
         return f"MLflow could not be filled ({self.trouble}). {again}." if self.trouble else ""
 
     def _work(self) -> None:
-        with suppress(
-            OSError, AttributeError
-        ):  # a courtesy to the workers: where threads have a priority, have a low one
+        # A courtesy to the workers: where threads have a priority, have a low one.
+        with suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         try:
             mirror = Mirror(self.store.root)

@@ -71,10 +71,6 @@ class Cell(nn.Module, ABC):
         """The shape of this cell's state, both directions side by side."""
         return StateShape(self.count, self.layers, self.width)
 
-    def entering_at(self, layer: int) -> int:
-        """Return the width of what enters a layer."""
-        return self.entering if layer == 0 else self.width
-
     @abstractmethod
     def step(self, layer: int, direction: int, input_BX: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the next state (``count`` tensors B x H) of one layer in one direction."""

@@ -66,10 +66,12 @@ def test_results_in_order_from_workers_that_live_on() -> None:
         assert end.value["payload"] == {"do": "echo", "n": int(end.name[1:])}
         assert end.value["settings"] == {"deep": {"a": [1, 2.5, None]}}
         assert end.value["device"] == "cpu"
-    first = {end.value["pid"] for end in ended}
-    assert len(first) <= 2 and {end.value["pid"] for end in again} <= first
+    # A worker that was slow to start may have had no task in the first run, but there are never more than two.
+    assert len({end.value["pid"] for end in (*ended, *again)}) <= 2
     with _workers(1) as workers:
-        assert [end.name for end in workers.run(tasks, _ignore)] == [task.name for task in tasks]
+        ended, again = list(workers.run(tasks, _ignore)), list(workers.run(tasks, _ignore))
+        assert [end.name for end in ended] == [task.name for task in tasks]
+        assert len({end.value["pid"] for end in (*ended, *again)}) == 1, "one worker lives on through both runs"
 
 
 def test_events_arrive_in_order_with_their_task() -> None:
