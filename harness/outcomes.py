@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 from functools import cache
 from pathlib import Path
@@ -11,7 +13,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from harness import decode, run
-from harness.analyze import Outcome
+from harness.analyze import Outcome, TestSet
+from harness.contracts import UNK
 from harness.score import load as load_statistics
 from harness.store import Record, Store
 from harness.study import Plan, Variant
@@ -21,8 +24,6 @@ COSTS = {
     "train": ("params", "train_seconds", "target_tokens_per_second", "peak_memory_mb"),
     "decode": ("decode_sentences_per_second",),
 }
-EXAMPLES = 20
-"""Test sentences that an outcome carries in full."""
 
 
 def gather(plan: Plan, store: Store, *, keep_stale: bool = False) -> list[Outcome]:
@@ -44,7 +45,6 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
         failed = run.failure(store, trial) or {"status": "missing", "reason": f"{now}: {why}"}
         return Outcome(**about, status=failed["status"], reason=failed["reason"], stages=stages)
     records = {name: _found(store, name, key) for name, key in stages.items()}
-    prepared = records["prepare"].folder
     return Outcome(
         **about,
         status="ok",
@@ -53,9 +53,9 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
         stages=stages,
         statistics=load_statistics(records["score"].folder),
         curve=read_lines(records["train"].folder / "curve.jsonl"),
-        lengths=_source_lengths(prepared),
-        examples=_examples(prepared, records["decode"].folder),
-        test_set=stages["prepare"],
+        hypotheses=[hypothesis.text for hypothesis in decode.load(records["decode"].folder)[0]],
+        test=_test_set(stages["prepare"], records["prepare"].folder, records["prepare"].facts["exhaustive"]),
+        signatures=_signatures(records["score"].folder, records["prepare"].folder),
     )
 
 
@@ -72,15 +72,27 @@ def _found(store: Store, name: str, key: str) -> Record:
 
 
 @cache
-def _source_lengths(prepared: Path) -> Any:
-    return np.diff(load_file(prepared / f"{SPLIT}.safetensors")["source_starts"])
+def _test_set(name: str, prepared: Path, exhaustive: bool) -> TestSet:
+    rows = read_lines(prepared / f"{SPLIT}.jsonl")
+    train, test = (load_file(prepared / f"{split}.safetensors") for split in ("train", SPLIT))
+    ids, starts = test["source"], test["source_starts"]
+    counts = np.bincount(train["source"], minlength=int(ids.max(initial=0)) + 1)
+    counts[UNK] = 0
+    return TestSet(
+        name=name,
+        sources=[row["source"] for row in rows],
+        references=[row["references"] for row in rows],
+        source_lengths=np.diff(starts),
+        target_lengths=np.diff(test["target_starts"]),
+        rarest=np.array([counts[ids[a:b]].min(initial=len(ids)) for a, b in itertools.pairwise(starts)], np.int64),
+        exhaustive=exhaustive,
+    )
 
 
-@cache
-def _rows(prepared: Path) -> list[dict[str, Any]]:
-    return read_lines(prepared / f"{SPLIT}.jsonl")
-
-
-def _examples(prepared: Path, decoded: Path) -> list[dict[str, Any]]:
-    found, _ = decode.load(decoded)
-    return [row | {"hypothesis": h.text} for row, h in zip(_rows(prepared)[:EXAMPLES], found[:EXAMPLES], strict=True)]
+def _signatures(scored: Path, prepared: Path) -> dict[str, str]:
+    """Return how each metric was computed; likelihoods per token compare only where the vocabulary is the same."""
+    scores = json.loads((scored / "scores.json").read_text(encoding="utf-8"))
+    vocabulary = hashlib.sha256((prepared / "target.json").read_bytes()).hexdigest()[:8]
+    return {
+        name: said["signature"].replace("tokens:model", f"tokens:model.{vocabulary}") for name, said in scores.items()
+    }

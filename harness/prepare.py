@@ -70,6 +70,7 @@ def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder
     facts: dict[str, Any] = {"dataset_sha256": found.sha256, "revision": found.revision}
     facts |= {
         "left_out": found.part.left_out,
+        "exhaustive": found.part.exhaustive,
         "source_words": source.size,
         "target_words": target.size,
         "joint": choice.joint,

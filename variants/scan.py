@@ -121,6 +121,11 @@ class Scan(Dataset):
         """Return nothing: the rows depend on the choice alone."""
         return ""
 
+    @property
+    def exhaustive(self) -> bool:
+        """All commands of a split are its test, but for ``simple``, which draws them."""
+        return self.cfg.split != "simple"
+
     def load(self) -> Mapping[str, Rows]:
         """Return the three splits; a group is a command."""
         rule, seed = _rule(self.cfg.split), self.cfg.seed

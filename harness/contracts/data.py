@@ -81,6 +81,11 @@ class Dataset(ABC):
         """Whether target texts mean numbers, so that ``value`` can tell how far a wrong answer is off."""
         return False
 
+    @property
+    def exhaustive(self) -> bool:
+        """Whether the test split holds every sentence of its kind, so that it is no sample of others."""
+        return False
+
 
 @slot
 class Tokenizer(ABC):

@@ -61,7 +61,7 @@ def by_variant(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -
     frame = pd.DataFrame(rows, columns=["variant", "value"]).astype({"value": float})
     if not np.isfinite(frame["value"]).any():
         return None
-    figure, axes = _canvas(7.2, 1.3 + 0.38 * len(order))
+    figure, axes = canvas(7.2, 1.3 + 0.38 * len(order))
     blue, orange = sns.color_palette("colorblind")[:2]
     sns.stripplot(frame, x="value", y="variant", order=order, color=blue, alpha=0.65, size=6, jitter=False, ax=axes)
     for row, variant in enumerate(order):
@@ -71,8 +71,8 @@ def by_variant(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -
             mean, place = values.mean(), row + 0.22
             axes.errorbar(mean, place, xerr=sd, fmt="|", color=orange, markersize=9, capsize=3, linewidth=1.8)
     axes.set(xlabel=METRICS[metric].title, ylabel="")
-    axes.set_yticks(range(len(order)), [_wrapped(variant) for variant in order])
-    axes.set_title(_wrapped(f"{_plain(metric)} of every variant: dots are seeds, bars mean ± SD", 80))
+    axes.set_yticks(range(len(order)), [wrapped(variant) for variant in order])
+    axes.set_title(wrapped(f"{plain(metric)} of every variant: dots are seeds, bars mean ± SD", 80))
     axes.set_ylim(len(order) - 0.4, -0.6)
     return figure
 
@@ -87,11 +87,11 @@ def learning_curves(outcomes: Sequence[Outcome], order: Sequence[str]) -> Any:
     ]
     if not rows:
         return None
-    figure, axes = _canvas(*_size(order))
-    _lines(pd.DataFrame(rows), "update", "dev_nll", order, axes)
+    figure, axes = canvas(*size(order))
+    lines(pd.DataFrame(rows), "update", "dev_nll", order, axes)
     axes.set(xlabel="update", ylabel="validation NLL (nats per token)")
     axes.set_title("Validation NLL during training: mean of seeds, band from lowest to highest")
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -103,17 +103,17 @@ def by_length(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) ->
         return None
     place = {edges: index for index, edges in enumerate(spans)}
     frame["place"] = [place[edges] for edges in zip(frame["low"], frame["high"], strict=True)]
-    figure, axes = _canvas(*_size(order))
-    _lines(frame, "place", "value", order, axes, markers=True)
+    figure, axes = canvas(*size(order))
+    lines(frame, "place", "value", order, axes, markers=True)
     counts = frame.groupby("place")["sentences"].max()
     axes.set_xticks(range(len(spans)), [f"{span(*edges)}\n({counts[place[edges]]})" for edges in spans])
     axes.set(xlabel="source tokens (test sentences)", ylabel=METRICS[metric].title)
-    axes.set_title(f"{_plain(metric)} by source length: mean of seeds, band from lowest to highest")
-    _legend(figure, axes)
+    axes.set_title(f"{plain(metric)} by source length: mean of seeds, band from lowest to highest")
+    legend(figure, axes)
     return figure
 
 
-def _lines(frame: pd.DataFrame, x: str, y: str, order: Sequence[str], axes: Any, markers: bool = False) -> None:
+def lines(frame: pd.DataFrame, x: str, y: str, order: Sequence[str], axes: Any, markers: bool = False) -> None:
     """Draw one line with a band per variant; colour and dashes (and markers) vary together, for more than ten."""
     import seaborn as sns
 
@@ -129,20 +129,21 @@ def _lines(frame: pd.DataFrame, x: str, y: str, order: Sequence[str], axes: Any,
     )  # fmt: skip
 
 
-def _legend(figure: Any, axes: Any) -> None:
+def legend(figure: Any, axes: Any) -> None:
     """Put the legend beside the plot, in the order of the plan."""
     handles, labels = axes.get_legend_handles_labels()
-    axes.get_legend().remove()
-    figure.legend(handles, [_wrapped(label) for label in labels], loc="outside right upper", handlelength=2.6)
+    axes.getlegend().remove()
+    figure.legend(handles, [wrapped(label) for label in labels], loc="outside right upper", handlelength=2.6)
 
 
-def _size(order: Sequence[str]) -> tuple[float, float]:
+def size(order: Sequence[str]) -> tuple[float, float]:
     """Width and height in inches: high enough for the legend, whose longer labels take several lines."""
-    lines = sum(1 + _wrapped(variant).count("\n") for variant in order)
-    return 9.4, max(4.0, 0.5 + 0.16 * lines + 0.08 * len(order))
+    needed = sum(1 + wrapped(variant).count("\n") for variant in order)
+    return 9.4, max(4.0, 0.5 + 0.16 * needed + 0.08 * len(order))
 
 
-def _canvas(width: float, height: float) -> tuple[Any, Any]:
+def canvas(width: float, height: float) -> tuple[Any, Any]:
+    """Return a figure of so many inches and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -156,10 +157,12 @@ def _save(figure: Any, path: Path) -> Path:
     return path
 
 
-def _wrapped(text: str, width: int = 34) -> str:
+def wrapped(text: str, width: int = 34) -> str:
+    """Break a label over lines."""
     return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or " "
 
 
-def _plain(metric: str) -> str:
+def plain(metric: str) -> str:
+    """Return the title of a metric without its unit, to begin a sentence."""
     title = METRICS[metric].title.split(" (")[0]
     return title[0].upper() + title[1:]

@@ -6,7 +6,7 @@ import html
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -27,6 +27,15 @@ COSTS: dict[str, tuple[str, int]] = {
 """Column title and decimals of each cost."""
 
 
+class Origin(NamedTuple):
+    """Where a number in a table comes from."""
+
+    metric: str
+    """Its signature is that of the study."""
+    trials: tuple[str, ...]
+    """Digests."""
+
+
 class Table(NamedTuple):
     """One table twice: rounded texts for readers, and a frame of unrounded numbers for programs."""
 
@@ -34,6 +43,8 @@ class Table(NamedTuple):
     columns: list[str]
     rows: list[list[str]]
     frame: pd.DataFrame
+    origins: Mapping[tuple[int, int], Origin] = {}
+    """Of the cells that hold a number made from trials, by row and column."""
 
     def markdown(self) -> str:
         """Return the texts as a Markdown table; columns of numbers are right-aligned."""
@@ -157,13 +168,12 @@ def examples_table(outcomes: Sequence[Outcome], sentences: int = 3) -> Table:
     columns = ["source", "reference", "variant", "hypothesis"]
     firsts: dict[str, Outcome] = {}
     for o in outcomes:
-        if o.status == "ok" and o.examples:
+        if o.hypotheses:
             firsts.setdefault(o.variant, o)
     rows = []
     for index in range(sentences):
         for variant, o in firsts.items():
-            if index < len(o.examples):
-                example: Mapping[str, Any] = o.examples[index]
-                texts = [example["source"], " / ".join(example["references"]), variant, example["hypothesis"]]
-                rows.append(texts)
+            if index < len(o.hypotheses):
+                references = " / ".join(o.test.references[index])
+                rows.append([o.test.sources[index], references, variant, o.hypotheses[index]])
     return Table("examples", columns, rows, pd.DataFrame(rows, columns=columns))

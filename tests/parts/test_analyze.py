@@ -12,6 +12,7 @@ from harness.analyze import (
     Arm,
     Outcome,
     Resampler,
+    TestSet,
     compare,
     compare_all,
     detectable,
@@ -274,7 +275,7 @@ def outcome(variant, seed, hits, factors, status="ok", sentences=40):
     lengths = np.arange(1, sentences + 1)
     return Outcome(
         f"{variant}/{seed}", variant, seed, status, "", factors, metrics, {"params": 10}, {"train": "abc"}, statistics,
-        lengths=lengths,
+        test=TestSet(source_lengths=lengths),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from harness.analyze import COMPARISON_COLUMNS, Outcome, compare_all
+from harness.analyze import COMPARISON_COLUMNS, Outcome, TestSet, compare_all
 from harness.claims import Claim
 from harness.report import pages
 from harness.report.pages import StudyFacts
@@ -40,11 +40,11 @@ def outcome(variant, seed, skill, factors, sentences=300):
         {"update": u, "dev_nll": 3 * math.exp(-u / 300) + 1 - 0.2 * skill + own.normal(0, 0.02)}
         for u in range(0, 1001, 100)
     ]
-    texts = [{"source": "a | b", "references": ["<b>x</b>"], "hypothesis": "line\nbreak *x*"}] * 2
+    test = TestSet(sources=["a | b"] * 2, references=[["<b>x</b>"]] * 2, source_lengths=lengths)
     return Outcome(
         digest([variant, seed]), variant, seed, "ok", factors=factors, metrics=corpus_scores(statistics),
         costs={"params": 123456, "train_seconds": 20 + own.random(), "peak_memory_mb": 310.5},
-        stages={"train": f"{seed:016x}"}, statistics=statistics, curve=curve, lengths=lengths, examples=texts,
+        stages={"train": f"{seed:016x}"}, statistics=statistics, curve=curve, test=test, hypotheses=["line\nbreak *x*"] * 2,
     )  # fmt: skip
 
 

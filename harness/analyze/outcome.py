@@ -1,0 +1,63 @@
+"""How one trial ended, and the sentences it was tested on: all that later questions need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.score import Array
+
+
+def _none() -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The N sentences that a trial was tested on; trials on the same data share one."""
+
+    __test__ = False  # no test class, whatever pytest makes of the name
+
+    name: str = ""
+    """Trials that agree in it share their resamples, so that sentence noise is paired."""
+    sources: list[str] = field(default_factory=list)
+    references: list[list[str]] = field(default_factory=list)
+    source_lengths: NDArray[np.int64] = field(default_factory=_none)
+    """Source tokens of each sentence."""
+    target_lengths: NDArray[np.int64] = field(default_factory=_none)
+    """Target tokens of each sentence's first reference."""
+    rarest: NDArray[np.int64] = field(default_factory=_none)
+    """How often the rarest source token of each sentence occurs in training; 0: the model does not know it."""
+    exhaustive: bool = False
+    """Whether these are all sentences there are: then they are no sample, and carry no uncertainty."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trial as it ended: what it was, how it went, and all that later questions need."""
+
+    trial: str
+    variant: str
+    seed: int
+    status: str
+    """``ok``, ``diverged``, ``error``, ``timeout``, ``out_of_memory``, ``incompatible`` or ``missing``."""
+    reason: str = ""
+    factors: dict[str, Any] = field(default_factory=dict)
+    """The varied settings: dotted path to value."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
+    """Digest of each stage."""
+    statistics: dict[str, Array] = field(default_factory=dict)
+    """Per-sentence sufficient statistics, N x k each, as ``harness.score`` makes them."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """One row per evaluation: update, loss, dev_nll, lr, ..."""
+    hypotheses: list[str] = field(default_factory=list)
+    """What it says for each test sentence."""
+    test: TestSet = field(default_factory=TestSet)
+    """The sentences it was tested on."""
+    signatures: dict[str, str] = field(default_factory=dict)
+    """How each metric was computed; only scores of one signature may stand in one table."""
