@@ -132,7 +132,7 @@ def lines(frame: pd.DataFrame, x: str, y: str, order: Sequence[str], axes: Any, 
 def legend(figure: Any, axes: Any) -> None:
     """Put the legend beside the plot, in the order of the plan."""
     handles, labels = axes.get_legend_handles_labels()
-    axes.getlegend().remove()
+    axes.get_legend().remove()
     figure.legend(handles, [wrapped(label) for label in labels], loc="outside right upper", handlelength=2.6)
 
 
