@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 BASE := $(if $(base),--base $(base))
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup setup-dev study plan report ui test test-slow lint check bench lock clean
+.PHONY: help setup setup-dev study plan report index ui test test-slow lint check bench calibration lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -34,6 +34,9 @@ plan: .venv/ready  ## name=masking: what would run, and how long it takes
 report: .venv/ready  ## name=masking: write the report anew from what is stored
 	@$(BIN)/s2s report $(name) $(BASE) $(args)
 
+index: .venv/ready  ## one page over all results: results/index.html
+	@$(BIN)/s2s index
+
 ui: .venv/ready  ## MLflow's page on this machine: runs, parameters, curves, artifacts
 	@$(BIN)/s2s ui $(args)
 
@@ -53,6 +56,9 @@ check: lint test  ## all that must pass before a change lands
 
 bench: .venv/ready-dev  ## how fast: ratios and times measured on this machine, in one run
 	@$(BIN)/python -m tests.bench $(args)
+
+calibration: .venv/ready-dev  ## how often the statistics are wrong, simulated: twenty minutes, or args="--quick"
+	@$(BIN)/python -m tests.calibration --document studies/STATISTICS.md $(args)
 
 lock: .venv/ready-dev  ## resolve constraints.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --extra dev --no-annotate --no-header pyproject.toml -o constraints.txt

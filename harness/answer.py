@@ -10,7 +10,8 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from harness.decode import hypotheses
 from harness.fingerprint import fingerprint
 from harness.run import Listen, Ran, Settings
 from harness.spec import digest
-from harness.store import Store, write
+from harness.store import Record, Store, write
 from harness.study import Plan
 from harness.trial import SPLIT, STAGES, Corridor, restore
 
@@ -44,6 +45,8 @@ class Answer:
     """The report."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know besides, such as a mirror that was away."""
+    seeds: int = 0
+    """How many seeds there are by now."""
     ran: Ran = field(default_factory=Ran)
     seconds: float = 0.0
 
@@ -58,7 +61,7 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
     plan = study.resolve(plan)
     frozen = not settings.replan and run.check_frozen(plan, store)
     if frozen and (made := _answered(plan, store, tracked)):
-        made.ran = run.execute(plan, store, settings, listen)
+        made.ran = run.execute(plan.upto(made.seeds), store, settings, listen)
         return made
     run.prepare(plan, store, keep_stale=settings.keep_stale)  # data that cannot be used are found before a plan stands
     if not frozen:
@@ -75,16 +78,30 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
             if mirroring is not None:
                 mirroring.add(*named[name])
 
-    ran = run.execute(plan, store, settings, heard)
+    ran = _run_to_the_end(plan, store, settings, heard)
     made = report_on(plan, store, keep_stale=settings.keep_stale)
-    made.ran = ran
+    made.ran = replace(ran, found=made.ran.found - ran.made)
     mirroring = mirroring or _mirroring(plan, store, settings, tracked)
     trouble = mirroring.finish() if mirroring is not None else ""
     made.notes += [trouble] if trouble else []
     if not (trouble or made.failed or settings.keep_stale):
-        _remember(plan, store, made, tracked)
+        _remember(plan.upto(made.seeds), store, made, tracked)
     made.seconds = time.monotonic() - began
     return made
+
+
+def _run_to_the_end(plan: Plan, store: Store, settings: Settings, listen: Listen) -> Ran:
+    """Run a plan; where its design adds seeds, look at the claims after every step, until it asks for no more."""
+    ran, done, wanted = Ran(), 0, plan.looks[0]
+    while wanted > done:
+        ran = ran.and_then(run.execute(replace(plan, seeds=plan.seeds[done:wanted]), store, settings, listen))
+        done = wanted
+        if plan.sequential:
+            from harness.looks import standing
+
+            at = standing(plan, store, keep_stale=settings.keep_stale)
+            wanted = at.wanted or len(at.plan.seeds)
+    return ran
 
 
 def _mirroring(plan: Plan, store: Store, settings: Settings, tracked: bool) -> Mirroring | None:
@@ -97,13 +114,13 @@ def _mirroring(plan: Plan, store: Store, settings: Settings, tracked: bool) -> M
 
 def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
     """Write the report of what is in the store; nothing is run."""
-    from harness.analyze import compare_all, primary_metrics
-    from harness.outcomes import gather
+    from harness.analyze import primary_metrics
+    from harness.looks import standing
     from harness.report import pages
 
     run.check_frozen(plan, store)
-    found = gather(plan, store, keep_stale=keep_stale)
-    comparisons = compare_all(found, plan.file.claims, plan.digest)
+    at = standing(plan, store, keep_stale=keep_stale)
+    plan, found, comparisons = at.plan, at.outcomes, at.comparisons
     folder = results_folder(plan)
     pages.write(folder, _facts(plan, store, found), found, comparisons)
     stale = sum(run.state(store, trial)[0] == "stale" for _, _, trial in plan.trials()) if keep_stale else 0
@@ -112,7 +129,8 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
         table=_table(found, primary_metrics(found, plan.file.claims)),
         verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in found if o.status != "ok"],
-        files=[folder / "report.md"],
+        files=[folder / "report.html", folder / "report.md"],
+        seeds=len(plan.seeds),
         ran=Ran(found=sum(o.status == "ok" for o in found)),
     )
 
@@ -148,21 +166,21 @@ def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
         said = json.loads(_memory(plan, store).read_text(encoding="utf-8"))
         told = json.loads(page.with_name("provenance.json").read_text(encoding="utf-8"))["results"]
         if page.exists() and said["code"] == _code() and said["tracked"] >= tracked:
-            results = _results(plan, store)
+            results = _results(plan.upto(said["answer"]["seeds"]), store)
             if results and results == said["results"] == told:
                 return Answer(**said["answer"], files=[page])
     return None
 
 
 def _remember(plan: Plan, store: Store, made: Answer, tracked: bool) -> None:
-    kept = {"table": made.table, "verdicts": made.verdicts}
+    kept = {"table": made.table, "verdicts": made.verdicts, "seeds": made.seeds}
     said = {"results": _results(plan, store), "code": _code(), "tracked": tracked, "answer": kept}
     write(_memory(plan, store), json.dumps(said, ensure_ascii=False))
 
 
 def _code() -> str:
     """Return the fingerprint of what turns results into answers and reports."""
-    return fingerprint(["harness.analyze", "harness.report.pages", "harness.outcomes"], alone=[__name__])
+    return fingerprint(["harness.looks", "harness.report.pages"], alone=[__name__])
 
 
 def _memory(plan: Plan, store: Store) -> Path:
@@ -199,11 +217,12 @@ def _table(found: Sequence[Outcome], metrics: Sequence[str]) -> list[dict[str, A
 def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
     from harness.report.tables import score
 
-    return [
-        f"{made.claim}: {made.verdict} (difference {score(made.metric, made.delta)}, 95 % interval "
-        f"{score(made.metric, made.ci_low)} to {score(made.metric, made.ci_high)})"
-        for made in comparisons
-    ]
+    def told(made: Comparison) -> str:
+        verdict = f"exploratory, {made.verdict}" if made.exploratory else made.verdict
+        numbers = [score(made.metric, number) for number in (made.delta, made.ci_low, made.ci_high)]
+        return f"{made.claim}: {verdict} (difference {numbers[0]}, 95 % interval {numbers[1]} to {numbers[2]})"
+
+    return [told(made) for made in comparisons]
 
 
 def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
@@ -215,6 +234,7 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
     provenance: dict[str, Any] = {
         "plan": plan.digest,
         "results": _results(plan, store),
+        "finished": _finished(records),
         "made_with": _distinct([record.provenance for record in records]),
         "code": {name: sorted({r.stage.fingerprint for r in records if r.stage.name == name}) for name in STAGES},
         "stale": [t.digest for _, _, t in plan.trials() if run.state(store, t)[0] == "stale"],
@@ -231,6 +251,7 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
         command=plan.command,
         claims=list(file.claims),
         axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
+        matched=dict(plan.matched),
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],
         signatures={name: said["signature"] for name, said in scores.items()},
         origins=[
@@ -238,8 +259,15 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
             *_making_rows(provenance),
         ],
         provenance=provenance,
-        plan=plan.frozen() | {"digest": plan.digest},
+        plan=plan.frozen() | {"digest": plan.digest, "exploratory": run.exploratory(plan, store)},
     )
+
+
+def _finished(records: Sequence[Record]) -> str:
+    """Return the day (UTC) on which the last training ended."""
+    clocks = [r.folder / "clock.jsonl" for r in records if r.stage.name == "train"]
+    times = [json.loads(line)["unix_ms"] for clock in clocks for line in clock.read_text(encoding="utf-8").splitlines()]
+    return datetime.fromtimestamp(max(times) / 1000, UTC).date().isoformat() if times else ""
 
 
 def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
@@ -277,4 +305,6 @@ def _distinct(facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cases(plan: Plan) -> dict[str, list[Any]]:
-    return {study.CASE: list(plan.file.cases)} if plan.file.cases else {}
+    steps = [study.BASE, *plan.file.ladder] if plan.file.ladder else []
+    named = {study.CASE: list(plan.file.cases), study.STEP: steps}
+    return {factor: values for factor, values in named.items() if values}

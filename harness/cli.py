@@ -73,6 +73,26 @@ def _plan(name: str, base: str | None, sets: list[str] | None, seeds: int | None
     return study.load(name, base=base, sets=study.parse_sets(sets or []), seeds=seeds)
 
 
+def _plans(name: str, base: str | None, sets: list[str] | None, seeds: int | None) -> list[Plan]:
+    """Return the plan of a study on each of its bases."""
+    import variants  # noqa: F401
+    from harness import study
+
+    bases = study.bases(name, base)
+    # A study of one base is loaded as it was asked for: its report says how to run it again.
+    return [_plan(name, each if len(bases) > 1 else base, sets, seeds) for each in bases]
+
+
+def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | None, *, keep_stale: bool) -> None:
+    """Write and print the joint report of a study, if it has several bases."""
+    if len(plans) > 1:
+        from harness import across, console, study
+
+        command = study.command(name, None, study.parse_sets(sets or []), seeds)
+        pinned = [study.resolve(plan) for plan in plans]
+        console.print_joint(across.report_on(pinned, _store(), command, keep_stale=keep_stale))
+
+
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
@@ -119,10 +139,11 @@ def validate(
     """Check a study without reading data: every choice, every claim, every pair of parts."""
     from harness import console
 
-    plan = _plan(name, base, sets, seeds)
+    plans = _plans(name, base, sets, seeds)
     if as_json:
-        _print_json(plan.frozen())
-    else:
+        _print_json([plan.frozen() for plan in plans] if len(plans) > 1 else plans[0].frozen())
+        return
+    for plan in plans:
         console.print_validated(plan)
 
 
@@ -139,9 +160,40 @@ def show_plan(
     from harness import console, run, study
     from harness.schedule import slots
 
-    plan, store = study.resolve(_plan(name, base, sets, seeds)), _store()
-    rows = run.survey(plan, store, run.prepare(plan, store), workers=len(slots("auto", jobs)))
-    _print_json(rows) if as_json else console.print_plan(plan, rows)
+    plans, store = [study.resolve(plan) for plan in _plans(name, base, sets, seeds)], _store()
+    rows = [run.survey(p, store, run.prepare(p, store), workers=len(slots("auto", jobs))) for p in plans]
+    if as_json:
+        _print_json(rows if len(rows) > 1 else rows[0])
+        return
+    for plan, found in zip(plans, rows, strict=True):
+        console.print_plan(plan, found)
+
+
+@app.command()
+def power(
+    name: StudyName,
+    delta: Annotated[float | None, typer.Option(min=0, help="The true difference to be found, in points.")] = None,
+    claim: Annotated[str | None, typer.Option(help="Only this claim, by its name.")] = None,
+    sd_seed: Annotated[float | None, typer.Option(min=0, help="SD of a variant's score over seeds, in points.")] = None,
+    sd_sentence: Annotated[
+        float | None, typer.Option(min=0, help="SD over sentences of the difference of two systems, in points.")
+    ] = None,
+    sentences: Annotated[int | None, typer.Option(min=2, help="Test sentences, if not the study's own.")] = None,
+    base: Base = None,
+    sets: Sets = None,
+    seeds: Seeds = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Workers that the time is told for.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many seeds or sentences the claims need, and the time: from finished trials, or from stated SDs."""
+    from harness import console, study
+    from harness.needs import Asked, needs
+    from harness.schedule import slots
+
+    plan = study.resolve(_plan(name, base, sets, seeds))
+    asked = Asked(delta, claim, sd_seed, sd_sentence, sentences, len(slots("auto", jobs)))
+    found = needs(plan, _store(), asked)
+    _print_json(found) if as_json else console.print_needs(found)
 
 
 @app.command("run")
@@ -168,16 +220,19 @@ def run_study(
     # Workers load while the plan is made, unless the study was answered before and there may be nothing to do.
     eager = not any((root / "studies" / Path(name).stem).glob("*/answer.json"))
     with Workers("harness.run:perform", ("variants",), places, {"logs": str(root / "logs")}, eager=eager) as workers:
-        plan = _plan(name, base, sets, seeds)
-        from harness import answer, console
+        plans, failed = _plans(name, base, sets, seeds), 0
+        from harness import across, answer, console
         from harness.run import Settings
         from harness.watch import Watch
 
-        with Watch(plan) as watch:
-            settings = Settings(workers, timeout, keep_stale, replan)
-            done = answer.answer(plan, _store(), settings, watch.listen, tracked=track)
-    console.print_answer(plan, done)
-    raise typer.Exit(1 if done.ran.failed else 0)
+        settings = Settings(workers, timeout, keep_stale, replan)
+        for plan in across.pinned(plans, _store(), replan=replan) if len(plans) > 1 else plans:
+            with Watch(plan) as watch:
+                done = answer.answer(plan, _store(), settings, watch.listen, tracked=track)
+            console.print_answer(plan, done)
+            failed += done.ran.failed
+    _join(plans, name, sets, seeds, keep_stale=keep_stale)
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
@@ -187,8 +242,37 @@ def report(
     """Write the report anew from what is in the store, without running anything."""
     from harness import answer, console, study
 
-    plan = study.resolve(_plan(name, base, sets, seeds))
-    console.print_answer(plan, answer.report_on(plan, _store(), keep_stale=keep_stale))
+    plans = [study.resolve(plan) for plan in _plans(name, base, sets, seeds)]
+    for plan in plans:
+        console.print_answer(plan, answer.report_on(plan, _store(), keep_stale=keep_stale))
+    _join(plans, name, sets, seeds, keep_stale=keep_stale)
+
+
+@app.command()
+def diff(
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A folder of results, or one in git: REV:FOLDER.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one of the same study.")],
+    out: Annotated[Path | None, typer.Option(help="Write it to this file too, as Markdown.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs of a study: what was changed, what came out otherwise, and whether that is real."""
+    from harness import console
+    from harness.analyze.runs import diff
+    from harness.report import diff as report
+
+    found = diff(run_a, run_b)
+    if out is not None:
+        out.write_text(report.page(found), encoding="utf-8", newline="\n")
+    _print_json(found.plain()) if as_json else console.print_sections(report.sections(found))
+
+
+@app.command()
+def index() -> None:
+    """Write one page over all results: studies, verdicts at a glance, dates, datasets."""
+    from harness.report import index
+
+    for path in index.write(Path(os.environ.get("S2S_RESULTS", "results"))):
+        typer.echo(path)
 
 
 @app.command()
@@ -198,8 +282,9 @@ def sync(
     """Bring MLflow up to date with the store: what is there is left, what is missing is added."""
     from harness import answer, mirror, study
 
-    plan = study.resolve(_plan(name, base, sets, seeds))
-    typer.echo(mirror.sync(plan, _store(), answer.results_folder(plan), keep_stale=keep_stale))
+    for plan in _plans(name, base, sets, seeds):
+        pinned = study.resolve(plan)
+        typer.echo(mirror.sync(pinned, _store(), answer.results_folder(pinned), keep_stale=keep_stale))
 
 
 @app.command()

@@ -13,7 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from harness.across import Joint
     from harness.answer import Answer
+    from harness.claims import Claim, Group
+    from harness.report.section import Section
     from harness.study import Plan
 
 ENDLESS = 100_000
@@ -193,7 +196,7 @@ def print_tried(answers: Iterable[Mapping[str, Any]]) -> None:
 
 def print_validated(plan: Plan) -> None:
     """Print the variants of a valid study, and which of them each claim compares."""
-    from harness.claims import sides  # heavy (scores), and only needed here: a mistake is told without it
+    from harness.claims import groups  # heavy (scores), and only needed here: a mistake is told without it
 
     running = sum(not variant.skipped for variant in plan.variants)
     size = f"{_count(running, 'variant')} with {_count(len(plan.seeds), 'seed')}"
@@ -205,12 +208,33 @@ def print_validated(plan: Plan) -> None:
     factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
     say(*([_heading("claims")] if plan.file.claims else []))
     for claim in plan.file.claims:
-        better, than = sides(claim, factors)
-        margin = (
-            f"no different by {claim.within:g}" if claim.within is not None else f"better by more than {claim.by:g}"
-        )
-        say(_entry(claim.name, f"{margin} in {claim.metric}"))
-        say(_grid([["better", "; ".join(better)], ["than", "; ".join(than)]], indent=6))
+        say(_entry(claim.name, _question(claim)))
+        compared = groups(claim, factors)
+        say(_grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
+
+
+def _question(claim: Claim) -> str:
+    """Return what a claim says of its metric."""
+    if claim.succeeds_at is not None:
+        said = f"more seeds reach {claim.succeeds_at:g} in {claim.metric}"
+    elif claim.within is not None:
+        said = f"no different by {claim.within:g} in {claim.metric}"
+    else:
+        said = f"better by more than {claim.by:g} in {claim.metric}"
+    if claim.trend:
+        said += f" with {'more' if claim.better_with_more else 'less'} {claim.trend}, from end to end of its line"
+    conditions = [_settings(condition) for condition in claim.conditions if condition]
+    return said + (", when " + " rather than ".join(conditions) if conditions else "")
+
+
+def _role(claim: Claim, group: Group) -> str:
+    """Return what a group of variants is in its claim."""
+    role = _settings(group.said) if claim.trend else "better" if group.said == claim.better else "than"
+    return f"{role}, {_settings(claim.conditions[group.condition])}" if claim.rather_than else role
+
+
+def _settings(said: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path}={v if isinstance(v, str) else json.dumps(v)}" for path, v in said.items())
 
 
 def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
@@ -257,6 +281,61 @@ def _reasons(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
+def print_needs(found: Mapping[str, Any]) -> None:
+    """Print what claims need: a block a claim with seeds, time or sentences, and what each number of seeds detects."""
+    say(Text(f"{found['study']} on {found['base']}, as planned with {_count(found['seeds'], 'seed')}", style="bold"))
+    for row in found["claims"]:
+        find = row["find"]
+        what = f"no difference beyond {find['within']:g}" if "within" in find else f"a gain of {find['gain']:g}"
+        what += f", as more than {find['more_than']:g}" if find.get("more_than") else ""
+        say(_heading(row["claim"]))
+        say(
+            _indented(f"to find: {what} in {row['metric']}"),
+            _indented(
+                f"noise, from {row['from']}: SD over seeds {row['sd_seed']:.3g}; of a difference over sentences "
+                f"{row['sd_sentence']:.3g}, with {row['sentences']:,} sentences; seeds are {row['share_of_seeds']:.0%} "
+                "of the variance as planned"
+            ),
+        )
+        shown = [
+            [_level(at["alpha"], row["levels"]), _percent(at["power_as_planned"]), f"{want['power']:.0%}",
+             *_wanted(want)]
+            for at in row["levels"] for want in at["for"]
+        ]  # fmt: skip
+        headers = ["  level", "planned", "power", "seeds", "time left", "or sentences", "or both"]
+        say(_grid(shown, headers=headers, right=6))
+        seeds, *levels = (list(values) for values in zip(*(d.values() for d in row["detectable"]), strict=True))
+        word = "margin shown" if "within" in find else "gain found"
+        say(_indented(f"smallest {word} with 80 % power, by seeds a variant:"))
+        lines = zip(row["levels"], levels, strict=True)
+        cells = [[_level(at["alpha"], row["levels"]), *(f"{value:.3g}" for value in line)] for at, line in lines]
+        say(_grid(cells, headers=["", *map(str, seeds)], right=len(seeds)))
+    say("", f"planned: the power with the seeds as planned, {found['seeds']} a variant; power: what the seeds, the sentences or "
+        "both (seeds on sentences) to the right of it reach; Holm: the worst case of correcting for all claims")  # fmt: skip
+    cost = found["cost"]
+    say("", f"one more seed of every variant takes {duration(cost['seconds_per_seed'])} "
+        f"({_count(cost['workers'], 'worker')}; from {_count(cost['trainings_timed'], 'finished training')})"
+        if cost else "nothing has run yet, so nobody knows the time: `s2s plan` estimates it")  # fmt: skip
+
+
+def _level(alpha: float, levels: list[Mapping[str, Any]]) -> str:
+    if len(levels) == 1:
+        return f"{alpha:.3g}"
+    return f"{alpha:.3g} {'alone' if alpha == levels[0]['alpha'] else 'Holm'}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _wanted(want: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("seeds", "seconds", "or_sentences"):
+        shown = duration if name == "seconds" else "{:,}".format
+        yield "-" if want[name] is None else shown(want[name])
+    both = want["or_both"]
+    yield f"{both['seeds']:,} on {both['sentences']:,}" if both else "-"
+
+
 # ------------------------------------------------------------------------------------------------------------- runs
 
 
@@ -281,6 +360,12 @@ def print_answer(plan: Plan, done: Answer) -> None:
     say(*(Text(f"note: {note}", style="yellow") for note in done.notes))
 
 
+def print_joint(found: Joint) -> None:
+    """Print what a study found on all of its bases: the files of the joint report, and each claim."""
+    say("", *(Text(f"report: {path}") for path in found.files), _heading(found.title), "")
+    say(*(_indented(f"- {claim}: {verdicts}. {together}", by=0) for claim, verdicts, together in found.answers))
+
+
 def _ran(done: Answer, total: int) -> str:
     ran = done.ran
     if ran.made == ran.failed == 0:
@@ -293,3 +378,21 @@ def _ran(done: Answer, total: int) -> str:
     before = f", {ran.found:,} were done before" if ran.found else ""
     failed = f", {ran.failed:,} failed" if ran.failed else ""
     return f"{_count(ran.made, 'trial')} done in {duration(done.seconds)}{before}{failed}"
+
+
+def print_sections(sections: Iterable[Section]) -> None:
+    """Print sections of a report: what they are about, and their tables with numbers flush right."""
+    for section in sections:
+        say(_heading(section.title), *([_indented(section.about)] if section.about else []))
+        for table in section.tables:
+            if table.rows:
+                say(_columns(table.columns, table.rows, table.numeric))
+
+
+def _columns(headers: Iterable[str], rows: Iterable[Iterable[str]], numeric: Iterable[bool]) -> Table:
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for header, right in zip(headers, numeric, strict=True):
+        table.add_column(header, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table

@@ -8,14 +8,18 @@ import statistics
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness import run
 from harness.analyze import Outcome
-from harness.outcomes import gather, outcome, read_lines
+from harness.analyze.diagnose import t_interval
+from harness.claims import groups
+from harness.looks import standing
+from harness.outcomes import outcome, read_lines
 from harness.records import StudyRecord, TrialRecord, VariantRecord
-from harness.spec import encode, flatten
+from harness.spec import SpecError, encode, flatten
 from harness.store import Store
 from harness.study import Plan, Variant
 from harness.track import Mirror
@@ -28,7 +32,7 @@ PATIENCE = 60.0
 def sync(plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> str:
     """Bring MLflow up to date with the store and say what was added."""
     run.check_frozen(plan, store)
-    return str(Mirror(store.root).sync(study_record(plan, store, gather(plan, store, keep_stale=keep_stale), report)))
+    return str(Mirror(store.root).sync(whole_record(plan, store, report, keep_stale=keep_stale)))
 
 
 class Mirroring:
@@ -69,33 +73,47 @@ class Mirroring:
             mirror = Mirror(self.store.root)
             while (told := self.waiting.get()) is not None:
                 made = outcome(*told, self.store, keep_stale=self.keep_stale)
-                mirror.sync(study_record(self.plan, self.store, [made], self.report))
-            found = gather(self.plan, self.store, keep_stale=self.keep_stale)
-            mirror.sync(study_record(self.plan, self.store, found, self.report))
+                mirror.sync(study_record(self.plan, self.store, [made]))
+            mirror.sync(whole_record(self.plan, self.store, self.report, keep_stale=self.keep_stale))
         except Exception as error:  # whatever a tracking server does, the study goes on
             self.trouble = f"{type(error).__name__}: {error}"
 
 
-def study_record(plan: Plan, store: Store, found: Sequence[Outcome], report_folder: Path) -> StudyRecord:
-    """Return what MLflow shows of a study: these outcomes, their variants, and the report if there is one."""
-    named = {variant.name: variant for variant in plan.variants}
-    whole = len(found) == len(list(plan.trials()))
+def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: bool = False) -> StudyRecord:
+    """Return what MLflow shows of a study as it stands: trials, means over seeds, verdicts, and the report."""
+    at = standing(plan, store, keep_stale=keep_stale)
+    made = study_record(plan, store, at.outcomes)
+    answers = {claim.name: (claim, told) for claim, told in zip(plan.file.claims, at.comparisons, strict=False)}
+    verdicts = {f"verdict: {name}": told.verdict for name, (_, told) in answers.items()}
+    factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
+    tags: dict[str, dict[str, str]] = {name: {} for name in factors}
+    for name, (claim, told) in answers.items():
+        with suppress(SpecError):  # what it compares turned out to be incompatible
+            for variant in (variant for group in groups(claim, factors) for variant in group.variants):
+                tags[variant][f"claim: {name}"] = told.verdict
     reports = {path.name: path for path in report_folder.glob("*.*")} | {
         f"{path.parent.name}/{path.name}": path for path in report_folder.glob("*/*.*")
     }
+    variants = [
+        replace(
+            own,
+            metrics=_over_seeds([o for o in at.outcomes if o.variant == own.name]),
+            tags=tags.get(own.name, {}),
+        )
+        for own in made.variants
+    ]
+    return replace(made, tags={**made.tags, **verdicts}, artifacts=reports, variants=variants)
+
+
+def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRecord:
+    """Return what MLflow shows of some trials of a study."""
+    named = {variant.name: variant for variant in plan.variants}
     return StudyRecord(
         name=f"{plan.name}/{plan.base}",
         description=plan.file.question,
         tags={"expectation": plan.file.expectation, "plan": plan.digest},
-        artifacts=reports if whole else {},
         variants=[
-            VariantRecord(
-                name=name,
-                params=flatten(encode(named[name].choice)),
-                factors=named[name].factors,
-                metrics=_over_seeds([o for o in found if o.variant == name]) if whole else {},
-                tags={},
-            )
+            VariantRecord(name=name, params=flatten(encode(named[name].choice)), factors=named[name].factors)
             for name in dict.fromkeys(outcome.variant for outcome in found)
         ],
         trials=[_trial_record(store, outcome, flatten(encode(named[outcome.variant].choice))) for outcome in found],
@@ -134,12 +152,12 @@ def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> Tri
 
 
 def _over_seeds(found: Sequence[Outcome]) -> dict[str, float]:
-    """Return mean and standard deviation over seeds of every metric, and how many seeds there are."""
+    """Return mean, standard deviation and 95 % t interval over seeds of every metric, and how many seeds there are."""
     scores = [outcome.metrics for outcome in found if outcome.status == "ok"]
     made: dict[str, float] = {"seeds": float(len(scores))}
     for name in scores[0] if scores else ():
         values = [own[name] for own in scores if name in own]
-        made[name] = statistics.fmean(values)
+        made[name], low, high = t_interval(values)
         if len(values) > 1:
-            made[f"{name}_sd"] = statistics.stdev(values)
+            made |= {f"{name}_sd": statistics.stdev(values), f"{name}_ci_low": low, f"{name}_ci_high": high}
     return made

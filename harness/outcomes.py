@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from harness import decode, run
 from harness.analyze import Outcome, TestSet
+from harness.analyze.outcome import Attended, Attention
 from harness.contracts import UNK
 from harness.score import load as load_statistics
 from harness.store import Record, Store
@@ -21,7 +22,15 @@ from harness.study import Plan, Variant
 from harness.trial import SPLIT, Trial
 
 COSTS = {
-    "train": ("params", "train_seconds", "target_tokens_per_second", "peak_memory_mb"),
+    "train": (
+        "params",
+        "updates",
+        "target_tokens",
+        "train_seconds",
+        "target_tokens_per_second",
+        "peak_memory_mb",
+        "train_flops",
+    ),
     "decode": ("decode_sentences_per_second",),
 }
 
@@ -49,12 +58,18 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
         **about,
         status="ok",
         metrics=records["score"].facts["metrics"],
-        costs={cost: records[name].facts[cost] for name, costs in COSTS.items() for cost in costs},
+        costs={
+            cost: records[name].facts[cost]
+            for name, costs in COSTS.items()
+            for cost in costs
+            if cost in records[name].facts
+        },
         stages=stages,
         statistics=load_statistics(records["score"].folder),
         curve=read_lines(records["train"].folder / "curve.jsonl"),
-        hypotheses=[hypothesis.text for hypothesis in decode.load(records["decode"].folder)[0]],
+        hypotheses=[hypothesis.text for hypothesis in decode.load_hypotheses(records["decode"].folder)],
         test=_test_set(stages["prepare"], records["prepare"].folder, records["prepare"].facts["exhaustive"]),
+        attention=_attention(records["decode"].folder),
         signatures=_signatures(records["score"].folder, records["prepare"].folder),
     )
 
@@ -69,6 +84,14 @@ def _found(store: Store, name: str, key: str) -> Record:
     if record is None:
         raise FileNotFoundError(f"{store.folder(name, key)} vanished while it was read")
     return record
+
+
+def _attention(folder: Path) -> Attention | None:
+    found = decode.load_attention(folder)
+    if found is None:
+        return None
+    mean_GG, examples = found
+    return Attention(mean_GG.numpy(), [Attended(e.source, e.said, e.weights_TS.numpy()) for e in examples])
 
 
 @cache

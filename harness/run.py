@@ -15,12 +15,13 @@ from typing import Any, Literal
 import torch
 
 from harness import store as disk
+from harness.claims import Claim
 from harness.prepare import words_of
 from harness.schedule import Ended, Task, Workers
-from harness.spec import Incompatible, SpecError, encode, flatten, read
+from harness.spec import Incompatible, SpecError, digest, encode, flatten, read
 from harness.store import Store
 from harness.study import Plan, Variant
-from harness.train import Diverged, Emit, Training, build, count_parameters
+from harness.train import Diverged, Emit, Training, build, count_parameters, foreseen_seconds
 from harness.trial import Corridor, Trial, TrialChoice
 
 Listen = Callable[[str, dict[str, Any]], None]
@@ -51,6 +52,11 @@ class Ran:
     stages: dict[str, int] = field(default_factory=dict)
     """How many stages of each kind were computed now."""
 
+    def and_then(self, more: Ran) -> Ran:
+        """Return what this run and another after it did together."""
+        stages = {name: self.stages.get(name, 0) + more.stages.get(name, 0) for name in self.stages | more.stages}
+        return Ran(self.found + more.found, self.made + more.made, self.failed + more.failed, stages)
+
 
 def state(store: Store, trial: Trial) -> tuple[Literal["done", "stale", "absent"], str]:
     """Say whether all stages of a trial are done, and if not, what is missing or stale and why."""
@@ -68,10 +74,9 @@ def check_frozen(plan: Plan, store: Store) -> bool:
     Raises:
         SpecError: the study means something else than when its plan was frozen, with what differs.
     """
-    path = _frozen_path(plan, store)
-    if not path.exists():
+    before, now = _frozen(plan, store), plan.frozen()
+    if not before:
         return False
-    before, now = json.loads(path.read_text(encoding="utf-8")), plan.frozen()
     if before["digest"] != plan.digest:
         raise SpecError(
             f"the study changed since its plan was frozen:\n{_difference(before, now)}\n"
@@ -83,9 +88,43 @@ def check_frozen(plan: Plan, store: Store) -> bool:
 
 
 def freeze(plan: Plan, store: Store) -> None:
-    """Write the plan down, before its first trial; it stands until a run with ``--replan``."""
-    frozen = plan.frozen() | {"digest": plan.digest}
+    """Write the plan down, before its first trial; it stands until a run with ``--replan``.
+
+    A claim that is new although results can have been seen is exploratory from then on.
+    """
+    frozen = plan.frozen() | {"digest": plan.digest, "exploratory": _hindsight(plan, store)}
     disk.write(_frozen_path(plan, store), json.dumps(frozen, indent=1, ensure_ascii=False))
+
+
+def exploratory(plan: Plan, store: Store) -> dict[str, str]:
+    """Return the claims of a frozen plan that were written after results could be seen, by name, with the reason."""
+    said: dict[str, str] = _frozen(plan, store).get("exploratory", {})
+    return said
+
+
+def _hindsight(plan: Plan, store: Store) -> dict[str, str]:
+    before = _frozen(plan, store)
+    done = [store.record("score", trial.digest) is not None for _, _, trial in plan.trials()]
+    if not before:
+        reason = "written after every trial had finished"
+        return dict.fromkeys((claim.name for claim in plan.file.claims), reason) if all(done) else {}
+    reasons = before.get("exploratory", {})
+    earlier = {_meaning(read(Claim, said)): reasons.get(said["name"], "") for said in before["claims"]}
+    late = f"written or changed after {sum(done)} of {len(done)} trials had finished" if any(done) else ""
+    reseeded = "the seeds were changed after results could be seen"
+    reseeded = reseeded if any(done) and before["seeds"] != plan.frozen()["seeds"] else ""
+    made = {claim.name: earlier.get(_meaning(claim), late) or reseeded for claim in plan.file.claims}
+    return {name: reason for name, reason in made.items() if reason}
+
+
+def _meaning(claim: Claim) -> str:
+    return digest(encode(claim, meaning=True))
+
+
+def _frozen(plan: Plan, store: Store) -> dict[str, Any]:
+    path = _frozen_path(plan, store)
+    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return said
 
 
 def _frozen_path(plan: Plan, store: Store) -> Path:
@@ -260,7 +299,10 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 def _lines(plan: dict[str, Any]) -> list[str]:
     variants = {v["name"]: v for v in plan["variants"]}
     claims = {c["name"]: c for c in plan["claims"]}
-    named = {k: v for k, v in plan.items() if k != "digest"} | {"variants": variants, "claims": claims}
+    named = {k: v for k, v in plan.items() if k not in ("digest", "exploratory")} | {
+        "variants": variants,
+        "claims": claims,
+    }
     return sorted(f"{path}: {json.dumps(value, ensure_ascii=False)}" for path, value in flatten(named).items())
 
 
@@ -321,7 +363,9 @@ def _estimate(
         mean = sum(seconds.values()) / len(seconds)
         return mean * len(trainings), f"the mean of {len(seconds)} finished trainings"
     trial = next(iter(trainings.values()))
-    short = trial.choice.training.changed(updates=PROBE_UPDATES, evaluate_every=PROBE_UPDATES, patience=0)
+    short = trial.choice.training.changed(
+        updates=PROBE_UPDATES, tokens=0, seconds=0.0, evaluate_every=PROBE_UPDATES, patience=0
+    )
     prepared = Corridor(store, plan.folders, "cpu").prepared(trial)
     model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -330,5 +374,5 @@ def _estimate(
             facts = training.run(lambda _: None)
         except Diverged as reason:
             return None, f"the first variant: {reason}"
-    each = facts["train_seconds"] / PROBE_UPDATES * trial.choice.training.updates
+    each = foreseen_seconds(trial.choice.training, facts)
     return each * len(trainings), f"{PROBE_UPDATES} updates of the first variant"

@@ -13,17 +13,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import field_validator
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 from safetensors.numpy import load_file, save_file
 
+from harness import measures
+from harness.measures import Array as Array
 from harness.registry import Choice, suggest
 from harness.spec import SpecError
 
-Array = NDArray[np.float64]
+BY_TOKENS: dict[str, Callable[[list[str], list[list[str]]], tuple[float, ...]]] = {
+    "token_accuracy": measures.best_positions,
+    "token_edits": measures.fewest_edits,
+    "repetition": measures.repeated_bigrams,
+}
+"""Statistics of the tokens of a hypothesis and of its references."""
 
 CHARACTER_TOKENIZERS = ("zh", "char", "ja-mecab", "ko-mecab")
 """Tokenizers of languages for which TER splits Han, kana and Hangul into characters."""
@@ -46,6 +52,8 @@ class Metric(NamedTuple):
     unit: str = ""
     digits: int = 2
     """Decimals printed."""
+    diagnostic: bool = False
+    """Whether it explains scores rather than being one: computed always, and shown in a table of its own."""
 
 
 def bleu_from_sums(sums: Array) -> Array:
@@ -96,6 +104,19 @@ def _perplexity(sums: Array) -> Array:
         return np.asarray(np.exp(ratio(sums)), dtype=np.float64)
 
 
+def _diagnostic(
+    name: str,
+    title: str,
+    higher_is_better: bool | None,
+    best: float | None,
+    from_sums: Callable[[Array], Array] = percent,
+    unit: str = "%",
+    digits: int = 2,
+    statistic: str = "",
+) -> Metric:
+    return Metric(name, title, higher_is_better, best, statistic or name, from_sums, unit, digits, diagnostic=True)
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -107,10 +128,16 @@ METRICS: dict[str, Metric] = {
         Metric("token_edit_rate", "token edit rate (%)", False, 0.0, "token_edits", percent, "%"),
         Metric("nll", "NLL (nats per token)", False, None, "nll", ratio, "nats", 4),
         Metric("perplexity", "perplexity", False, None, "nll", _perplexity, "", 3),
-        Metric("free_nll", "free-running NLL (nats per token)", False, None, "free_nll", ratio, "nats", 4),
         Metric("numeric_error", "numeric error (%)", False, 0.0, "numeric_error", percent, "%"),
-        Metric("length_ratio", "length ratio (hypothesis / reference)", None, None, "bleu", ratio, "", 3),
-        Metric("truncated", "hypotheses cut at the limit (%)", False, 0.0, "truncated", percent, "%"),
+        _diagnostic("free_nll", "free-running NLL (nats per token)", False, None, ratio, "nats", 4),
+        _diagnostic("exposure_gap", "exposure-bias gap (nats per token)", False, None, ratio, "nats", 4),
+        _diagnostic("length_ratio", "length ratio (hypothesis / reference)", None, None, ratio, "", 3, "bleu"),
+        _diagnostic("truncated", "hypotheses cut at the limit (%)", False, 0.0),
+        _diagnostic("repetition", "repeated bigrams (%)", None, None),
+        _diagnostic("search_error", "search errors, at least (%)", False, 0.0),
+        _diagnostic("model_error", "model errors, at most (%)", False, 0.0),
+        _diagnostic("oracle_exact_match", "exact match, length given (%)", True, 100.0),
+        _diagnostic("oracle_token_accuracy", "token accuracy, length given (%)", True, 100.0),
     )
 }
 """Every metric by its name, in the order of tables. A metric whose statistic is absent is absent from the results."""
@@ -124,7 +151,7 @@ class ScoringChoice(Choice):
     lowercase: bool = False
     """Compare lower-cased texts."""
     metrics: tuple[str, ...] = ()
-    """Names of the metrics; none named means all that the data allow."""
+    """Names of the metrics; none named means all that the data allow. Diagnostics, which cost little, are always there."""
 
     @field_validator("metrics")
     @classmethod
@@ -144,7 +171,7 @@ class ScoringChoice(Choice):
     @property
     def wanted(self) -> tuple[str, ...]:
         """The names of the metrics, written out."""
-        return self.metrics or tuple(METRICS)
+        return tuple(name for name, metric in METRICS.items() if metric.diagnostic or name in (self.metrics or METRICS))
 
 
 def score(
@@ -154,7 +181,8 @@ def score(
     how: dict[str, Any] = {"tokenize": choice.tokenize, "lowercase": choice.lowercase}
     statistics = sentence_statistics(hypotheses, references, metrics=choice.wanted, **how, **known)
     save_file(statistics, folder / "sentences.safetensors")
-    scores, signed = corpus_scores(statistics), signatures(references, **how)
+    scores = {name: value for name, value in corpus_scores(statistics).items() if name in choice.wanted}
+    signed = signatures(references, **how)
     said = {name: {"value": value, "signature": signed[name]} for name, value in scores.items()}
     (folder / "scores.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
     return {"metrics": scores}
@@ -181,6 +209,8 @@ def sentence_statistics(
     nll: Array | None = None,
     free_nll: Array | None = None,
     truncated: Sequence[bool] | None = None,
+    model_scores: Sequence[float] | None = None,
+    oracle: Sequence[str] | None = None,
     metrics: Collection[str] = tuple(METRICS),
 ) -> dict[str, Array]:
     """Return one array ``N x k`` per statistic that the wanted metrics need and the given data allow.
@@ -192,15 +222,20 @@ def sentence_statistics(
         lowercase: compare without case (TER always does, as sacrebleu's default).
         value: reads a number from a text, None where there is none; gives ``numeric_error``.
         nll: summed NLL of the reference and its number of tokens (EOS counted), N x 2; gives ``nll``, ``perplexity``.
-        free_nll: the same while the model hears its own words.
+        free_nll: the same while the model hears its own words; with ``nll`` it gives ``exposure_gap``.
         truncated: whether a hypothesis was cut at the length limit.
+        model_scores: the summed log-probability of each hypothesis; with ``nll`` and ``truncated`` it gives
+            ``search_error`` and ``model_error``.
+        oracle: hypotheses that were given the length of the first reference; they give ``oracle_exact_match`` and
+            ``oracle_token_accuracy``.
         metrics: names of the metrics to prepare. Leave TER out where texts are long and repetitive: its search for shifts
             takes 0.2 ms for 15 words of a natural text, but half a second for 48 words out of a dozen (SCAN).
 
     Raises:
         SpecError: unknown tokenizer, a sentence without reference, or arrays of other lengths.
     """
-    _check_lengths(len(hypotheses), references, {"nll": nll, "free_nll": free_nll, "truncated": truncated})
+    given = {"nll": nll, "free_nll": free_nll, "truncated": truncated, "model_scores": model_scores, "oracle": oracle}
+    _check_lengths(len(hypotheses), references, given)
     wanted = {METRICS[name].statistic for name in metrics}
     scorers = _scorers(tokenize, lowercase)
     streams = _streams(references)
@@ -209,15 +244,31 @@ def sentence_statistics(
         rows = scorers[name]._extract_corpus_statistics(list(hypotheses), streams)
         made[name] = np.array(rows, dtype=np.float64)
     made |= _token_statistics(hypotheses, references, scorers["bleu"], wanted)
-    if "exact_match" in wanted:
-        made["exact_match"] = _exact_match(hypotheses, references, lowercase)
+    made["exact_match"] = right = measures.exact_match(hypotheses, references, lowercase)
     if "numeric_error" in wanted and value is not None:
-        made["numeric_error"] = _numeric_error(hypotheses, references, value)
-    if "truncated" in wanted and truncated is not None:
-        made["truncated"] = _with_ones([float(cut) for cut in truncated])
+        made["numeric_error"] = measures.numeric_error(hypotheses, references, value)
+    if truncated is not None:
+        made["truncated"] = measures.with_ones([float(cut) for cut in truncated])
+    if oracle is not None:
+        made["oracle_exact_match"] = measures.exact_match(oracle, references, lowercase)
+        tokens = _token_statistics(oracle, references, scorers["bleu"], {"token_accuracy"})
+        made["oracle_token_accuracy"] = tokens["token_accuracy"]
+    if nll is not None and truncated is not None and model_scores is not None:
+        made |= measures.error_kinds(right[:, 0], truncated, model_scores, np.asarray(nll, np.float64)[:, 0])
+    made |= _likelihoods(nll, free_nll)
+    return {
+        name: made[name]
+        for name in dict.fromkeys(m.statistic for m in METRICS.values())
+        if name in made and name in wanted
+    }
+
+
+def _likelihoods(nll: Array | None, free_nll: Array | None) -> dict[str, Array]:
     pairs = {"nll": nll, "free_nll": free_nll}
-    made |= {name: np.asarray(a, np.float64) for name, a in pairs.items() if a is not None and name in wanted}
-    return {name: made[name] for name in dict.fromkeys(m.statistic for m in METRICS.values()) if name in made}
+    made = {name: np.asarray(array, np.float64) for name, array in pairs.items() if array is not None}
+    if len(made) == len(pairs):
+        made["exposure_gap"] = np.stack([made["free_nll"][:, 0] - made["nll"][:, 0], made["nll"][:, 1]], axis=1)
+    return made
 
 
 def signatures(references: Sequence[Sequence[str]], *, tokenize: str, lowercase: bool) -> dict[str, str]:
@@ -232,6 +283,8 @@ def signatures(references: Sequence[Sequence[str]], *, tokenize: str, lowercase:
     common = f"nrefs:{'var' if number < 0 else number}|case:{'lc' if lowercase else 'mixed'}"
     tokens = f"{common}|tok:{scorers['bleu'].tokenizer.signature()}"
     model = "tokens:model|eos:yes|smooth:no"
+    errors = f"{common}|wrong:no-exact-match|ended:yes|ref:first|of:all-sentences"
+    oracle = "search:greedy|length:first-reference"
     ours = {
         "exact_match": f"{common}|space:folded",
         "token_accuracy": f"{tokens}|ref:best|norm:longer",
@@ -240,8 +293,14 @@ def signatures(references: Sequence[Sequence[str]], *, tokenize: str, lowercase:
         "perplexity": f"{model}|hears:reference",
         "free_nll": f"{model}|hears:own",
         "numeric_error": f"nrefs:{'var' if number < 0 else number}|error:relative|max:1|unparsable:1|ref:nearest",
+        "exposure_gap": f"{model}|free-running minus teacher-forced",
         "length_ratio": f"{tokens}|ref:closest",
         "truncated": "limit:search",
+        "repetition": f"{tokens}|order:2",
+        "search_error": f"{errors}|reference:more-probable",
+        "model_error": f"{errors}|reference:not-more-probable",
+        "oracle_exact_match": f"{common}|space:folded|{oracle}",
+        "oracle_token_accuracy": f"{tokens}|ref:best|norm:longer|{oracle}",
     }
     return made | {name: f"{text}|version:1" for name, text in ours.items()}
 
@@ -283,74 +342,15 @@ def _check_lengths(sentences: int, references: Sequence[Sequence[str]], arrays: 
             raise SpecError(f"{name} has {len(given)} rows for {sentences} hypotheses")
 
 
-def _with_ones(values: Sequence[float]) -> Array:
-    return np.stack([np.asarray(values, np.float64), np.ones(len(values))], axis=1)
-
-
-def _exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]], lowercase: bool) -> Array:
-    def folded(text: str) -> str:
-        return " ".join((text.lower() if lowercase else text).split())
-
-    pairs = zip(hypotheses, references, strict=True)
-    return _with_ones([float(folded(text) in map(folded, known)) for text, known in pairs])
-
-
 def _token_statistics(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], bleu: Any, wanted: set[str]
 ) -> dict[str, Array]:
-    """Return position-wise matches and edits, on the tokens that BLEU sees."""
-    measures = {"token_accuracy": _best_positions, "token_edits": _fewest_edits}
-    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in measures if name in wanted}
+    """Return position-wise matches, edits and repeats, on the tokens that BLEU sees."""
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in BY_TOKENS if name in wanted}
     if rows:
         for text, known in zip(hypotheses, references, strict=True):
             tokens = bleu._preprocess_segment(text).split()
             known_tokens = [bleu._preprocess_segment(reference).split() for reference in known]
             for name, made in rows.items():
-                made.append(measures[name](tokens, known_tokens))
+                made.append(BY_TOKENS[name](tokens, known_tokens))
     return {name: np.array(made, dtype=np.float64) for name, made in rows.items()}
-
-
-def _best_positions(tokens: list[str], references: list[list[str]]) -> tuple[float, float]:
-    """Return matches and the longer length, against the reference with the largest quotient; two empty texts agree."""
-    made = []
-    for reference in references:
-        longer = max(len(tokens), len(reference))
-        matches = sum(mine == theirs for mine, theirs in zip(tokens, reference, strict=False))
-        made.append((float(matches), float(longer)) if longer else (1.0, 1.0))
-    return max(made, key=lambda pair: pair[0] / pair[1])
-
-
-def _fewest_edits(tokens: list[str], references: list[list[str]]) -> tuple[float, float]:
-    """Return the fewest edits to any reference, and the mean reference length (the normalizer of TER)."""
-    edits = min(edit_distance(tokens, reference) for reference in references)
-    return float(edits), sum(map(len, references)) / len(references)
-
-
-def edit_distance(left: Sequence[str], right: Sequence[str]) -> int:
-    """Return the fewest insertions, deletions and substitutions that turn one sequence into the other (Levenshtein)."""
-    while left and right and left[0] == right[0]:
-        left, right = left[1:], right[1:]
-    while left and right and left[-1] == right[-1]:
-        left, right = left[:-1], right[:-1]
-    above = list(range(len(right) + 1))
-    for row, mine in enumerate(left, start=1):
-        here = [row]
-        for column, theirs in enumerate(right, start=1):
-            here.append(min(above[column] + 1, here[-1] + 1, above[column - 1] + (mine != theirs)))
-        above = here
-    return above[-1]
-
-
-def _numeric_error(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], value: Callable[[str], float | None]
-) -> Array:
-    """Return ``min(1, |hypothesis - reference| / max(1, |reference|))`` to the nearest reference, 1 if unparsable."""
-    errors = []
-    for text, known in zip(hypotheses, references, strict=True):
-        said = value(text)
-        truths = [truth for truth in map(value, known) if truth is not None]
-        if not truths:
-            raise SpecError(f"reference {known[0]!r} is not a number; numeric_error needs references that are")
-        distances = [1.0 if said is None else abs(said - truth) / max(1.0, abs(truth)) for truth in truths]
-        errors.append(min(1.0, *distances))
-    return _with_ones(errors)

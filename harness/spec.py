@@ -97,7 +97,8 @@ def read(cls: type[M], plain: Any, where: Callable[[str], str] = lambda path: ""
         return TypeAdapter(cls).validate_python(_frozen(plain))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        keys = [*([root] if root else []), *map(str, first["loc"])]
+        # A choice between forms of one value has no name of its own in the file: its tags are spelled <so>.
+        keys = [*([root] if root else []), *(str(key) for key in first["loc"] if not str(key).startswith("<"))]
         context = first.get("ctx", {})
         if "key" in context:
             keys.append(context["key"])
@@ -199,7 +200,7 @@ def _message(cls: type[BaseModel], error: Any) -> str:
         return f"unknown value {error['input']!r}; {suggest(error['input'], expected)}"
     if error["type"] == "too_short":
         return "is empty; name at least one"
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = str(error["msg"]).removeprefix("Value error, ").replace("valid tuple", "list")
     known = error["type"] in ("unknown_key", "unknown_kind", "no_kind", "not_a_mapping", "wrong_kind", "value_error")
     return message if known else f"{message[0].lower()}{message[1:]}, got {error['input']!r}"
 

@@ -5,28 +5,34 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.claims import PRIMARY, check_claims
+from harness.claims import PRIMARY, Claim, check_claims, groups
 from harness.contracts import Words
-from harness.expand import CASE, Expansion, StudyFile, Variant, short_names, show
+from harness.expand import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
+from harness.match import match_parameters
 from harness.registry import suggest
-from harness.score import METRICS
+from harness.score import METRICS, signatures
 from harness.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
 from harness.train import count_parameters
-from harness.trial import Trial
+from harness.trial import Trial, TrialChoice
 
 __all__ = [
+    "BASE",
     "CASE",
+    "STEP",
     "Plan",
     "StudyFile",
     "Variant",
+    "bases",
+    "command",
     "find",
     "load",
     "parse_sets",
     "read_base",
+    "refuse_mixed",
     "resolve",
     "short_names",
     "show",
@@ -44,12 +50,17 @@ class Plan:
     file: StudyFile
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
+    """Those that run; of a sequential design, all that may."""
+    looks: tuple[int, ...]
+    """How many of the seeds there are whenever the claims are looked at; once, with all, unless the study says otherwise."""
     command: str
     """What to type to run this again."""
     folders: tuple[Path, ...]
     """Where relative paths of data are looked up."""
     revisions: Mapping[str, str]
     """What each dataset depends on beyond its choice, by the digest of the choice; empty until ``resolve``."""
+    matched: Mapping[str, str] = field(default_factory=dict)
+    """What the variants have in common by construction, and how nearly, in words; ``parameters`` only after ``resolve``."""
 
     def trial(self, variant: Variant, seed: int) -> Trial:
         """Return one trial of the plan."""
@@ -62,6 +73,20 @@ class Plan:
                 if not variant.skipped:
                     yield variant, seed, self.trial(variant, seed)
 
+    def upto(self, count: int) -> Plan:
+        """Return the plan as it stands at a look: with the first seeds only, and the same digest."""
+        return replace(self, seeds=self.seeds[:count])
+
+    @property
+    def sequential(self) -> bool:
+        """Whether seeds are added until the claims are decided."""
+        return len(self.looks) > 1
+
+    @property
+    def _design(self) -> Any:
+        """Which seeds are meant, as plain data."""
+        return encode(self.file.seeds) if self.sequential else list(self.seeds)
+
     def frozen(self) -> dict[str, Any]:
         """Return the plan as plain data: what is compared when the study is run again, and kept with its results."""
         return {
@@ -70,13 +95,13 @@ class Plan:
             "question": self.file.question,
             "expectation": self.file.expectation,
             "claims": encode(self.file.claims),
-            "seeds": list(self.seeds),
+            "seeds": self._design,
             "revisions": dict(sorted(self.revisions.items())),
             "variants": [
                 {"name": v.name, "factors": v.factors, "skipped": v.skipped, "choice": encode(v.written)}
                 for v in self.variants
             ],
-        }
+        } | ({"match": encode(self.file.match)} if self.file.match else {})
 
     @property
     def digest(self) -> str:
@@ -91,7 +116,9 @@ class Plan:
             for v in self.variants
         ]
         file = self.file
-        return digest([file.question, file.expectation, encode(file.claims), list(self.seeds), variants])
+        claims = encode(file.claims, meaning=True)
+        match = [file.match] if file.match else []
+        return digest([file.question, file.expectation, claims, self._design, variants, *match])
 
 
 def _dataset_key(variant: Variant) -> str:
@@ -163,6 +190,31 @@ def parse_sets(sets: list[str]) -> dict[str, Any]:
     return made
 
 
+def bases(name: str, base: str | None = None) -> list[str]:
+    """Return the bases that a study runs on, one report each: those that its file names, or the one that is asked for.
+
+    Raises:
+        SpecError: a base is not there, or two have one name.
+    """
+    path, file, lines = _read_study(name)
+    names = [base] if base else _names(file)
+    stems = [_find_base(each, path.parent).stem for each in names]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), ""):
+        raise SpecError(f"two bases are called '{twice}'; name each once", path="base", place=lines.place(["base"]))
+    return names
+
+
+def _read_study(name: str) -> tuple[Path, StudyFile, Lines]:
+    path = find(name, "studies", "study")
+    plain, lines = read_yaml(path)
+    return path, read(StudyFile, plain, lambda dotted: lines.place(dotted.split("."))), lines
+
+
+def _names(file: StudyFile) -> list[str]:
+    """Return the bases that a study names."""
+    return [file.base] if isinstance(file.base, str) else list(file.base)
+
+
 def load(
     name: str, *, base: str | None = None, sets: Mapping[str, Any] | None = None, seeds: int | None = None
 ) -> Plan:
@@ -170,32 +222,42 @@ def load(
 
     Args:
         name: a study in ``studies/``, or the path of a study file.
-        base: the base to use in place of the one that the file names.
+        base: the base to use in place of the one that the file names; needed for all but the first of several.
         sets: changes to every variant, from the command line.
         seeds: how many seeds, in place of the file's.
 
     Raises:
         SpecError: anything in the study, its base or its claims that cannot be meant.
     """
-    path = find(name, "studies", "study")
-    plain, lines = read_yaml(path)
-    file = read(StudyFile, plain, lambda dotted: lines.place(dotted.split(".")))
-    base_path = _find_base(base or file.base, path.parent)
+    path, file, lines = _read_study(name)
+    base_path = _find_base(base or _names(file)[0], path.parent)
     at = read_base(base_path)
     file = _with_metrics(file, at.primary or PRIMARY)
     expansion = Expansion(file, lines, at.plain, at.lines, dict(sets or {}))
     variants = tuple(_judged(variant) for variant in expansion.variants())
-    count = seeds if seeds is not None else file.seeds
-    chosen = tuple(range(1, count + 1)) if isinstance(count, int) else tuple(count)
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise SpecError("name at least one seed, each once", path="seeds", place=lines.place(["seeds"]))
+    chosen, looks = _seeds(seeds if seeds is not None else file.seeds)
+    if len(set(chosen)) < len(chosen):
+        raise SpecError("name each seed once", path="seeds", place=lines.place(["seeds"]))
+    if len(looks) > 1 and not file.claims:
+        raise SpecError(
+            "there is no claim to decide; state one, or say how many seeds", "seeds", lines.place(["seeds"])
+        )
     folders = (path.parent.absolute(), base_path.parent.absolute(), Path.cwd())
     try:
         _check_claims(file, variants, folders)
     except SpecError as error:
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
-    command = _command(name, base, sets or {}, seeds)
-    return Plan(path.stem, base_path.stem, file, variants, chosen, command, folders, {})
+    again = command(name, base, sets or {}, seeds)
+    matched = file.match.told if file.match else {}
+    return Plan(path.stem, base_path.stem, file, variants, chosen, looks, again, folders, {}, matched)
+
+
+def _seeds(said: int | tuple[int, ...] | SequentialSeeds) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return all seeds, and how many there are at each look."""
+    if isinstance(said, SequentialSeeds):
+        return tuple(range(1, said.max + 1)), said.looks
+    chosen = tuple(range(1, said + 1)) if isinstance(said, int) else said
+    return chosen, (len(chosen),)
 
 
 def _with_metrics(file: StudyFile, primary: str) -> StudyFile:
@@ -205,20 +267,30 @@ def _with_metrics(file: StudyFile, primary: str) -> StudyFile:
 
 
 def resolve(plan: Plan) -> Plan:
-    """Return the plan with its data pinned: the hash of files, the commit of a hub dataset.
+    """Return the plan with its data pinned: the hash of files, the commit of a hub dataset; and with matched widths.
 
     Raises:
-        SpecError: data are missing or the hub cannot be reached, and what to do.
+        SpecError: data are missing or the hub cannot be reached, and what to do; or widths that cannot be matched.
     """
     made: dict[str, str] = {}
     for variant in plan.variants:
         if not variant.skipped and (key := _dataset_key(variant)) not in made:
             made[key] = variant.choice.data.dataset.build(folders=plan.folders).revision()
-    return replace(plan, revisions=made)
+    return _with_widths(replace(plan, revisions=made))
 
 
-def _command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None) -> str:
-    """Return what to type for this plan: a make target, with what it passes on."""
+def _with_widths(plan: Plan) -> Plan:
+    """Return the plan with the widths that give its variants as many parameters, if the study wants that."""
+    match = plan.file.match
+    if match is None or not match.parameters:
+        return plan
+    choices, told = match_parameters(match, {v.name: v.choice for v in plan.variants if not v.skipped}, plan.folders)
+    variants = tuple(replace(v, written=choices.get(v.name, v.written)) for v in plan.variants)
+    return replace(plan, variants=variants, matched={**plan.matched, "parameters": told})
+
+
+def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None) -> str:
+    """Return what to type to run a study like this: a make target, with what it passes on."""
     asked = [f"--seeds {seeds}"] if seeds is not None else []
     asked += [f"--set {path}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
     words = ["make study", f"name={name}", *([f"base={base}"] if base else [])]
@@ -257,3 +329,40 @@ def _check_claims(file: StudyFile, variants: Sequence[Variant], folders: tuple[P
             if METRICS[claim.metric].statistic == "numeric_error" and not dataset.build(folders=folders).numeric:
                 message = f"'{claim.metric}' needs texts that mean numbers; those of dataset '{dataset.kind}' do not"
                 raise SpecError(message, path=path)
+    refuse_mixed(file.claims, variants)
+
+
+def refuse_mixed(claims: Sequence[Claim], variants: Sequence[Variant]) -> None:
+    """Check that every claim compares numbers that are computed alike, as far as the choices tell before data are read.
+
+    Raises:
+        SpecError: variants of one claim score by different tokenizers or case, or, for a likelihood per token, have
+            different target tokens.
+    """
+    choices = {variant.name: variant.choice for variant in variants if not variant.skipped}
+    factors = {variant.name: variant.factors for variant in variants if not variant.skipped}
+    for index, claim in enumerate(claims):
+        ways: dict[tuple[str, ...], str] = {}
+        for group in groups(claim, factors):
+            for name in group.variants:
+                ways.setdefault(_measured(claim.metric, choices[name]), name)
+        if len(ways) > 1:
+            (one, first), (other, second) = list(ways.items())[:2]
+            differ = [
+                ", ".join(field for field in way if field not in against)
+                for way, against in ((one, other), (other, one))
+            ]
+            message = (
+                f"'{claim.metric}' is not the same measure in '{first}' ({differ[0]}) and '{second}' ({differ[1]})"
+            )
+            raise SpecError(
+                f"{message}: such numbers do not compare; claim another metric", path=f"claims.{index}.metric"
+            )
+
+
+def _measured(metric: str, choice: TrialChoice) -> tuple[str, ...]:
+    """Return how a metric will be computed: the fields of its signature, and what a likelihood counts as a token."""
+    how = choice.decoding.scoring
+    signature = signatures([[""]], tokenize=how.tokenize, lowercase=how.lowercase)[metric]
+    target = (f"target tokens: {show(encode(choice.data.target))}",) if "tokens:model" in signature else ()
+    return (*signature.split("|"), *target)

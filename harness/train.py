@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -44,8 +44,8 @@ class TrainingChoice(Choice):
     """Sentence pairs in a batch."""
     pool: int = Field(ge=1)
     """Batches that are sorted by length together before they are cut; 1 takes pairs as they fall."""
-    updates: int = Field(ge=1)
-    """Updates at most."""
+    updates: int = Field(ge=0)
+    """Updates at most; 0 sets no such limit, where tokens or seconds do. Training ends at the first limit it reaches."""
     evaluate_every: int = Field(ge=1)
     """Updates between evaluations on the validation split."""
     patience: int = Field(default=0, ge=0)
@@ -58,6 +58,22 @@ class TrainingChoice(Choice):
     """Batches whose gradients make one update."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of training; evaluation and decoding are always fp32."""
+    tokens: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """Target tokens after which training ends, EOS counted, padding not; the update that reaches them is the last. 0: no limit."""
+    seconds: float = Field(default=0.0, ge=0, json_schema_extra={"neutral": 0.0})
+    """Wall-clock seconds after which training ends, evaluations counted; never the same number of updates twice. 0: no limit."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> TrainingChoice:
+        """Check that training ends, and that a schedule which looks at the end can know where it is."""
+        if not (self.updates or self.tokens or self.seconds):
+            raise ValueError("training has no end; set updates, tokens or seconds")
+        if not self.updates and self.schedule.part.ends:
+            raise ValueError(
+                f"schedule '{self.schedule.kind}' reaches its end at the last update, which no one knows beforehand where "
+                "tokens or seconds end training; take another, or set updates"
+            )
+        return self
 
 
 class Diverged(Exception):
@@ -84,6 +100,18 @@ def build(choice: ModelChoice, initializer: Initializer.Config, words: Words, se
         model = Seq2Seq(choice, words)
         initializer.build().fill(model)
     return model
+
+
+def foreseen_seconds(choice: TrainingChoice, facts: dict[str, Any]) -> float:
+    """Return how long a training takes that goes on as another one went: as fast by update, and by target token.
+
+    Args:
+        choice: the training that is foreseen.
+        facts: what ``Training.run`` said of the other, of the same model.
+    """
+    each, token = (facts["train_seconds"] / facts[passed] for passed in ("updates", "target_tokens"))
+    limits: list[float] = [choice.updates * each, choice.tokens * token, choice.seconds]
+    return min(limit for limit in limits if limit)
 
 
 def count_parameters(choice: ModelChoice, words: Words) -> int:
@@ -158,7 +186,8 @@ class Training:
         spent = self.at.seconds
         for batches in self._updates():
             self._update(batches)
-            last = self.at.update == self.choice.updates
+            self.at.seconds = spent + self._now() - began
+            last = self._done() >= 1
             evaluated = last or self.at.update % self.choice.evaluate_every == 0
             if evaluated:
                 self._evaluate(emit)
@@ -171,6 +200,20 @@ class Training:
             if stop:
                 break
         return self._finish()
+
+    def _now(self) -> float:
+        """Return the time; where seconds end training, once the device has done what it was asked to."""
+        if self.choice.seconds and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.monotonic()
+
+    def _done(self) -> float:
+        """Return the share of the training that is done: of updates, tokens or seconds, whichever is nearest its end."""
+        c = self.choice
+        shares = [self.at.update / c.updates] if c.updates else []
+        shares += [float(self.words) / c.tokens] if c.tokens else []  # reading it waits for the device
+        shares += [self.at.seconds / c.seconds] if c.seconds else []
+        return max(shares)
 
     def _updates(self) -> Iterator[list[Batch]]:
         """Yield the batches of each update, from the current position on, without end."""
@@ -243,7 +286,7 @@ class Training:
         point = {"update": self.at.update, "loss": loss, "dev_nll": nll, "lr": rate, "ratio": self._ratio()}
         self.curve.append(point)
         self.clock.append({"update": self.at.update, "unix_ms": round(time.time() * 1000)})
-        emit(point | {"updates": self.choice.updates})
+        emit(point | {"updates": round(self.at.update / min(1.0, self._done()))})
 
     def _ratio(self) -> float:
         return min(1.0, self.forcing.ratio(self.at.update - 1))
@@ -295,6 +338,7 @@ class Training:
             "epochs": round(
                 self.at.epoch + self.at.batch / math.ceil(self.pairs["train"].size / self.choice.batch_size), 3
             ),
+            "target_tokens": int(self.words),
             "train_seconds": self.at.seconds,
             "target_tokens_per_second": float(self.words) / self.at.seconds,
         }

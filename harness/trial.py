@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from harness import decode, prepare, score, train
+from harness import decode, flops, prepare, score, train
 from harness.contracts import Dataset
 from harness.decode import DecodingChoice
 from harness.fingerprint import fingerprint
@@ -24,7 +24,14 @@ from harness.store import Record, Stage, Store
 from harness.train import Emit, TrainingChoice
 
 SPLIT = "test"
-STAGES = ("prepare", "train", "decode", "score")
+ROOMS = {
+    "prepare": ["harness.prepare"],
+    "train": ["harness.train", "harness.flops"],
+    "decode": ["harness.decode"],
+    "score": ["harness.score"],
+}
+"""The modules that do each stage, upstream first."""
+STAGES = tuple(ROOMS)
 
 
 class TrialChoice(Choice):
@@ -64,7 +71,7 @@ class Trial:
         for name in STAGES:
             upstream = [stage.key for stage in made.values()][-1:]
             key = digest({"stage": name, "choice": meant[name], "upstream": upstream})
-            rooms = [f"harness.{name}", *(module for part in parts[name] for module in modules(part))]
+            rooms = [*ROOMS[name], *(module for part in parts[name] for module in modules(part))]
             code = fingerprint(rooms, alone=[__name__])  # what stands here puts every stage to work
             made[name] = Stage(name, key, said[name], code, {stage.name: stage.key for stage in made.values()})
         return made
@@ -151,15 +158,19 @@ class Corridor:
         prepared, c = self.prepared(trial), trial.choice
         model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
         training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device)
-        return training.run(emit) | {"peak_memory_mb": peak_memory_mb(self.device)}
+        facts = training.run(emit) | {"peak_memory_mb": peak_memory_mb(self.device)}
+        per_token = flops.training_flops(
+            model, training.loss, training.forcing, prepared.pairs["train"], facts["updates"] // 2
+        )
+        return facts | {"train_flops_per_token": per_token, "train_flops": per_token * facts["target_tokens"]}
 
     def _decode(self, trial: Trial, folder: Path) -> dict[str, Any]:
         prepared = self.prepared(trial)
-        pairs = prepared.pairs[SPLIT]
-        return decode.decode(self.model(trial), trial.choice.decoding, pairs, prepared.target, folder, self.device)
+        pairs, vocabularies = prepared.pairs[SPLIT], (prepared.source, prepared.target)
+        return decode.decode(self.model(trial), trial.choice.decoding, pairs, *vocabularies, folder, self.device)
 
     def _score(self, trial: Trial, folder: Path) -> dict[str, Any]:
-        found, nll = decode.load(self.store.folder("decode", trial.stages["decode"].key))
+        found, nll, oracle = decode.load(self.store.folder("decode", trial.stages["decode"].key))
         part: Dataset = trial.choice.data.dataset.build(folders=self.folders)
         whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
         (folder / "trial.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -172,4 +183,6 @@ class Corridor:
             nll=nll["nll"].numpy(),
             free_nll=nll["free_nll"].numpy(),
             truncated=[hypothesis.truncated for hypothesis in found],
+            model_scores=[hypothesis.score for hypothesis in found],
+            oracle=oracle,
         )

@@ -33,8 +33,8 @@ class Parallel(Choice):
 
 
 Where = Annotated[
-    Annotated[str, Tag("file")] | Annotated[Parallel, Tag("files")],
-    Discriminator(lambda value: "file" if isinstance(value, str) else "files"),
+    Annotated[str, Tag("<file>")] | Annotated[Parallel, Tag("<files>")],
+    Discriminator(lambda value: "<file>" if isinstance(value, str) else "<files>"),
 ]
 Column = Annotated[int, Field(ge=0)] | str
 Columns = Column | tuple[Column, ...]

@@ -44,6 +44,8 @@ class _Warmed(Schedule):
 class Linear(_Warmed):
     """Warm-up, then a straight line to zero at the last update."""
 
+    ends = True
+
     class Config(_Warmed.Config):
         """Settings of a linear decay."""
 
@@ -55,6 +57,8 @@ class Linear(_Warmed):
 @register("cosine")
 class Cosine(_Warmed):
     """Warm-up, then half a cosine to zero (Loshchilov & Hutter 2017, one cycle)."""
+
+    ends = True
 
     class Config(_Warmed.Config):
         """Settings of a cosine decay."""

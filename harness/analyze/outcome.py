@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from harness.score import Array
 
+RARE = 10
+"""Words that occur less often in training are rare."""
+
 
 def _none() -> NDArray[np.int64]:
     return np.zeros(0, np.int64)
@@ -33,6 +36,35 @@ class TestSet:
     """How often the rarest source token of each sentence occurs in training; 0: the model does not know it."""
     exhaustive: bool = False
     """Whether these are all sentences there are: then they are no sample, and carry no uncertainty."""
+
+    def inside(self, subset: str) -> NDArray[np.bool_]:
+        """Return which sentences are in a subset (``harness.claims.SUBSETS``); nothing where the test set cannot tell."""
+        if subset in ("rare", "common"):
+            return np.asarray((self.rarest < RARE) == (subset == "rare"))
+        longest_short = np.median(self.source_lengths) if len(self.source_lengths) else 0
+        return np.asarray((self.source_lengths > longest_short) == (subset == "long"))
+
+
+@dataclass(frozen=True)
+class Attended:
+    """Where a decoder looks while it says one hypothesis of its own."""
+
+    source: list[str]
+    """Source tokens, EOS among them: the columns."""
+    said: list[str]
+    """Tokens of the hypothesis, EOS among them where it was said: the rows."""
+    weights: Array
+    """Said x source."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where the decoder of one trial looks."""
+
+    mean: Array
+    """Over the test set, on a square grid of relative positions: target x source, from first to last."""
+    examples: list[Attended] = field(default_factory=list)
+    """The first test sentences."""
 
 
 @dataclass(frozen=True)
@@ -59,5 +91,7 @@ class Outcome:
     """What it says for each test sentence."""
     test: TestSet = field(default_factory=TestSet)
     """The sentences it was tested on."""
+    attention: Attention | None = None
+    """None where the model has none."""
     signatures: dict[str, str] = field(default_factory=dict)
     """How each metric was computed; only scores of one signature may stand in one table."""

@@ -8,7 +8,7 @@ E      embedding          M      memory width        L      layers
 H      hidden             C      context width       A      attention width
 R      readout width      V      vocabulary          K      beam
 X      any input width    N      chosen positions    D      model width
-F      fed back           1, 0   just so many
+F      fed back           G      cells of a grid      1, 0   just so many
 ====== ================== ====== =================== ====== ======================
 
 Batch comes first everywhere, in states too.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -96,6 +96,9 @@ class Optimizer(ABC):
 @slot
 class Schedule(ABC):
     """How the learning rate changes: a factor for every update."""
+
+    ends: ClassVar[bool] = False
+    """Whether the factor depends on how many updates there will be."""
 
     class Config(Choice):
         """Names a kind of schedule."""

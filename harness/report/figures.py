@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analyze import Outcome, lengths_frame
+from harness.report.section import Figure
 from harness.report.tables import span
 from harness.score import METRICS
 
@@ -32,24 +34,17 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw(folder: Path, outcomes: Sequence[Outcome], metrics: Sequence[str]) -> list[Path]:
-    """Draw all figures that the trials have data for, as SVG and PNG, and return the files."""
+def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, list[Path]]:
+    """Draw the figures that the trials have data for, as SVG and PNG, and return the files of each by its name."""
     import matplotlib
 
-    done = [o for o in outcomes if o.status == "ok"]
-    order = list(dict.fromkeys(o.variant for o in outcomes))
-    jobs: dict[str, Callable[[], Any]] = {}
-    for name in metrics:
-        jobs[f"{name}_by_variant"] = partial(by_variant, done, name, order)
-        jobs[f"{name}_by_length"] = partial(by_length, done, name, order)
-    jobs["learning_curves"] = partial(learning_curves, done, order)
-    written = []
+    written = {}
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
-        for stem, job in jobs.items():
-            figure = job()
+        for name, _, make in drawings:
+            figure = make()
             if figure is not None:
-                written += [_save(figure, folder / f"{stem}{suffix}") for suffix in (".svg", ".png")]
+                written[name] = [_save(figure, folder / f"{name}{suffix}") for suffix in (".svg", ".png")]
     return written
 
 
@@ -166,3 +161,185 @@ def plain(metric: str) -> str:
     """Return the title of a metric without its unit, to begin a sentence."""
     title = METRICS[metric].title.split(" (")[0]
     return title[0].upper() + title[1:]
+
+
+def iqm_levels(frame: pd.DataFrame) -> Any:
+    """IQM of every variant as a dot with its interval, one row per variant; columns variant, iqm, iqm_low, iqm_high."""
+    import seaborn as sns
+
+    if frame.empty:
+        return None
+    figure, axes = canvas(7.2, 1.3 + 0.38 * len(frame))
+    places, blue = np.arange(len(frame)), sns.color_palette("colorblind")[0]
+    axes.hlines(places, frame["iqm_low"], frame["iqm_high"], color=blue, linewidth=2)
+    axes.plot(frame["iqm"], places, "o", color=blue, markersize=7)
+    axes.set_yticks(places, [wrapped(variant) for variant in frame["variant"]])
+    axes.set_ylim(len(frame) - 0.4, -0.6)
+    axes.set(xlabel="interquartile mean of normalized scores")
+    axes.set_title(wrapped("All datasets together: dots are IQMs, lines 95 % intervals over seeds", 80))
+    return figure
+
+
+def performance_profiles(frame: pd.DataFrame) -> Any:
+    """Share of runs above every score, with bands; columns variant, above, share, low, high."""
+    import seaborn as sns
+
+    if frame.empty:
+        return None
+    order = list(dict.fromkeys(frame["variant"]))
+    figure, axes = canvas(*size(order))
+    lines(frame, "above", "share", order, axes)
+    palette = sns.color_palette("colorblind")
+    for index, variant in enumerate(order):
+        mine = frame[frame["variant"] == variant]
+        # Where all seeds agree no band is known: the line stands alone.
+        axes.fill_between(
+            mine["above"], mine["low"], mine["high"], color=palette[index % len(palette)], alpha=0.13, lw=0
+        )
+    axes.set(xlabel="normalized score", ylabel="share of runs above", ylim=(-0.02, 1.02))
+    axes.set_title("Performance profiles: datasets weigh the same, bands are pointwise 95 %")
+    legend(figure, axes)
+    return figure
+
+
+def by_group(frame: pd.DataFrame, metric: str, order: Sequence[str], by: str) -> Any:
+    """Score of every kind of sentence: mean and 95 % interval over seeds, variants side by side.
+
+    Columns variant, place, group, sentences, mean, low, high; nothing to show where there is one kind only.
+    """
+    if frame["place"].nunique() < 2:
+        return None
+    figure, axes = canvas(*size(order))
+    places = {place: index for index, place in enumerate(sorted(frame["place"].unique()))}
+    present = [variant for variant in order if variant in set(frame["variant"])]
+    for index, variant in enumerate(present):
+        mine = frame[frame["variant"] == variant]
+        shift = 0.6 * ((index + 0.5) / len(present) - 0.5)
+        _points(axes, mine["place"].map(places) + shift, mine, _look(order, variant), wrapped(variant))
+    kinds = frame.groupby("place", sort=True).agg({"group": "first", "sentences": "max"})
+    axes.set_xticks(range(len(kinds)), [f"{group}\n({count})" for group, count in kinds.itertuples(index=False)])
+    axes.set(xlabel=f"{by} (test sentences)", ylabel=METRICS[metric].title)
+    axes.set_title(f"{plain(metric)} by {by}: mean of seeds, 95 % interval")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+def pareto(frame: pd.DataFrame, metric: str, order: Sequence[str], titles: dict[str, str]) -> Any:
+    """Quality against every cost: mean and 95 % interval over seeds; the variants on the front are ringed and joined.
+
+    Columns variant, cost, spent, mean, low, high, front; ``titles`` names the costs.
+    """
+    costs = [cost for cost in titles if cost in set(frame["cost"])]
+    if frame["variant"].nunique() < 2 or not costs:
+        return None
+    width, height = size(order)
+    figure, _ = canvas(width, max(height, 3.2 * math.ceil(len(costs) / 2)))
+    figure.clear()
+    panels = figure.subplots(math.ceil(len(costs) / 2), 2, sharey=True, squeeze=False).flatten()
+    for axes, cost in zip(panels, costs, strict=False):
+        here = frame[frame["cost"] == cost].sort_values("spent")
+        front = here[here["front"]]
+        axes.plot(front["spent"], front["mean"], color="#888888", linewidth=1, zorder=1)
+        axes.scatter(front["spent"], front["mean"], s=130, facecolors="none", edgecolors="#555555", zorder=2)
+        for variant in [variant for variant in order if variant in set(here["variant"])]:
+            mine = here[here["variant"] == variant]
+            _points(axes, mine["spent"], mine, _look(order, variant), wrapped(variant))
+        if here["spent"].min() > 0 and here["spent"].max() > 8 * here["spent"].min():
+            axes.set_xscale("log")
+        else:
+            axes.locator_params(axis="x", nbins=5)
+        axes.set(xlabel=titles[cost])
+    for axes in panels[len(costs) :]:
+        axes.set_visible(False)
+    figure.supylabel(METRICS[metric].title, fontsize="medium")
+    figure.suptitle(f"{plain(metric)} against cost: ringed variants are on the front", fontsize=10.5, x=0.02, ha="left")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+def heat_maps(maps: dict[str, Any]) -> Any:
+    """Mean attention of every variant on a common scale: target from top to bottom, source from left to right."""
+    if not maps:
+        return None
+    columns = min(3, len(maps))
+    rows = math.ceil(len(maps) / columns)
+    figure, _ = canvas(1.2 + 2.7 * columns, 0.7 + 2.9 * rows)
+    figure.clear()
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    highest = max(float(cells.max()) for cells in maps.values())
+    for axes, (variant, cells) in zip(panels, maps.items(), strict=False):
+        shown = axes.imshow(cells, cmap="cividis", vmin=0.0, vmax=highest, extent=(0, 1, 1, 0), interpolation="nearest")
+        axes.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], xlabel="place in the source", ylabel="place in the output")
+        axes.set_title(wrapped(variant, 30))
+        axes.grid(False)
+    for axes in panels[len(maps) :]:
+        axes.set_visible(False)
+    figure.colorbar(shown, ax=list(panels), label="share of the weight", shrink=0.8)
+    return figure
+
+
+def attention_example(source: Sequence[str], said: Sequence[str], weights: Any, title: str) -> Any:
+    """Attention over one sentence: a row per word that is said, a column per source word."""
+    figure, axes = canvas(min(14.0, 1.8 + 0.42 * len(source)), min(14.0, 1.4 + 0.34 * len(said)))
+    shown = axes.imshow(weights, cmap="cividis", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
+    axes.set_xticks(range(len(source)), _drawable(source), rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(said)), _drawable(said))
+    axes.set_title(wrapped(title, max(24, 6 * len(source))))
+    axes.grid(False)
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for label in labels:
+            label.set_fontfamily(_families())
+    figure.colorbar(shown, ax=axes, label="weight")
+    return figure
+
+
+def _points(axes: Any, x: Any, mine: pd.DataFrame, look: dict[str, Any], label: str) -> None:
+    """Draw means with their intervals; a mean of one seed has none."""
+    errors = np.stack([mine["mean"] - mine["low"], mine["high"] - mine["mean"]])
+    axes.errorbar(x, mine["mean"], yerr=np.nan_to_num(errors), fmt=look["marker"], color=look["color"], label=label,
+                  markersize=6, capsize=3, linewidth=1.4, zorder=3)  # fmt: skip
+
+
+def _look(order: Sequence[str], variant: str) -> dict[str, Any]:
+    """Return the colour and marker of a variant, the same in all figures."""
+    import seaborn as sns
+
+    place = list(order).index(variant)
+    palette = sns.color_palette("colorblind")
+    return {"color": palette[place % len(palette)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+@cache
+def _families() -> list[str]:
+    """Return fonts that are installed here, the usual one first, then those with Han characters and kana."""
+    from matplotlib import font_manager
+
+    asian = ("Noto Sans CJK", "Noto Sans SC", "Noto Sans JP", "WenQuanYi", "Source Han Sans", "PingFang", "Hiragino",
+             "Microsoft YaHei", "SimHei", "MS Gothic", "Arial Unicode MS", "Droid Sans Fallback", "IPAGothic")  # fmt: skip
+    installed = sorted({font.name for font in font_manager.fontManager.ttflist if font.name.startswith(asian)})
+    return ["DejaVu Sans", *installed]
+
+
+def _drawable(tokens: Sequence[str]) -> list[str]:
+    """Return tokens as labels; a character that no font here can draw is given by its number."""
+    from matplotlib import font_manager
+
+    files = [font_manager.findfont(family) for family in _families()]
+    known = {code for file in files for code in font_manager.get_font(file).get_charmap()}
+    return ["".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in token) for token in tokens]
+
+
+def level_curve(frame: pd.DataFrame, metric: str, path: str) -> Any:
+    """Score against the levels of a numeric setting: mean of seeds, with its 95 % interval as a band."""
+    import seaborn as sns
+
+    if not np.isfinite(frame["mean"]).any():
+        return None
+    figure, axes = canvas(7.2, 4.0)
+    blue = sns.color_palette("colorblind")[0]
+    axes.plot(frame["level"], frame["mean"], color=blue, marker=MARKERS[0], linewidth=1.8)
+    axes.fill_between(frame["level"], frame["low"], frame["high"], color=blue, alpha=0.15, linewidth=0)
+    axes.set(xlabel=wrapped(path, 80), ylabel=METRICS[metric].title)
+    axes.set_xticks(frame["level"])
+    axes.set_title(wrapped(f"{plain(metric)} by {path}: mean of seeds, band 95 % interval", 80))
+    return figure

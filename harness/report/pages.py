@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
 
-from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, primary_metrics, spelled, trials_frame
-from harness.claims import Claim
-from harness.report import figures, tables
+from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, primary_metrics, trials_frame
+from harness.report import contents, figures, html, tables
+from harness.report.facts import StudyFacts
+from harness.report.latex import latex, significance
+from harness.report.section import Section
 from harness.report.sentences import answer
 from harness.report.tables import Table
-from harness.score import METRICS
 
+__all__ = ["StudyFacts", "markdown_page", "write", "write_csv", "write_table", "write_text"]
 
-@dataclass(frozen=True)
-class StudyFacts:
-    """All that a report says about its study beside the trials."""
-
-    name: str
-    base: str
-    question: str
-    expectation: str
-    digest: str
-    """Names the study's plan; seeds the resamples."""
-    command: str
-    """The exact command that runs the study again."""
-    claims: list[Claim] = field(default_factory=list)
-    axes: dict[str, list[Any]] = field(default_factory=dict)
-    """What varies: dotted path to values."""
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    """Variants that cannot be built, each with the reason."""
-    signatures: dict[str, str] = field(default_factory=dict)
-    """How each metric is computed."""
-    origins: list[tuple[str, str]] = field(default_factory=list)
-    """Where the numbers come from, for readers: data, machine, software, code."""
-    provenance: dict[str, Any] = field(default_factory=dict)
-    """Dataset sha256, commit, package versions, hardware, ..."""
-    plan: dict[str, Any] = field(default_factory=dict)
+MADE = ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md", "tables/*.tex")
+"""What a report writes under names that depend on the study; of an earlier report nothing of it stays."""
 
 
 def write(
@@ -51,78 +30,84 @@ def write(
     """Write the report of a study and return the files. The same trials give the same bytes.
 
     Args:
-        folder: where to; what stood there under the same names is replaced.
+        folder: where to; an earlier report that stood there is replaced.
         study: what the report says beside the trials.
         outcomes: all trials of the study, in the order of its plan.
         comparisons: of ``compare_all``, the answers to the study's claims first.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = primary_metrics(outcomes, study.claims)
-    made = _tables(study, outcomes, comparisons, metrics)
-    written = [path for table in made.values() for path in _write_table(folder / "tables", table)]
-    drawn = figures.draw(folder / "figures", outcomes, metrics)
-    written += drawn
+    for stale in (path for pattern in MADE for path in folder.glob(pattern)):
+        stale.unlink()
+    found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims))
+    drawn = figures.draw(folder / "figures", [figure for section in found for figure in section.figures])
+    found = [kept for section in found if (kept := section.kept(drawn))]
+    written = [path for files in drawn.values() for path in files]
+    facts = _facts(study, outcomes, comparisons, found)
+    made = [table for table in (facts["claims"], *(t for section in found for t in section.tables)) if table.rows]
+    written += [path for table in made for path in write_table(folder / "tables", table, comparisons)]
     frame = pd.DataFrame([{"study": study.name, "base": study.base} | vars(c) for c in comparisons])
     frame = frame.reindex(columns=["study", "base", *COMPARISON_COLUMNS])
-    written += [_csv(folder / "comparisons.csv", frame), _csv(folder / "trials.csv", trials_frame(outcomes))]
+    written += [write_csv(folder / "comparisons.csv", frame), write_csv(folder / "trials.csv", trials_frame(outcomes))]
     for name, content in (("plan.json", study.plan), ("provenance.json", study.provenance)):
-        written.append(_text(folder / name, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)))
-    page = _page(study, outcomes, comparisons, made, {path.name for path in drawn}, metrics)
-    return [*written, _text(folder / "report.md", page)]
+        written.append(write_text(folder / name, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)))
+    return [
+        *written,
+        write_text(folder / "report.md", markdown_page("report.md.j2", facts)),
+        write_text(folder / "report.html", html.report(facts, outcomes, drawn)),
+    ]
 
 
-def _tables(
-    study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], metrics: Sequence[str]
-) -> dict[str, Table]:
-    made = [tables.scores_table(outcomes), tables.differences_table(comparisons[len(study.claims) :])]
-    made += [tables.seeds_table(outcomes, metric) for metric in metrics]
-    made += [tables.lengths_table(outcomes, metric) for metric in metrics]
-    made += [tables.costs_table(outcomes), tables.failures_table(outcomes, study.skipped)]
-    made.append(tables.examples_table(outcomes))
-    return {table.name: table for table in made if table.rows}
+def _facts(
+    study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], found: Sequence[Section]
+) -> dict[str, Any]:
+    """Return what the templates of both pages read."""
+    answers = [answer(made, claim) for made, claim in zip(comparisons, study.claims, strict=False)]
+    return {
+        "study": study,
+        "answers": answers,
+        "comparisons": comparisons[: len(answers)],
+        "claims": tables.claims_table(study.claims, comparisons, outcomes),
+        "sections": found,
+        "unfinished": sum(o.status != "ok" for o in outcomes),
+        "total": len(outcomes),
+        "trials": {v: [o for o in outcomes if o.variant == v] for v in dict.fromkeys(o.variant for o in outcomes)},
+    }
 
 
-def _page(
-    study: StudyFacts,
-    outcomes: Sequence[Outcome],
-    comparisons: Sequence[Comparison],
-    made: dict[str, Table],
-    drawn: set[str],
-    primary: Sequence[str],
-) -> str:
-    # Markdown, not HTML: each text from outside goes through the `markdown` filter, where the template names it.
+def markdown_page(template: str, facts: Mapping[str, Any]) -> str:
+    """Return a page of Markdown; each text from outside goes through the filter ``markdown``, where the template names it."""
     loader = jinja2.PackageLoader("harness.report")
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"markdown": tables.markdown, "spelled": spelled}
-    known = {name for o in outcomes for name in o.metrics}
-    trials = {v: [o for o in outcomes if o.variant == v] for v in dict.fromkeys(o.variant for o in outcomes)}
-    return environment.get_template("report.md.j2").render(
-        study=study,
-        answers=[answer(made, claim) for made, claim in zip(comparisons, study.claims, strict=False)],
-        unfinished=sum(o.status != "ok" for o in outcomes),
-        trials=trials,
-        total=len(outcomes),
-        tables=made,
-        signatures={name: text for name, text in study.signatures.items() if name in known},
-        figures=drawn,
-        primary=[METRICS[name] for name in primary],
-    )
+    environment.filters["markdown"] = tables.markdown
+    return environment.get_template(template).render(facts)
 
 
-def _write_table(folder: Path, table: Table) -> list[Path]:
+def write_table(folder: Path, table: Table, comparisons: Sequence[Comparison] = ()) -> list[Path]:
+    """Write a table as CSV, unrounded, and as it is printed: as Markdown, and for papers as LaTeX if it has results.
+
+    Args:
+        folder: where to.
+        table: its name becomes that of the files.
+        comparisons: with the first variant, for marks of significance.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    frame = table.frame
-    return [_csv(folder / f"{table.name}.csv", frame), _text(folder / f"{table.name}.md", table.markdown())]
+    texts = {"md": table.markdown()}
+    if table.origins:
+        texts["tex"] = latex(table, marks=significance(table, comparisons))
+    written = [write_text(folder / f"{table.name}.{suffix}", text) for suffix, text in texts.items()]
+    return [write_csv(folder / f"{table.name}.csv", table.frame), *written]
 
 
-def _csv(path: Path, frame: pd.DataFrame) -> Path:
+def write_csv(path: Path, frame: pd.DataFrame) -> Path:
+    """Write a frame as CSV."""
     # Ten digits: more than anybody reads, and fewer than the last bits in which machines differ.
     frame.to_csv(path, index=False, float_format="%.10g", lineterminator="\n", encoding="utf-8")
     return path
 
 
-def _text(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> Path:
+    """Write a text that ends in one line break, whatever the machine."""
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
     return path

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from harness.report.tables import Table
@@ -31,3 +31,9 @@ class Section:
     """How to read it, in plain words."""
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
+
+    def kept(self, drawn: Container[str]) -> Section | None:
+        """Return the section without empty tables and figures that were not drawn, or None where nothing is left."""
+        tables = [table for table in self.tables if table.rows]
+        figures = [figure for figure in self.figures if figure.name in drawn]
+        return replace(self, tables=tables, figures=figures) if tables or figures else None

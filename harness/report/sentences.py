@@ -1,30 +1,86 @@
-"""Answers in plain words, one paragraph per claim."""
+"""Answers in plain words, one per claim."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from harness.analyze import ONE_SEED, Comparison
+from harness.analyze.compare import SEEDS_ONLY, SUCCESS_RATES, TWO_WAY
 from harness.claims import Claim
-from harness.report.tables import markdown, probability, score
+from harness.report.tables import interval, number, probability, quantity, score
 from harness.score import METRICS
 
+METHODS = {
+    TWO_WAY: "The interval is about new seeds and new test sentences: it adds the variance of both.",
+    SEEDS_ONLY: "The test set holds all sentences there are, so that the interval is about new seeds only (Welch's t).",
+    SUCCESS_RATES: "Compared is how many seeds succeed: Fisher's exact test, and Newcombe's interval for the difference.",
+}
+"""What each method of a comparison does."""
 
-def answer(made: Comparison, claim: Claim) -> str:
-    """Return the verdict on one claim with all numbers that it rests on, as Markdown."""
-    head = f"**{markdown(claim.name)}: {made.verdict}.**"
+
+class Answer(NamedTuple):
+    """The verdict on one claim, with all that it rests on, sentence by sentence; empty where there is nothing to say."""
+
+    claim: str
+    verdict: str
+    evidence: str
+    """What was measured: scores, difference, interval, p, on how much data."""
+    meaning: str = ""
+    """What the data say of the claim."""
+    method: str = ""
+    """How it was found out."""
+    power: str = ""
+    """What this design could have found, and what made it uncertain."""
+    decides: str = ""
+    """What would decide an open claim."""
+    note: str = ""
+    """What a reader must know besides."""
+
+    @property
+    def texts(self) -> list[str]:
+        """What there is to say, in order."""
+        return [text for text in self[2:] if text]
+
+
+def answer(made: Comparison, claim: Claim) -> Answer:
+    """Put the answer to one claim into words; what it calls better is only what more than one seed has shown."""
+    about = "" if made.verdict == "saturated" else made.note
+    note = f"{about[0].upper()}{about[1:].rstrip('.')}." if about else ""
+    note += f"{' ' if note else ''}Exploratory: {made.exploratory.rstrip('.')}." if made.exploratory else ""
     if math.isnan(made.delta):
-        return f"{head} No seed finished on both sides, so that there is nothing to compare."
-    sides = f"{markdown(made.a)} scores {score(made.metric, made.mean_a)}"
-    sides += f" and {markdown(made.b)} scores {score(made.metric, made.mean_b)} in {_metric(made)}"
-    interval = f"95 % interval {score(made.metric, made.ci_low)} to {score(made.metric, made.ci_high)}"
-    evidence = f"difference {score(made.metric, made.delta)}, {interval}"
+        missing = not (made.seeds_a and made.seeds_b)
+        reason = "no seed finished on both sides, so that there is nothing to compare" if missing else "see below"
+        return Answer(claim.name, made.verdict, f"There is no answer: {reason}.", note=note)
+    evidence = f"difference {quantity(made, made.delta)}, 95 % interval {interval(made)}"
     size = f"{_count(made.seeds_a, 'seed')} against {made.seeds_b}, {_count(made.sentences, 'test sentence')}"
     if made.verdict == ONE_SEED:
         text = "With one seed a side this is a statement about these trained models on other sentences; "
-        return f"{head} {sides} ({evidence}; {size}). {text}it says nothing about the variants with other seeds."
+        text += "it says nothing about the variants with other seeds."
+        return Answer(claim.name, made.verdict, f"{_sides(made)} ({evidence}; {size}).", text, note=note)
     evidence += f"; p {probability(made.p)}, Holm-corrected {probability(made.p_holm)}"
-    return f"{head} {sides} ({evidence}; {size}). {_meaning(made, claim)} {_power(made)}".rstrip()
+    return Answer(
+        claim.name,
+        made.verdict,
+        f"{_sides(made)} ({evidence}; {size}).",
+        _meaning(made, claim),
+        f"{METHODS.get(made.method, '')} {_improvement(made)}".strip(),
+        _power(made),
+        _decides(made, claim),
+        note,
+    )
+
+
+def _sides(made: Comparison) -> str:
+    a, b = quantity(made, made.mean_a), quantity(made, made.mean_b)
+    if made.method == SUCCESS_RATES:
+        won = f"{made.success_a:.0f} of {made.seeds_a} seeds of {made.a} and {made.success_b:.0f} of {made.seeds_b} of"
+        return f"{won} {made.b} reach {score(made.metric, made.threshold)} in {_metric(made)}: {a} % and {b} %"
+    if made.kind == "interaction":
+        return f"The difference is {a} under {made.a} and {b} under {made.b} in {_metric(made)}"
+    if made.kind == "trend":
+        return f"The line fitted to all levels goes from {b} at {made.b} to {a} at {made.a} in {_metric(made)}"
+    return f"{made.a} scores {a} and {made.b} scores {b} in {_metric(made)}"
 
 
 def _metric(made: Comparison) -> str:
@@ -46,20 +102,46 @@ def _meaning(made: Comparison, claim: Claim) -> str:
         return (
             f"The data show {stated}." if made.verdict == "refuted" else f"The data neither show nor rule out {stated}."
         )
-    gain = f"a gain of more than {margin}" if claim.by else "a gain"
+    gain = "a higher rate of success" if made.method == SUCCESS_RATES else "a gain"
+    gain += f" of more than {margin}" if claim.by else ""
     if made.verdict == "supported":
         return f"The data show {gain}."
     if made.verdict == "refuted":
-        return f"The data rule out {gain}." if claim.by else "The data show a loss."
+        return f"The data rule out {gain}." if claim.by else "The data show the opposite."
     return f"The data neither show nor rule out {gain}."
 
 
-def _power(made: Comparison) -> str:
-    total = made.var_seed + made.var_sentence
-    if total == 0:
+def _improvement(made: Comparison) -> str:
+    if math.isnan(made.improvement) or made.method == SUCCESS_RATES:
         return ""
-    finds = f"This design finds a difference of {score(made.metric, made.mde80)} with 80 % power"
-    return f"{finds}; {100 * made.var_seed / total:.0f} % of its uncertainty comes from seeds, the rest from sentences."
+    reach = f"{number(made.improvement_low, 2)} to {number(made.improvement_high, 2)}"
+    chance = f"probability {number(made.improvement, 2)} (95 % interval {reach})"
+    return f"A seed of {made.a} beats a seed of {made.b} with {chance}."
+
+
+def _power(made: Comparison) -> str:
+    if math.isnan(made.mde80) or made.mde80 == 0:
+        return ""
+    if math.isinf(made.mde80):
+        return "With so few seeds no difference, however large, would be found with 80 % power."
+    unit = " percentage points" if made.method == SUCCESS_RATES else ""
+    finds = f"This design finds a difference of {quantity(made, made.mde80)}{unit} with 80 % power"
+    if made.method != TWO_WAY:
+        return f"{finds}."
+    share = 100 * made.var_seed / (made.var_seed + made.var_sentence)
+    return f"{finds}; {share:.0f} % of its uncertainty comes from seeds, the rest from sentences."
+
+
+def _decides(made: Comparison, claim: Claim) -> str:
+    """Say how many seeds or sentences would decide a claim that is open."""
+    ways = [f"{made.needed_seeds:,.0f} seeds a side"] if math.isfinite(made.needed_seeds) else []
+    ways += [f"{made.needed_sentences:,.0f} test sentences"] if math.isfinite(made.needed_sentences) else []
+    if ways:
+        seen = "If there is no difference" if claim.within is not None else "If the difference is as seen here"
+        return f"{seen}, about {' or '.join(ways)} would decide it with 80 % power."
+    if math.isinf(made.needed_seeds):
+        return "No number of seeds would decide it if all is as seen here: the test sentences are too few."
+    return ""
 
 
 def _count(number: int, noun: str) -> str:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
 from harness.analyze import Comparison, Outcome, lengths_frame, variants_frame
+from harness.analyze.compare import SUCCESS_RATES
+from harness.claims import Claim, groups
 from harness.score import METRICS
+from harness.spec import SpecError
 
 NONE = "–"
-NUMBER = re.compile(rf"{NONE}$|(< )?-?\d[\d,.]*(e[+-]?\d+)?( (±|to|of) .*)?$")
+NUMBER = re.compile(rf"{NONE}$|(< )?-?(∞|\d[\d,.]*(e[+-]?\d+)?)( (±|to|of) .*| \[.*\])?$")
 """A cell that holds a number, a spread or an interval, or nothing."""
+
+LARGE = 1e9
+"""From here on numbers are printed with an exponent."""
 
 COSTS: dict[str, tuple[str, int]] = {
     "params": ("parameters", 0),
+    "train_flops": ("training (FLOPs)", 0),
     "train_seconds": ("training (s)", 1),
     "target_tokens_per_second": ("training (target tokens/s)", 0),
     "decode_sentences_per_second": ("decoding (sentences/s)", 1),
@@ -34,6 +41,20 @@ class Origin(NamedTuple):
     """Its signature is that of the study."""
     trials: tuple[str, ...]
     """Digests."""
+    value: float = math.nan
+    """The number unrounded, to sort by; NaN: sort by what is printed."""
+
+
+class Marked(str):
+    """A text of which some pieces stand out: those that are true in ``pieces``; to everybody else it is the plain text."""
+
+    pieces: tuple[tuple[str, bool], ...]
+
+    def __new__(cls, pieces: Sequence[tuple[str, bool]]) -> Marked:
+        """Put the pieces together."""
+        made = super().__new__(cls, "".join(text for text, _ in pieces).strip())
+        made.pieces = tuple(pieces)
+        return made
 
 
 class Table(NamedTuple):
@@ -45,26 +66,41 @@ class Table(NamedTuple):
     frame: pd.DataFrame
     origins: Mapping[tuple[int, int], Origin] = {}
     """Of the cells that hold a number made from trials, by row and column."""
+    caption: str = ""
+    """What it shows, where the title of its section does not say."""
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold nothing but numbers."""
+        return [all(NUMBER.match(row[i]) for row in self.rows) for i in range(len(self.columns))]
 
     def markdown(self) -> str:
         """Return the texts as a Markdown table; columns of numbers are right-aligned."""
         head = "| " + " | ".join(map(markdown, self.columns)) + " |"
-        numeric = [all(NUMBER.match(row[i]) for row in self.rows) for i in range(len(self.columns))]
-        rule = "|" + "".join(" ---: |" if right else " --- |" for right in numeric)
+        rule = "|" + "".join(" ---: |" if right else " --- |" for right in self.numeric)
         return "\n".join([head, rule, *("| " + " | ".join(map(markdown, row)) + " |" for row in self.rows)])
 
 
 def markdown(text: object) -> str:
-    """Escape a text so that Markdown shows it as it is, on one line, also inside a table."""
+    """Escape a text so that Markdown shows it as it is, on one line, also inside a table; what stands out is bold."""
+    if isinstance(text, Marked):
+        return "".join(map(_bold, *zip(*text.pieces, strict=True))).strip() if text.pieces else ""
     one_line = " ".join(html.escape(str(text), quote=False).split())
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", one_line)
+
+
+def _bold(text: str, stands_out: bool) -> str:
+    space, inside = text[: len(text) - len(text.lstrip())], markdown(text)
+    return f"{space}<b>{inside}</b>" if stands_out and inside else space + inside
 
 
 def number(value: float, digits: int) -> str:
     """Return a number with so many decimals, thousands apart; a dash for what is not known."""
     if math.isnan(value):
         return NONE
-    return f"{value:,.{digits}f}" if abs(value) < 1e9 else f"{value:.3g}"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:,.{digits}f}" if abs(value) < LARGE else f"{value:.3g}"
 
 
 def score(metric: str, value: float) -> str:
@@ -82,47 +118,76 @@ def spread(values: Sequence[float], digits: int) -> str:
     series = pd.Series(values, dtype=float)
     if series.empty:
         return NONE
-    return number(series.mean(), digits) + (f" ± {number(series.std(ddof=1), digits)}" if len(series) > 1 else "")
+    mean, sd = series.mean(), series.std(ddof=1)
+    return number(mean, digits) + (
+        f" ± {number(sd, digits) if abs(mean) < LARGE else f'{sd:.3g}'}" if len(series) > 1 else ""
+    )
+
+
+def finished(outcomes: Sequence[Outcome], variants: Collection[str], metric: str = "") -> tuple[str, ...]:
+    """Return the digests of the finished trials of some variants that have a metric, or of all finished ones."""
+    return tuple(
+        o.trial for o in outcomes if o.variant in variants and o.status == "ok" and (not metric or metric in o.metrics)
+    )
 
 
 def scores_table(outcomes: Sequence[Outcome]) -> Table:
-    """One row per variant, one column per metric: mean ± SD over seeds; n counts finished of all trials."""
+    """One row per variant, one column per metric but diagnostics: mean ± SD over seeds; n: finished of all trials."""
     frame = variants_frame(outcomes)
+    frame = frame[~frame["metric"].isin([name for name, metric in METRICS.items() if metric.diagnostic])]
     metrics = list(dict.fromkeys(frame["metric"]))
-    rows = []
+    rows: list[list[str]] = []
+    origins = {}
     for variant, mine in frame.groupby("variant", sort=False):
         total = sum(o.variant == variant for o in outcomes)
-        cells = [
-            spread(list(seeds.values()), METRICS[m].digits) for m, seeds in zip(metrics, mine["seeds"], strict=True)
-        ]
-        rows.append([str(variant), f"{mine['n'].max()} of {total}", *cells])
-    return Table("scores", ["variant", "n", *(METRICS[m].title for m in metrics)], rows, frame.drop(columns="seeds"))
+        row = [str(variant), f"{mine['n'].max()} of {total}"]
+        for metric, mean, seeds in zip(mine["metric"], mine["mean"], mine["seeds"], strict=True):
+            origins[len(rows), len(row)] = Origin(metric, finished(outcomes, {str(variant)}, metric), float(mean))
+            row.append(spread(list(seeds.values()), METRICS[metric].digits))
+        rows.append(row)
+    columns = ["variant", "n", *(METRICS[m].title for m in metrics)]
+    return Table("scores", columns, rows, frame.drop(columns="seeds"), origins)
 
 
 def seeds_table(outcomes: Sequence[Outcome], metric: str) -> Table:
     """One row per variant, one column per seed: every single score, or what became of the trial instead."""
     seeds = sorted({o.seed for o in outcomes})
     trials = {(o.variant, o.seed): o for o in outcomes}
-    rows, plain = [], []
+    rows: list[list[str]] = []
+    plain, origins = [], {}
     for variant in dict.fromkeys(o.variant for o in outcomes):
-        mine = [trials.get((variant, seed)) for seed in seeds]
-        values = [o.metrics.get(metric, math.nan) if o and o.status == "ok" else math.nan for o in mine]
-        status = [NONE if o is None or o.status == "ok" else o.status for o in mine]
-        texts = [score(metric, v) if not math.isnan(v) else s for v, s in zip(values, status, strict=True)]
-        rows.append([variant, *texts])
-        plain.append({"variant": variant} | {f"seed {s}": v for s, v in zip(seeds, values, strict=True)})
-    return Table(f"{metric}_by_seed", ["variant", *(f"seed {s}" for s in seeds)], rows, pd.DataFrame(plain))
+        values = {}
+        row = [variant]
+        for seed in seeds:
+            o = trials.get((variant, seed))
+            values[f"seed {seed}"] = value = o.metrics.get(metric, math.nan) if o and o.status == "ok" else math.nan
+            if o and not math.isnan(value):
+                origins[len(rows), len(row)] = Origin(metric, (o.trial,), value)
+            row.append(score(metric, value) if o is None or o.status == "ok" else o.status)
+        rows.append(row)
+        plain.append({"variant": variant} | values)
+    caption = f"{METRICS[metric].title}, every single seed"
+    columns = ["variant", *(f"seed {s}" for s in seeds)]
+    return Table(f"{metric}_by_seed", columns, rows, pd.DataFrame(plain), origins, caption)
 
 
 def lengths_table(outcomes: Sequence[Outcome], metric: str) -> Table:
     """One row per variant, one column per range of source lengths: mean ± SD over seeds."""
     frame = lengths_frame(outcomes, METRICS[metric])
     ranges = sorted(set(zip(frame["low"], frame["high"], strict=True)))
-    rows = []
+    rows: list[list[str]] = []
+    origins = {}
     for variant, mine in frame.groupby("variant", sort=False):
-        within = [mine[(mine["low"] == low) & (mine["high"] == high)]["value"] for low, high in ranges]
-        rows.append([str(variant), *(spread(list(values), METRICS[metric].digits) for values in within)])
-    return Table(f"{metric}_by_length", ["variant", *(span(*edges) for edges in ranges)], rows, frame)
+        row = [str(variant)]
+        for low, high in ranges:
+            values = mine[(mine["low"] == low) & (mine["high"] == high)]["value"]
+            origins[len(rows), len(row)] = Origin(
+                metric, finished(outcomes, {str(variant)}, metric), float(values.mean())
+            )
+            row.append(spread(list(values), METRICS[metric].digits))
+        rows.append(row)
+    caption = f"{METRICS[metric].title}, by number of source tokens"
+    return Table(f"{metric}_by_length", ["variant", *(span(*r) for r in ranges)], rows, frame, origins, caption)
 
 
 def span(low: int, high: int) -> str:
@@ -135,45 +200,77 @@ def costs_table(outcomes: Sequence[Outcome]) -> Table:
     done = [o for o in outcomes if o.status == "ok"]
     names = [name for name in COSTS if any(name in o.costs for o in done)]
     frame = pd.DataFrame([{"variant": o.variant, "seed": o.seed} | {n: o.costs.get(n) for n in names} for o in done])
-    rows = []
+    rows: list[list[str]] = []
+    origins = {}
     for variant in dict.fromkeys(o.variant for o in done):
-        values = [[o.costs[name] for o in done if o.variant == variant and name in o.costs] for name in names]
-        # The same number in every seed (parameters) has no spread to show.
-        values = [v[:1] if len(set(v)) == 1 else v for v in values]
-        rows.append([variant, *(spread(v, COSTS[n][1]) for v, n in zip(values, names, strict=True))])
-    return Table("costs", ["variant", *(COSTS[name][0] for name in names)], rows, frame)
+        row = [variant]
+        for name in names:
+            values = {o.trial: o.costs[name] for o in done if o.variant == variant and name in o.costs}
+            # The same number in every seed (parameters) has no spread to show.
+            shown = list(values.values())[: 1 if len(set(values.values())) == 1 else None]
+            if shown:
+                origins[len(rows), len(row)] = Origin(name, tuple(values), sum(shown) / len(shown))
+            row.append(spread(shown, COSTS[name][1]))
+        rows.append(row)
+    return Table("costs", ["variant", *(COSTS[name][0] for name in names)], rows, frame, origins)
 
 
-def failures_table(outcomes: Sequence[Outcome], skipped: Sequence[tuple[str, str]]) -> Table:
-    """One row per variant that was skipped and per trial that did not finish, with the reason."""
-    columns = ["variant", "seed", "status", "reason"]
-    rows = [[variant, NONE, "skipped", reason] for variant, reason in skipped]
-    rows += [[o.variant, str(o.seed), o.status, o.reason or NONE] for o in outcomes if o.status != "ok"]
-    return Table("failures", columns, rows, pd.DataFrame(rows, columns=columns))
+def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], outcomes: Sequence[Outcome]) -> Table:
+    """One row per claim: the verdict, and the numbers that it rests on."""
+    columns = ["claim", "verdict", "metric", "difference", "95 % interval", "p, Holm-corrected", "finds (80 % power)"]
+    rows: list[list[str]] = []
+    origins = {}
+    made = comparisons[: len(claims)]
+    for claim, c in zip(claims, made, strict=True):
+        trials = tested(claim, outcomes)
+        for column, value in enumerate((c.delta, c.ci_low, c.p_holm, c.mde80), start=3):
+            origins[len(rows), column] = Origin(c.metric, trials, value)
+        numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm), quantity(c, c.mde80)]
+        rows.append([claim.name, c.verdict, measured(c), *numbers])
+    return Table("claims", columns, rows, pd.DataFrame([vars(c) for c in made]), origins)
 
 
-def differences_table(comparisons: Sequence[Comparison]) -> Table:
+def tested(claim: Claim, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """Return the digests of the trials that a claim was answered from."""
+    variants = {o.variant: o.factors for o in outcomes if o.status != "incompatible"}
+    try:
+        chosen = groups(claim, variants)
+    except SpecError:  # what it asks for turned out to be incompatible
+        return ()
+    return finished(outcomes, {name for group in chosen for name in group.variants}, claim.metric)
+
+
+def differences_table(comparisons: Sequence[Comparison], outcomes: Sequence[Outcome]) -> Table:
     """One row per exploratory comparison with the first variant."""
     columns = ["variant", "against", "metric", "difference", "95 % interval", "p, uncorrected", "finds (80 % power)"]
-    rows = []
+    rows: list[list[str]] = []
+    origins = {}
     for c in comparisons:
-        interval = f"{score(c.metric, c.ci_low)} to {score(c.metric, c.ci_high)}" if c.ci_low == c.ci_low else NONE
-        difference, finds = score(c.metric, c.delta), score(c.metric, c.mde80)
-        rows.append([c.a, c.b, METRICS[c.metric].title, difference, interval, probability(c.p), finds])
-    return Table("differences", columns, rows, pd.DataFrame([vars(c) for c in comparisons]))
+        trials = finished(outcomes, {c.a, c.b}, c.metric)
+        for column, value in enumerate((c.delta, c.ci_low, c.p, c.mde80), start=3):
+            origins[len(rows), column] = Origin(c.metric, trials, value)
+        difference, finds = quantity(c, c.delta), quantity(c, c.mde80)
+        rows.append([c.a, c.b, measured(c), difference, interval(c), probability(c.p), finds])
+    return Table("differences", columns, rows, pd.DataFrame([vars(c) for c in comparisons]), origins)
 
 
-def examples_table(outcomes: Sequence[Outcome], sentences: int = 3) -> Table:
-    """What the first finished seed of every variant says for the first test sentences."""
-    columns = ["source", "reference", "variant", "hypothesis"]
-    firsts: dict[str, Outcome] = {}
-    for o in outcomes:
-        if o.hypotheses:
-            firsts.setdefault(o.variant, o)
-    rows = []
-    for index in range(sentences):
-        for variant, o in firsts.items():
-            if index < len(o.hypotheses):
-                references = " / ".join(o.test.references[index])
-                rows.append([o.test.sources[index], references, variant, o.hypotheses[index]])
-    return Table("examples", columns, rows, pd.DataFrame(rows, columns=columns))
+def quantity(made: Comparison, value: float) -> str:
+    """Return a mean or a difference of a comparison: a score, or a percentage of seeds."""
+    return number(value, 1) if made.method == SUCCESS_RATES else score(made.metric, value)
+
+
+def interval(made: Comparison) -> str:
+    """Return the 95 % interval of a difference."""
+    if math.isnan(made.ci_low):
+        return NONE
+    return f"{quantity(made, made.ci_low)} to {quantity(made, made.ci_high)}"
+
+
+def measured(made: Comparison) -> str:
+    """Return what a difference is a difference of, with its unit."""
+    title = METRICS[made.metric].title
+    return (
+        title
+        if made.method != SUCCESS_RATES
+        else f"seeds (%) that reach {score(made.metric, made.threshold)} in {title}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from harness import train
 from harness.batches import Pairs, collate, epoch_order
 from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words, sayable
 from harness.model import ModelChoice, Seq2Seq
-from harness.spec import encode, override, read
+from harness.spec import SpecError, encode, override, read
 from harness.train import Position, Training, TrainingChoice, build
 
 WORDS = Words(12, 13)
@@ -83,6 +85,7 @@ def choices() -> Iterator[tuple[str, TrainingChoice]]:
     extra = {"accumulate": 2, "patience": 1, "select": "last", "precision": "bf16", "clip": 0.0, "pool": 1}
     for key, value in extra.items():
         yield f"{key}-{value}", read(TrainingChoice, BASE | {key: value})
+    yield "tokens-75", read(TrainingChoice, BASE | {"updates": 0, "tokens": 75})
 
 
 CHOICES = dict(choices())
@@ -192,3 +195,80 @@ def test_training_hears_what_the_coins_say() -> None:
     heard_BT = torch.cat(heard, 1)
     assert torch.equal(heard_BT[gold_BT], batch.inputs_BT[gold_BT])
     assert torch.equal(heard_BT[:, 1:][~gold_BT[:, 1:]], own_BT[:, :-1][~gold_BT[:, 1:]])
+
+
+@pytest.mark.parametrize("kind", Schedule.kinds)
+def test_a_schedule_says_whether_it_looks_at_the_end(kind: str) -> None:
+    """What looks at the end cannot go with training that ends by tokens or seconds."""
+    config = dict(choices())[f"schedule-{kind}"].schedule
+    part: Schedule = config.build()
+    looks = any(part.factor(update, 10) != part.factor(update, 1000) for update in range(10))
+    assert looks == part.ends
+    if looks:
+        with pytest.raises(SpecError, match=f"schedule '{kind}' reaches its end at the last update"):
+            read(TrainingChoice, BASE | {"schedule": encode(config), "updates": 0, "tokens": 9})
+
+
+def facts_of(folder: Path, every: float = 60.0, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Train under changes to the base choice; return the facts, and what was said on the way."""
+    choice, said = read(TrainingChoice, BASE | changes), list[dict[str, Any]]()
+    folder.mkdir(exist_ok=True)
+    training = Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu"))
+    return training.run(said.append, checkpoint_every=every), said
+
+
+def tokens_of(updates: int) -> int:
+    """Count the target tokens of the first updates from the data alone, EOS with them."""
+    pairs = PAIRS["train"]
+    batches = itertools.chain.from_iterable(epoch_order(pairs, 4, 2, 3, epoch) for epoch in itertools.count())
+    return sum(int(pairs.target_lengths[index].sum()) + len(index) for index in itertools.islice(batches, updates))
+
+
+def test_training_ends_with_the_update_that_reaches_the_tokens(tmp_path: Path) -> None:
+    for updates in (1, 4, 8):
+        reached = tokens_of(updates)
+        for tokens, ends in ((reached, updates), (reached + 1, updates + 1), (tokens_of(updates - 1) + 1, updates)):
+            facts, said = facts_of(tmp_path / f"{updates}-{tokens}", updates=0, tokens=tokens)
+            assert (facts["updates"], facts["target_tokens"]) == (ends, tokens_of(ends))
+            assert (said[-1]["update"], said[-1]["updates"]) == (ends, ends), "the last update is evaluated"
+    assert facts_of(tmp_path / "first", updates=3, tokens=10**6)[0]["updates"] == 3, "the first limit counts"
+
+
+def test_training_ends_with_the_update_that_reaches_the_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(self: Training) -> None:
+        save(self)
+        if self.at.update == 4:
+            raise Killed
+
+    def start_clock() -> None:
+        readings = itertools.count()
+        monkeypatch.setattr(time, "monotonic", lambda: float(next(readings)))
+
+    save = Training._save
+    start_clock()
+    whole, _ = facts_of(tmp_path / "whole", updates=0, seconds=11.0)
+    # One reading at the start, then two an update: the sixth update ends at the eleventh reading.
+    assert whole["updates"] == 6 and whole["train_seconds"] == 12.0
+    start_clock()
+    monkeypatch.setattr(Training, "_save", kill)
+    with pytest.raises(Killed):
+        facts_of(tmp_path / "killed", every=0.0, updates=0, seconds=11.0)
+    start_clock()
+    resumed, _ = facts_of(tmp_path / "killed", updates=0, seconds=11.0)
+    assert resumed["updates"] == 6 and resumed["train_seconds"] == 12.0, "eight seconds were spent before"
+
+
+def test_time_is_foreseen_from_the_limit_that_comes_first() -> None:
+    facts = {"train_seconds": 2.0, "updates": 10, "target_tokens": 1000}
+    for changes, seconds in (
+        ({"updates": 50}, 10.0),
+        ({"updates": 50, "tokens": 4000}, 8.0),
+        ({"updates": 0, "tokens": 4000, "seconds": 9.0}, 8.0),
+        ({"updates": 0, "seconds": 9.0}, 9.0),
+    ):
+        assert train.foreseen_seconds(read(TrainingChoice, BASE | changes), facts) == seconds

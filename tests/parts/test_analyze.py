@@ -1,281 +1,49 @@
+"""A study's trials to answers: arms, families of claims, frames, resamples."""
+
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestIndPower
 
 from harness.analyze import (
-    Arm,
     Outcome,
     Resampler,
     TestSet,
-    compare,
     compare_all,
-    detectable,
-    holm,
     lengths_frame,
     trials_frame,
     variants_frame,
 )
-from harness.claims import Claim, check_claims, sides
+from harness.analyze.arms import Term, Trials
+from harness.analyze.resample import PIECE
+from harness.claims import Claim
 from harness.score import METRICS
-from harness.spec import SpecError
 
-EXACT, NLL, BLEU = METRICS["exact_match"], METRICS["nll"], METRICS["bleu"]
-
-
-def claim(metric="exact_match", **changes):
-    return Claim(**({"name": "a over b", "better": {"x": "a"}, "than": {"x": "b"}, "metric": metric} | changes))
-
-
-def arm_of(arrays, metric, resampler):
-    scores = np.array([metric.from_sums(array.sum(0)) for array in arrays])
-    return Arm("arm", scores, np.array([resampler.scores(array, metric) for array in arrays]), len(arrays[0]))
-
-
-def flat(scores, sentences=50):
-    """An arm whose sentences all score alike, so that only seeds vary."""
-    scores = np.array(scores, float)
-    return Arm("arm", scores, np.repeat(scores[:, None], 200, axis=1), sentences)
-
-
-# ------------------------------------------------------------------------------------------------------- the interval
-
-
-def test_without_sentence_noise_it_is_welchs_t_test():
-    a, b = [70.0, 72.5, 71.0, 74.0], [68.0, 69.5, 66.0]
-    got, oracle = compare(flat(a), flat(b), EXACT), stats.ttest_ind(a, b, equal_var=False)
-    interval = oracle.confidence_interval(0.95)
-    assert got.p == pytest.approx(oracle.pvalue)
-    assert got.df == pytest.approx(oracle.df)
-    assert (got.ci_low, got.ci_high) == pytest.approx((interval.low, interval.high))
-    assert got.delta == pytest.approx(np.mean(a) - np.mean(b))
-    assert (got.var_sentence, got.verdict, got.claim) == (0, "", "exploratory")
-
-
-def test_without_seed_noise_it_is_the_paired_test_of_sentences():
-    rng = np.random.default_rng(2)
-    a, b = rng.random(400) < 0.7, rng.random(400) < 0.6
-    arrays = [np.stack([right, np.ones(400)], 1).astype(float) for right in (a, b)]
-    resampler = Resampler("x", 4000)
-    got = compare(arm_of([arrays[0]] * 3, EXACT, resampler), arm_of([arrays[1]] * 3, EXACT, resampler), EXACT)
-    paired = stats.ttest_rel(a.astype(float), b.astype(float))
-    assert got.delta / math.sqrt(got.var_sentence) == pytest.approx(paired.statistic, rel=0.06)
-    assert got.p == pytest.approx(paired.pvalue, rel=0.6)
-    assert got.df == pytest.approx(399)
-
-
-def test_what_seeds_and_sentences_both_contain_is_counted_once():
-    """The measured interaction equals that of a two-way analysis of variance, and leaves the true variance."""
-    rng, seeds, sentences = np.random.default_rng(3), 6, 500
-    y_SN = rng.normal(0, 0.02, (seeds, 1)) + rng.normal(0, 1, sentences) + rng.normal(0, 2, (seeds, sentences))
-    metric = EXACT._replace(from_sums=lambda sums: sums[..., 0] / sums[..., 1])
-    arm = arm_of([np.stack([y, np.ones(sentences)], 1) for y in y_SN], metric, Resampler("x", 4000))
-    residual_SN = y_SN - y_SN.mean(0) - y_SN.mean(1, keepdims=True) + y_SN.mean()
-    expected = (residual_SN**2).sum() / ((seeds - 1) * (sentences - 1)) / (seeds * sentences)
-    assert arm.var_both == pytest.approx(expected, rel=0.05)
-
-
-def test_the_interval_leaves_the_double_count_out():
-    rng, resampler = np.random.default_rng(4), Resampler("x", 500)
-    metric = EXACT._replace(from_sums=lambda sums: sums[..., 0] / sums[..., 1])
-    a, b = (arm_of(arrays, metric, resampler) for arrays in additive(rng, 5, 100, 0.2))
-    got = compare(a, b, metric)
-    error = (got.ci_high - got.delta) / stats.t.isf(0.025, got.df)
-    once = got.var_seed + got.var_sentence - a.var_both - b.var_both
-    assert once > max(got.var_seed, got.var_sentence)
-    assert error**2 == pytest.approx(once)
-
-
-def test_systems_share_their_resamples_only_on_the_same_sentences():
-    array = np.stack([np.random.default_rng(0).random(60), np.ones(60)], 1)
-    one, other = Resampler("x"), Resampler("y")
-    assert (one.scores(array, EXACT, "t") == one.scores(array, EXACT, "t")).all()
-    assert (one.scores(array, EXACT, "t") == Resampler("x").scores(array, EXACT, "t")).all()
-    assert not (one.scores(array, EXACT, "t") == one.scores(array, EXACT, "u")).all()
-    assert not (one.scores(array, EXACT, "t") == other.scores(array, EXACT, "t")).all()
-
-
-def additive(rng, seeds, sentences, sd):
-    shared = rng.normal(0, 1, sentences)
-    rows = [rng.normal(0, sd) + shared + rng.normal(0, 1, sentences) for _ in range(2 * seeds)]
-    arrays = [np.stack([row, np.ones(sentences)], 1) for row in rows]
-    return arrays[:seeds], arrays[seeds:]
-
-
-def bleu_like(rng, seeds, sentences, sd):
-    length, ease = rng.integers(4, 16, sentences), rng.normal(0, 0.7, sentences)
-
-    def one():
-        skill = 1 / (1 + np.exp(-0.4 - ease - rng.normal(0, sd) - rng.normal(0, 0.4, sentences)))
-        said = length + rng.integers(-1, 2, sentences)
-        totals = [np.maximum(said - order, 0) for order in range(4)]
-        matches = [rng.binomial(total, skill ** (1 + 0.6 * order)) for order, total in enumerate(totals)]
-        return np.stack([said, length, *matches, *totals], 1).astype(float)
-
-    return [one() for _ in range(seeds)], [one() for _ in range(seeds)]
-
-
-def false_positives(draw, metric, seeds, sd, sentences, repetitions):
-    """Share of comparisons of a variant with itself that come out significant."""
-    rng, resampler, hits = np.random.default_rng(11), Resampler("x", 300), 0
-    for _ in range(repetitions):
-        a, b = (arm_of(arrays, metric, resampler) for arrays in draw(rng, seeds, sentences, sd))
-        hits += compare(a, b, metric).p < 0.05
-    return hits / repetitions
-
-
-def test_a_variant_against_itself_is_rarely_significant():
-    metric = EXACT._replace(from_sums=lambda sums: sums[..., 0] / sums[..., 1])
-    assert 0.01 <= false_positives(additive, metric, 3, 0.2, 100, 300) <= 0.085
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
-@pytest.mark.parametrize("sd", [0.02, 0.05, 0.3])
-def test_calibration(seeds, sd):
-    metric = EXACT._replace(from_sums=lambda sums: sums[..., 0] / sums[..., 1])
-    # Three standard errors of 1,000 repetitions about 5 %, and below: with two seeds t intervals are cautious.
-    assert 0.005 <= false_positives(additive, metric, seeds, sd, 400, 1000) <= 0.071
-    assert 0.005 <= false_positives(bleu_like, BLEU, seeds, sd, 400, 1000) <= 0.071
-
-
-def test_the_same_arm_twice_differs_by_nothing():
-    got = compare(flat([50, 60]), flat([50, 60]), EXACT, claim())
-    assert (got.delta, got.p, got.verdict) == (0, 1, "inconclusive")
-
-
-def test_holm_as_statsmodels():
-    p = [0.01, 0.04, 0.03, 0.005, 0.8]
-    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
-    assert holm([0.04, math.nan, 0.03])[::2] == pytest.approx([0.06, 0.06])
-    assert math.isnan(holm([math.nan])[0])
-
-
-@pytest.mark.parametrize("seeds", [2, 5, 30])
-def test_detectable_effect_has_80_percent_power(seeds):
-    effect = detectable(math.sqrt(2 / seeds), 2 * seeds - 2)
-    assert TTestIndPower().power(effect, seeds, 0.05) == pytest.approx(0.8, abs=2e-3)
-
-
-# ------------------------------------------------------------------------------------------------------- the verdicts
-
-
-HIGH, LOW, CLOSE = [80.0, 81, 79], [70.0, 71, 69], [80.1, 80.9, 79.2]
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "made", "verdict"),
-    [
-        (HIGH, LOW, claim(), "supported"),
-        (LOW, HIGH, claim(), "refuted"),
-        (HIGH, CLOSE, claim(), "inconclusive"),
-        (HIGH, LOW, claim(by=5), "supported"),
-        (HIGH, LOW, claim(by=9.5), "inconclusive"),
-        (HIGH, LOW, claim(by=20), "refuted"),
-        (HIGH, LOW, claim("nll"), "refuted"),
-        (LOW, HIGH, claim("nll"), "supported"),
-        (HIGH, CLOSE, claim(within=5), "equivalent"),
-        (HIGH, CLOSE, claim(within=0.1), "inconclusive"),
-        (HIGH, LOW, claim(within=2), "refuted"),
-        ([100.0, 100], [100.0, 100], claim(), "saturated"),
-        ([0.0, 0], [0.0, 0], claim(), "inconclusive"),
-        ([0.0, 0], [0.0, 0], claim("nll"), "inconclusive"),
-        ([100.0, 100], [0.0, 0], claim(), "supported"),
-        ([80.0], LOW, claim(), "artifact-level only"),
-        ([], LOW, claim(), "no data"),
-    ],
-)
-def test_verdicts(a, b, made, verdict):
-    arms = [flat(scores) if scores else Arm("arm", np.zeros(0), np.zeros((0, 200)), 0) for scores in (a, b)]
-    assert compare(*arms, METRICS[made.metric], made).verdict == verdict
-
-
-def test_equivalence_is_two_one_sided_tests():
-    a, b, margin = np.array([80.0, 81, 79, 80.5]), np.array([80.2, 79.6, 81, 80]), 2.0
-    got = compare(flat(a), flat(b), EXACT, claim(within=margin))
-    below = stats.ttest_ind(a + margin, b, equal_var=False, alternative="greater").pvalue
-    above = stats.ttest_ind(a - margin, b, equal_var=False, alternative="less").pvalue
-    assert got.p == pytest.approx(max(below, above))
-
-
-@pytest.mark.filterwarnings("ignore:invalid value encountered")
-def test_an_infinite_score_decides_nothing():
-    got = compare(flat([math.inf, 3]), flat([3, 4]), METRICS["perplexity"], claim("perplexity"))
-    assert (got.verdict, math.isnan(got.p)) == ("inconclusive", True)
-
-
-def test_one_seed_has_no_p_value():
-    got = compare(flat([80]), flat([70, 71]), EXACT, claim())
-    assert math.isnan(got.p) and math.isnan(got.var_seed) and got.ci_low <= got.delta <= got.ci_high
-
-
-# ------------------------------------------------------------------------------------------------------------- claims
-
-
+EXACT = METRICS["exact_match"]
 GRID = {f"{m}-{n}": {"loss.mask": m, "loss.normalize": n} for m in (True, False) for n in ("token", "padded")}
 
 
 def about(better, than, **changes):
-    return claim(better=better, than=than, **changes)
+    said = {"name": "a over b", "better": better, "than": than, "metric": "exact_match"}
+    return Claim(**(said | changes))
 
 
-def test_a_claim_takes_all_matched_variants():
-    both = sides(about({"loss.mask": True}, {"loss.mask": False}), GRID)
-    assert both == (["True-token", "True-padded"], ["False-token", "False-padded"])
-    lacking = {name: factors for name, factors in GRID.items() if name != "False-padded"}
-    assert sides(about({"loss.mask": True}, {"loss.mask": False}), lacking) == (["True-token"], ["False-token"])
-    one = about({"loss.mask": True, "loss.normalize": "token"}, {"loss.mask": False, "loss.normalize": "padded"})
-    assert sides(one, GRID) == (["True-token"], ["False-padded"])
+MASK = ({"loss.mask": True}, {"loss.mask": False})
 
 
-def test_a_whole_part_is_addressed_by_its_settings():
-    variants = {"none": {"context": {"kind": "none"}}, "mean": {"context": {"kind": "mean"}}}
-    assert sides(about({"context.kind": "mean"}, {"context.kind": "none"}), variants) == (["mean"], ["none"])
-
-
-@pytest.mark.parametrize(
-    ("made", "path", "message"),
-    [
-        (about({"loss.mask": 1}, {"loss.mask": False}), "claims.0.better.loss.mask", "known: True, False"),
-        (about({"loss.msk": True}, {"loss.mask": False}), "claims.0.better", "did you mean 'loss.mask'"),
-        (about({"loss.mask": True}, {"loss.normalize": "token"}), "claims.0", "on both sides"),
-        (about({"loss.mask": True}, {"loss.mask": False}, metric="blue"), "claims.0.metric", "did you mean 'bleu'"),
-        (about({"loss.mask": True}, {"loss.mask": False}, metric="length_ratio"), "claims.0.metric", "state `within`"),
-        (about({"loss.mask": True}, {"loss.mask": False}, by=1, within=2), "claims.0", "not both"),
-    ],
-)
-def test_claims_that_cannot_be_answered(made, path, message):
-    with pytest.raises(SpecError, match=message) as caught:
-        check_claims([made], GRID)
-    assert caught.value.path == path
-
-
-def test_claims_without_match_or_with_one_name():
-    apart = {"a": {"x": "a", "y": 1}, "b": {"x": "b", "y": 2}}
-    with pytest.raises(SpecError, match="no two variants"):
-        check_claims([claim()], apart)
-    with pytest.raises(SpecError, match="no variant has all of"):
-        check_claims([about({"x": "a", "y": 2}, {"x": "b"})], apart)
-    with pytest.raises(SpecError, match="two claims are called"):
-        check_claims([claim(better={"x": "a", "y": 1})] * 2, {"a": {"x": "a", "y": 1}, "b": {"x": "b"}} | apart)
-
-
-# ----------------------------------------------------------------------------------------------------- frames, studies
-
-
-def outcome(variant, seed, hits, factors, status="ok", sentences=40):
+def outcome(variant, seed, hits, factors, status="ok", sentences=40, **test):
+    """A trial that is right about the first sentences; longer ones come later."""
     right = np.arange(sentences) < hits
     statistics = {"exact_match": np.stack([right, np.ones(sentences)], 1).astype(float)} if status == "ok" else {}
     metrics = {name: 100 * float(array[:, 0].mean()) for name, array in statistics.items()}
     lengths = np.arange(1, sentences + 1)
     return Outcome(
-        f"{variant}/{seed}", variant, seed, status, "", factors, metrics, {"params": 10}, {"train": "abc"}, statistics,
-        test=TestSet(source_lengths=lengths),
+        f"{variant}/{seed}", variant, seed, status, "", factors, metrics, {"params": 10}, {"train": f"{variant}{seed}"}, statistics,
+        test=TestSet(**({"source_lengths": lengths} | test)),
     )  # fmt: skip
 
 
@@ -350,3 +118,157 @@ def test_ranges_of_length_hold_every_sentence_once():
     assert list(zip(first["low"], first["high"], strict=True)) == [(1, 8), (9, 16), (17, 24), (25, 32), (33, 40)]
     assert list(first["value"]) == [100, 100, 100, 75, 0]
     assert lengths_frame([], EXACT).empty
+
+
+# ---------------------------------------------------------------------------------------- claims of other kinds, answered
+
+
+def test_a_condition_restricts_both_sides():
+    token = about(*MASK, when={"loss.normalize": "token"})
+    got = compare_all(study(), [token], "digest")[0]
+    assert (got.a, got.b, got.mean_a, got.mean_b) == (
+        "True-token",
+        "False-token",
+        pytest.approx(77.5),
+        pytest.approx(52.5),
+    )
+    pair = about({"loss.mask": True, "loss.normalize": "token"}, {"loss.mask": False, "loss.normalize": "token"})
+    same = compare_all(study(), [pair], "digest")[0]
+    assert (got.delta, got.p, got.ci_low) == (same.delta, same.p, same.ci_low)
+
+
+def test_an_interaction_is_a_difference_of_differences():
+    """(30 - 20) - (26 - 22) = 6 of 40; the four variants' seeds vary by 1 of 40 each: V_seed = 4 s^2 / 3."""
+    made = about(*MASK, when={"loss.normalize": "token"}, rather_than={"loss.normalize": "padded"})
+    got = compare_all(study(), [made], "digest")[0]
+    assert (got.mean_a, got.mean_b, got.delta) == pytest.approx((25, 10, 15))
+    assert (got.a, got.b, got.kind) == ("loss.normalize=token", "loss.normalize=padded", "interaction")
+    assert got.var_seed == pytest.approx(4 * 2.5**2 / 3)
+
+
+def test_sentences_are_a_condition_of_the_same_trials():
+    """The first 20 sentences are short. True: 28, 29, 30 right: 20 short and the rest long; False: 21, 22, 23."""
+    hits = {"True-token": 28, "False-token": 21}
+    outcomes = [outcome(v, s, hits[v] + s, GRID[v]) for v in hits for s in (0, 1, 2)]
+    made = about(*MASK, when={"sentences": "long"}, rather_than={"sentences": "short"})
+    got = compare_all(outcomes, [made], "digest")[0]
+    assert (got.mean_a, got.mean_b, got.delta) == pytest.approx((35, 0, 35))
+    assert (got.sentences, got.a, got.b) == (20, "sentences=long", "sentences=short")
+    # A seed's long score less its short one is one number: 5 points a sentence, on each side.
+    assert got.var_seed == pytest.approx(2 * 5**2 / 3)
+    long = compare_all(outcomes, [about(*MASK, when={"sentences": "long"})], "digest")[0]
+    assert (long.mean_a, long.mean_b, long.sentences) == (pytest.approx(45), pytest.approx(10), 20)
+
+
+def test_what_a_seed_has_on_all_sentences_alike_is_no_interaction():
+    """Every other sentence is long: seeds gain one long and one short sentence each."""
+    test = {"source_lengths": np.arange(40) % 2}
+    outcomes = [outcome(v, s, 20 + 2 * s + 4 * v.startswith("T"), GRID[v], **test) for v in GRID for s in (0, 1, 2)]
+    made = about(*MASK, when={"sentences": "long"}, rather_than={"sentences": "short"})
+    got = compare_all(outcomes, [made], "digest")[0]
+    assert (got.delta, got.var_seed) == (pytest.approx(0), pytest.approx(0))
+
+
+def test_long_and_short_sentences_are_drawn_apart():
+    resampler = Resampler("x", 50)
+    trials = Trials(study(), EXACT, resampler)
+    long, short = (trials.arm("", {Term("True-token", subset): 1.0}) for subset in ("long", "short"))
+    assert (resampler._counts["/long", 20] != resampler._counts["/short", 20]).any()
+    assert long.sentences == short.sentences == 20
+
+
+def test_half_of_the_sentences_are_no_longer_than_the_median():
+    test = TestSet(source_lengths=np.array([1, 2, 2, 3]), rarest=np.array([0, 9, 10, 11]))
+    assert list(test.inside("long")) == [False, False, False, True]
+    assert list(test.inside("short")) == [True, True, True, False]
+    assert list(test.inside("rare")) == [True, True, False, False]
+    assert list(test.inside("common")) == [False, False, True, True]
+    assert len(TestSet().inside("long")) == len(TestSet().inside("rare")) == 0
+
+
+def test_rare_words_split_the_sentences_too():
+    rarest = np.where(np.arange(40) < 10, 9, 10)
+    outcomes = [outcome(v, s, 5 + s + v.startswith("T"), GRID[v], rarest=rarest) for v in GRID for s in (0, 1, 2)]
+    made = [about(*MASK, name=name, when={"sentences": name}) for name in ("rare", "common")]
+    rare, common, *_ = compare_all(outcomes, made, "digest")
+    assert (rare.sentences, rare.mean_a, common.sentences, common.mean_a) == (10, pytest.approx(70), 30, 0)
+    unknown = compare_all(study(), made[:1], "digest")[0]
+    assert (unknown.verdict, unknown.note) == ("no data", "no test sentence is known to be rare")
+
+
+def test_exhaustive_test_sets_are_not_resampled():
+    outcomes = [
+        outcome(o.variant, o.seed, 40 * o.metrics["exact_match"] // 100, o.factors, exhaustive=True) for o in study()
+    ]
+    got = compare_all(outcomes, [about(*MASK)], "digest")[0]
+    assert (got.method, got.var_sentence) == ("seeds only", 0) and got.var_seed > 0
+    arm = Trials(outcomes, EXACT, Resampler("x")).arm("", {Term("True-token"): 1.0})
+    assert (arm.exhaustive, (arm.resampled == arm.scores[:, None]).all()) == (True, True)
+
+
+def test_different_signatures_are_told_from_each_other():
+    outcomes = study()
+    for o in outcomes:
+        o.signatures["exact_match"] = "case:mixed" if o.variant.startswith("True") else "case:lower"
+    answer, *rest = compare_all(outcomes, [about(*MASK)], "digest")
+    assert (answer.verdict, answer.delta) == ("no data", pytest.approx(math.nan, nan_ok=True))
+    assert "measured differently" in answer.note
+    assert [c.verdict for c in rest] == ["", "no data", "no data"]
+
+
+def test_diverged_seeds_enter_success_rates():
+    outcomes = study()
+    outcomes[-1] = outcome("False-padded", 2, 0, GRID["False-padded"], "diverged")
+    got = compare_all(outcomes, [about(*MASK, succeeds_at=56)], "digest")[0]
+    assert (got.success_a, got.success_b, got.seeds_a, got.seeds_b) == (3, 0, 3, 3)
+
+
+# ----------------------------------------------------------------------------------------------------------- resamples
+
+
+def test_many_systems_at_once_as_one_by_one(monkeypatch):
+    """Whole numbers give the same bits, whatever pieces they are added in."""
+    rng = np.random.default_rng(1)
+    arrays = [np.stack([rng.integers(0, 30, 50), np.full(50, 30)], 1).astype(float) for _ in range(7)]
+    once = Resampler("x", 100).all_scores(arrays, EXACT)
+    assert (once == np.stack([Resampler("x", 100).scores(array, EXACT) for array in arrays])).all()
+    monkeypatch.setattr("harness.analyze.resample.PIECE", 300)
+    assert (Resampler("x", 100).all_scores(arrays, EXACT) == once).all() and PIECE > 300
+
+
+@pytest.mark.parametrize(("least", "scale"), [(0, 1), (0, 0.1), (2**23, 1)])
+def test_resampled_sums_are_those_of_drawn_sentences(least, scale):
+    """Recounted sentence by sentence; fractions and large numbers are added in double precision."""
+    rng, resampler = np.random.default_rng(2), Resampler("x", 20)
+    array = np.stack([(least + rng.integers(1, 9, 30)) * scale, np.full(30, scale)], 1)
+    counts = resampler._counts_of("", 30)
+    assert (counts.sum(1) == 30).all()
+    expected = [np.repeat(array[:, 0], row).sum() / (30 * scale) * 100 for row in counts]
+    assert resampler.scores(array, EXACT) == pytest.approx(expected, rel=1e-14)
+
+
+def test_resamples_are_multinomial():
+    counts = Resampler("x", 4000)._counts_of("", 25).astype(float)
+    assert counts.mean() == 1
+    assert counts.var() == pytest.approx(1 - 1 / 25, rel=0.02)
+    assert np.corrcoef(counts.T)[np.triu_indices(25, 1)].mean() == pytest.approx(-1 / 24, abs=0.005)
+
+
+LARGE = """
+import resource, numpy as np
+from harness.analyze import Resampler
+from harness.score import METRICS
+rng = np.random.default_rng(0)
+arrays = [rng.integers(1, 40, (10_000, 10)).astype(float) for _ in range(10)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+scores = Resampler("x").all_scores(arrays, METRICS["bleu"])
+print(scores.shape, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_large_test_set_fits_in_memory():
+    """2,000 resamples of 10 systems with BLEU on 10,000 sentences: as counts alone 40 MB, as they are drawn 800 MB."""
+    said = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True).stdout
+    shape, megabytes = said.rsplit(" ", 1)
+    assert shape == "(10, 2000)" and int(megabytes) < 250

@@ -93,7 +93,7 @@ def test_two_files_line_by_line(folder: Path) -> None:
         part.load()
     with pytest.raises(SpecError, match="group"):
         files(folder, train=both, group=1, **THREE).load()
-    with pytest.raises(SpecError, match=r"train\.files\.reference: is not set"):
+    with pytest.raises(SpecError, match=r"train\.reference: is not set"):
         files(folder, train={"source": "a.en"})
 
 

@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from harness.analyze import COMPARISON_COLUMNS, Outcome, TestSet, compare_all
+from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, TestSet, compare_all
 from harness.claims import Claim
-from harness.report import pages
-from harness.report.pages import StudyFacts
-from harness.report.tables import Table, markdown, number, probability, spread
+from harness.report import html, pages
+from harness.report.facts import StudyFacts
+from harness.report.sentences import answer
+from harness.report.tables import Origin, Table, markdown, number, probability, spread
 from harness.score import corpus_scores
 from harness.spec import digest
 
@@ -117,7 +121,8 @@ def test_comparisons_have_exactly_the_promised_columns(folder):
     frame = pd.read_csv(folder / "comparisons.csv")
     assert ",".join(frame.columns) == (
         "study,base,claim,metric,a,b,mean_a,mean_b,delta,ci_low,ci_high,p,p_holm,verdict,mde80,"
-        "seeds_a,seeds_b,sentences,var_seed,var_sentence"
+        "seeds_a,seeds_b,sentences,var_seed,var_sentence,method,kind,improvement,improvement_low,improvement_high,"
+        "needed_seeds,needed_sentences,success_a,success_b,threshold,note,exploratory"
     )
     assert list(frame.columns) == ["study", "base", *COMPARISON_COLUMNS]
     assert list(frame["claim"][:3]) == ["masking helps", "the normalizer does not matter", "exploratory"]
@@ -142,7 +147,8 @@ def test_markdown_renders_every_table_whole_and_no_html_of_the_data(folder):
     columns = []
     for token in tokens:
         assert token.type != "html_block"
-        assert all(child.type != "html_inline" for child in token.children or [])
+        own = [child.content for child in token.children or [] if child.type == "html_inline"]
+        assert set(own) <= {"<b>", "</b>"}  # what stands out, also within a word
         if token.type == "tr_open":
             columns.append(0)
         columns[-1:] = [columns[-1] + 1] if token.type in ("td_open", "th_open") else columns[-1:]
@@ -189,6 +195,200 @@ def test_texts_and_numbers():
     assert markdown("a|b\n<i> `x` *y*") == r"a\|b &lt;i&gt; \`x\` \*y\*"
     assert (number(1234.567, 1), number(math.nan, 2), number(-0.5, 2)) == ("1,234.6", "–", "-0.50")
     assert (probability(0.0004), probability(0.0314)) == ("< 0.001", "0.031")
+    assert (number(math.inf, 2), number(-math.inf, 2), spread([1.2e10, 1.4e10], 0)) == ("∞", "-∞", "1.3e+10 ± 1.41e+09")
     assert (spread([1, 2, 3], 1), spread([2], 1), spread([], 1)) == ("2.0 ± 1.0", "2.0", "–")
     table = Table("t", ["a", "b|c"], [["x", "2"]], pd.DataFrame())
     assert table.markdown() == "| a | b\\|c |\n| --- | ---: |\n| x | 2 |"
+
+
+class Seen(HTMLParser):
+    """What a reader of a page sees: headings, rows of every table by its id, elements with attributes, and all text."""
+
+    VOID = ("meta", "link", "img", "line", "circle", "input", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tables, self.titles, self.elements, self.text = [], {}, [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag == "table":
+            self.tables[dict(attributes).get("id", "")] = self.rows = []
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag == "h2":
+            self.titles.append("")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "script" in self.open or "style" in self.open:
+            return
+        self.text += data
+        if "h2" in self.open:
+            self.titles[-1] += data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+def seen(where):
+    return Seen((where / "report.html").read_text(encoding="utf-8"))
+
+
+def rows_of(text):
+    """The cells of every table of a Markdown text, as they are read: without the sign for bold."""
+    made = []
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        if token.type == "table_open":
+            made.append([])
+        if token.type == "tr_open":
+            made[-1].append([])
+        if token.type == "inline" and made and token.level >= 4:
+            made[-1][-1].append("".join(child.content for child in token.children if child.type == "text"))
+    return made
+
+
+def folded(rows):
+    return [["".join(cell.split()) for cell in row] for row in rows]
+
+
+def test_both_pages_have_the_same_sections_in_the_same_order(folder):
+    titles = re.findall(r"^## (.+)$", page(folder), flags=re.MULTILINE)
+    assert [t for t in seen(folder).titles if t != "Question"] == [t for t in titles if t != "Run it again"]
+    asked = ["Answers", "Scores", "Every single seed", "Learning curves", "Examples", "Costs", "Skipped and failed"]
+    assert [t for t in titles if t in asked] == asked and titles[-1] == "Run it again"
+
+
+def test_both_pages_and_the_folder_carry_the_same_tables(folder):
+    """Examples apart, which the page lets a reader choose, and single trials, of which report.md names the digests."""
+    written, shown = folded_all(rows_of(page(folder))), seen(folder).tables
+    names = [name.removeprefix("table-") for name in shown if name and name != "table-trials"]
+    assert {"claims", "scores", "exact_match_by_seed", "differences", "costs", "failures", "axes"} <= set(names)
+    for name in names:
+        (alone,) = rows_of((folder / "tables" / f"{name}.md").read_text(encoding="utf-8"))
+        assert folded(shown[f"table-{name}"]) == folded(alone), name
+        assert folded(alone) in written, name
+
+
+def folded_all(tables):
+    return [folded(rows) for rows in tables]
+
+
+def test_both_pages_say_the_same_of_every_claim(folder):
+    shown = " ".join(seen(folder).text.split())
+    frame = pd.read_csv(folder / "comparisons.csv", keep_default_na=False)
+    comparisons = compare_all(synthetic(), CLAIMS, facts().digest)
+    for made, claim in zip(comparisons, CLAIMS, strict=False):
+        said = answer(made, claim)
+        assert len(said.texts) >= 4 and all(text in shown and markdown(text) in page(folder) for text in said.texts)
+    assert list(frame["claim"][:2]) == [claim.name for claim in CLAIMS]
+
+
+def test_every_number_leads_to_its_trials(folder):
+    trials = [row[0] for row in seen(folder).tables["table-trials"][1:]]
+    assert trials == [o.trial for o in synthetic()]
+    links = [a for tag, a in seen(folder).elements if tag == "a" and a.get("data-metric") == "exact_match"]
+    assert {"0", "19", "0-4", "0-9", "0-19"} & {a["data-trials"] for a in links} >= {"0", "19", "0-4", "0-19"}
+
+
+def test_what_others_wrote_stays_text(tmp_path):
+    evil = "<script>alert(1)</script></script><img src=x onerror=alert(1)>"
+    outcomes = [
+        replace(
+            o, hypotheses=[evil, "</script>"], test=replace(o.test, sources=[evil, "b"], references=[[evil], ["b"]])
+        )
+        for o in synthetic(seeds=2, sentences=60)
+    ]
+    outcomes[0] = replace(outcomes[0], status="error", reason=evil)
+    wanted = {"question": evil, "expectation": evil, "command": evil, "name": evil, "signatures": {"nll": evil}}
+    wanted |= {"origins": [(evil, evil)], "axes": {evil: [evil]}, "skipped": [(evil, evil)]}
+    write(tmp_path, facts(**wanted), outcomes)
+    known = {tag for tag, _ in seen(tmp_path).elements}
+    assert "img" in known and seen(tmp_path).text.count(evil) >= 9
+    assert [a for tag, a in seen(tmp_path).elements if tag == "script"] == [
+        {"type": "application/json", "id": "data"},
+        {},
+    ]
+    for tag, attributes in seen(tmp_path).elements:
+        assert not any(name.startswith("on") for name in attributes)
+        assert tag != "img" or attributes["src"].startswith("data:image/")
+
+
+def test_the_page_asks_the_network_for_nothing(folder):
+    policy = next(a["content"] for tag, a in seen(folder).elements if tag == "meta" and "http-equiv" in a)
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-") and "unsafe" not in policy
+    for _, attributes in seen(folder).elements:
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+
+
+def test_nothing_of_an_earlier_report_stays(tmp_path):
+    write(tmp_path, facts(), synthetic(seeds=2, sentences=60))
+    left = [tmp_path / "tables/old.csv", tmp_path / "tables/old.tex", tmp_path / "figures/old.svg"]
+    for path in (*left, tmp_path / "figures/mine.txt"):
+        path.write_text("x")
+    write(tmp_path, facts(claims=CLAIMS[:1]), synthetic(seeds=2, sentences=60))
+    assert not any(path.exists() for path in left) and (tmp_path / "figures/mine.txt").exists()
+    assert not (tmp_path / "figures/nll_by_length.svg").exists()
+
+
+def test_figures_beyond_the_budget_are_left_to_their_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(html, "BUDGET", 100_000)
+    write(tmp_path, facts(), synthetic(seeds=2, sentences=60))
+    images = sum(tag == "img" for tag, _ in seen(tmp_path).elements)
+    drawn = len(list((tmp_path / "figures").glob("*.svg")))
+    assert 0 < images < drawn and seen(tmp_path).text.count("too large for this page") == drawn - images
+
+
+def test_cells_know_what_they_are_sorted_by_and_where_they_come_from():
+    origins = {(0, 1): Origin("nll", ("c", "a", "b", "e"), 1.23456), (0, 2): Origin("nll", ("gone",), 7.0)}
+    cells = ["x", "1.2 ± 0.1", "3", "< 0.001", "-∞", "–", "1,234.5"]
+    table = Table("t", list("abcdefg"), [cells], pd.DataFrame(), origins)
+    (row,) = html.cells(table, {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4})
+    assert [cell.value for cell in row] == ["", "1.23456", "3", "0.001", "-Infinity", "", "1234.5"]
+    assert [cell.trials for cell in row] == ["", "0-2 4", "", "", "", "", ""] and table.numeric == [False] + [True] * 6
+
+
+def test_an_interval_is_drawn_to_scale():
+    made = Comparison("c", "exact_match", "a", "b", delta=5.0, ci_low=2.0, ci_high=10.0)
+    drawn = html.interval(made, CLAIMS[0].model_copy(update={"by": 1.0}))
+    # From 0 to 10, with 6 % room on both sides: -0.6 to 10.6.
+    assert (drawn.zero, drawn.low, drawn.middle, drawn.high) == (5.36, 23.21, 50.0, 94.64)
+    assert drawn.margins == [("1.00", 14.29)] and "zero lies outside" in drawn.spoken
+    lower = html.interval(replace(made, metric="nll"), CLAIMS[0].model_copy(update={"by": 1.0}))
+    assert [text for text, _ in lower.margins] == ["-1.0000"]
+    assert html.interval(replace(made, ci_low=math.nan), CLAIMS[0]) is None
+
+
+def test_each_kind_of_answer_has_its_own_words():
+    known = {"mean_a": 60.0, "mean_b": 20.0, "delta": 40.0, "ci_low": -5.0, "ci_high": 70.0, "p": 0.2, "p_holm": 0.4}
+    known |= {"seeds_a": 5, "seeds_b": 5, "sentences": 1000, "verdict": "inconclusive", "mde80": 80.0}
+    rates = {"method": "success rates", "success_a": 3, "success_b": 1, "threshold": 50.0, "note": "it looks bimodal"}
+    said = answer(Comparison("c", "exact_match", "A", "B", **known | rates), CLAIMS[0])
+    assert (
+        "3 of 5 seeds of A and 1 of 5 of B reach 50.00 in exact match (%), where higher is better: 60.0 % and 20.0 %"
+        in said.evidence
+    )
+    assert "Fisher's exact test" in said.method and said.power.endswith("80.0 percentage points with 80 % power.")
+    assert said.note == "It looks bimodal."
+    made = Comparison("c", "exact_match", "A", "B", **known, method="two-way", var_seed=3.0, var_sentence=1.0)
+    assert "75 % of its uncertainty comes from seeds" in answer(made, CLAIMS[0]).power
+    assert "no difference, however large" in answer(replace(made, mde80=math.inf), CLAIMS[0]).power
+    trend = answer(replace(made, kind="trend", exploratory="the claim came after the run"), CLAIMS[0])
+    assert "goes from 20.00 at B to 60.00 at A" in trend.evidence
+    assert trend.note == "Exploratory: the claim came after the run."
+    assert "60.00 under A and 20.00 under B" in answer(replace(made, kind="interaction"), CLAIMS[0]).evidence
+    open_claim = answer(replace(made, needed_seeds=1234.0, needed_sentences=5e4), CLAIMS[0])
+    assert open_claim.decides.endswith(
+        "about 1,234 seeds a side or 50,000 test sentences would decide it with 80 % power."
+    )
+    assert "No number of seeds" in answer(replace(made, needed_seeds=math.inf), CLAIMS[0]).decides
+    assert "beats a seed of B with probability 0.80" in answer(replace(made, improvement=0.8), CLAIMS[0]).method
+    assert answer(replace(made, delta=math.nan, note="measured differently"), CLAIMS[0]).note == "Measured differently."

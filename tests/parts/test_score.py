@@ -10,7 +10,17 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
-from harness.score import METRICS, corpus_scores, edit_distance, percent, sentence_statistics, signatures
+from harness.measures import edit_distance
+from harness.score import (
+    METRICS,
+    ScoringChoice,
+    corpus_scores,
+    load,
+    percent,
+    score,
+    sentence_statistics,
+    signatures,
+)
 from harness.spec import SpecError
 
 words = st.sampled_from(["a", "b", "c", "dd", "eee", ".", "The", "the", "三"])
@@ -54,6 +64,7 @@ def test_a_perfect_corpus_reaches_the_best_value_of_every_metric():
     texts = ["one two three four five", "six seven eight nine ten"]
     nll = np.array([[0.0, 6], [0.0, 6]])
     options = {"nll": nll, "free_nll": nll, "truncated": [False, False], "value": lambda text: 3.0}
+    options |= {"model_scores": [0.0, 0.0], "oracle": texts}
     got = scored(texts, [[text] for text in texts], **options)
     assert set(got) == set(METRICS)
     for name, metric in METRICS.items():
@@ -175,3 +186,60 @@ def test_speed():
     start = time.perf_counter()
     scored(noisy, [[text] for text in texts])
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("said", "reference", "rate", "known"),
+    [
+        ("a b a b a b", "a b c", 3 / 5, 0),  # a b and b a are new once each; three of five repeat
+        ("a a a", "x x x y", 1 / 2, 1 / 3),
+        ("a b c b", "a", 0, 0),
+        ("a", "", 0, 0),
+        ("", "a b", 0, 0),
+    ],
+)
+def test_repeated_bigrams(said, reference, rate, known):
+    statistics = sentence_statistics([said], [[reference]], tokenize="none", lowercase=False)["repetition"]
+    assert corpus_scores({"repetition": statistics})["repetition"] == pytest.approx(100 * rate)
+    assert float(percent(statistics.sum(0)[2:])) == pytest.approx(100 * known)
+
+
+def test_repeats_of_several_references_are_added_up():
+    statistics = sentence_statistics(["a b"], [["a a a", "b c"]], tokenize="none", lowercase=False)["repetition"]
+    assert statistics.tolist() == [[0, 1, 1, 3]]
+
+
+def test_errors_are_of_the_search_or_of_the_model():
+    # right; missed by the search; preferred by the model; as probable up to rounding; cut at the limit, and right but cut
+    options = {
+        "model_scores": [-9.0, -5.0, -1.0, -2.0, -9.0, -9.0],
+        "nll": np.array([[1.0, 2], [3.0, 2], [3.0, 2], [2.0 - 1e-5, 2], [1.0, 2], [1.0, 2]]),
+        "truncated": [False, False, False, False, True, True],
+    }
+    got = scored(["a", "x", "x", "x", "x", "a"], [["a", "b"]] * 6, **options)
+    assert got["search_error"] == pytest.approx(100 / 6)
+    assert got["model_error"] == pytest.approx(200 / 6)
+    cut_and_wrong = 100 / 6
+    assert got["exact_match"] + got["search_error"] + got["model_error"] + cut_and_wrong == pytest.approx(100)
+
+
+def test_the_exposure_gap_is_per_token():
+    got = scored(
+        ["a", "b"], [["a"], ["b"]], nll=np.array([[2.0, 4], [1.0, 2]]), free_nll=np.array([[5.0, 4], [4.0, 2]])
+    )
+    assert got["exposure_gap"] == pytest.approx((3 + 3) / (4 + 2))
+    assert got["exposure_gap"] == pytest.approx(got["free_nll"] - got["nll"])
+
+
+def test_oracle_hypotheses_are_scored_like_any_other():
+    got = scored(["x", "x"], [["a b", "c"], ["d e"]], oracle=["a b", "d x"])
+    plain = scored(["a b", "d x"], [["a b", "c"], ["d e"]])
+    assert (got["oracle_exact_match"], got["oracle_token_accuracy"]) == (plain["exact_match"], plain["token_accuracy"])
+    assert got["exact_match"] == 0
+
+
+def test_diagnostics_are_there_whatever_is_asked_for(tmp_path):
+    choice = ScoringChoice(tokenize="none", metrics=("exact_match",))
+    facts = score(choice, ["a b"], [["a c"]], tmp_path, truncated=[False])
+    assert set(facts["metrics"]) == {"exact_match", "length_ratio", "truncated", "repetition"}
+    assert set(load(tmp_path)) >= {"bleu"}, "which the length ratio needs"

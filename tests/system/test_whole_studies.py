@@ -156,7 +156,7 @@ def test_output_does_not_depend_on_the_batch_size(tmp_path: Path, changes: dict[
 def test_search_reports_what_forced_decoding_gives(tmp_path: Path) -> None:
     """The road through decode.py: the score of a hypothesis is minus its NLL when it is taken as the reference."""
     from harness.batches import Pairs
-    from harness.decode import hypotheses, reference_nll
+    from harness.decode import examine, hypotheses
 
     corridor, trial = build_one(tmp_path, {})
     for name, _, _ in corridor.run(trial, lambda _: None):
@@ -171,10 +171,9 @@ def test_search_reports_what_forced_decoding_gives(tmp_path: Path) -> None:
         for a, b, h in zip(pairs.source_starts[:-1], pairs.source_starts[1:], found, strict=True)
         if not h.truncated
     ]
-    forced = reference_nll(model, Pairs.of(sources, [h.tokens for h in ended]), 16, free=False)
+    examined = examine(model, Pairs.of(sources, [h.tokens for h in ended]), ended, 16)
     assert ended
-    assert [h.score for h in ended] == pytest.approx((-forced[:, 0]).tolist(), abs=1e-4)
-    free = reference_nll(model, Pairs.of(sources, [h.tokens for h in ended]), 16, free=True)
-    assert free[:, 0].tolist() == pytest.approx(forced[:, 0].tolist(), abs=1e-4), (
+    assert [h.score for h in ended] == pytest.approx((-examined.nll_N2[:, 0]).tolist(), abs=1e-4)
+    assert examined.free_nll_N2[:, 0].tolist() == pytest.approx(examined.nll_N2[:, 0].tolist(), abs=1e-4), (
         "its own words are what it hears freely"
     )

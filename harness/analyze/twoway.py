@@ -1,0 +1,55 @@
+"""The variance of a contrast over seeds and sentences, and its degrees of freedom: also used to foresee power.
+
+With ``v_k = w_k^2 s_k^2 / S_k`` the share of arm k, ``V_seed = sum v_k``::
+
+    V       = max(V_seed + V_sentence - V_both, V_seed)
+    df_seed = V_seed^2 / sum( v_k^2 / (S_k + 1) ) - 2,  kept between min(S_k - 1) and sum(S_k - 1)
+    df      = V^2 / ( V_seed^2 / df_seed + V_sentence^2 / (N - 1) )
+
+``V`` is unbiased but where it is cut off. ``V_sentence`` is no lower bound: where seeds differ by nothing but the
+sentences that they get right it is all ``V_both``, and to keep it would count that twice (simulated: 1.5 % of false
+claims at a nominal 5 %, with three seeds). ``df_seed`` is Welch's (1947) second approximation, which is unbiased to
+first order where Satterthwaite's (1946) is too small: with as large a variance in all arms it has the degrees of freedom
+of the pooled test, with all variance in one arm those of that arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LARGEST_DF = 1e4
+"""Beyond, t is normal, and its noncentral form slow."""
+
+
+class TwoWay(NamedTuple):
+    """A variance and its degrees of freedom."""
+
+    variance: NDArray[np.float64]
+    df: NDArray[np.float64]
+
+
+def two_way(
+    shares: Sequence[tuple[ArrayLike, int]], var_sentence: ArrayLike, var_both: ArrayLike, sentences: int
+) -> TwoWay:
+    """Return V and df; arrays of variances give arrays of both.
+
+    Args:
+        shares: of each arm its share ``v_k`` of the variance, and its number of seeds, 2 or more.
+        var_sentence: the variance over resamples of sentences.
+        var_both: what it and the shares both contain.
+        sentences: N.
+    """
+    parts = [np.asarray(share, np.float64) for share, _ in shares]
+    sentence = np.asarray(var_sentence, np.float64)
+    var_seed = np.sum(parts, axis=0)
+    variance = np.maximum(var_seed + sentence - np.asarray(var_both, np.float64), var_seed)
+    spread = sum(part**2 / (seeds + 1) for part, (_, seeds) in zip(parts, shares, strict=True))
+    own = [seeds - 1 for _, seeds in shares]
+    df_seed = np.clip(var_seed**2 / np.where(spread > 0, spread, 1) - 2, min(own), sum(own))
+    inverse = var_seed**2 / df_seed + sentence**2 / max(1, sentences - 1)
+    df = np.where(inverse > 0, variance**2 / np.where(inverse > 0, inverse, 1), LARGEST_DF)
+    return TwoWay(variance, np.minimum(df, LARGEST_DF))

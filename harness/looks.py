@@ -1,0 +1,42 @@
+"""Where a study stands: its trials so far, its claims answered, and whether more seeds are wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness import run
+from harness.analyze import Comparison, Outcome
+from harness.analyze.looks import Design, look_at
+from harness.outcomes import gather
+from harness.store import Store
+from harness.study import Plan
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A study at its last look."""
+
+    plan: Plan
+    """With the seeds that there are by now."""
+    outcomes: list[Outcome]
+    comparisons: list[Comparison]
+    """The answers to the claims first."""
+    wanted: int
+    """How many seeds the design asks for that have not all been run; 0 if for no more."""
+
+
+def standing(plan: Plan, store: Store, *, keep_stale: bool = False) -> Standing:
+    """Look at a study as its design says, from the first look on, and stop where it says so.
+
+    A study whose design adds seeds is looked at anew from the start every time: the store alone decides where it stands,
+    so that a study that was killed, or run again, ends with the same seeds.
+    """
+    found = gather(plan, store, keep_stale=keep_stale)
+    design, late = Design(plan.seeds, plan.looks), run.exploratory(plan, store)
+    for look in look_at(design, found, plan.file.claims, plan.digest, late):
+        outcomes = [outcome for outcome in found if outcome.seed in look.seeds]
+        unfinished = any(outcome.status == "missing" for outcome in outcomes)
+        if unfinished or not look.more:
+            break
+    now = plan.upto(len(look.seeds))
+    return Standing(now, outcomes, look.comparisons, wanted=len(look.seeds) if unfinished else 0)

@@ -1,0 +1,113 @@
+"""What stands in a report, in reading order: the sections that every page is a rendering of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import pandas as pd
+
+from harness.analyze import Comparison, Outcome, spelled
+from harness.analyze.comparable import comparable
+from harness.report import diagnostics, effects, fairness, figures, listings, tables
+from harness.report.facts import StudyFacts
+from harness.report.section import Figure, Section
+from harness.report.tables import Table
+from harness.score import METRICS
+
+METHOD = (
+    "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the test "
+    "set, shared by all variants); t interval with Satterthwaite's degrees of freedom; Holm's correction over the claims."
+)
+
+
+def sections(
+    study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], metrics: Sequence[str]
+) -> list[Section]:
+    """Return the sections of a study's report; some may be empty.
+
+    Args:
+        study: what the report says beside the trials.
+        outcomes: all trials of the study, in the order of its plan.
+        comparisons: of ``compare_all``, the answers to the study's claims first.
+        metrics: those that the report is about.
+    """
+    shown, refused = comparable(outcomes)
+    metrics = [name for name in metrics if name not in refused]
+    exploratory = [c for c in comparisons[len(study.claims) :] if c.metric in metrics]
+    return [
+        Section("scores", "Scores", "Mean ± standard deviation over seeds; n is the number of trials that finished.",
+                [tables.scores_table(shown)]),
+        _single_seeds(shown, metrics),
+        Section("differences", "Differences from the first variant",
+                "Exploratory: no claim was made about these pairs, and the p values are not corrected for their number.",
+                [tables.differences_table(exploratory, shown)]),
+        *effects.sections(shown, metrics, study.digest),
+        _lengths(shown, metrics),
+        _curves(shown),
+        *diagnostics.sections(shown, metrics, _variants(shown)),
+        Section("examples", "Examples",
+                "The first sentences of the test set, as the first finished seed of each variant renders them.",
+                [listings.examples_table(outcomes)]),
+        Section("costs", "Costs", "Mean ± standard deviation over seeds, on the machine named below.",
+                [tables.costs_table(outcomes)]),
+        *fairness.sections(study, outcomes, comparisons),
+        Section("failures", "Skipped and failed", tables=[listings.failures_table(outcomes, study.skipped)]),
+        _provenance(study, outcomes),
+    ]  # fmt: skip
+
+
+def _single_seeds(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
+    about = "A difference between variants means little where the seeds of one variant differ as much."
+    drawn = [
+        Figure(
+            f"{name}_by_variant",
+            f"{METRICS[name].title} of every variant: a dot per seed, with mean and standard deviation",
+            partial(figures.by_variant, _finished(outcomes), name, _variants(outcomes)),
+        )
+        for name in metrics
+    ]
+    return Section("seeds", "Every single seed", about, [tables.seeds_table(outcomes, m) for m in metrics], drawn)
+
+
+def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
+    about = "Mean ± standard deviation over seeds of the score on the test sentences of each range of lengths."
+    drawn = [
+        Figure(
+            f"{name}_by_length",
+            f"{METRICS[name].title} by source length, a line per variant",
+            partial(figures.by_length, _finished(outcomes), name, _variants(outcomes)),
+        )
+        for name in metrics
+    ]
+    return Section("lengths", "By source length", about, [tables.lengths_table(outcomes, m) for m in metrics], drawn)
+
+
+def _curves(outcomes: Sequence[Outcome]) -> Section:
+    draw = partial(figures.learning_curves, _finished(outcomes), _variants(outcomes))
+    drawn = [Figure("learning_curves", "Validation NLL during training, a line per variant", draw)]
+    return Section("curves", "Learning curves", figures=drawn)
+
+
+def _provenance(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
+    known = {name for o in outcomes for name in o.metrics}
+    axes = [[path, ", ".join(str(spelled(value)) for value in values)] for path, values in study.axes.items()]
+    signatures = [[name, text] for name, text in study.signatures.items() if name in known]
+    made = [
+        _facts("axes", ["varied setting", "values"], axes, "What varies"),
+        _facts("signatures", ["metric", "signature"], signatures, "How each metric is computed"),
+        _facts("origins", ["what", "which"], [list(row) for row in study.origins], "Data, machine, software, code"),
+    ]
+    return Section("provenance", "Where the numbers come from", METHOD, made)
+
+
+def _facts(name: str, columns: list[str], rows: list[list[str]], caption: str) -> Table:
+    return Table(name, columns, rows, pd.DataFrame(rows, columns=columns), caption=caption)
+
+
+def _finished(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return [o for o in outcomes if o.status == "ok"]
+
+
+def _variants(outcomes: Sequence[Outcome]) -> list[str]:
+    return list(dict.fromkeys(o.variant for o in outcomes))

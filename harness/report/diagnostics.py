@@ -1,0 +1,239 @@
+"""Diagnostics: why one variant scores higher than another, where it looks, what it costs, and where it wins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import pandas as pd
+
+from harness.analyze import Outcome
+from harness.analyze.diagnose import (
+    COSTS,
+    GROUPINGS,
+    attention_frame,
+    diagnostics_frame,
+    groups_frame,
+    mean_attention,
+    over_seeds,
+    pareto_frame,
+    reference_repetition,
+)
+from harness.analyze.examples import Example, Said, examples
+from harness.report import figures, tables
+from harness.report.section import Figure, Section
+from harness.report.tables import NONE, Marked, Origin, Table, finished, number
+from harness.score import METRICS
+
+BEHAVIOUR = ("nll", "free_nll", "exposure_gap", "length_ratio", "truncated", "repetition")
+ERRORS = ("exact_match", "search_error", "model_error", "truncated")
+ORACLE = ("exact_match", "oracle_exact_match", "token_accuracy", "oracle_token_accuracy")
+
+
+def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> list[Section]:
+    """Return the diagnostics of a report; what the trials do not have is left empty.
+
+    Args:
+        outcomes: all trials.
+        metrics: those that the report is about; the first is the quality that is weighed against cost.
+        order: the variants, as the plan orders them.
+    """
+    done = [o for o in outcomes if o.status == "ok"]
+    return [
+        _behaviour(done),
+        *(_kinds(done, metrics, order, by) for by in GROUPINGS),
+        _attention(done),
+        _costs(done, metrics, order),
+        _wins(done),
+    ]
+
+
+def mean_and_interval(mean: float, low: float, high: float, digits: int) -> str:
+    """Return ``mean [low, high]``; without interval the mean alone."""
+    interval = f" [{number(low, digits)}, {number(high, digits)}]" if low == low else ""
+    return number(mean, digits) + interval
+
+
+def _behaviour(done: Sequence[Outcome]) -> Section:
+    about = (
+        "Mean over seeds and 95 % t interval. Exposure-bias gap: how many nats per token worse the model gets when it hears "
+        "its own words instead of the reference. Errors are shares of all test sentences: a search error is a wrong hypothesis "
+        "that the model finds less probable than the reference, so that the search missed it (at least so many); a model error "
+        "is one that it finds at least as probable. With the length given, greedy search may end just where the "
+        "first reference ends: what it gains says how much is lost by ending too early or too late."
+    )
+    behaviour = _table("diagnostics", "How the variants behave", done, BEHAVIOUR, reference_repetition(done))
+    errors = _table("errors", "Kinds of errors", done, ERRORS)
+    oracle = _table("oracle_length", "With the length of the reference given", done, ORACLE)
+    return Section("diagnostics", "What the models do wrong", about, [behaviour, errors, oracle])
+
+
+def _table(
+    name: str, caption: str, done: Sequence[Outcome], wanted: Sequence[str], references: dict[str, float] | None = None
+) -> Table:
+    """Return one row per variant, one column per metric; a table whose own diagnostics are absent has no rows."""
+    metrics = [metric for metric in wanted if any(metric in o.metrics for o in done)]
+    frame = diagnostics_frame(done, metrics)
+    rows: list[list[str]] = []
+    origins = {}
+    for variant in _variants(done) if any(METRICS[metric].diagnostic for metric in metrics) else []:
+        row = [variant]
+        for metric in metrics:
+            mine = frame[(frame["variant"] == variant) & (frame["metric"] == metric)]
+            for mean, low, high in zip(mine["mean"], mine["low"], mine["high"], strict=True):
+                origins[len(rows), len(row)] = Origin(metric, finished(done, {variant}, metric), mean)
+                row.append(mean_and_interval(mean, low, high, METRICS[metric].digits))
+            row += [NONE] * mine.empty
+        rows.append(row + ([number((references or {}).get(variant, math.nan), 2)] if references else []))
+    columns = ["variant", *(METRICS[metric].title for metric in metrics)]
+    columns += ["repeated bigrams of the references (%)"] if references else []
+    return Table(name, columns, rows, frame, origins, caption)
+
+
+def _kinds(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str], by: str) -> Section:
+    frames = {metric: groups_frame(done, METRICS[metric], by) for metric in metrics}
+    means = {
+        metric: over_seeds(frame, ["variant", "place", "group"]).merge(
+            frame.groupby(["variant", "place"], as_index=False)["sentences"].max(), on=["variant", "place"]
+        )
+        for metric, frame in frames.items()
+        if frame["place"].nunique() > 1
+    }
+    name = by.replace(" ", "_")
+    about = f"Score on the test sentences of each kind: mean over seeds and 95 % t interval, by {by}."
+    if by == "rarest source word":
+        about += " The numbers say how often the rarest token of the source was seen in training."
+    made = [_kinds_table(f"{metric}_by_{name}", metric, frame, done) for metric, frame in means.items()]
+    drawn = [
+        Figure(
+            f"{metric}_by_{name}",
+            f"{METRICS[metric].title} by {by}, a dot with its interval per variant",
+            partial(figures.by_group, frame, metric, order, by),
+        )
+        for metric, frame in means.items()
+    ]
+    return Section(f"by_{name}", f"By {by}", about, made, drawn)
+
+
+def _kinds_table(name: str, metric: str, frame: pd.DataFrame, done: Sequence[Outcome]) -> Table:
+    kinds = frame.groupby("place", sort=True).agg({"group": "first", "sentences": "max"})
+    rows: list[list[str]] = []
+    origins = {}
+    for variant, mine in frame.groupby("variant", sort=False):
+        row = [str(variant)]
+        for place in kinds.index:
+            here = mine[mine["place"] == place]
+            for mean, low, high in zip(here["mean"], here["low"], here["high"], strict=True):
+                origins[len(rows), len(row)] = Origin(metric, finished(done, {str(variant)}, metric), mean)
+                row.append(mean_and_interval(mean, low, high, METRICS[metric].digits))
+            row += [NONE] * here.empty
+        rows.append(row)
+    columns = ["variant", *(f"{group} ({count:,})" for group, count in kinds.itertuples(index=False))]
+    return Table(name, columns, rows, frame, origins, f"{METRICS[metric].title}; in brackets: sentences")
+
+
+def _attention(done: Sequence[Outcome]) -> Section:
+    about = (
+        "Where the decoder looks while it says its own hypotheses: mean over all test sentences and seeds, from the first "
+        "to the last position of both. The table says how much of the weight is at most one cell of twelve off the diagonal "
+        "(even weights give 24 %), and how much falls on padding: mean over seeds and 95 % t interval."
+    )
+    frame = attention_frame(done)
+    titles = {"diagonal": "near the diagonal (%)", "padding": "on padding (%)"}
+    rows: list[list[str]] = []
+    origins: dict[tuple[int, int], Origin] = {}
+    for variant, mine in frame.groupby("variant", sort=False):
+        trials = tuple(o.trial for o in done if o.variant == variant and o.attention is not None)
+        values = list(zip(mine["mean"], mine["low"], mine["high"], strict=True))
+        origins |= {(len(rows), column): Origin("attention", trials, v[0]) for column, v in enumerate(values, start=1)}
+        rows.append([str(variant), *(mean_and_interval(*value, 1) for value in values)])
+    table = Table("attention", ["variant", *titles.values()], rows, frame, origins)
+    maps = mean_attention(done)
+    alt = "Heat map per variant: which share of the attention falls on which place of the source"
+    drawn = [Figure("attention_mean", alt, partial(figures.heat_maps, maps))] if maps else []
+    made, more = _one_attention(done)
+    return Section("attention", "Where the decoders look", about, [table, *made], [*drawn, *more])
+
+
+def _one_attention(done: Sequence[Outcome]) -> tuple[list[Table], list[Figure]]:
+    """Return the longest example that fits a page, as the first trial with attention sees it, in words and drawn."""
+    trial = next((o for o in done if o.attention is not None and o.attention.examples), None)
+    if trial is None or trial.attention is None:
+        return [], []
+    found = trial.attention.examples
+    shown = max([e for e in found if max(len(e.source), len(e.said)) <= 30] or found[:1], key=lambda e: len(e.source))
+    title = f"{trial.variant}, seed {trial.seed}"
+    columns = ["says", "looks most at", "weight"]
+    most = [
+        (word, shown.source[row.argmax()], float(row.max()))
+        for word, row in zip(shown.said, shown.weights, strict=True)
+    ]
+    rows = [[word, looked, number(weight, 2)] for word, looked, weight in most]
+    origins = {(index, 2): Origin("attention", (trial.trial,), row[2]) for index, row in enumerate(most)}
+    table = Table(
+        "attention_example", columns, rows, pd.DataFrame(most, columns=columns), origins, f"One sentence: {title}"
+    )
+    alt = f"Attention of {title}, saying “{' '.join(shown.said)}” for “{' '.join(shown.source)}”"
+    draw = partial(figures.attention_example, shown.source, shown.said, shown.weights, title)
+    return [table], [Figure("attention_example", alt, draw)]
+
+
+def _costs(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> Section:
+    directed = [metric for metric in metrics if METRICS[metric].higher_is_better is not None][:1]
+    about = (
+        "A variant is on the front if no other is at least as good for at most the cost. FLOPs: matrix products of forward "
+        "and backward passes, counted on a sentence pair of mean length, times the target tokens of the training; padding, "
+        "element-wise work and the optimizer are left out."
+    )
+    made, drawn = [], []
+    for metric in directed:
+        frame = pareto_frame(done, METRICS[metric])
+        titles = {cost: tables.COSTS[cost][0] for cost in COSTS}
+        made.append(_front_table(frame, metric, done, titles))
+        alt = f"{METRICS[metric].title} against parameters, training FLOPs, training time and memory, a dot per variant"
+        drawn.append(Figure("quality_against_cost", alt, partial(figures.pareto, frame, metric, order, titles)))
+    return Section("fronts", "Quality against cost", about, made, drawn)
+
+
+def _front_table(frame: pd.DataFrame, metric: str, done: Sequence[Outcome], titles: dict[str, str]) -> Table:
+    rows: list[list[str]] = []
+    origins = {}
+    for variant, mine in frame.groupby("variant", sort=False):
+        mean, low, high = (float(mine[column].iloc[0]) for column in ("mean", "low", "high"))
+        origins[len(rows), 1] = Origin(metric, finished(done, {str(variant)}, metric), mean)
+        fronts = [titles[cost] for cost, front in zip(mine["cost"], mine["front"], strict=True) if front]
+        row = [str(variant), mean_and_interval(mean, low, high, METRICS[metric].digits)]
+        rows.append([*row, ", ".join(fronts) or NONE])
+    several = rows if len(rows) > 1 else []
+    return Table("fronts", ["variant", METRICS[metric].title, "on the front for"], several, frame, origins)
+
+
+def _wins(done: Sequence[Outcome]) -> Section:
+    about = (
+        "Sentences on which a variant beats the first one, or is beaten by it, with most seeds: those on which most seeds "
+        "agree come first. What is shown is what most seeds say, with their share where not all do; words that differ from "
+        "the nearest reference stand out, and ‸ marks where words are missing."
+    )
+    columns = ["better", "worse", "seeds", "source", "reference", "the better says", "the worse says"]
+    pairs = max(1, len(_variants(done)) - 1)
+    rows, plain = [], []
+    for example in examples(done, max(1, 10 // pairs)):
+        seeds = f"{example.wins} of {example.seeds}"
+        said = [_most_said(example, variant) for variant in (example.better, example.worse)]
+        rows.append([example.better, example.worse, seeds, example.source, " / ".join(example.references), *said])
+        plain.append([*rows[-1][:2], example.wins, *rows[-1][3:5], *(str(text) for text in said)])
+    return Section(
+        "wins", "Where one variant wins", about, [Table("wins", columns, rows, pd.DataFrame(plain, columns=columns))]
+    )
+
+
+def _most_said(example: Example, variant: str) -> Marked:
+    """Return what most seeds say, as marked text."""
+    first: Said = example.said[variant][0]
+    spans = [(span.text or " ‸", span.differs) for span in first.spans]
+    return Marked(spans if first.share == 1 else [*spans, (f" ({first.share:.0%})", False)])
+
+
+def _variants(done: Sequence[Outcome]) -> list[str]:
+    return list(dict.fromkeys(o.variant for o in done))

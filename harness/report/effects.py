@@ -1,0 +1,117 @@
+"""What each setting of a study does by itself, for readers: effects of a grid, steps of a ladder, curves of a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import pandas as pd
+
+from harness.analyze import Comparison, Outcome, Resampler, curve_frame, effects, numeric_axes, steps
+from harness.report import figures
+from harness.report.section import Figure, Section
+from harness.report.tables import (
+    NONE,
+    Origin,
+    Table,
+    finished,
+    interval,
+    measured,
+    number,
+    probability,
+    quantity,
+    score,
+)
+from harness.score import METRICS
+
+EFFECTS = (
+    "Exploratory. A setting against the first value of its axis, averaged over all other settings; an interaction is how "
+    "far that difference changes with another setting. The unit is the seed, which ran on the whole grid; p values are "
+    "corrected (Holm) over the table."
+)
+LADDER = "Exploratory. Each step against the one before; p values are corrected (Holm) over the table."
+CURVES = "Mean over seeds at every level, averaged over what else varies; the band is the 95 % interval (seeds and sentences)."
+
+
+def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], digest: str) -> list[Section]:
+    """Return what a study shows of each setting by itself; what its design has nothing of is left out.
+
+    Args:
+        outcomes: all trials of the study, in the order of its plan.
+        metrics: names of those that the report is about.
+        digest: names the study; seeds the resamples.
+    """
+    resampler = Resampler(digest)
+    known = [name for name in metrics if any(name in o.metrics for o in outcomes)]
+    main = [c for name in known for c in effects(outcomes, METRICS[name], resampler)]
+    climbed = [c for name in known for c in steps(outcomes, METRICS[name], resampler)]
+    curves = [
+        (name, path, curve_frame(outcomes, METRICS[name], path, resampler))
+        for name in known
+        for path in numeric_axes(outcomes)
+    ]
+    made = [
+        Section("effects", "Effects of each setting", EFFECTS, [_table("effects", "setting", main, outcomes)]),
+        Section("ladder", "Step by step", LADDER, [_table("ladder", "step", climbed, outcomes)]),
+        Section(
+            "levels", "Level by level", CURVES,
+            [_levels(name, path, frame, outcomes) for name, path, frame in curves],
+            [_figure(name, path, frame) for name, path, frame in curves],
+        ),
+    ]  # fmt: skip
+    return [section for section in made if any(table.rows for table in section.tables)]
+
+
+def _table(name: str, first: str, comparisons: Sequence[Comparison], outcomes: Sequence[Outcome]) -> Table:
+    columns = [
+        first,
+        "against",
+        "metric",
+        "difference",
+        "95 % interval",
+        "p",
+        "p, Holm-corrected",
+        "finds (80 % power)",
+    ]
+    rows: list[list[str]] = []
+    origins: dict[tuple[int, int], Origin] = {}
+    for c in comparisons:
+        trials = _trials(c, outcomes)
+        values = (c.delta, c.ci_low, c.p, c.p_holm, c.mde80)
+        origins |= {
+            (len(rows), column): Origin(c.metric, trials, value) for column, value in enumerate(values, start=3)
+        }
+        tests = [interval(c), probability(c.p), probability(c.p_holm), quantity(c, c.mde80)]
+        rows.append([c.a, c.b, measured(c), quantity(c, c.delta), *tests])
+    return Table(name, columns, rows, pd.DataFrame([vars(c) for c in comparisons]), origins)
+
+
+def _trials(made: Comparison, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """Return the digests of the trials of two variants, or of all where what is compared are means over variants."""
+    variants = {o.variant for o in outcomes}
+    pair = {made.a, made.b}
+    return finished(outcomes, pair if pair <= variants else variants, made.metric)
+
+
+def _levels(metric: str, path: str, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> Table:
+    trials, rows, origins = finished(outcomes, {o.variant for o in outcomes}, metric), [], {}
+    for index, row in enumerate(frame.to_dict("records")):
+        ends = f"{score(metric, row['low'])} to {score(metric, row['high'])}" if row["low"] == row["low"] else NONE
+        rows.append([f"{row['level']:g}", score(metric, row["mean"]), ends, str(row["seeds"])])
+        origins[index, 1] = Origin(metric, trials, row["mean"])
+    title = METRICS[metric].title
+    return Table(
+        _name(metric, path), [path, title, "95 % interval", "seeds"], rows, frame, origins, f"{title} by {path}"
+    )
+
+
+def _figure(metric: str, path: str, frame: pd.DataFrame) -> Figure:
+    ends = f"from {number(frame['mean'].iloc[0], 2)} at {frame['level'].iloc[0]:g}"
+    ends += f" to {number(frame['mean'].iloc[-1], 2)} at {frame['level'].iloc[-1]:g}"
+    alt = f"{METRICS[metric].title} by {path}, {ends}, with a band for the 95 % interval"
+    return Figure(_name(metric, path), alt, partial(figures.level_curve, frame, metric, path))
+
+
+def _name(metric: str, path: str) -> str:
+    """Return the name of a table, a figure and their files."""
+    return f"{metric}_by_{path.replace('.', '_')}"

@@ -1,0 +1,219 @@
+"""One self-contained page: no network, opens from disk, reads without scripts, sorts and filters with them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+
+from harness.analyze import Comparison, Outcome
+from harness.analyze.comparable import comparable
+from harness.analyze.examples import Said, examples, hypotheses
+from harness.claims import Claim
+from harness.report.listings import trials_table
+from harness.report.tables import NONE, NUMBER, Table, quantity
+from harness.report.tables import interval as span
+from harness.score import METRICS
+
+BUDGET = 1_800_000
+"""Bytes of figures that a page carries; those beyond are left to their files, named in their place."""
+EXAMPLES, LEADING, WON, VARIANTS = 400_000, 20, 40, 20
+"""Characters of examples that a page carries; at most so many of the first test sentences, of consistent wins, and of the
+first variants, beyond which nobody reads them side by side."""
+
+
+class Cell(NamedTuple):
+    """A cell of a table as the page needs it."""
+
+    text: str
+    value: str
+    """What to sort by, a number; empty: the text."""
+    metric: str = ""
+    trials: str = ""
+    """Rows of the table of trials that a number was made from, as ranges: ``0-4 7``."""
+    pieces: Sequence[tuple[str, bool]] = ()
+    """The text in pieces, where some of them stand out."""
+
+
+class Interval(NamedTuple):
+    """Where the parts of a drawn interval stand, in percent of its width."""
+
+    low: float
+    middle: float
+    high: float
+    zero: float
+    margins: list[tuple[str, float]]
+    """What the claim asks for, as text, and its place."""
+    spoken: str
+    """The drawing in words."""
+
+
+class Shown(NamedTuple):
+    """One test sentence as the page shows it."""
+
+    kind: str
+    """Of what it is an example."""
+    why: str
+    source: str
+    references: list[str]
+    said: dict[str, list[Said]]
+    """What every variant says, most frequent first."""
+
+
+def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping[str, Sequence[Path]]) -> str:
+    """Return the page of a report.
+
+    Args:
+        facts: what ``report.md`` shows too: the study, answers, comparisons, sections.
+        outcomes: all trials of the study, in the order of its plan.
+        drawn: the files of every figure, SVG and PNG.
+    """
+    places = {o.trial: index for index, o in enumerate(outcomes)}
+    claims = facts["study"].claims
+    return page(
+        "report.html.j2",
+        **facts,
+        all_trials=trials_table(comparable(outcomes)[0]),
+        examples=browsed(outcomes),
+        most_variants=VARIANTS,
+        cells=lambda table: cells(table, places),
+        intervals=[interval(made, claim) for made, claim in zip(facts["comparisons"], claims, strict=True)],
+        images=images(drawn),
+        signatures=_signatures(outcomes, facts["study"].signatures),
+        seeds=sorted({o.seed for o in outcomes}),
+        sentences=max((len(s) for o in outcomes for s in o.statistics.values()), default=0),
+    )
+
+
+def page(template: str, **context: Any) -> str:
+    """Render a template that extends ``layout.html.j2``; every text in it is escaped.
+
+    The page's own style and script are the only ones that its Content-Security-Policy lets a browser run.
+    """
+    loader = jinja2.PackageLoader("harness.report")
+    environment = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
+    )
+    style, script = (loader.get_source(environment, name)[0] for name in ("style.css", "page.js"))
+    allowed = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    policy = f"{allowed}; base-uri 'none'; form-action 'none'"
+    return environment.get_template(template).render(
+        context, policy=Markup(policy), style=Markup(style), script=Markup(script)
+    )
+
+
+def cells(table: Table, places: Mapping[str, int]) -> list[list[Cell]]:
+    """Return the cells of a table, with what they are sorted by and where they come from.
+
+    Args:
+        table: any table of a report.
+        places: the row of every trial in the table of trials, by its digest.
+    """
+    made = []
+    for r, row in enumerate(table.rows):
+        made.append([Cell(text, _sorted_by(text), pieces=getattr(text, "pieces", ())) for text in row])
+        for c, text in enumerate(row):
+            origin = table.origins.get((r, c))
+            known = sorted(places[trial] for trial in origin.trials if trial in places) if origin else []
+            if origin and known:
+                value = made[r][c].value if math.isnan(origin.value) else _spelled(origin.value)
+                made[r][c] = Cell(text, value, origin.metric, _ranges(known))
+    return made
+
+
+def interval(made: Comparison, claim: Claim) -> Interval | None:
+    """Return where difference, interval, zero and the claim's margins stand on a common scale; None without interval."""
+    if not (math.isfinite(made.ci_low) and math.isfinite(made.ci_high)):
+        return None
+    if claim.within is not None:
+        margins = [-claim.within, claim.within]
+    else:
+        margins = [-claim.by if METRICS[made.metric].higher_is_better is False else claim.by] if claim.by else []
+    points = [0.0, made.ci_low, made.ci_high, *margins]
+    room = 0.06 * ((max(points) - min(points)) or 1.0)
+    start, end = min(points) - room, max(points) + room
+
+    def place(value: float) -> float:
+        return round(100 * (value - start) / (end - start), 2)
+
+    placed = [(quantity(made, value), place(value)) for value in margins]
+    zero = "inside" if made.ci_low <= 0 <= made.ci_high else "outside"
+    spoken = f"Difference {quantity(made, made.delta)}, 95 % interval {span(made)}; zero lies {zero}."
+    return Interval(place(made.ci_low), place(made.delta), place(made.ci_high), place(0.0), placed, spoken)
+
+
+def browsed(outcomes: Sequence[Outcome]) -> list[Shown]:
+    """Return the first test sentences, and those on which variants win with most seeds, as far as there is room."""
+    variants = list(dict.fromkeys(o.variant for o in outcomes))[:VARIANTS]
+    done = [o for o in outcomes if o.status == "ok" and o.hypotheses and o.variant in variants]
+    pairs = 2 * max(1, len(variants) - 1)
+    made = [_leading(done, index) for index in range(min((len(o.hypotheses) for o in done), default=0))[:LEADING]]
+    for e in examples(done, max(1, WON // pairs))[:WON]:
+        why = f"{e.wins} of {e.seeds} seeds"
+        made.append(Shown(f"{e.better} beats {e.worse}", why, e.source, e.references, e.said))
+    room = accumulate(_length(one) for one in made)
+    return [one for one, used in zip(made, room, strict=True) if used <= EXAMPLES]
+
+
+def _leading(done: Sequence[Outcome], index: int) -> Shown:
+    test = done[0].test
+    said = hypotheses(done, index)
+    return Shown("first test sentences", f"sentence {index + 1}", test.sources[index], test.references[index], said)
+
+
+def _length(one: Shown) -> int:
+    """Return about how many characters of the page an example takes."""
+    pieces = [span.text for said in one.said.values() for what in said for span in what.spans]
+    return len(one.source) + sum(map(len, pieces)) + 16 * len(pieces) + 150 * len(one.said)
+
+
+def _spelled(value: float) -> str:
+    """Return a number as JavaScript reads it."""
+    return f"{value:.10g}".replace("inf", "Infinity")
+
+
+def _sorted_by(text: str) -> str:
+    """Return the first number of a cell of numbers, as JavaScript reads it."""
+    if not NUMBER.match(text) or text == NONE:
+        return ""
+    return text.removeprefix("< ").split(" ")[0].replace(",", "").replace("∞", "Infinity")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return rising numbers as ranges: ``0-4 7``."""
+    starts = [numbers[0], *(right for left, right in pairwise(numbers) if right != left + 1)]
+    ends = [*(left for left, right in pairwise(numbers) if right != left + 1), numbers[-1]]
+    return " ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+
+
+def _signatures(outcomes: Sequence[Outcome], known: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return title and signatures of every metric; two trials may have computed one differently."""
+    made = {name: [METRICS[name].title, text] for name, text in known.items() if name in METRICS}
+    for name in METRICS:
+        said = list(dict.fromkeys(o.signatures[name] for o in outcomes if name in o.signatures))
+        if said:
+            made[name] = [METRICS[name].title, *said]
+    return made
+
+
+def images(drawn: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Return the figures as data addresses, each in the smaller of its forms, as long as the budget lasts."""
+    kinds, left, made = {".svg": "image/svg+xml", ".png": "image/png"}, BUDGET, {}
+    for name, files in drawn.items():
+        smallest = min(files, key=lambda path: path.stat().st_size)
+        text = base64.b64encode(smallest.read_bytes()).decode("ascii")
+        if len(text) <= left:
+            left -= len(text)
+            made[name] = f"data:{kinds[smallest.suffix]};base64,{text}"
+    return made
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

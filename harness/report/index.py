@@ -1,0 +1,125 @@
+"""One page over all results: what was asked, what came out, when, on which data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.analyze import ONE_SEED
+from harness.report.html import page
+from harness.report.pages import markdown_page, write_text
+from harness.report.tables import NONE
+from harness.spec import SpecError
+
+SIGNS = {
+    "supported": "✓",
+    "refuted": "✗",
+    "equivalent": "≈",
+    "inconclusive": "?",
+    "saturated": "=",
+    ONE_SEED: "1",
+    "no data": NONE,
+}
+"""What stands before a verdict, so that it is seen at a glance without colour."""
+
+
+class Said(NamedTuple):
+    """The verdict on one claim."""
+
+    verdict: str
+    claim: str
+
+    @property
+    def sign(self) -> str:
+        """One character for it."""
+        return SIGNS.get(self.verdict, "·")
+
+
+class Entry(NamedTuple):
+    """One study on one base, as its report left it."""
+
+    study: str
+    base: str
+    question: str
+    date: str
+    """Day on which its last training ended (UTC); empty where the report does not say."""
+    verdicts: list[Said]
+    finished: int
+    """Trials with a result."""
+    trials: int
+    data: list[str]
+    """Datasets, each with the beginning of the sha256 of its rows."""
+    page: str
+    """Address of its report, or of its folder, from the index."""
+
+
+def write(results: Path) -> list[Path]:
+    """Write ``index.html`` and ``index.md`` over all ``<study>/<base>/`` of a folder; the same results give the same bytes.
+
+    Raises:
+        SpecError: there are no results.
+    """
+    entries = [read(plan.parent, results) for plan in sorted(results.glob("*/*/plan.json"))]
+    if not entries:
+        raise SpecError("no results here; `s2s run STUDY` writes some", place=str(results))
+    joint = {
+        entry.study: f"{entry.study}/report.html"
+        for entry in entries
+        if (results / entry.study / "report.html").is_file()
+    }
+    facts: dict[str, Any] = {"entries": entries, "joint": joint, "signs": SIGNS}
+    return [
+        write_text(results / "index.html", page("index.html.j2", **facts)),
+        write_text(results / "index.md", markdown_page("index.md.j2", facts)),
+    ]
+
+
+def read(folder: Path, results: Path) -> Entry:
+    """Return what the report in a folder says of its study.
+
+    Raises:
+        SpecError: its files are not what a report writes.
+    """
+    try:
+        plan, provenance = (json.loads(_text(folder / f"{name}.json")) for name in ("plan", "provenance"))
+        trials, comparisons = (
+            list(csv.DictReader(io.StringIO(_text(folder / f"{n}.csv"), newline=""))) for n in ("trials", "comparisons")
+        )
+        claims = [claim["name"] for claim in plan["claims"]]
+        return Entry(
+            study=plan["study"],
+            base=plan["base"],
+            question=" ".join(plan["question"].split()),
+            date=provenance.get("finished", ""),
+            # The answers to the claims come first, in their order.
+            verdicts=[Said(row["verdict"], row["claim"]) for row, _ in zip(comparisons, claims, strict=False)],
+            finished=sum(row["status"] == "ok" for row in trials),
+            trials=len(trials),
+            data=_data(plan, provenance),
+            page=_address(folder, results),
+        )
+    except (ValueError, KeyError, OSError) as error:
+        raise SpecError(
+            f"its files are not what a report writes ({error}); `s2s report` writes them anew", place=str(folder)
+        ) from None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _data(plan: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
+    """Return what the datasets are called and the beginnings of their hashes."""
+    choices = [variant["choice"]["data"]["dataset"] for variant in plan["variants"] if variant["choice"]]
+    names = dict.fromkeys(str(choice.get("id", choice["kind"])) for choice in choices)
+    hashes = dict.fromkeys(facts["dataset_sha256"][:12] for facts in provenance.get("data", {}).values())
+    return [*names, *hashes]
+
+
+def _address(folder: Path, results: Path) -> str:
+    name = next((name for name in ("report.html", "report.md") if (folder / name).is_file()), "")
+    return (folder.relative_to(results) / name).as_posix() + ("" if name else "/")

@@ -1,0 +1,52 @@
+"""Tables that list one thing a row: trials, what was skipped or failed, what the models say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from harness.analyze import Outcome, trials_frame
+from harness.report.tables import COSTS, NONE, Origin, Table, number
+from harness.score import METRICS
+
+
+def failures_table(outcomes: Sequence[Outcome], skipped: Sequence[tuple[str, str]]) -> Table:
+    """One row per variant that was skipped and per trial that did not finish, with the reason."""
+    columns = ["variant", "seed", "status", "reason"]
+    rows = [[variant, NONE, "skipped", reason] for variant, reason in skipped]
+    rows += [[o.variant, str(o.seed), o.status, o.reason or NONE] for o in outcomes if o.status != "ok"]
+    return Table("failures", columns, rows, pd.DataFrame(rows, columns=columns))
+
+
+def trials_table(outcomes: Sequence[Outcome]) -> Table:
+    """One row per trial: what it was, how it ended, every score and cost."""
+    metrics = [name for name in METRICS if any(name in o.metrics for o in outcomes)]
+    costs = [name for name in COSTS if any(name in o.costs for o in outcomes)]
+    titles = [METRICS[name].title for name in metrics] + [COSTS[name][0] for name in costs]
+    rows, origins = [], {}
+    for index, o in enumerate(outcomes):
+        values = [o.metrics.get(name, math.nan) for name in metrics] + [o.costs.get(name, math.nan) for name in costs]
+        digits = [METRICS[name].digits for name in metrics] + [COSTS[name][1] for name in costs]
+        texts = [number(value, places) for value, places in zip(values, digits, strict=True)]
+        rows.append([o.trial, o.variant, str(o.seed), o.status, *texts])
+        for column, (name, value) in enumerate(zip([*metrics, *costs], values, strict=True), start=4):
+            origins[index, column] = Origin(name, (o.trial,), value)
+    return Table("trials", ["trial", "variant", "seed", "status", *titles], rows, trials_frame(outcomes), origins)
+
+
+def examples_table(outcomes: Sequence[Outcome], sentences: int = 3) -> Table:
+    """What the first finished seed of every variant says for the first test sentences."""
+    columns = ["source", "reference", "variant", "hypothesis"]
+    firsts: dict[str, Outcome] = {}
+    for o in outcomes:
+        if o.hypotheses:
+            firsts.setdefault(o.variant, o)
+    rows = []
+    for index in range(sentences):
+        for variant, o in firsts.items():
+            if index < len(o.hypotheses):
+                references = " / ".join(o.test.references[index])
+                rows.append([o.test.sources[index], references, variant, o.hypotheses[index]])
+    return Table("examples", columns, rows, pd.DataFrame(rows, columns=columns))

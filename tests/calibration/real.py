@@ -1,0 +1,62 @@
+"""The same question on real trainings: a variant with many seeds, split at random into two that are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import study
+from harness.analyze import ALPHA, Arm, Outcome, Resampler, compare
+from harness.outcomes import gather
+from harness.score import METRICS
+from harness.spec import SpecError
+from harness.store import Store
+from tests.calibration.experiments import rate
+from tests.calibration.synthetic import REPLICATES, arm
+
+SIDES = (2, 3, 5, 10)
+
+
+def trained(name: str, store: Path) -> list[Outcome]:
+    """Return the finished trials of a study with one variant.
+
+    Raises:
+        SpecError: it has several variants, or too few seeds are finished.
+    """
+    import variants  # noqa: F401 (fills the registry)
+
+    found = [o for o in gather(study.resolve(study.load(name)), Store(store)) if o.status == "ok"]
+    if len({o.variant for o in found}) > 1:
+        raise SpecError(f"'{name}' has several variants; the question is about one")
+    if len(found) < 2 * max(SIDES):
+        raise SpecError(
+            f"{len(found)} seeds of '{name}' are finished; run the study: at least {2 * max(SIDES)} are needed"
+        )
+    return found
+
+
+def splits(outcomes: Sequence[Outcome], metrics: Sequence[str], repetitions: int) -> Iterator[dict[str, Any]]:
+    """Yield how often random halves of one variant's seeds come out different.
+
+    The splits share seeds and test sentences, so that the standard error of the rate is larger than one of as many
+    independent comparisons; it is not stated.
+    """
+    for metric in metrics:
+        rows = np.array([outcome.statistics[METRICS[metric].statistic] for outcome in outcomes])
+        whole = arm("all", rows, metric, Resampler("calibration", REPLICATES))
+        for side in SIDES:
+            rng, hits = np.random.default_rng([side, *metric.encode()]), 0
+            for _ in range(repetitions):
+                chosen = rng.permutation(len(outcomes))
+                a, b = _some(whole, chosen[:side]), _some(whole, chosen[side : 2 * side])
+                hits += compare(a, b, METRICS[metric]).p < ALPHA
+            about = {"metric": metric, "seeds trained": len(outcomes), "SD of scores": whole.scores.std(ddof=1)}
+            found = {key: value for key, value in rate(hits, repetitions).items() if key != "se"}
+            yield about | {"seeds": side} | found
+
+
+def _some(whole: Arm, chosen: np.ndarray) -> Arm:
+    return Arm(whole.label, whole.scores[chosen], whole.resampled[chosen], whole.sentences)

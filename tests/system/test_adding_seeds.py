@@ -1,0 +1,106 @@
+"""Seeds that are added until the claims are decided, and claims that are written too late."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from test_run import ROOT, SMALL
+
+from harness import answer, run, study
+from harness.answer import Answer
+from harness.run import Settings
+from harness.schedule import Workers, slots
+from harness.store import Store
+
+CLAIM: dict[str, Any] = {
+    "name": "the mask does not matter",
+    "better": {"training.loss.mask": True},
+    "than": {"training.loss.mask": False},
+    "metric": "token_edit_rate",
+    "within": 1e6,
+}
+SAID: dict[str, Any] = {
+    "question": "Does the mask matter?",
+    "expectation": "No.",
+    "base": str(ROOT / "studies/bases/numbers.yaml"),
+    "vary": {"training.loss.mask": [True, False]},
+    "seeds": {"start": 2, "max": 5, "until": "decided"},
+    "claims": [CLAIM],
+}
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("S2S_RESULTS", str(tmp_path / "results"))
+
+
+def answered(home: Path, replan: bool = False, **changes: Any) -> Answer:
+    path = home / "mask.yaml"
+    path.write_text(json.dumps(SAID | changes), encoding="utf-8")
+    plan = study.load(str(path), sets=SMALL)
+    with Workers("harness.run:perform", ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
+        settings = Settings(workers, replan=replan)
+        return answer.answer(plan, Store(home / "runs"), settings, lambda *_: None, tracked=False)
+
+
+def results(home: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    folder = home / "results/mask/numbers"
+    return pd.read_csv(folder / "trials.csv"), pd.read_csv(folder / "comparisons.csv")
+
+
+@pytest.mark.slow
+def test_seeds_are_added_until_decided_and_no_further(tmp_path: Path) -> None:
+    """A difference of a million points is no question; no difference at all is one that no seed decides."""
+    made = answered(tmp_path)
+    trials, comparisons = results(tmp_path)
+    assert sorted(set(trials["seed"])) == list(range(1, comparisons["seeds_a"][0] + 1))
+    assert comparisons["verdict"][0] == "equivalent" and comparisons["seeds_a"][0] < 5, "decided before the last seed"
+    assert made.ran.made == len(trials) and made.ran.found == 0
+    before = (tmp_path / "results/mask/numbers/report.md").read_bytes()
+    again = answered(tmp_path)
+    assert (again.ran.made, again.ran.found) == (0, len(trials))
+    assert (tmp_path / "results/mask/numbers/report.md").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_an_open_question_ends_with_the_last_seed_or_is_given_up(tmp_path: Path) -> None:
+    answered(tmp_path, claims=[CLAIM | {"within": 1e-6}])
+    trials, comparisons = results(tmp_path)
+    seeds = sorted(set(trials["seed"]))
+    assert seeds == list(range(1, len(seeds) + 1))
+    assert comparisons["verdict"][0] == "inconclusive"
+    assert len(seeds) == 5 or "hardly decide" in comparisons["note"][0]
+
+
+@pytest.mark.slow
+def test_a_claim_written_after_the_results_is_exploratory(tmp_path: Path) -> None:
+    late = CLAIM | {"name": "an afterthought", "within": 1e5}
+    answered(tmp_path, seeds=2)
+    made = answered(tmp_path, replan=True, seeds=2, claims=[CLAIM, late])
+    _, comparisons = results(tmp_path)
+    claimed = comparisons.set_index("claim")
+    assert pd.isna(claimed.loc["the mask does not matter", "exploratory"])
+    assert "after 4 of 4 trials" in claimed.loc["an afterthought", "exploratory"]
+    assert claimed.loc["the mask does not matter", "p_holm"] == claimed.loc["the mask does not matter", "p"]
+    assert any("exploratory" in told and "afterthought" in told for told in made.verdicts)
+    report = (tmp_path / "results/mask/numbers/report.md").read_text(encoding="utf-8")
+    assert "written or changed after 4 of 4 trials" in " ".join(report.split())
+    # What was said in time stays so, and what came late stays late.
+    answered(tmp_path, replan=True, seeds=2, claims=[CLAIM, late])
+    plan = json.loads((tmp_path / "results/mask/numbers/plan.json").read_text(encoding="utf-8"))
+    assert list(plan["exploratory"]) == ["an afterthought"]
+
+
+@pytest.mark.slow
+def test_seeds_added_after_looking_make_claims_exploratory(tmp_path: Path) -> None:
+    answered(tmp_path, seeds=2)
+    answered(tmp_path, replan=True, seeds=3)
+    _, comparisons = results(tmp_path)
+    assert "seeds were changed" in comparisons["exploratory"][0]
+    plan = study.load(str(tmp_path / "mask.yaml"), sets=SMALL)
+    assert run.exploratory(plan, Store(tmp_path / "runs"))
