@@ -131,7 +131,7 @@ class Mirror:
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(number)
         shown = {"mlflow.note.content": study.description, "mlflow.experimentKind": "custom_model_development"}
-        for key, value in (shown | dict(study.tags)).items():
+        for key, value in (shown | {_name(key): value for key, value in study.tags.items()}).items():
             if found is None or found.tags.get(key) != _cut(value, NOTE):
                 client.set_experiment_tag(number, key, _cut(value, NOTE))
         return number
@@ -230,7 +230,7 @@ class _Sync:
     def _describe(self, run: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         from mlflow.entities import Param, RunTag
 
-        self.client.log_batch(run, tags=[RunTag(name, _cut(value, TAG)) for name, value in tags.items()])
+        self.client.log_batch(run, tags=[RunTag(_name(name), _cut(value, TAG)) for name, value in tags.items()])
         for part in _parts([Param(_name(name), _cut(value, PARAM)) for name, value in params.items()], PARAMS):
             self.client.log_batch(run, params=part)
 

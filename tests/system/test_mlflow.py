@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -40,7 +41,7 @@ STUDY = {
     "seeds": 2,
     "claims": [
         {
-            "name": "masking helps",
+            "name": "masking helps, if only a little",
             "better": {"training.loss.mask": True},
             "than": {"training.loss.mask": False},
             "metric": "nll",
@@ -177,10 +178,17 @@ def test_a_run_per_variant_with_mean_and_deviation_over_its_seeds(home: Home, cl
         for metric in ("nll", "bleu", "chrf", "token_edit_rate", "free_nll"):
             assert run.data.metrics[metric] == pytest.approx(scores[metric].mean(), rel=1e-8)
             assert run.data.metrics[f"{metric}_sd"] == pytest.approx(scores[metric].std(), rel=1e-6, abs=1e-9)
+            half = 12.7062047 * scores[metric].std() / math.sqrt(2)  # the 97.5 % point of t with one degree of freedom
+            for end, sign in (("low", -1), ("high", 1)):
+                wanted = scores[metric].mean() + sign * half
+                assert run.data.metrics[f"{metric}_ci_{end}"] == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+        assert run.data.tags["claim: masking helps_ if only a little"] in ("supported", "refuted", "inconclusive")
     assert frame.groupby("variant")["nll"].std().gt(0).all(), "seeds differ"
     experiment = client.get_experiment_by_name("small/numbers")
     assert experiment.tags["mlflow.note.content"] == STUDY["question"]
     assert experiment.tags["expectation"] == STUDY["expectation"]
+    verdict = pd.read_csv(home.results / "comparisons.csv")["verdict"][0]
+    assert experiment.tags["verdict: masking helps_ if only a little"] == verdict
 
 
 def test_a_child_per_trial_with_all_that_is_known_of_it(home: Home, client: Any) -> None:
@@ -224,7 +232,8 @@ def test_curves_and_files_are_those_of_the_store(home: Home, client: Any) -> Non
         assert [told["update"] for told in curve] == [10, 20, 30]
         assert [point.timestamp for point in history] == [told["unix_ms"] for told in json_lines(files["clock.jsonl"])]
     page = files_of(runs["report"])
-    assert page["report.md"] == (home.results / "report.md").read_bytes()
+    for name in ("report.md", "report.html"):
+        assert page[name] == (home.results / name).read_bytes()
     assert {"trials.csv", "comparisons.csv", "plan.json", "provenance.json", "figures/learning_curves.svg"} <= set(page)
 
 
@@ -256,7 +265,7 @@ def test_a_study_ends_well_when_nobody_is_there_and_a_sync_completes_it(
     assert "2 trials done" in said
     assert re.search(r"note: MLflow could not be filled .*127\.0\.0\.1.* `s2s sync", said.replace("\n", " "))
     assert list(trials(home)["status"]) == ["ok", "ok"]
-    assert (home.results / "report.md").read_text(encoding="utf-8").count("masking helps") >= 1
+    assert (home.results / "report.md").read_text(encoding="utf-8").count("masking helps, if only a little") >= 1
     with silent_server() as address:
         said = home.s2s("run", study, MLFLOW_TRACKING_URI=address, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
     assert "nothing to do" in said and "note: MLflow could not be filled" in said
