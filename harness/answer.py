@@ -215,14 +215,13 @@ def _table(found: Sequence[Outcome], metrics: Sequence[str]) -> list[dict[str, A
 
 
 def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
-    from harness.report.tables import score
+    from harness.report.tables import interval, measured, quantity, told
 
-    def told(made: Comparison) -> str:
-        verdict = f"exploratory, {made.verdict}" if made.exploratory else made.verdict
-        numbers = [score(made.metric, number) for number in (made.delta, made.ci_low, made.ci_high)]
-        return f"{made.claim}: {verdict} (difference {numbers[0]}, 95 % interval {numbers[1]} to {numbers[2]})"
+    def line(made: Comparison) -> str:
+        numbers = f"difference {quantity(made, made.delta)} in {measured(made)}, 95 % interval {interval(made)}"
+        return f"{made.claim}: {told(made)} ({numbers})"
 
-    return [told(made) for made in comparisons]
+    return [line(made) for made in comparisons]
 
 
 def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
@@ -297,6 +296,7 @@ def _making_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
             ("code", f"commit {commit[:12]}{changed}" if commit else "not in a repository"),
         ]
     stale = provenance["stale"]
+    rows = list(dict.fromkeys(rows))  # machines that differ in what is not shown here
     return rows + ([("made by code that has changed since", f"{len(stale)} trials")] if stale else [])
 
 

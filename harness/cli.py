@@ -161,7 +161,12 @@ def show_plan(
     from harness.schedule import slots
 
     plans, store = [study.resolve(plan) for plan in _plans(name, base, sets, seeds)], _store()
-    rows = [run.survey(p, store, run.prepare(p, store), workers=len(slots("auto", jobs))) for p in plans]
+    params = [run.prepare(plan, store) for plan in plans]
+    if any(plan.sequential for plan in plans):
+        from harness.looks import upcoming
+
+        plans = [upcoming(plan, store) if plan.sequential else plan for plan in plans]
+    rows = [run.survey(p, store, n, workers=len(slots("auto", jobs))) for p, n in zip(plans, params, strict=True)]
     if as_json:
         _print_json(rows if len(rows) > 1 else rows[0])
         return
@@ -190,10 +195,14 @@ def power(
     from harness.needs import Asked, needs
     from harness.schedule import slots
 
-    plan = study.resolve(_plan(name, base, sets, seeds))
+    plans = [study.resolve(plan) for plan in _plans(name, base, sets, seeds)]
     asked = Asked(delta, claim, sd_seed, sd_sentence, sentences, len(slots("auto", jobs)))
-    found = needs(plan, _store(), asked)
-    _print_json(found) if as_json else console.print_needs(found)
+    found = [needs(plan, _store(), asked) for plan in plans]
+    if as_json:
+        _print_json(found if len(found) > 1 else found[0])
+        return
+    for each in found:
+        console.print_needs(each)
 
 
 @app.command("run")

@@ -246,6 +246,10 @@ def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
         say(_indented(f"{why}: {trials}", style="yellow"))
     states = Counter(trial["state"] for row in rows["variants"] for trial in row["trials"])
     say("")
+    if plan.sequential:
+        say(
+            f"seeds are added until the claims are decided, {plan.looks[-1]} at most; counted here are those wanted by now"
+        )
     if failed := states["failed"]:
         say(Text(f"{_count(failed, 'trial')} failed before", style="red"))
     if not rows["to_run"]:
@@ -293,7 +297,7 @@ def print_needs(found: Mapping[str, Any]) -> None:
             _indented(f"to find: {what} in {row['metric']}"),
             _indented(
                 f"noise, from {row['from']}: SD over seeds {row['sd_seed']:.3g}; of a difference over sentences "
-                f"{row['sd_sentence']:.3g}, with {row['sentences']:,} sentences; seeds are {row['share_of_seeds']:.0%} "
+                f"{round(row['sd_sentence'], 6):.3g}, with {row['sentences']:,} sentences; seeds are {row['share_of_seeds']:.0%} "
                 "of the variance as planned"
             ),
         )
@@ -341,7 +345,7 @@ def _wanted(want: Mapping[str, Any]) -> Iterator[str]:
 
 def print_answer(plan: Plan, done: Answer) -> None:
     """Print what a study found: what ran, the files of the report, the table, the verdicts, and what went wrong."""
-    total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
+    total = done.seeds * sum(not variant.skipped for variant in plan.variants)
     say(Text(_ran(done, total)), *(Text(f"report: {path}") for path in done.files))
     say(_heading(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}"))
     if done.table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import statistics
@@ -152,11 +153,17 @@ def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> Tri
 
 
 def _over_seeds(found: Sequence[Outcome]) -> dict[str, float]:
-    """Return mean, standard deviation and 95 % t interval over seeds of every metric, and how many seeds there are."""
+    """Return mean, standard deviation and 95 % t interval over seeds of every metric, and how many seeds there are.
+
+    An infinite score (a perplexity) has a mean and nothing else.
+    """
     scores = [outcome.metrics for outcome in found if outcome.status == "ok"]
     made: dict[str, float] = {"seeds": float(len(scores))}
     for name in scores[0] if scores else ():
         values = [own[name] for own in scores if name in own]
+        if not all(map(math.isfinite, values)):
+            made[name] = sum(values) / len(values)  # infinities of both signs have none
+            continue
         made[name], low, high = t_interval(values)
         if len(values) > 1:
             made |= {f"{name}_sd": statistics.stdev(values), f"{name}_ci_low": low, f"{name}_ci_high": high}

@@ -15,7 +15,6 @@ from harness.analyze.power import (
     detectable_with,
     equivalence_power,
     margin_with,
-    of_pilot,
     power,
     seeds_for,
     sentences_for,
@@ -92,7 +91,7 @@ def _components(claim: Claim, made: Comparison, plan: Plan, store: Store, asked:
     if asked.sd_seed is not None and asked.sd_sentence is not None:
         said = stated(asked.sd_seed, asked.sd_sentence, asked.sentences or _test_sentences(plan, store))
         return said._replace(var_seed_1=said.var_seed_1 * len(claim.conditions)), "the stated SDs"
-    have = of_pilot(made)
+    have = made.components
     if have is None:
         raise SpecError(
             f"'{claim.name}' has no pilot: {made.seeds_a} and {made.seeds_b} finished seeds, and it takes two a side "

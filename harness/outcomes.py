@@ -68,7 +68,7 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
         statistics=load_statistics(records["score"].folder),
         curve=read_lines(records["train"].folder / "curve.jsonl"),
         hypotheses=[hypothesis.text for hypothesis in decode.load_hypotheses(records["decode"].folder)],
-        test=_test_set(stages["prepare"], records["prepare"].folder, records["prepare"].facts["exhaustive"]),
+        test=_test_set(records["prepare"].folder, records["prepare"].facts["exhaustive"]),
         attention=_attention(records["decode"].folder),
         signatures=_signatures(records["score"].folder, records["prepare"].folder),
     )
@@ -95,14 +95,16 @@ def _attention(folder: Path) -> Attention | None:
 
 
 @cache
-def _test_set(name: str, prepared: Path, exhaustive: bool) -> TestSet:
-    rows = read_lines(prepared / f"{SPLIT}.jsonl")
+def _test_set(prepared: Path, exhaustive: bool) -> TestSet:
+    texts = prepared / f"{SPLIT}.jsonl"
+    rows = read_lines(texts)
     train, test = (load_file(prepared / f"{split}.safetensors") for split in ("train", SPLIT))
     ids, starts = test["source"], test["source_starts"]
     counts = np.bincount(train["source"], minlength=int(ids.max(initial=0)) + 1)
     counts[UNK] = 0
     return TestSet(
-        name=name,
+        # However they are cut into tokens, the same sentences are resampled alike.
+        name=hashlib.sha256(texts.read_bytes()).hexdigest(),
         sources=[row["source"] for row in rows],
         references=[row["references"] for row in rows],
         source_lengths=np.diff(starts),

@@ -6,7 +6,7 @@ import difflib
 import json
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -97,14 +97,20 @@ def freeze(plan: Plan, store: Store) -> None:
 
 
 def exploratory(plan: Plan, store: Store) -> dict[str, str]:
-    """Return the claims of a frozen plan that were written after results could be seen, by name, with the reason."""
-    said: dict[str, str] = _frozen(plan, store).get("exploratory", {})
+    """Return the claims of a plan that were written after results could be seen, by name, with the reason."""
+    frozen = _frozen(plan, store)
+    if not frozen and any(_seen(plan, store, plan.seeds)):
+        return dict.fromkeys((claim.name for claim in plan.file.claims), "no run of the study has frozen its plan")
+    said: dict[str, str] = frozen.get("exploratory", {})
     return said
 
 
 def _hindsight(plan: Plan, store: Store) -> dict[str, str]:
     before = _frozen(plan, store)
-    done = [store.record("score", trial.digest) is not None for _, _, trial in plan.trials()]
+    design = before.get("seeds", [])
+    earlier_seeds = range(1, design["max"] + 1) if isinstance(design, dict) else design
+    # New seeds in place of those that were seen are a second attempt.
+    done = _seen(plan, store, dict.fromkeys([*plan.seeds, *earlier_seeds]))
     if not before:
         reason = "written after every trial had finished"
         return dict.fromkeys((claim.name for claim in plan.file.claims), reason) if all(done) else {}
@@ -115,6 +121,13 @@ def _hindsight(plan: Plan, store: Store) -> dict[str, str]:
     reseeded = reseeded if any(done) and before["seeds"] != plan.frozen()["seeds"] else ""
     made = {claim.name: earlier.get(_meaning(claim), late) or reseeded for claim in plan.file.claims}
     return {name: reason for name, reason in made.items() if reason}
+
+
+def _seen(plan: Plan, store: Store, seeds: Iterable[int]) -> list[bool]:
+    """Return whether the results of each trial of a plan, with these seeds, are there."""
+    runnable = [variant for variant in plan.variants if not variant.skipped]
+    trials = [plan.trial(variant, seed) for seed in seeds for variant in runnable]
+    return [store.record("score", trial.digest) is not None for trial in trials]
 
 
 def _meaning(claim: Claim) -> str:

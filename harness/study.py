@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.claims import PRIMARY, Claim, check_claims, groups
+from harness.claims import PRIMARY, SENTENCES, Claim, check_claims, groups
 from harness.contracts import Words
 from harness.expand import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
 from harness.match import match_parameters
@@ -337,7 +337,7 @@ def refuse_mixed(claims: Sequence[Claim], variants: Sequence[Variant]) -> None:
 
     Raises:
         SpecError: variants of one claim score by different tokenizers or case, or, for a likelihood per token, have
-            different target tokens.
+            different target tokens; or what they take for long or rare sentences are not the same ones.
     """
     choices = {variant.name: variant.choice for variant in variants if not variant.skipped}
     factors = {variant.name: variant.factors for variant in variants if not variant.skipped}
@@ -358,6 +358,28 @@ def refuse_mixed(claims: Sequence[Claim], variants: Sequence[Variant]) -> None:
             raise SpecError(
                 f"{message}: such numbers do not compare; claim another metric", path=f"claims.{index}.metric"
             )
+        _refuse_other_sentences(f"claims.{index}", claim, choices, factors)
+
+
+def _refuse_other_sentences(
+    path: str, claim: Claim, choices: Mapping[str, TrialChoice], factors: Mapping[str, Mapping[str, object]]
+) -> None:
+    """Check that all variants under one condition take the same sentences for the long or the rare ones."""
+    known: dict[int, tuple[str, object]] = {}
+    for group in groups(claim, factors):
+        condition = claim.conditions[group.condition]
+        for name in group.variants if SENTENCES in condition else ():
+            subset, data = str(condition[SENTENCES]), encode(choices[name].data)
+            counted = ("source", "joint", *(("target",) if data["joint"] else ()))
+            trained = ("dataset", "longest") if subset in ("rare", "common") else ()
+            told = [data[part] for part in (*counted, *trained)]
+            first, other = known.setdefault(group.condition, (name, told))
+            if told != other:
+                message = f"'{first}' and '{name}' cut or count source tokens differently, so that {subset} ones are"
+                where = f"{path}.{('when', 'rather_than')[group.condition]}.{SENTENCES}"
+                raise SpecError(
+                    f"{message} other sentences in each; leave this out, or compare variants alike in it", path=where
+                )
 
 
 def _measured(metric: str, choice: TrialChoice) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from harness.analyze.answers import compare_all, primary_metrics
 from harness.analyze.arms import Arm
 from harness.analyze.compare import (
-    ALPHA,
     COMPARISON_COLUMNS,
     ONE_SEED,
     POWER,
@@ -13,13 +12,13 @@ from harness.analyze.compare import (
     TWO_WAY,
     Comparison,
     compare,
-    detectable,
     holm,
 )
 from harness.analyze.effects import curve_frame, effects, numeric_axes, steps
 from harness.analyze.frames import lengths_frame, spelled, trials_frame, variants_frame
 from harness.analyze.outcome import Outcome, TestSet
 from harness.analyze.resample import REPLICATES, Resampler
+from harness.analyze.twoway import ALPHA
 
 __all__ = [
     "ALPHA",
@@ -39,7 +38,6 @@ __all__ = [
     "compare",
     "compare_all",
     "curve_frame",
-    "detectable",
     "effects",
     "holm",
     "lengths_frame",

@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.analyze.compare import ALPHA
 from harness.analyze.resample import REPLICATES
+from harness.analyze.twoway import ALPHA
 from harness.score import Array, Metric
 from harness.spec import SpecError
 

@@ -19,7 +19,7 @@ from harness.analyze.compare import (
 )
 from harness.analyze.frames import spelled
 from harness.analyze.outcome import Outcome
-from harness.analyze.power import equivalence_power, of_pilot, power, seeds_for, sentences_for
+from harness.analyze.power import equivalence_power, power, seeds_for, sentences_for
 from harness.analyze.rates import seeds_for_rates
 from harness.analyze.resample import Resampler
 from harness.claims import SENTENCES, Claim, Factors, Group, Scalar, groups
@@ -195,7 +195,7 @@ def with_needs(made: Comparison, claim: Claim) -> Comparison:
     more = 1.0 + min(made.seeds_a, made.seeds_b)
     if made.method == SUCCESS_RATES:
         return replace(made, needed_seeds=max(more, seeds_for_rates(made.mean_a / 100, made.mean_b / 100)))
-    have = of_pilot(made)
+    have = made.components
     if have is None:
         return made
     beyond = (-made.delta if METRICS[made.metric].higher_is_better is False else made.delta) - claim.by

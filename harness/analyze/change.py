@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from harness.analyze.compare import ALPHA, holm
+from harness.analyze.compare import holm
+from harness.analyze.twoway import ALPHA
 from harness.measures import Array
 
 Scores = Mapping[int, float]

@@ -16,12 +16,11 @@ resamples: the deviations ``d[b,s] = m_b[s] - mean_s m_b`` have, within one seed
 ``(1 - 1/S) var_e/N``, so that::
 
     V_both = sum_k w_k^2 sum_s var_b(d[b,s]) / (S_k (S_k - 1))
-    V      = max(V_seed + V_sentence - V_both, V_seed, V_sentence)
-    df     = V^2 / ( sum_k (w_k^2 s_k^2/S_k)^2 / (S_k - 1) + V_sentence^2/(N-1) )             (Satterthwaite)
+    V, df  = of V_seed + V_sentence - V_both                                                    (``twoway``)
     CI     = delta +- t(1-alpha/2, df) sqrt(V)
 
 For metrics that are no means (BLEU) this holds to first order, by the delta method. A test set that is all there is
-(exhaustive) is no sample: ``V_sentence = 0``, and what is left is Welch's t test of the seeds.
+(exhaustive) is no sample: ``V_sentence = 0``, and what is left is a t test of the seeds, with unequal variances.
 
 Where seeds of one side learn the task or do not (``rates.split``), the question "is it better?" is answered by how many
 do. Where each side keeps to itself, far from the other, the t test may be right, or seeds that learn or do not may have
@@ -35,14 +34,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
 from harness.analyze import rates
 from harness.analyze.arms import Arm, Contrast
+from harness.analyze.power import Components, detectable_with
+from harness.analyze.twoway import ALPHA, two_way
 from harness.claims import Claim
 from harness.score import Metric
 
-ALPHA, POWER = 0.05, 0.8
+POWER = 0.8
 ONE_SEED = "artifact-level only"
 TWO_WAY, SEEDS_ONLY, SENTENCES_ONLY, SUCCESS_RATES = "two-way", "seeds only", "sentences only", "success rates"
 ROUNDING = 1e-18
@@ -87,6 +88,9 @@ class Comparison:
     var_seed: float = math.nan
     var_sentence: float = math.nan
     df: float = math.nan
+    standard_error: float = math.nan
+    sides: int = 2
+    """Arms whose variances were estimated apart."""
     in_favour: bool = False
     """Whether the p value speaks for the claim rather than against it."""
     method: str = ""
@@ -114,8 +118,27 @@ class Comparison:
     exploratory: str = ""
     """Why the row is no answer to a claim that was stated before the run; empty if it is one."""
 
+    @property
+    def common_seeds(self) -> int:
+        """Seeds a side, of designs with as many on both; else the number that has the same variance."""
+        return max(2, round(2 / (1 / self.seeds_a + 1 / self.seeds_b)))
 
-COMPARISON_COLUMNS = [f.name for f in fields(Comparison) if f.name not in ("df", "in_favour")]
+    @property
+    def components(self) -> Components | None:
+        """The variances that it was made with, None where it has none.
+
+        What seeds and sentences both contain falls as seeds are added: it belongs to the seeds' variance, which holds it
+        already, and the sentences' is the rest.
+        """
+        if not (math.isfinite(self.standard_error) and math.isfinite(self.var_seed)):
+            return None
+        rest = max(0.0, self.standard_error**2 - self.var_seed)
+        return Components(self.var_seed * self.common_seeds, rest * self.sentences, self.sentences, self.sides)
+
+
+COMPARISON_COLUMNS = [
+    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides")
+]
 
 
 def compare(a: Arm, b: Arm, metric: Metric, claim: Claim | None = None, name: str = "") -> Comparison:
@@ -177,13 +200,14 @@ def _judged(made: Comparison, parts: Sequence[tuple[float, Arm]], metric: Metric
     shares = [(weight**2 * arm.var_seed, arm.seeds) for weight, arm in parts]
     var_seed = sum(share for share, _ in shares)
     var_both = sum(weight**2 * arm.var_both for weight, arm in parts)
-    variance = max(var_seed + made.var_sentence - var_both, var_seed, made.var_sentence)
+    variance, df = map(float, two_way(shares, made.var_sentence, var_both, made.sentences))
     made = replace(made, var_seed=var_seed, method=SEEDS_ONLY if all(arm.exhaustive for arm in arms) else TWO_WAY)
     if not math.isfinite(variance):
         # An infinite perplexity.
         return replace(made, verdict="inconclusive" if claim else "", note="a score is infinite, or not a number")
     nothing = ROUNDING * max(1.0, *(float(np.square(arm.scores).max()) for arm in arms))
-    clusters = rates.split(np.concatenate([arm.scores for arm in arms])) if made.kind == "pair" else None
+    noise = max(float(arm.resampled.std(axis=1).max()) for arm in arms)
+    clusters = rates.split(np.concatenate([arm.scores for arm in arms]), noise) if made.kind == "pair" else None
     plain = made.kind == "pair" and (claim is None or not (claim.by or claim.within))
     threshold = clusters.threshold if clusters else (made.mean_a + made.mean_b) / 2
     separate = plain and rates.separate(arms[0].scores, arms[1].scores, threshold)
@@ -191,7 +215,6 @@ def _judged(made: Comparison, parts: Sequence[tuple[float, Arm]], metric: Metric
         note = f"{clusters.told}; answered by how many seeds of each side are on the better side of the middle"
         return _rated(made, arms, metric, claim, threshold, note)
     error = math.sqrt(variance) if variance > nothing else 0.0
-    df = _satterthwaite(variance, [*shares, (made.var_sentence, made.sentences)])
     half = float(stats.t.isf(ALPHA / 2, df)) * error
     p, in_favour = _p_value(made, error, df, metric, claim)
     note = _stillness(made, error, metric)
@@ -201,7 +224,9 @@ def _judged(made: Comparison, parts: Sequence[tuple[float, Arm]], metric: Metric
     elif clusters:
         note = f"{clusters.told}, so that means say little"
     made = replace(made, ci_low=made.delta - half, ci_high=made.delta + half, p=p, in_favour=in_favour, df=df)
-    made = replace(made, mde80=detectable(error, df), note=note)
+    made = replace(made, standard_error=error, sides=len(parts), note=note)
+    if (have := made.components) is not None:
+        made = replace(made, mde80=detectable_with(have, made.common_seeds, POWER))
     return replace(made, verdict=verdict(made, p, metric, claim))
 
 
@@ -246,25 +271,6 @@ def holm(p: Sequence[float]) -> list[float]:
     for rank, (value, index) in enumerate(ranked):
         largest = adjusted[index] = max(largest, min(1.0, (len(ranked) - rank) * value))
     return adjusted
-
-
-def detectable(error: float, df: float) -> float:
-    """Return the difference that a two-sided test finds with 80 % power, by the noncentral t distribution.
-
-    The shift x, in standard errors, solves ``P(T'(df, x) > t(1 - alpha/2, df)) = 0.8``; the far tail is negligible.
-    """
-    critical = float(stats.t.isf(ALPHA / 2, df))
-
-    def lacking(shift: float) -> float:
-        return float(stats.nct.sf(critical, df, shift)) - POWER
-
-    return error * float(optimize.brentq(lacking, critical / 2, 2 * critical + 2))
-
-
-def _satterthwaite(variance: float, parts: Sequence[tuple[float, int]]) -> float:
-    """Return ``V^2 / sum of V_k^2 / (n_k - 1)``, at most 10^4: beyond, t is normal and its noncentral form slow."""
-    spread = sum(part**2 / max(1, count - 1) for part, count in parts)
-    return min(1e4, variance**2 / spread) if spread > 0 else 1e4
 
 
 def _p_value(made: Comparison, error: float, df: float, metric: Metric, claim: Claim | None) -> tuple[float, bool]:

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.analyze.compare import ALPHA
 from harness.analyze.outcome import Outcome, TestSet
+from harness.analyze.twoway import ALPHA
 from harness.score import Array, Metric, percent
 
 COSTS = ("params", "train_flops", "train_seconds", "peak_memory_mb")

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from scipy import stats
 
 from harness.analyze.answers import compare_all, judged
-from harness.analyze.compare import ALPHA, Comparison
+from harness.analyze.compare import Comparison
 from harness.analyze.outcome import Outcome
-from harness.analyze.power import of_pilot
-from harness.analyze.sequential import futile, nominal_levels, sequential_p
+from harness.analyze.sequential import futile, information, nominal_levels, sequential_p
+from harness.analyze.twoway import ALPHA
 from harness.claims import Claim
 
 GIVEN_UP = "the seeds that are left would hardly decide it, so that none were added for it"
@@ -31,7 +31,7 @@ class Design:
 
     def shares(self, look: int) -> list[float]:
         """Return the information at every look so far, as ``harness.analyze.sequential`` counts it."""
-        return [count / self.looks[-1] for count in self.looks[:look]]
+        return [information(count, self.looks[-1]) for count in self.looks[:look]]
 
 
 class Look(NamedTuple):
@@ -73,7 +73,8 @@ def look_at(
             if number < len(design.looks) and made[index].verdict not in DECIDED and not made[index].exploratory:
                 given_up = _futile(seen[-1][index], design, number, claim)
                 more = more or not given_up
-                made[index] = replace(made[index], note=GIVEN_UP) if given_up else made[index]
+                note = "; ".join(filter(None, [made[index].note, GIVEN_UP]))
+                made[index] = replace(made[index], note=note) if given_up else made[index]
         yield Look(seeds, made, more)
 
 
@@ -94,5 +95,5 @@ def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> 
 
 
 def _futile(made: Comparison, design: Design, look: int, claim: Claim) -> bool:
-    have = of_pilot(made)
+    have = made.components
     return have is not None and futile(made.p, have, design.looks, look, two_sided=claim.within is None)

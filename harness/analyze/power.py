@@ -21,24 +21,25 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from harness.analyze.compare import ALPHA, Comparison
-from harness.analyze.twoway import TwoWay, two_way
+from harness.analyze.twoway import ALPHA, TwoWay, two_way
 
 SEEDS = 1000
 """More seeds than this are not asked for."""
-SLICES = 32
-"""Quantiles of each side's estimated variance that stand for its distribution."""
+POINTS = 1024
+"""Combinations of the sides' estimated variances that stand for their distribution."""
 
 
 class Components(NamedTuple):
     """The two variances that decide the power of a comparison, in squared points of its metric."""
 
     var_seed_1: float
-    """Of the difference, from seeds, with one seed a side: the sum of the variances of the two sides."""
+    """Of the difference, from seeds, with one seed a side: the sum of the variances of its sides."""
     var_sentence_1: float
     """Of the difference, from sentences, with one sentence: N times that of N sentences."""
     sentences: int
     """N, of the test set that there is."""
+    sides: int = 2
+    """Sums of trials whose variances are estimated apart: two variants, one difference per seed, ..."""
 
     def variance(self, seeds: int, sentences: int | None = None) -> float:
         """Return V."""
@@ -46,9 +47,9 @@ class Components(NamedTuple):
 
     def estimates(self, seeds: int, sentences: int | None = None) -> TwoWay:
         """Return the variances and degrees of freedom that tests may come to, all as likely."""
-        count, own = sentences or self.sentences, max(1, seeds - 1)
-        u = stats.chi2.ppf((np.arange(SLICES) + 0.5) / SLICES, own) / own
-        sides = np.meshgrid(*[u / u.mean() * self.var_seed_1 / 2 / seeds] * 2)
+        count, own, slices = sentences or self.sentences, max(1, seeds - 1), round(POINTS ** (1 / self.sides))
+        u = stats.chi2.ppf((np.arange(slices) + 0.5) / slices, own) / own
+        sides = np.meshgrid(*[u / u.mean() * self.var_seed_1 / self.sides / seeds] * self.sides)
         return two_way([(side.ravel(), seeds) for side in sides], self.var_sentence_1 / count, 0.0, count)
 
 
@@ -62,20 +63,6 @@ def stated(sd_seed: float, sd_sentence: float, sentences: int) -> Components:
         sentences: N.
     """
     return Components(2 * sd_seed**2, sd_sentence**2, sentences)
-
-
-def of_pilot(made: Comparison) -> Components | None:
-    """Return the components of a comparison that was made with two seeds or more, None where it has no interval.
-
-    What seeds and sentences both contain falls as seeds are added: it belongs to the seeds' variance, which holds it
-    already, and the sentences' is the rest of the variance that the interval was made from.
-    """
-    if not math.isfinite(made.df) or not math.isfinite(made.ci_high - made.ci_low):
-        return None
-    seeds = 2 / (1 / made.seeds_a + 1 / made.seeds_b)
-    error = (made.ci_high - made.ci_low) / 2 / float(stats.t.isf(ALPHA / 2, made.df))
-    rest = max(0.0, error**2 - made.var_seed)
-    return Components(made.var_seed * seeds, rest * made.sentences, made.sentences)
 
 
 def power(delta: float, have: Components, seeds: int, sentences: int | None = None, alpha: float = ALPHA) -> float:

@@ -100,14 +100,18 @@ def detectable_rates(seeds: float) -> float:
     return next(found, math.inf)
 
 
-def split(scores: Array) -> Split | None:
+def split(scores: Array, noise: float = 0.0) -> Split | None:
     """Return the two clusters that seed scores fall into, or None where they do not.
 
     The scores are pooled, whatever arm they are from, so that a threshold between the clusters cannot favour an arm,
     and an exact test at it holds its level. Their largest gap separates two clusters where it is at least ``TIGHT``
-    times as wide as each of them and ``FAR`` of the largest score (in absolute value). Of normal scores with mean zero
+    times as wide as each of them, and as the noise, and ``FAR`` of the largest score (in absolute value). Of normal scores with mean zero
     0.9 % look so with 3 seeds a side, 0.1 % with 4, less with more (of 100,000; 11 % with 2, which cannot decide
     anyhow), and hardly any once the mean is several standard deviations from zero.
+
+    Args:
+        scores: of all seeds.
+        noise: by how much (one standard deviation) a seed's score would differ on other test sentences.
     """
     ordered = np.sort(scores[np.isfinite(scores)])
     if len(ordered) < len(scores) or len(ordered) < 3:
@@ -116,7 +120,7 @@ def split(scores: Array) -> Split | None:
     below, above = float(ordered[at]), float(ordered[at + 1])
     width = max(below - float(ordered[0]), float(ordered[-1]) - above)
     largest = float(np.abs(ordered).max())
-    apart = above - below >= max(TIGHT * width, FAR * largest) and above > below
+    apart = above - below >= max(TIGHT * width, TIGHT * noise, FAR * largest) and above > below
     return Split(below, above) if apart else None
 
 

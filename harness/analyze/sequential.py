@@ -36,8 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from harness.analyze.compare import ALPHA
 from harness.analyze.power import Components
+from harness.analyze.twoway import ALPHA
 
 Array = NDArray[np.float64]
 

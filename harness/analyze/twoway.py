@@ -21,6 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+ALPHA = 0.05
+"""The level of tests, and what intervals leave out."""
 LARGEST_DF = 1e4
 """Beyond, t is normal, and its noncentral form slow."""
 

@@ -17,8 +17,7 @@ from harness.analyze.aggregate import TAUS, Estimate
 from harness.report import figures, html, pages
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
-from harness.report.tables import NONE, Table, interval, number, probability, score
-from harness.score import METRICS
+from harness.report.tables import NONE, Table, interval, measured, number, probability, quantity, told
 
 DIGITS = 3
 """Decimals of normalized scores, which go from 0 to 1."""
@@ -80,11 +79,13 @@ def said(gain: Gain, found: Across) -> tuple[str, str, str]:
     verdicts: dict[str, list[str]] = {}
     for base, answer in found.answers:
         if answer.claim == gain.claim:
-            verdicts.setdefault(answer.verdict, []).append(base)
+            verdicts.setdefault(told(answer), []).append(base)
     listed = "; ".join(f"{verdict} on {', '.join(bases)}" for verdict, bases in verdicts.items())
     if gain.delta is None or gain.iqm_a is None or gain.iqm_b is None:
         return gain.claim, listed, f"There is no joint score: {gain.reason}."
-    sides = f"{gain.a} has an IQM of {_value(gain.iqm_a)} and {gain.b} of {_value(gain.iqm_b)}"
+    sides = (
+        f"Together, on a scale from 0 to 1 (IQM), {gain.a} has {_value(gain.iqm_a)} and {gain.b} {_value(gain.iqm_b)}"
+    )
     evidence = f"{sides}: difference {_value(gain.delta)}"
     if math.isnan(float(gain.delta.low)):
         return gain.claim, listed, f"{evidence}, with no interval: the seeds do not show how much seeds vary."
@@ -92,14 +93,14 @@ def said(gain: Gain, found: Across) -> tuple[str, str, str]:
 
 
 def answers_table(found: Across) -> Table:
-    """One row per claim and dataset: verdict, difference, interval, p raw and corrected over all rows, scores."""
-    columns = ["claim", "dataset", "verdict", "difference", "95 % interval", "p", "p, Holm over all", "by"]
+    """One row per claim and dataset: verdict, difference, interval, p raw and corrected over all rows, what is compared."""
+    columns = ["claim", "dataset", "verdict", "difference", "95 % interval", "p", "p, Holm over all", "method"]
     columns += ["metric", "A", "B", "mean A", "mean B"]
     rows = []
     for base, c in found.answers:
-        row = [c.claim, base, c.verdict, score(c.metric, c.delta), interval(c), probability(c.p), probability(c.p_holm)]
-        row += [c.method or NONE, METRICS[c.metric].title, c.a, c.b]
-        rows.append([*row, score(c.metric, c.mean_a), score(c.metric, c.mean_b)])
+        row = [c.claim, base, told(c), quantity(c, c.delta), interval(c), probability(c.p), probability(c.p_holm)]
+        row += [c.method or NONE, measured(c), c.a, c.b]
+        rows.append([*row, quantity(c, c.mean_a), quantity(c, c.mean_b)])
     frame = pd.DataFrame([{"dataset": base} | vars(answer) for base, answer in found.answers])
     return Table("claims_by_dataset", columns, rows, frame)
 

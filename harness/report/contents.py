@@ -37,7 +37,7 @@ def sections(
     exploratory = [c for c in comparisons[len(study.claims) :] if c.metric in metrics]
     return [
         Section("scores", "Scores", "Mean ± standard deviation over seeds; n is the number of trials that finished.",
-                [tables.scores_table(shown)]),
+                [tables.scores_table(shown, metrics)]),
         _single_seeds(shown, metrics),
         Section("differences", "Differences from the first variant",
                 "Exploratory: no claim was made about these pairs, and the p values are not corrected for their number.",

@@ -212,8 +212,9 @@ def _front_table(frame: pd.DataFrame, metric: str, done: Sequence[Outcome], titl
 def _wins(done: Sequence[Outcome]) -> Section:
     about = (
         "Sentences on which a variant beats the first one, or is beaten by it, with most seeds: those on which most seeds "
-        "agree come first. What is shown is what most seeds say, with their share where not all do; words that differ from "
-        "the nearest reference stand out, and ‸ marks where words are missing."
+        "agree come first. An exact match counts most, anything else by its BLEU. What is shown is what most seeds say, "
+        "with their share where not all do; words that differ from the nearest reference stand out, and ‸ marks where "
+        "words are missing."
     )
     columns = ["better", "worse", "seeds", "source", "reference", "the better says", "the worse says"]
     pairs = max(1, len(_variants(done)) - 1)
@@ -221,6 +222,8 @@ def _wins(done: Sequence[Outcome]) -> Section:
     for example in examples(done, max(1, 10 // pairs)):
         seeds = f"{example.wins} of {example.seeds}"
         said = [_most_said(example, variant) for variant in (example.better, example.worse)]
+        if said[0] == said[1]:  # seeds that agree on nothing: what is shown would not show who wins
+            continue
         rows.append([example.better, example.worse, seeds, example.source, " / ".join(example.references), *said])
         plain.append([*rows[-1][:2], example.wins, *rows[-1][3:5], *(str(text) for text in said)])
     return Section(

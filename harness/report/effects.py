@@ -14,6 +14,7 @@ from harness.report.tables import (
     NONE,
     Origin,
     Table,
+    detectable,
     finished,
     interval,
     measured,
@@ -81,7 +82,7 @@ def _table(name: str, first: str, comparisons: Sequence[Comparison], outcomes: S
         origins |= {
             (len(rows), column): Origin(c.metric, trials, value) for column, value in enumerate(values, start=3)
         }
-        tests = [interval(c), probability(c.p), probability(c.p_holm), quantity(c, c.mde80)]
+        tests = [interval(c), probability(c.p), probability(c.p_holm), detectable(c)]
         rows.append([c.a, c.b, measured(c), quantity(c, c.delta), *tests])
     return Table(name, columns, rows, pd.DataFrame([vars(c) for c in comparisons]), origins)
 

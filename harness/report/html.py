@@ -87,8 +87,6 @@ def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping
         intervals=[interval(made, claim) for made, claim in zip(facts["comparisons"], claims, strict=True)],
         images=images(drawn),
         signatures=_signatures(outcomes, facts["study"].signatures),
-        seeds=sorted({o.seed for o in outcomes}),
-        sentences=max((len(s) for o in outcomes for s in o.statistics.values()), default=0),
     )
 
 
@@ -130,7 +128,7 @@ def cells(table: Table, places: Mapping[str, int]) -> list[list[Cell]]:
 
 def interval(made: Comparison, claim: Claim) -> Interval | None:
     """Return where difference, interval, zero and the claim's margins stand on a common scale; None without interval."""
-    if not (math.isfinite(made.ci_low) and math.isfinite(made.ci_high)):
+    if not (math.isfinite(made.ci_low) and made.ci_low < made.ci_high < math.inf):
         return None
     if claim.within is not None:
         margins = [-claim.within, claim.within]

@@ -32,6 +32,8 @@ class Said(NamedTuple):
 
     verdict: str
     claim: str
+    exploratory: bool = False
+    """Whether the claim came when results could have been seen."""
 
     @property
     def sign(self) -> str:
@@ -96,7 +98,10 @@ def read(folder: Path, results: Path) -> Entry:
             question=" ".join(plan["question"].split()),
             date=provenance.get("finished", ""),
             # The answers to the claims come first, in their order.
-            verdicts=[Said(row["verdict"], row["claim"]) for row, _ in zip(comparisons, claims, strict=False)],
+            verdicts=[
+                Said(row["verdict"], row["claim"], bool(row.get("exploratory")))
+                for row, _ in zip(comparisons, claims, strict=False)
+            ],
             finished=sum(row["status"] == "ok" for row in trials),
             trials=len(trials),
             data=_data(plan, provenance),

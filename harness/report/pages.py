@@ -15,7 +15,7 @@ from harness.report import contents, figures, html, tables
 from harness.report.facts import StudyFacts
 from harness.report.latex import latex, significance
 from harness.report.section import Section
-from harness.report.sentences import answer
+from harness.report.sentences import answer, basis
 from harness.report.tables import Table
 
 __all__ = ["StudyFacts", "markdown_page", "write", "write_csv", "write_table", "write_text"]
@@ -64,8 +64,10 @@ def _facts(
     answers = [answer(made, claim) for made, claim in zip(comparisons, study.claims, strict=False)]
     return {
         "study": study,
+        "basis": basis(study, outcomes),
         "answers": answers,
         "comparisons": comparisons[: len(answers)],
+        "verdicts": [tables.told(made) for made in comparisons[: len(answers)]],
         "claims": tables.claims_table(study.claims, comparisons, outcomes),
         "sections": found,
         "unfinished": sum(o.status != "ok" for o in outcomes),

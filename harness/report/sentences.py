@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from harness.analyze import ONE_SEED, Comparison
+from harness.analyze import ALPHA, ONE_SEED, Comparison, Outcome, spelled
 from harness.analyze.compare import SEEDS_ONLY, SUCCESS_RATES, TWO_WAY
 from harness.claims import Claim
-from harness.report.tables import interval, number, probability, quantity, score
+from harness.report.facts import StudyFacts
+from harness.report.tables import NONE, interval, number, probability, quantity, score
 from harness.score import METRICS
 
 METHODS = {
@@ -24,10 +26,10 @@ class Answer(NamedTuple):
 
     claim: str
     verdict: str
-    evidence: str
-    """What was measured: scores, difference, interval, p, on how much data."""
     meaning: str = ""
     """What the data say of the claim."""
+    evidence: str = ""
+    """What was measured: scores, difference, interval, p, on how much data."""
     method: str = ""
     """How it was found out."""
     power: str = ""
@@ -38,9 +40,30 @@ class Answer(NamedTuple):
     """What a reader must know besides."""
 
     @property
+    def details(self) -> list[str]:
+        """What else there is to say than what the data say of the claim, in order."""
+        return [text for text in self[3:] if text]
+
+    @property
     def texts(self) -> list[str]:
         """What there is to say, in order."""
         return [text for text in self[2:] if text]
+
+
+def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
+    """Say how much data a report rests on, and whether seeds were added after looks at them."""
+    variants, seeds = ({getattr(o, name) for o in outcomes} for name in ("variant", "seed"))
+    sentences = max((len(s) for o in outcomes for s in o.statistics.values()), default=0)
+    sizes = [_count(len(variants), "variant"), _count(len(seeds), "seed")]
+    sizes += [_count(sentences, "test sentence")] if sentences else []
+    said = f"{_count(len(outcomes), 'trial')}: {', '.join(sizes)}"
+    design = study.plan.get("seeds")
+    if isinstance(design, Mapping):
+        said += (
+            f". Planned: {design['start']} seeds, then more until every claim is decided, or hardly will be, at most "
+            f"{design['max']}; p values and intervals of the claims hold under the repeated looks"
+        )
+    return said
 
 
 def answer(made: Comparison, claim: Claim) -> Answer:
@@ -57,30 +80,36 @@ def answer(made: Comparison, claim: Claim) -> Answer:
     if made.verdict == ONE_SEED:
         text = "With one seed a side this is a statement about these trained models on other sentences; "
         text += "it says nothing about the variants with other seeds."
-        return Answer(claim.name, made.verdict, f"{_sides(made)} ({evidence}; {size}).", text, note=note)
-    evidence += f"; p {probability(made.p)}, Holm-corrected {probability(made.p_holm)}"
+        return Answer(claim.name, made.verdict, text, f"{_sides(made, claim)} ({evidence}; {size}).", note=note)
+    evidence += f"; p {probability(made.p)}"
+    evidence += "" if math.isnan(made.p_holm) else f", Holm-corrected {probability(made.p_holm)}"
     return Answer(
         claim.name,
         made.verdict,
-        f"{_sides(made)} ({evidence}; {size}).",
-        _meaning(made, claim),
-        f"{METHODS.get(made.method, '')} {_improvement(made)}".strip(),
+        f"{_meaning(made, claim)} {_alone(made, claim)}".strip(),
+        f"{_sides(made, claim)} ({evidence}; {size}).",
+        f"{METHODS.get(made.method, '') if interval(made) != NONE else ''} {_improvement(made)}".strip(),
         _power(made),
         _decides(made, claim),
         note,
     )
 
 
-def _sides(made: Comparison) -> str:
+def _sides(made: Comparison, claim: Claim) -> str:
     a, b = quantity(made, made.mean_a), quantity(made, made.mean_b)
     if made.method == SUCCESS_RATES:
         won = f"{made.success_a:.0f} of {made.seeds_a} seeds of {made.a} and {made.success_b:.0f} of {made.seeds_b} of"
         return f"{won} {made.b} reach {score(made.metric, made.threshold)} in {_metric(made)}: {a} % and {b} %"
     if made.kind == "interaction":
-        return f"The difference is {a} under {made.a} and {b} under {made.b} in {_metric(made)}"
+        sides = f"{_named(claim.better)} minus {_named(claim.than)}"
+        return f"The difference, {sides}, is {a} under {made.a} and {b} under {made.b} in {_metric(made)}"
     if made.kind == "trend":
         return f"The line fitted to all levels goes from {b} at {made.b} to {a} at {made.a} in {_metric(made)}"
     return f"{made.a} scores {a} and {made.b} scores {b} in {_metric(made)}"
+
+
+def _named(factors: Mapping[str, object]) -> str:
+    return ", ".join(f"{path}={spelled(value)}" for path, value in factors.items())
 
 
 def _metric(made: Comparison) -> str:
@@ -111,12 +140,20 @@ def _meaning(made: Comparison, claim: Claim) -> str:
     return f"The data neither show nor rule out {gain}."
 
 
+def _alone(made: Comparison, claim: Claim) -> str:
+    """Say what the verdict would be if this were the study's only claim, where Holm's correction alone keeps it open."""
+    if made.verdict != "inconclusive" or not made.p < ALPHA:
+        return ""
+    found = "refuted" if not made.in_favour else "supported" if claim.within is None else "equivalent"
+    return f"As the only claim it would be {found} (p {probability(made.p)}); corrected for all claims it is not."
+
+
 def _improvement(made: Comparison) -> str:
     if math.isnan(made.improvement) or made.method == SUCCESS_RATES:
         return ""
     reach = f"{number(made.improvement_low, 2)} to {number(made.improvement_high, 2)}"
-    chance = f"probability {number(made.improvement, 2)} (95 % interval {reach})"
-    return f"A seed of {made.a} beats a seed of {made.b} with {chance}."
+    reach = f"95 % interval {reach}" if made.improvement_low < made.improvement_high else "these seeds give no interval"
+    return f"A seed of {made.a} beats a seed of {made.b} with probability {number(made.improvement, 2)} ({reach})."
 
 
 def _power(made: Comparison) -> str:
@@ -139,9 +176,12 @@ def _decides(made: Comparison, claim: Claim) -> str:
     if ways:
         seen = "If there is no difference" if claim.within is not None else "If the difference is as seen here"
         return f"{seen}, about {' or '.join(ways)} would decide it with 80 % power."
-    if math.isinf(made.needed_seeds):
-        return "No number of seeds would decide it if all is as seen here: the test sentences are too few."
-    return ""
+    if not math.isinf(made.needed_seeds):
+        return ""
+    gain = -made.delta if METRICS[made.metric].higher_is_better is False else made.delta
+    if claim.within is None and (made.method == SUCCESS_RATES or math.isclose(gain, claim.by, abs_tol=1e-9)):
+        return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
+    return "No number of seeds would decide it if all is as seen here: the test sentences are too few."
 
 
 def _count(number: int, noun: str) -> str:

@@ -131,10 +131,16 @@ def finished(outcomes: Sequence[Outcome], variants: Collection[str], metric: str
     )
 
 
-def scores_table(outcomes: Sequence[Outcome]) -> Table:
-    """One row per variant, one column per metric but diagnostics: mean ± SD over seeds; n: finished of all trials."""
+def scores_table(outcomes: Sequence[Outcome], leading: Sequence[str] = ()) -> Table:
+    """One row per variant, one column per metric but diagnostics: mean ± SD over seeds; n: finished of all trials.
+
+    Args:
+        outcomes: all trials.
+        leading: metrics whose columns come first.
+    """
     frame = variants_frame(outcomes)
     frame = frame[~frame["metric"].isin([name for name, metric in METRICS.items() if metric.diagnostic])]
+    frame = frame.assign(late=~frame["metric"].isin(leading)).sort_values("late", kind="stable").drop(columns="late")
     metrics = list(dict.fromkeys(frame["metric"]))
     rows: list[list[str]] = []
     origins = {}
@@ -225,8 +231,8 @@ def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], out
         trials = tested(claim, outcomes)
         for column, value in enumerate((c.delta, c.ci_low, c.p_holm, c.mde80), start=3):
             origins[len(rows), column] = Origin(c.metric, trials, value)
-        numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm), quantity(c, c.mde80)]
-        rows.append([claim.name, c.verdict, measured(c), *numbers])
+        numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm), detectable(c)]
+        rows.append([claim.name, told(c), measured(c), *numbers])
     return Table("claims", columns, rows, pd.DataFrame([vars(c) for c in made]), origins)
 
 
@@ -249,8 +255,7 @@ def differences_table(comparisons: Sequence[Comparison], outcomes: Sequence[Outc
         trials = finished(outcomes, {c.a, c.b}, c.metric)
         for column, value in enumerate((c.delta, c.ci_low, c.p, c.mde80), start=3):
             origins[len(rows), column] = Origin(c.metric, trials, value)
-        difference, finds = quantity(c, c.delta), quantity(c, c.mde80)
-        rows.append([c.a, c.b, measured(c), difference, interval(c), probability(c.p), finds])
+        rows.append([c.a, c.b, measured(c), quantity(c, c.delta), interval(c), probability(c.p), detectable(c)])
     return Table("differences", columns, rows, pd.DataFrame([vars(c) for c in comparisons]), origins)
 
 
@@ -259,9 +264,19 @@ def quantity(made: Comparison, value: float) -> str:
     return number(value, 1) if made.method == SUCCESS_RATES else score(made.metric, value)
 
 
+def told(made: Comparison) -> str:
+    """Return the verdict, marked where the claim came when results could have been seen."""
+    return f"exploratory, {made.verdict}" if made.exploratory else made.verdict
+
+
+def detectable(made: Comparison) -> str:
+    """Return the difference that a comparison finds with 80 % power; none where nothing varied."""
+    return quantity(made, made.mde80 or math.nan)
+
+
 def interval(made: Comparison) -> str:
-    """Return the 95 % interval of a difference."""
-    if math.isnan(made.ci_low):
+    """Return the 95 % interval of a difference; none where nothing varied, which is no reason to be certain."""
+    if math.isnan(made.ci_low) or made.ci_low == made.ci_high:
         return NONE
     return f"{quantity(made, made.ci_low)} to {quantity(made, made.ci_high)}"
 

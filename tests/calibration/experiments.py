@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.analyze import ALPHA, Arm, Resampler, compare
-from harness.analyze.power import Components, of_pilot, power
+from harness.analyze.power import Components, power
 from harness.analyze.sequential import information, nominal_levels
 from harness.claims import Claim
 from harness.score import METRICS
@@ -119,7 +119,7 @@ def predicted(size: Size) -> Iterator[Row]:
                     made = compare(a, b, METRICS[metric])
                     hits += made.p < ALPHA
                     deltas.append(made.delta)
-                    noise.append(of_pilot(made))
+                    noise.append(made.components)
                 have = Components(*(float(np.mean([n[i] for n in noise if n])) for i in range(2)), world.sentences)
                 delta = float(np.mean(deltas))
                 about = {"metric": metric, "seed SD": spread, "seeds": seeds, "difference": delta}
@@ -127,10 +127,14 @@ def predicted(size: Size) -> Iterator[Row]:
 
 
 def true_difference(world: World, shift: float, seeds: int = 400) -> float:
-    """Return by how much a shift of skill changes the expected score, from many seeds on many test sets."""
-    rng, resampler = _rng("truth", world.metric, world.sd_seed), Resampler("truth", 2)
-    found = [world.arms(rng, resampler, 20, (shift, 0)) for _ in range(seeds // 20)]
-    return float(np.mean([a.scores.mean() - b.scores.mean() for a, b in found]))
+    """Return by how much a shift of skill changes the expected score: the same seeds and test sets with and without it."""
+    resampler, found = Resampler("truth", 2), []
+    for part in range(seeds // 20):
+        better, plain = (
+            world.arms(_rng("truth", world.metric, part), resampler, 20, (by,))[0].scores for by in (shift, 0)
+        )
+        found.append(better.mean() - plain.mean())
+    return float(np.mean(found))
 
 
 def slope(world: World) -> float:
@@ -142,7 +146,7 @@ def _error(world: World, resampler: Resampler, seeds: int) -> float:
     """Return the usual standard error of a difference."""
     rng = _rng("error", world.metric, world.sd_seed)
     made = [compare(*world.arms(rng, resampler, seeds, (0, 0)), METRICS[world.metric]) for _ in range(20)]
-    return math.sqrt(np.mean([have.variance(seeds) for one in made if (have := of_pilot(one))]))
+    return math.sqrt(np.mean([have.variance(seeds) for one in made if (have := one.components)]))
 
 
 def _p(a: Arm, b: Arm, metric: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from rich.console import Console
 
 from harness import catalog, console, study
+from harness.analyze import Comparison
+from harness.answer import _verdicts
 from harness.watch import Watch
 
 HOME = Path(__file__).resolve().parents[2]
@@ -68,6 +71,7 @@ def answer(**fields: Any) -> Any:
     plain: dict[str, Any] = {
         "ran": SimpleNamespace(found=0, made=0, failed=0),
         "seconds": 75.0,
+        "seeds": 5,
         "verdicts": [],
         "table": [],
         "failed": [],
@@ -207,6 +211,21 @@ def test_an_answer_tells_results_and_failures(plan: Any, capsys: pytest.CaptureF
     )
 
 
+def test_verdicts_come_in_the_unit_of_what_is_compared() -> None:
+    made = Comparison(
+        "c", "nll", "A", "B", delta=-0.25, ci_low=-0.5, ci_high=0.1, verdict="inconclusive", method="two-way"
+    )
+    rates = replace(
+        made, metric="exact_match", delta=100 / 3, ci_low=-29.05, ci_high=79.23, method="success rates", threshold=50.0
+    )
+    late = replace(made, exploratory="written later")
+    assert _verdicts([made, rates, late]) == [
+        "c: inconclusive (difference -0.2500 in NLL (nats per token), 95 % interval -0.5000 to 0.1000)",
+        "c: inconclusive (difference 33.3 in seeds (%) that reach 50.00 in exact match (%), 95 % interval -29.1 to 79.2)",
+        "c: exploratory, inconclusive (difference -0.2500 in NLL (nats per token), 95 % interval -0.5000 to 0.1000)",
+    ]
+
+
 def test_a_finished_study_says_so_first(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
     done = answer(ran=SimpleNamespace(found=20, made=0, failed=0), files=[Path("results/report.html")])
     console.print_answer(plan, done)
@@ -214,6 +233,14 @@ def test_a_finished_study_says_so_first(plan: Any, capsys: pytest.CaptureFixture
         "nothing to do: all 20 trials are done",
         "report: results/report.html",
     ]
+
+
+def test_a_study_that_wants_no_more_seeds_is_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    sequential = replace(plan, looks=(3, 4, 5))
+    console.print_answer(sequential, answer(ran=SimpleNamespace(found=12, made=0, failed=0), seeds=3))
+    assert capsys.readouterr().out.splitlines()[0] == "nothing to do: all 12 trials are done"
+    console.print_plan(sequential, survey(plan, "done") | {"to_run": 0})
+    assert "until the claims are decided, 5 at most" in capsys.readouterr().out
 
 
 def test_a_report_of_an_unfinished_study_does_not_call_it_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:

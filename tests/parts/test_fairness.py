@@ -121,6 +121,31 @@ def test_a_claim_on_two_tokenizations_is_refused_and_one_that_does_not_depend_on
     plan(tmp_path, f"{{name: c, {sides}, metric: bleu}}", TOKENS)
 
 
+LONG, RARE = "when: {sentences: long}", "when: {sentences: rare}, rather_than: {sentences: common}"
+
+
+@pytest.mark.parametrize(
+    ("varied", "values", "subset", "refused"),
+    [
+        ("data.source.kind", ("words", "characters"), LONG, "long"),
+        ("data.source.kind", ("words", "characters"), RARE, "rare"),
+        ("data.target.kind", ("words", "characters"), RARE, ""),
+        ("data.dataset.train", (100, 200), LONG, ""),
+        ("data.dataset.train", (100, 200), RARE, "rare"),
+        ("data.longest", (5, 50), RARE, "rare"),
+    ],
+)
+def test_a_claim_on_sentences_that_are_others_in_each_variant_is_refused(tmp_path, varied, values, subset, refused):
+    claim = f"{{name: c, better: {{{varied}: {values[0]}}}, than: {{{varied}: {values[1]}}}, metric: bleu, {subset}}}"
+    vary = f"{{{varied}: [{values[0]}, {values[1]}]}}"
+    if not refused:
+        plan(tmp_path, claim, vary)
+        return
+    with pytest.raises(SpecError, match=f"{refused} ones are other sentences") as error:
+        plan(tmp_path, claim, vary)
+    assert error.value.path == "claims.0.when.sentences" and error.value.place.endswith(":7")
+
+
 def test_variants_beside_the_claim_may_be_measured_otherwise(tmp_path):
     sides = "better: {training.updates: 20, decoding.scoring.tokenize: none}"
     sides += ", than: {training.updates: 10, decoding.scoring.tokenize: none}"

@@ -17,7 +17,7 @@ from harness.spec import SpecError
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
-def report(results, study, base, verdicts, *, page="report.html", finished="2026-01-02", question="Does it?"):
+def report(results, study, base, verdicts, *, page="report.html", finished="2026-01-02", question="Does it?", late=()):
     """The files of a hand-made report."""
     folder = results / study / base
     folder.mkdir(parents=True)
@@ -29,7 +29,7 @@ def report(results, study, base, verdicts, *, page="report.html", finished="2026
         (folder / f"{name}.json").write_text(json.dumps(content))
     rows = [{"trial": "1", "status": "ok", "reason": ""}, {"trial": "2", "status": "diverged", "reason": "a\nb"}]
     said = [*verdicts.items(), ("exploratory", "")]
-    comparisons = [{"claim": claim, "verdict": verdict} for claim, verdict in said]
+    comparisons = [{"claim": c, "verdict": v, "exploratory": "written later" if c in late else ""} for c, v in said]
     for name, content in (("trials", rows), ("comparisons", comparisons)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(content[0]))
@@ -123,3 +123,12 @@ def test_the_command_on_committed_results(tmp_path, monkeypatch):
     ran = CliRunner().invoke(cli.app, ["index"])
     assert ran.exit_code == 0 and "index.html" in ran.output
     assert "masking" in (tmp_path / "results" / "index.md").read_text(encoding="utf-8")
+
+
+def test_a_claim_that_came_late_is_marked(tmp_path):
+    report(tmp_path, "a", "numbers", {"first": "supported", "second": "supported"}, late=["second"])
+    write(tmp_path)
+    assert "**supported**: first" in (tmp_path / "index.md").read_text(encoding="utf-8")
+    for name in ("index.md", "index.html"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert text.count("exploratory, supported") == 1 and text.index("first") < text.index("exploratory, supported")

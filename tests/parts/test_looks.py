@@ -54,7 +54,7 @@ def test_p_is_that_of_all_looks_so_far_and_the_interval_holds_at_all_of_them():
     outcomes, counts = trials(0.7, 0.55), (3, 5, 8)
     made = looks(outcomes, [claim()], counts)
     plain = [compare_all([o for o in outcomes if o.seed <= n], [claim()], "d")[0] for n in counts]
-    shares = [n / 8 for n in counts]
+    shares = [(n - 1) / 7 for n in counts]
     for number, look in enumerate(made, 1):
         own, before = look.comparisons[0], plain[number - 1]
         assert own.p == pytest.approx(sequential_p([c.p for c in plain[:number]], shares[:number]))

@@ -17,7 +17,6 @@ from harness.analyze.power import (
     detectable_with,
     equivalence_power,
     margin_with,
-    of_pilot,
     power,
     seeds_for,
     sentences_for,
@@ -143,7 +142,7 @@ def test_a_pilot_gives_back_its_own_variance():
     a = arm([70, 72, 69, 75], shared[0] + own[0])
     b = arm([60, 66, 64, 61], shared[1] + own[1])
     made = compare(a, b, EXACT)
-    have = of_pilot(made)
+    have = made.components
     assert have is not None
     error = (made.ci_high - made.ci_low) / 2 / stats.t.isf(0.025, made.df)
     assert have.variance(4) == pytest.approx(error**2)
@@ -153,7 +152,7 @@ def test_a_pilot_gives_back_its_own_variance():
 
 def test_one_seed_is_no_pilot():
     one = arm([70], np.zeros((1, 200)))
-    assert of_pilot(compare(one, one, EXACT)) is None
+    assert compare(one, one, EXACT).components is None
 
 
 # ----------------------------------------------------------------------------------------------------- s2s power

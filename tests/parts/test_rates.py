@@ -77,6 +77,13 @@ def test_two_tight_clusters_far_apart(scores, threshold):
     assert (found.threshold if found else None) == (pytest.approx(threshold) if threshold else None)
 
 
+def test_a_gap_of_a_few_sentences_is_none():
+    """Two of eighty sentences, where all other seeds get none: another test set could as well have said nothing."""
+    scores, noise = np.array([0, 0, 0, 0, 0, 2.5]), 100 * math.sqrt(0.025 * 0.975 / 80)
+    assert split(scores) is not None and split(scores, noise) is None
+    assert split(np.array([0, 0, 0, 0, 0, 60.0]), 100 * math.sqrt(0.6 * 0.4 / 80)) is not None
+
+
 @pytest.mark.parametrize(("seeds", "rarely"), [(3, 0.015), (4, 0.003), (5, 0.001), (10, 0.0001)])
 def test_normal_scores_are_rarely_taken_for_two_clusters(seeds, rarely):
     """Centred at zero, the worst case for the rule; three deviations off, hardly ever."""

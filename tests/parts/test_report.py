@@ -15,8 +15,8 @@ from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, TestSet, co
 from harness.claims import Claim
 from harness.report import html, pages
 from harness.report.facts import StudyFacts
-from harness.report.sentences import answer
-from harness.report.tables import Origin, Table, markdown, number, probability, spread
+from harness.report.sentences import answer, basis
+from harness.report.tables import Origin, Table, claims_table, markdown, number, probability, scores_table, spread
 from harness.score import corpus_scores
 from harness.spec import digest
 
@@ -392,3 +392,72 @@ def test_each_kind_of_answer_has_its_own_words():
     assert "No number of seeds" in answer(replace(made, needed_seeds=math.inf), CLAIMS[0]).decides
     assert "beats a seed of B with probability 0.80" in answer(replace(made, improvement=0.8), CLAIMS[0]).method
     assert answer(replace(made, delta=math.nan, note="measured differently"), CLAIMS[0]).note == "Measured differently."
+
+
+OPEN = Comparison(
+    "c", "exact_match", "A", "B", mean_a=60.0, mean_b=60.0, delta=0.0, ci_low=-2.0, ci_high=2.0, p=0.03, p_holm=0.06,
+    seeds_a=5, seeds_b=5, sentences=1000, verdict="inconclusive", mde80=3.0, method="two-way", var_seed=3.0, var_sentence=1.0,
+)  # fmt: skip
+
+
+def test_a_claim_that_correction_alone_keeps_open_says_so():
+    equivalence = CLAIMS[0].model_copy(update={"within": 1.0})
+    assert "would be refuted (p 0.030)" in answer(OPEN, CLAIMS[0]).meaning
+    assert "would be supported" in answer(replace(OPEN, in_favour=True), CLAIMS[0]).meaning
+    assert "would be equivalent" in answer(replace(OPEN, in_favour=True), equivalence).meaning
+    assert "would be" not in answer(replace(OPEN, p=0.2), CLAIMS[0]).meaning
+    assert "would be" not in answer(replace(OPEN, verdict="refuted", p_holm=0.04), CLAIMS[0]).meaning
+
+
+def test_what_cannot_decide_a_claim_is_named_rightly():
+    """Where the difference is just what is claimed against, it is not the sentences that are too few."""
+    exactly, few = "difference is exactly as seen here", "test sentences are too few"
+    forever = replace(OPEN, needed_seeds=math.inf)
+    assert exactly in answer(forever, CLAIMS[0]).decides
+    assert few in answer(replace(forever, delta=0.5), CLAIMS[0]).decides
+    assert few in answer(forever, CLAIMS[0].model_copy(update={"within": 1.0})).decides
+    by_half = CLAIMS[0].model_copy(update={"by": 0.5, "metric": "nll"})
+    assert exactly in answer(replace(forever, metric="nll", delta=-0.5), by_half).decides
+    rates = replace(forever, method="success rates", success_a=2, success_b=2, threshold=50.0)
+    assert exactly in answer(rates, CLAIMS[0]).decides
+
+
+def test_an_interval_without_width_is_none():
+    still = replace(
+        OPEN, ci_low=0.0, ci_high=0.0, mde80=0.0, improvement=0.5, improvement_low=0.5, improvement_high=0.5
+    )
+    said = answer(still, CLAIMS[0])
+    assert "95 % interval –" in said.evidence and "these seeds give no interval" in said.method and not said.power
+    assert "The interval" not in said.method and "The interval" in answer(OPEN, CLAIMS[0]).method
+    assert claims_table(CLAIMS[:1], [still], []).rows[0][4:] == ["–", "0.060", "–"]
+    assert html.interval(still, CLAIMS[0]) is None
+
+
+def test_a_claim_that_came_late_is_marked_wherever_its_verdict_stands(tmp_path):
+    late = replace(OPEN, verdict="supported", p_holm=math.nan, exploratory="written after 3 of 4 trials had finished")
+    assert "Holm" not in answer(late, CLAIMS[0]).evidence
+    pages.write(tmp_path, facts(claims=CLAIMS[:1]), synthetic(seeds=2, sentences=60), [late])
+    assert "**masking helps: exploratory, supported.**" in page(tmp_path)
+    assert seen(tmp_path).tables["table-claims"][1][1] == "exploratory, supported"
+    assert seen(tmp_path).text.count("exploratory, supported") == 3  # title, table, card
+
+
+def test_an_interaction_says_what_differs():
+    said = answer(replace(OPEN, kind="interaction"), CLAIMS[0]).evidence
+    assert said.startswith("The difference, training.loss.mask=true minus training.loss.mask=false, is 60.00 under A")
+
+
+def test_a_report_says_on_how_much_it_is_based():
+    outcomes = synthetic(seeds=3, sentences=60)
+    assert basis(facts(), outcomes) == "12 trials: 4 variants, 3 seeds, 60 test sentences"
+    grown = facts(plan={"seeds": {"start": 3, "step": 1, "max": 20, "until": "decided"}})
+    assert "3 seeds, then more until" in basis(grown, outcomes) and "at most 20" in basis(grown, outcomes)
+    assert basis(facts(plan={"seeds": [1, 2, 3]}), outcomes) == basis(facts(), outcomes)
+
+
+def test_metrics_that_decide_come_first():
+    outcomes = synthetic(seeds=2, sentences=60)
+    plain, led = scores_table(outcomes), scores_table(outcomes, ["nll"])
+    assert plain.columns[2] != "NLL (nats per token)" and led.columns[2] == "NLL (nats per token)"
+    assert sorted(plain.columns) == sorted(led.columns) and {*plain.rows[0]} == {*led.rows[0]}
+    assert led.origins[0, 2].metric == "nll"

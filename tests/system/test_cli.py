@@ -315,6 +315,19 @@ def test_json_is_for_programs(
     assert key in json.loads(capsys.readouterr().out)
 
 
+def test_power_is_told_for_every_base(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claim = "{name: c, better: {training.loss.mask: true}, than: {training.loss.mask: false}, metric: nll}"
+    vary = "vary: {training.loss.mask: [true, false]}"
+    (folder / "studies/two.yaml").write_text(
+        f"question: q\nexpectation: e\nbase: [numbers, scan]\n{vary}\nclaims: [{claim}]\n"
+    )
+    stated = ["--delta", "2", "--sd-seed", "1", "--sd-sentence", "40", "--sentences", "500", "--json"]
+    assert run(["power", "two", *stated], monkeypatch) == 0
+    assert [told["base"] for told in json.loads(capsys.readouterr().out)] == ["numbers", "scan"]
+
+
 def test_data_are_exported(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     choice = "{kind: numbers, source: en, reference: digits, train: 9, validation: 3, test: 4}"
     assert run(["data", choice, "--rows", "0", "--export", "out"], monkeypatch) == 0

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import answer, run, study
+from harness.analyze import Outcome
 from harness.answer import Answer, try_out
+from harness.mirror import _over_seeds
+from harness.outcomes import _test_set
 from harness.run import Settings
 from harness.schedule import Workers, slots
 from harness.spec import SpecError
 from harness.store import Store
+from harness.study import Plan
 from harness.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +115,74 @@ def test_a_changed_study_is_refused_and_bad_data_freeze_nothing(tmp_path: Path) 
         assert (tmp_path / "studies/mine/numbers/plan.json").read_text(encoding="utf-8") == frozen
     made, _ = answered(tmp_path, str(home / "mine.yaml"), replan=True)
     assert made.ran.found == 2 and made.ran.made == 0
+
+
+CLAIM = {
+    "name": "the mask helps",
+    "better": {"training.loss.mask": True},
+    "than": {"training.loss.mask": False},
+    "metric": "nll",
+}
+
+
+def planned(home: Path, **changes: Any) -> Plan:
+    said = {"question": "q", "expectation": "e", "base": str(ROOT / "studies/bases/numbers.yaml")}
+    said |= {"vary": {"training.loss.mask": [True, False]}, "claims": [CLAIM]}
+    home.mkdir(exist_ok=True)
+    (home / "mine.yaml").write_text(json.dumps(said | changes), encoding="utf-8")
+    return study.resolve(study.load(str(home / "mine.yaml"), sets=SMALL))
+
+
+def finish(plan: Plan, store: Store) -> None:
+    """Put records of every trial of a plan into a store, as if it had run."""
+    for _, _, trial in plan.trials():
+        stage = trial.stages["score"]
+        store.make(stage, lambda folder: (folder / "scores.json").write_text("{}") and {}, {})
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [([1, 2], ""), ([3, 4], "the seeds were changed"), ([1, 2, 3], "the seeds were changed"), ([2], "the seeds were changed")],
+)  # fmt: skip
+def test_other_seeds_after_results_could_be_seen_are_a_second_attempt(
+    tmp_path: Path, seeds: list[int], words: str
+) -> None:
+    store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=[1, 2])
+    run.freeze(plan, store)
+    finish(plan, store)
+    again = planned(tmp_path, seeds=seeds)
+    run.freeze(again, store)
+    told = run.exploratory(again, store)
+    assert list(told) == ([CLAIM["name"]] if words else []) and words in "".join(told.values())
+
+
+def test_a_report_of_trials_that_no_frozen_plan_came_before_is_exploratory(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=[1, 2])
+    assert run.exploratory(plan, store) == {}, "nothing can have been seen"
+    finish(plan.upto(1), store)
+    assert "frozen" in run.exploratory(plan, store)[CLAIM["name"]]
+    run.freeze(plan, store)
+    assert run.exploratory(plan, store) == {}, "a seed is still to come"
+
+
+def test_variants_that_cut_the_same_test_sentences_otherwise_share_their_resamples(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    vary = {"data.source": ["words", "characters"], "data.dataset.seed": [0, 1]}
+    plan = planned(tmp_path, vary=vary, claims=[], seeds=1)
+    run.prepare(plan, store)
+    folders = [store.folder("prepare", trial.stages["prepare"].key) for _, _, trial in plan.trials()]
+    words, others, characters, _ = (_test_set(folder, exhaustive=False) for folder in folders)
+    assert words.name == characters.name != others.name
+    assert words.source_lengths.sum() < characters.source_lengths.sum()
+
+
+def test_an_infinite_score_is_mirrored_without_a_deviation() -> None:
+    def of(seed: int, perplexity: float) -> Outcome:
+        return Outcome(f"t{seed}", "v", seed, "ok", metrics={"perplexity": perplexity, "bleu": float(seed)})
+
+    made = _over_seeds([of(1, 3.0), of(2, math.inf)])
+    assert made["perplexity"] == math.inf and not {"perplexity_sd", "perplexity_ci_low"} & set(made)
+    assert made["bleu_sd"] == pytest.approx(math.sqrt(0.5)) and made["seeds"] == 2
 
 
 def test_trying_a_model_that_hears_padding_gives_what_the_report_gives(tmp_path: Path) -> None:
