@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import run, study
+from harness import frozen, study
 from harness.answer import results_folder
 from harness.spec import digest
 from harness.store import Store
@@ -33,7 +33,7 @@ def pinned(plans: Sequence[Plan], store: Store, *, replan: bool) -> list[Plan]:
     resolved = [study.resolve(plan) for plan in plans]
     for plan in resolved:
         if not replan:
-            run.check_frozen(plan, store)
+            frozen.check(plan, store)
     return resolved
 
 
@@ -52,7 +52,18 @@ def report_on(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: 
     from harness.report.facts import StudyFacts
 
     stands = [standing(plan, store, keep_stale=keep_stale) for plan in plans]
-    found = across([Task(s.plan.base, s.plan.digest, s.plan.file.claims, s.outcomes, s.comparisons) for s in stands])
+    tasks = [
+        Task(
+            at.plan.base,
+            at.plan.digest,
+            at.plan.file.claims,
+            at.outcomes,
+            at.comparisons,
+            len(frozen.dropped(at.plan, store)),
+        )
+        for at in stands
+    ]
+    found = across(tasks)
     bases = ", ".join(plan.base for plan in plans)
     first = plans[0]
     facts = StudyFacts(

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import run, study
+from harness import frozen, run, study
 from harness.batches import Pairs
 from harness.decode import hypotheses
 from harness.fingerprint import fingerprint
@@ -59,13 +59,13 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
     """
     began = time.monotonic()
     plan = study.resolve(plan)
-    frozen = not settings.replan and run.check_frozen(plan, store)
-    if frozen and (made := _answered(plan, store, tracked)):
+    known = not settings.replan and frozen.check(plan, store)
+    if known and (made := _answered(plan, store, tracked)):
         made.ran = run.execute(plan.upto(made.seeds), store, settings, listen)
         return made
     run.prepare(plan, store, keep_stale=settings.keep_stale)  # data that cannot be used are found before a plan stands
-    if not frozen:
-        run.freeze(plan, store)
+    if not known:
+        frozen.freeze(plan, store)
     mirroring: Mirroring | None = None
     named = {run.title(variant, seed): (variant, seed, trial) for variant, seed, trial in plan.trials()}
 
@@ -118,7 +118,7 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
     from harness.looks import standing
     from harness.report import pages
 
-    run.check_frozen(plan, store)
+    frozen.check(plan, store)
     at = standing(plan, store, keep_stale=keep_stale)
     plan, found, comparisons = at.plan, at.outcomes, at.comparisons
     folder = results_folder(plan)
@@ -240,7 +240,7 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
         "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
     }
     scores = json.loads((store.folder("score", done[0].stages["score"]) / "scores.json").read_text()) if done else {}
-    file = plan.file
+    file, gone = plan.file, frozen.dropped(plan, store)
     return StudyFacts(
         name=plan.name,
         base=plan.base,
@@ -254,11 +254,16 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],
         signatures={name: said["signature"] for name, said in scores.items()},
         origins=[
+            *(
+                [("claims left out or changed after results, counted in Holm's correction", ", ".join(gone))]
+                if gone
+                else []
+            ),
             *(row for facts in provenance["data"].values() for row in _data_rows(facts)),
             *_making_rows(provenance),
         ],
         provenance=provenance,
-        plan=plan.frozen() | {"digest": plan.digest, "exploratory": run.exploratory(plan, store)},
+        plan=plan.frozen() | {"digest": plan.digest, "exploratory": frozen.exploratory(plan, store)},
     )
 
 

@@ -186,6 +186,11 @@ def check_claims(claims: Sequence[Claim], variants: Mapping[str, Factors], skipp
             _check_question(claim)
             _check_conditions(claim)
             compared = groups(claim, variants)
+            if claim.succeeds_at is not None and (many := [g for g in compared if len(g.variants) > 1]):
+                message = (
+                    f"seeds of one variant a side succeed or not, and {many[0].said} are several; name more factors"
+                )
+                raise SpecError(message, path="succeeds_at")
             _check_running(claim, variants, skipped, [name for group in compared for name in group.variants])
         except SpecError as error:
             raise SpecError(error.message, path=f"claims.{index}.{error.path}".rstrip(".")) from None

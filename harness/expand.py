@@ -39,9 +39,9 @@ class Exclusion(Choice):
 class SequentialSeeds(Choice):
     """Seeds added until every claim is decided: a declared group-sequential design."""
 
-    start: int = Field(default=3, ge=2)
-    """Seeds before the first look."""
-    max: int
+    start: int = Field(default=3, ge=3)
+    """Seeds before the first look; with two, the rule lets more than 5 % of false claims through."""
+    max: int = Field(le=100)
     """Seeds at most."""
     step: int = Field(default=1, ge=1)
     """Seeds between looks."""

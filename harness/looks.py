@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness import run
+from harness import frozen
 from harness.analyze import Comparison, Outcome
 from harness.analyze.looks import Design, look_at
 from harness.outcomes import gather
@@ -38,8 +38,9 @@ def standing(plan: Plan, store: Store, *, keep_stale: bool = False) -> Standing:
     so that a study that was killed, or run again, ends with the same seeds.
     """
     found = gather(plan, store, keep_stale=keep_stale)
-    design, late = Design(plan.seeds, plan.looks), run.exploratory(plan, store)
-    for look in look_at(design, found, plan.file.claims, plan.digest, late):
+    design, late = Design(plan.seeds, plan.looks), frozen.exploratory(plan, store)
+    gone = len(frozen.dropped(plan, store))
+    for look in look_at(design, found, plan.file.claims, plan.digest, late, gone):
         outcomes = [outcome for outcome in found if outcome.seed in look.seeds]
         unfinished = any(outcome.status == "missing" for outcome in outcomes)
         if unfinished or not look.more:

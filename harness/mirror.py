@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import run
+from harness import frozen
 from harness.analyze import Outcome
 from harness.analyze.diagnose import t_interval
 from harness.claims import groups
@@ -32,7 +32,7 @@ PATIENCE = 60.0
 
 def sync(plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> str:
     """Bring MLflow up to date with the store and say what was added."""
-    run.check_frozen(plan, store)
+    frozen.check(plan, store)
     return str(Mirror(store.root).sync(whole_record(plan, store, report, keep_stale=keep_stale)))
 
 

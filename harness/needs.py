@@ -90,7 +90,9 @@ def _components(claim: Claim, made: Comparison, plan: Plan, store: Store, asked:
     """Return the variances that a claim faces, and where they are from."""
     if asked.sd_seed is not None and asked.sd_sentence is not None:
         said = stated(asked.sd_seed, asked.sd_sentence, asked.sentences or _test_sentences(plan, store))
-        return said._replace(var_seed_1=said.var_seed_1 * len(claim.conditions)), "the stated SDs"
+        twice = len(claim.conditions)  # a difference of differences has the noise of both
+        variances = said.var_seed_1 * twice, said.var_sentence_1 * twice
+        return Components(*variances, said.sentences, said.sides * twice), "the stated SDs"
     have = made.components
     if have is None:
         raise SpecError(

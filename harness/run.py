@@ -1,12 +1,11 @@
-"""A plan becomes results: freeze it, run what is not done, remember what failed."""
+"""A plan becomes results: run what is not done, remember what failed."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any, Literal
 import torch
 
 from harness import store as disk
-from harness.claims import Claim
 from harness.prepare import words_of
 from harness.schedule import Ended, Task, Workers
-from harness.spec import Incompatible, SpecError, digest, encode, flatten, read
+from harness.spec import Incompatible, encode, read
 from harness.store import Store
 from harness.study import Plan, Variant
 from harness.train import Diverged, Emit, Training, build, count_parameters, foreseen_seconds
@@ -66,82 +64,6 @@ def state(store: Store, trial: Trial) -> tuple[Literal["done", "stale", "absent"
     if absent:
         return "absent", f"{absent}; {stale}" if stale else absent
     return ("stale", stale) if stale else ("done", "")
-
-
-def check_frozen(plan: Plan, store: Store) -> bool:
-    """Return whether this very plan was frozen before.
-
-    Raises:
-        SpecError: the study means something else than when its plan was frozen, with what differs.
-    """
-    before, now = _frozen(plan, store), plan.frozen()
-    if not before:
-        return False
-    if before["digest"] != plan.digest:
-        raise SpecError(
-            f"the study changed since its plan was frozen:\n{_difference(before, now)}\n"
-            "Finished trials stay in the store either way. Run it with --replan to accept the new plan, or under "
-            "another file name to keep both.",
-            place=f"{plan.name} on {plan.base}",
-        )
-    return True
-
-
-def freeze(plan: Plan, store: Store) -> None:
-    """Write the plan down, before its first trial; it stands until a run with ``--replan``.
-
-    A claim that is new although results can have been seen is exploratory from then on.
-    """
-    frozen = plan.frozen() | {"digest": plan.digest, "exploratory": _hindsight(plan, store)}
-    disk.write(_frozen_path(plan, store), json.dumps(frozen, indent=1, ensure_ascii=False))
-
-
-def exploratory(plan: Plan, store: Store) -> dict[str, str]:
-    """Return the claims of a plan that were written after results could be seen, by name, with the reason."""
-    frozen = _frozen(plan, store)
-    if not frozen and any(_seen(plan, store, plan.seeds)):
-        return dict.fromkeys((claim.name for claim in plan.file.claims), "no run of the study has frozen its plan")
-    said: dict[str, str] = frozen.get("exploratory", {})
-    return said
-
-
-def _hindsight(plan: Plan, store: Store) -> dict[str, str]:
-    before = _frozen(plan, store)
-    design = before.get("seeds", [])
-    earlier_seeds = range(1, design["max"] + 1) if isinstance(design, dict) else design
-    # New seeds in place of those that were seen are a second attempt.
-    done = _seen(plan, store, dict.fromkeys([*plan.seeds, *earlier_seeds]))
-    if not before:
-        reason = "written after every trial had finished"
-        return dict.fromkeys((claim.name for claim in plan.file.claims), reason) if all(done) else {}
-    reasons = before.get("exploratory", {})
-    earlier = {_meaning(read(Claim, said)): reasons.get(said["name"], "") for said in before["claims"]}
-    late = f"written or changed after {sum(done)} of {len(done)} trials had finished" if any(done) else ""
-    reseeded = "the seeds were changed after results could be seen"
-    reseeded = reseeded if any(done) and before["seeds"] != plan.frozen()["seeds"] else ""
-    made = {claim.name: earlier.get(_meaning(claim), late) or reseeded for claim in plan.file.claims}
-    return {name: reason for name, reason in made.items() if reason}
-
-
-def _seen(plan: Plan, store: Store, seeds: Iterable[int]) -> list[bool]:
-    """Return whether the results of each trial of a plan, with these seeds, are there."""
-    runnable = [variant for variant in plan.variants if not variant.skipped]
-    trials = [plan.trial(variant, seed) for seed in seeds for variant in runnable]
-    return [store.record("score", trial.digest) is not None for trial in trials]
-
-
-def _meaning(claim: Claim) -> str:
-    return digest(encode(claim, meaning=True))
-
-
-def _frozen(plan: Plan, store: Store) -> dict[str, Any]:
-    path = _frozen_path(plan, store)
-    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return said
-
-
-def _frozen_path(plan: Plan, store: Store) -> Path:
-    return store.root / "studies" / plan.name / plan.base / "plan.json"
 
 
 def prepare(plan: Plan, store: Store, *, keep_stale: bool = False) -> dict[str, int]:
@@ -301,22 +223,6 @@ def _failure_path(store: Store, trial: Trial) -> Path:
 
 def _fingerprints(trial: Trial) -> dict[str, str]:
     return {name: stage.fingerprint for name, stage in trial.stages.items()}
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return the lines of two frozen plans that differ, each with its dotted path."""
-    lines = difflib.unified_diff(_lines(before), _lines(now), lineterm="", n=0)
-    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
-
-
-def _lines(plan: dict[str, Any]) -> list[str]:
-    variants = {v["name"]: v for v in plan["variants"]}
-    claims = {c["name"]: c for c in plan["claims"]}
-    named = {k: v for k, v in plan.items() if k not in ("digest", "exploratory")} | {
-        "variants": variants,
-        "claims": claims,
-    }
-    return sorted(f"{path}: {json.dumps(value, ensure_ascii=False)}" for path, value in flatten(named).items())
 
 
 PROBE_UPDATES = 10

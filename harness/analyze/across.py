@@ -29,6 +29,8 @@ class Task:
     outcomes: Sequence[Outcome]
     comparisons: Sequence[Comparison]
     """The answers to the claims, then others."""
+    dropped: int = 0
+    """How many claims were stated in time and are no longer there."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def _answers(tasks: Sequence[Task]) -> list[tuple[str, Comparison]]:
     asked = [
         (task, task.claims[index], task.comparisons[index]) for index in range(len(tasks[0].claims)) for task in tasks
     ]
-    made = judged([answer for _, _, answer in asked], [claim for _, claim, _ in asked])
+    dropped = sum(task.dropped for task in tasks)
+    made = judged([answer for _, _, answer in asked], [claim for _, claim, _ in asked], dropped)
     return [(task.name, answer) for (task, _, _), answer in zip(asked, made, strict=True)]
 
 

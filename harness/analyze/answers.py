@@ -45,12 +45,13 @@ def compare_all(outcomes: Sequence[Outcome], claims: Sequence[Claim], digest: st
     return answers
 
 
-def judged(answers: Sequence[Comparison], claims: Sequence[Claim]) -> list[Comparison]:
+def judged(answers: Sequence[Comparison], claims: Sequence[Claim], dropped: int = 0) -> list[Comparison]:
     """Return answers with p values corrected by Holm's procedure as one family, verdicts, and what would decide them.
 
-    An exploratory answer is no part of the family: it has no corrected p, and its verdict is that of its own.
+    An exploratory answer is no part of the family: it has no corrected p, and its verdict is that of its own. Claims that
+    were dropped when results could be seen are, as if they had found nothing.
     """
-    family = iter(holm([answer.p for answer in answers if not answer.exploratory]))
+    family = iter(holm([answer.p for answer in answers if not answer.exploratory] + [1.0] * dropped))
     made = []
     for answer, claim in zip(answers, claims, strict=True):
         corrected = math.nan if answer.exploratory else next(family)

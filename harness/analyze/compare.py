@@ -178,7 +178,16 @@ def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None, nam
         return replace(made, ci_low=delta - half, ci_high=delta + half, verdict=ONE_SEED, method=SENTENCES_ONLY)
     if contrast.kind == "pair":
         made = _improved(made, arms[0], arms[1], metric, name)
-    return _judged(made, contrast.parts, metric, claim)
+    return _with_diverged(_judged(made, contrast.parts, metric, claim), arms)
+
+
+def _with_diverged(made: Comparison, arms: Sequence[Arm]) -> Comparison:
+    """Say where seeds without a score are missing: means over those that trained well flatter a side that often does not."""
+    lost = sum(arm.diverged for arm in arms)
+    if not lost or made.method == SUCCESS_RATES:
+        return made
+    told = f"{lost} seed{'s' * (lost > 1)} diverged and {'have' if lost > 1 else 'has'} no part in the means"
+    return replace(made, note="; ".join(filter(None, [made.note, told])))
 
 
 def _blank(contrast: Contrast, metric: Metric, claim: Claim | None) -> Comparison:

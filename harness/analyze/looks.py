@@ -46,7 +46,12 @@ class Look(NamedTuple):
 
 
 def look_at(
-    design: Design, outcomes: Sequence[Outcome], claims: Sequence[Claim], digest: str, late: Mapping[str, str]
+    design: Design,
+    outcomes: Sequence[Outcome],
+    claims: Sequence[Claim],
+    digest: str,
+    late: Mapping[str, str],
+    dropped: int = 0,
 ) -> Iterator[Look]:
     """Answer the claims and compare every variant with the first, as ``compare_all``, at one look after the other.
 
@@ -60,6 +65,7 @@ def look_at(
         claims: the study's claims.
         digest: names the study; seeds the resamples.
         late: why a claim is exploratory, by its name.
+        dropped: how many claims were stated in time and are no longer there.
     """
     seen: list[list[Comparison]] = []
     for number, count in enumerate(design.looks, 1):
@@ -67,10 +73,10 @@ def look_at(
         seen.append(compare_all([o for o in outcomes if o.seed in seeds], claims, digest))
         answers = [_over_looks([made[index] for made in seen], design, claim) for index, claim in enumerate(claims)]
         marked = [replace(a, exploratory=late.get(claim.name, "")) for a, claim in zip(answers, claims, strict=True)]
-        made = [*judged(marked, claims), *seen[-1][len(claims) :]]
+        made = [*judged(marked, claims, dropped), *seen[-1][len(claims) :]]
         more = False
         for index, claim in enumerate(claims):
-            if number < len(design.looks) and made[index].verdict not in DECIDED and not made[index].exploratory:
+            if number < len(design.looks) and made[index].verdict not in DECIDED:
                 given_up = _futile(seen[-1][index], design, number, claim)
                 more = more or not given_up
                 note = "; ".join(filter(None, [made[index].note, GIVEN_UP]))
@@ -80,9 +86,10 @@ def look_at(
 
 def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> Comparison:
     """Return the answer of the last look with what holds over all looks; a claim once decided keeps its direction."""
-    last, shares, two_sided = answers[-1], design.shares(len(answers)), claim.within is None
+    last, two_sided = answers[-1], claim.within is None
     if len(design.looks) == 1 or math.isnan(last.p):
         return last
+    shares = design.shares(len(answers))
     so_far = [
         sequential_p([made.p for made in answers[:number]], shares[:number], two_sided=two_sided)
         for number in range(1, len(answers) + 1)

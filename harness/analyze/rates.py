@@ -105,9 +105,9 @@ def split(scores: Array, noise: float = 0.0) -> Split | None:
 
     The scores are pooled, whatever arm they are from, so that a threshold between the clusters cannot favour an arm,
     and an exact test at it holds its level. Their largest gap separates two clusters where it is at least ``TIGHT``
-    times as wide as each of them, and as the noise, and ``FAR`` of the largest score (in absolute value). Of normal scores with mean zero
-    0.9 % look so with 3 seeds a side, 0.1 % with 4, less with more (of 100,000; 11 % with 2, which cannot decide
-    anyhow), and hardly any once the mean is several standard deviations from zero.
+    times as wide as each of them, and as the noise, and ``FAR`` of the largest score (in absolute value). Of normal
+    scores with mean zero 0.9 % look so with 3 seeds a side, 0.1 % with 4, less with more (of 100,000; 11 % with 2,
+    which cannot decide anyhow), and hardly any once the mean is several standard deviations from zero.
 
     Args:
         scores: of all seeds.

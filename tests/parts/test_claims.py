@@ -45,6 +45,14 @@ def about(better, than, **changes):
 MASK = ({"loss.mask": True}, {"loss.mask": False})
 
 
+def test_success_rates_compare_one_variant_a_side():
+    with pytest.raises(SpecError, match="name more factors") as caught:
+        check_claims([about(*MASK, succeeds_at=5)], LOSSES, {})
+    assert caught.value.path == "claims.0.succeeds_at"
+    token = {"loss.normalize": "token"}
+    check_claims([about(*MASK, succeeds_at=5, when=token)], LOSSES, {})
+
+
 def test_a_claim_takes_all_matched_variants():
     both = sides(about({"loss.mask": True}, {"loss.mask": False}), LOSSES)
     assert both == (["True-token", "True-padded"], ["False-token", "False-padded"])

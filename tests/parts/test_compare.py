@@ -369,6 +369,12 @@ def test_success_rates_count_what_reaches_a_value(metric, reached):
     assert got.in_favour == (metric == "exact_match")
 
 
+def test_diverged_seeds_are_said_to_be_missing_from_the_means():
+    got = compare(replace(flat([90.0, 91, 92]), diverged=2), flat([80.0, 82, 81]), EXACT, claim())
+    assert got.verdict == "supported" and "2 seeds diverged and have no part" in got.note
+    assert "diverged" not in compare(flat([90.0, 91, 92]), flat([80.0, 82, 81]), EXACT, claim()).note
+
+
 def test_diverged_seeds_did_not_succeed():
     a, b = flat([90.0, 91, 92, 93]), replace(flat([90.0]), diverged=3)
     got = compare(a, b, EXACT, claim(succeeds_at=50))

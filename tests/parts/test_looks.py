@@ -101,6 +101,12 @@ def test_a_late_claim_is_marked_and_corrects_nobody():
     assert both[0].p_holm >= in_time.p_holm, "two claims in time would correct each other"
 
 
+def test_claims_that_were_dropped_still_count():
+    outcomes, design = trials(0.7, 0.5), Design(tuple(range(1, 9)), (8,))
+    alone, one_gone = (next(look_at(design, outcomes, [claim()], "d", {}, gone)).comparisons[0] for gone in (0, 1))
+    assert one_gone.p == alone.p and one_gone.p_holm == pytest.approx(min(1.0, 2 * alone.p))
+
+
 # --------------------------------------------------------------------------------------------- models that sides share
 
 

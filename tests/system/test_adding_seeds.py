@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from test_run import ROOT, SMALL
 
-from harness import answer, run, study
+from harness import answer, frozen, run, study
 from harness.answer import Answer
 from harness.looks import upcoming
 from harness.run import Settings
@@ -29,7 +29,7 @@ SAID: dict[str, Any] = {
     "expectation": "No.",
     "base": str(ROOT / "studies/bases/numbers.yaml"),
     "vary": {"training.loss.mask": [True, False]},
-    "seeds": {"start": 2, "max": 5, "until": "decided"},
+    "seeds": {"start": 3, "max": 6, "until": "decided"},
     "claims": [CLAIM],
 }
 
@@ -60,7 +60,7 @@ def test_seeds_are_added_until_decided_and_no_further(tmp_path: Path) -> None:
     made = answered(tmp_path)
     trials, comparisons = results(tmp_path)
     assert sorted(set(trials["seed"])) == list(range(1, comparisons["seeds_a"][0] + 1))
-    assert comparisons["verdict"][0] == "equivalent" and comparisons["seeds_a"][0] < 5, "decided before the last seed"
+    assert comparisons["verdict"][0] == "equivalent" and comparisons["seeds_a"][0] < 6, "decided before the last seed"
     assert made.ran.made == len(trials) and made.ran.found == 0
     before = (tmp_path / "results/mask/numbers/report.md").read_bytes()
     plan, store = study.resolve(study.load(str(tmp_path / "mask.yaml"), sets=SMALL)), Store(tmp_path / "runs")
@@ -79,7 +79,7 @@ def test_an_open_question_ends_with_the_last_seed_or_is_given_up(tmp_path: Path)
     seeds = sorted(set(trials["seed"]))
     assert seeds == list(range(1, len(seeds) + 1))
     assert comparisons["verdict"][0] == "inconclusive"
-    assert len(seeds) == 5 or "hardly decide" in comparisons["note"][0]
+    assert len(seeds) == 6 or "hardly decide" in comparisons["note"][0]
 
 
 @pytest.mark.slow
@@ -102,10 +102,21 @@ def test_a_claim_written_after_the_results_is_exploratory(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_a_claim_that_is_dropped_after_the_results_still_counts(tmp_path: Path) -> None:
+    other = CLAIM | {"name": "neither does it matter for BLEU", "metric": "bleu", "within": 1e6}
+    answered(tmp_path, seeds=2, claims=[CLAIM, other])
+    first = results(tmp_path)[1].set_index("claim").loc[CLAIM["name"]]
+    answered(tmp_path, replan=True, seeds=2)
+    _, comparisons = results(tmp_path)
+    assert comparisons["p_holm"][0] == pytest.approx(2 * first["p"]), "corrected as one of two"
+    assert "neither does it matter for BLEU" in (tmp_path / "results/mask/numbers/report.md").read_text()
+
+
+@pytest.mark.slow
 def test_seeds_added_after_looking_make_claims_exploratory(tmp_path: Path) -> None:
     answered(tmp_path, seeds=2)
     answered(tmp_path, replan=True, seeds=3)
     _, comparisons = results(tmp_path)
     assert "seeds were changed" in comparisons["exploratory"][0]
     plan = study.load(str(tmp_path / "mask.yaml"), sets=SMALL)
-    assert run.exploratory(plan, Store(tmp_path / "runs"))
+    assert frozen.exploratory(plan, Store(tmp_path / "runs"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import answer, run, study
+from harness import answer, frozen, run, study
 from harness.analyze import Outcome
 from harness.answer import Answer, try_out
 from harness.mirror import _over_seeds
@@ -148,21 +148,21 @@ def test_other_seeds_after_results_could_be_seen_are_a_second_attempt(
     tmp_path: Path, seeds: list[int], words: str
 ) -> None:
     store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=[1, 2])
-    run.freeze(plan, store)
+    frozen.freeze(plan, store)
     finish(plan, store)
     again = planned(tmp_path, seeds=seeds)
-    run.freeze(again, store)
-    told = run.exploratory(again, store)
+    frozen.freeze(again, store)
+    told = frozen.exploratory(again, store)
     assert list(told) == ([CLAIM["name"]] if words else []) and words in "".join(told.values())
 
 
 def test_a_report_of_trials_that_no_frozen_plan_came_before_is_exploratory(tmp_path: Path) -> None:
     store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=[1, 2])
-    assert run.exploratory(plan, store) == {}, "nothing can have been seen"
+    assert frozen.exploratory(plan, store) == {}, "nothing can have been seen"
     finish(plan.upto(1), store)
-    assert "frozen" in run.exploratory(plan, store)[CLAIM["name"]]
-    run.freeze(plan, store)
-    assert run.exploratory(plan, store) == {}, "a seed is still to come"
+    assert "frozen" in frozen.exploratory(plan, store)[CLAIM["name"]]
+    frozen.freeze(plan, store)
+    assert frozen.exploratory(plan, store) == {}, "a seed is still to come"
 
 
 def test_variants_that_cut_the_same_test_sentences_otherwise_share_their_resamples(tmp_path: Path) -> None:
