@@ -199,9 +199,13 @@ def print_validated(plan: Plan) -> None:
     from harness.claims import groups  # heavy (scores), and only needed here: a mistake is told without it
 
     running = sum(not variant.skipped for variant in plan.variants)
-    size = f"{_count(running, 'variant')} with {_count(len(plan.seeds), 'seed')}"
+    upto = "up to " if plan.sequential else ""
+    size = f"{_count(running, 'variant')} with {upto}{_count(len(plan.seeds), 'seed')}"
     say(
-        Text(f"{plan.name} on {plan.base} is valid: {size}, {_count(running * len(plan.seeds), 'trial')}", style="bold")
+        Text(
+            f"{plan.name} on {plan.base} is valid: {size}, {upto}{_count(running * len(plan.seeds), 'trial')}",
+            style="bold",
+        )
     )
     say(_heading("variants"))
     say(_grid([str(number), variant.name, variant.skipped] for number, variant in enumerate(plan.variants, 1)))

@@ -14,7 +14,7 @@ from rich.table import Table
 from harness.console import say
 from tests.bench.measure import Row, figure
 
-SECTIONS = ("commands", "study", "workers", "training", "decoding")
+SECTIONS = ("commands", "study", "workers", "report", "training", "decoding")
 
 
 def main() -> None:
