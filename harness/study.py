@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.claims import PRIMARY, SENTENCES, Claim, check_claims, groups
+from harness import answerable
+from harness.claims import PRIMARY
 from harness.contracts import Words
 from harness.expand import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
 from harness.match import match_parameters
 from harness.registry import suggest
-from harness.score import METRICS, signatures
+from harness.score import METRICS
 from harness.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
 from harness.train import count_parameters
-from harness.trial import Trial, TrialChoice
+from harness.trial import Trial
 
 __all__ = [
     "BASE",
@@ -32,7 +33,6 @@ __all__ = [
     "load",
     "parse_sets",
     "read_base",
-    "refuse_mixed",
     "resolve",
     "short_names",
     "show",
@@ -244,7 +244,7 @@ def load(
         )
     folders = (path.parent.absolute(), base_path.parent.absolute(), Path.cwd())
     try:
-        _check_claims(file, variants, folders)
+        answerable.check(file.claims, variants, folders)
     except SpecError as error:
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
     again = command(name, base, sets or {}, seeds)
@@ -313,78 +313,3 @@ def _judged(variant: Variant) -> Variant:
             f"variant '{variant.name}' has tensors larger than any machine: {error}", path="model"
         ) from None
     return variant
-
-
-def _check_claims(file: StudyFile, variants: Sequence[Variant], folders: tuple[Path, ...]) -> None:
-    """Check that every claim is about variants that run, and about a metric that all of them compute."""
-    skipped = {variant.name: variant.skipped for variant in variants if variant.skipped}
-    check_claims(file.claims, {variant.name: variant.factors for variant in variants}, skipped)
-    for index, claim in enumerate(file.claims):
-        for choice in (variant.choice for variant in variants if not variant.skipped):
-            path, scored = f"claims.{index}.metric", choice.decoding.scoring.wanted
-            if claim.metric not in scored:
-                message = f"'{claim.metric}' is not computed; decoding.scoring.metrics names {', '.join(scored)}"
-                raise SpecError(message, path=path)
-            dataset = choice.data.dataset
-            if METRICS[claim.metric].statistic == "numeric_error" and not dataset.build(folders=folders).numeric:
-                message = f"'{claim.metric}' needs texts that mean numbers; those of dataset '{dataset.kind}' do not"
-                raise SpecError(message, path=path)
-    refuse_mixed(file.claims, variants)
-
-
-def refuse_mixed(claims: Sequence[Claim], variants: Sequence[Variant]) -> None:
-    """Check that every claim compares numbers that are computed alike, as far as the choices tell before data are read.
-
-    Raises:
-        SpecError: variants of one claim score by different tokenizers or case, or, for a likelihood per token, have
-            different target tokens; or what they take for long or rare sentences are not the same ones.
-    """
-    choices = {variant.name: variant.choice for variant in variants if not variant.skipped}
-    factors = {variant.name: variant.factors for variant in variants if not variant.skipped}
-    for index, claim in enumerate(claims):
-        ways: dict[tuple[str, ...], str] = {}
-        for group in groups(claim, factors):
-            for name in group.variants:
-                ways.setdefault(_measured(claim.metric, choices[name]), name)
-        if len(ways) > 1:
-            (one, first), (other, second) = list(ways.items())[:2]
-            differ = [
-                ", ".join(field for field in way if field not in against)
-                for way, against in ((one, other), (other, one))
-            ]
-            message = (
-                f"'{claim.metric}' is not the same measure in '{first}' ({differ[0]}) and '{second}' ({differ[1]})"
-            )
-            raise SpecError(
-                f"{message}: such numbers do not compare; claim another metric", path=f"claims.{index}.metric"
-            )
-        _refuse_other_sentences(f"claims.{index}", claim, choices, factors)
-
-
-def _refuse_other_sentences(
-    path: str, claim: Claim, choices: Mapping[str, TrialChoice], factors: Mapping[str, Mapping[str, object]]
-) -> None:
-    """Check that all variants under one condition take the same sentences for the long or the rare ones."""
-    known: dict[int, tuple[str, object]] = {}
-    for group in groups(claim, factors):
-        condition = claim.conditions[group.condition]
-        for name in group.variants if SENTENCES in condition else ():
-            subset, data = str(condition[SENTENCES]), encode(choices[name].data)
-            counted = ("source", "joint", *(("target",) if data["joint"] else ()))
-            trained = ("dataset", "longest") if subset in ("rare", "common") else ()
-            told = [data[part] for part in (*counted, *trained)]
-            first, other = known.setdefault(group.condition, (name, told))
-            if told != other:
-                message = f"'{first}' and '{name}' cut or count source tokens differently, so that {subset} ones are"
-                where = f"{path}.{('when', 'rather_than')[group.condition]}.{SENTENCES}"
-                raise SpecError(
-                    f"{message} other sentences in each; leave this out, or compare variants alike in it", path=where
-                )
-
-
-def _measured(metric: str, choice: TrialChoice) -> tuple[str, ...]:
-    """Return how a metric will be computed: the fields of its signature, and what a likelihood counts as a token."""
-    how = choice.decoding.scoring
-    signature = signatures([[""]], tokenize=how.tokenize, lowercase=how.lowercase)[metric]
-    target = (f"target tokens: {show(encode(choice.data.target))}",) if "tokens:model" in signature else ()
-    return (*signature.split("|"), *target)
