@@ -167,9 +167,10 @@ def test_a_worker_deaf_to_sigterm_is_killed_after_a_grace(tmp_path: Path, monkey
 
 
 PARENT = """
-import sys
+import signal, sys
 from harness.schedule import Slot, Task, Workers
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     with Workers("entries:act", (), [Slot("cpu", {})] * 2, {}) as workers:
         task = Task("s", {"do": "sleep", "pids": sys.argv[1]})
         list(workers.run([task, task], lambda name, event: print(name, flush=True)))
