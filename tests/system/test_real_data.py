@@ -41,10 +41,12 @@ BRIEF = {
     "decoding.scoring.tokenize": "none",
 }
 # TER's search for shifts is slow on what such a brief training brings forth.
-METRICS = (
-    "bleu", "chrf", "exact_match", "token_accuracy", "token_edit_rate", "nll", "perplexity", "free_nll", "length_ratio",
-    "truncated",
+METRICS = ("bleu", "chrf", "exact_match", "token_accuracy", "token_edit_rate", "nll", "perplexity")
+DIAGNOSTICS = (
+    "free_nll", "exposure_gap", "length_ratio", "truncated", "repetition", "search_error", "model_error",
+    "oracle_exact_match", "oracle_token_accuracy",
 )  # fmt: skip
+"""They are always there."""
 
 
 @dataclass
@@ -123,8 +125,8 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Told]
         check(told, [h.text for h in decode.load(records["decode"].folder)[0]])
         counted = load_file(records["score"].folder / "sentences.safetensors")["nll"][:, 1].sum()
         assert counted == told.facts["test"]["target_tokens"] + len(told.test), "each reference, and its end"
-        (page,) = made.files
-        assert told.rows.sha256 in page.read_text(encoding="utf-8")
+        assert [page.name for page in made.files] == ["report.html", "report.md"]
+        assert all(told.rows.sha256 in page.read_text(encoding="utf-8") for page in made.files)
         return told
 
     return go
@@ -140,7 +142,7 @@ def check(told: Told, hypotheses: list[str]) -> None:
     kept = told.facts["train"]["pairs"] - told.facts["train"]["too_long"]
     assert len(told.prepared.pairs["train"].source_starts) == kept + 1
     assert [row["source"] for row in told.test] == told.rows.splits["test"]["source"][:]
-    assert tuple(told.scores) == METRICS
+    assert tuple(told.scores) == METRICS + DIAGNOSTICS
     assert all(math.isfinite(score) for score in told.scores.values())
     assert len(hypotheses) == len(told.test)
     assert not any("<pad>" in text or "<s>" in text for text in hypotheses)
