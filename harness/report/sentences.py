@@ -88,7 +88,7 @@ def answer(made: Comparison, claim: Claim) -> Answer:
         made.verdict,
         f"{_meaning(made, claim)} {_alone(made, claim)}".strip(),
         f"{_sides(made, claim)} ({evidence}; {size}).",
-        f"{METHODS.get(made.method, '') if interval(made) != NONE else ''} {_improvement(made)}".strip(),
+        f"{_method(made)} {_improvement(made)}".strip(),
         _power(made),
         _decides(made, claim),
         note,
@@ -110,6 +110,13 @@ def _sides(made: Comparison, claim: Claim) -> str:
 
 def _named(factors: Mapping[str, object]) -> str:
     return ", ".join(f"{path}={spelled(value)}" for path, value in factors.items())
+
+
+def _method(made: Comparison) -> str:
+    if interval(made) == NONE:
+        return ""
+    shared = " Both sides are the same trained models, so that every seed has one difference."
+    return METHODS.get(made.method, "") + (shared if made.kind == "paired" else "")
 
 
 def _metric(made: Comparison) -> str:

@@ -48,7 +48,7 @@ def outcome(variant, seed, skill, factors, sentences=300):
     return Outcome(
         digest([variant, seed]), variant, seed, "ok", factors=factors, metrics=corpus_scores(statistics),
         costs={"params": 123456, "train_seconds": 20 + own.random(), "peak_memory_mb": 310.5},
-        stages={"train": f"{seed:016x}"}, statistics=statistics, curve=curve, test=test, hypotheses=["line\nbreak *x*"] * 2,
+        stages={"train": digest([variant, seed])}, statistics=statistics, curve=curve, test=test, hypotheses=["line\nbreak *x*"] * 2,
     )  # fmt: skip
 
 
@@ -461,3 +461,13 @@ def test_metrics_that_decide_come_first():
     assert plain.columns[2] != "NLL (nats per token)" and led.columns[2] == "NLL (nats per token)"
     assert sorted(plain.columns) == sorted(led.columns) and {*plain.rows[0]} == {*led.rows[0]}
     assert led.origins[0, 2].metric == "nll"
+
+
+def test_models_that_both_sides_share_are_named(tmp_path):
+    """Two ways of decoding the same models: one difference a seed, and a reader must know."""
+    made = [replace(o, stages={"train": f"seed {o.seed}"}) for o in synthetic()]
+    write(tmp_path / "shared", facts(), made)
+    write(tmp_path / "apart", facts(), synthetic())
+    told = "the same trained models, so that every seed has one difference"
+    assert told in (tmp_path / "shared/report.md").read_text(encoding="utf-8")
+    assert told not in (tmp_path / "apart/report.md").read_text(encoding="utf-8")
