@@ -48,7 +48,8 @@ def outcome(variant, seed, skill, factors, sentences=300):
     return Outcome(
         digest([variant, seed]), variant, seed, "ok", factors=factors, metrics=corpus_scores(statistics),
         costs={"params": 123456, "train_seconds": 20 + own.random(), "peak_memory_mb": 310.5},
-        stages={"train": digest([variant, seed])}, statistics=statistics, curve=curve, test=test, hypotheses=["line\nbreak *x*"] * 2,
+        stages={"train": digest([variant, seed])}, statistics=statistics, curve=curve, test=test,
+        hypotheses=["line\nbreak *x*"] * 2,
     )  # fmt: skip
 
 
