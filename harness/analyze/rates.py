@@ -1,8 +1,8 @@
 """Seeds that succeed or do not: rates, their difference, an exact test, and how often one side's seeds beat the other's.
 
-Some tasks are learned by a seed or not learned at all. Their mean scores say little, and a t test is wrong about them in
-the very case that matters: both sides constant, at different levels, where it sees no variance. There the question is
-how many seeds succeed.
+Some tasks are learned by a seed or not learned at all. Where seeds of one side do both, its mean says little, and the
+question is how many succeed. Where each side keeps to itself, far from the other, a t test sees hardly any variance and
+trusts in it: an exact test says how often luck alone would part the seeds so.
 """
 
 from __future__ import annotations

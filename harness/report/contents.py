@@ -17,7 +17,7 @@ from harness.score import METRICS
 
 METHOD = (
     "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the test "
-    "set, shared by all variants); t interval with Satterthwaite's degrees of freedom; Holm's correction over the claims."
+    "set, shared by all variants); t interval with Welch's degrees of freedom; Holm's correction over the claims."
 )
 
 
