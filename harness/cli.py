@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness import upkeep
+from harness.arguments import AsJson, Base, KeepStale, Seeds, Sets, StudyName, plans_of, print_json, the_store
+
 if TYPE_CHECKING:
-    from harness.store import Store
     from harness.study import Plan
 
 app = typer.Typer(
@@ -24,15 +25,7 @@ app = typer.Typer(
 )
 new_app = typer.Typer(help="Write a new part, study or base from a template.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
-
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study in studies/, or the path of a study file.")]
-Base = Annotated[str | None, typer.Option("--base", help="The base to use in place of the study's own.")]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a choice of all variants.")
-]
-Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, in place of the study's own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
-KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Use results of code that has changed since.")]
+app.add_typer(upkeep.app)
 
 
 def main() -> None:
@@ -60,29 +53,6 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
-def _store() -> Store:
-    from harness.store import Store
-
-    return Store(Path(os.environ.get("S2S_STORE", "runs")))
-
-
-def _plan(name: str, base: str | None, sets: list[str] | None, seeds: int | None) -> Plan:
-    import variants  # noqa: F401 (fills the registry)
-    from harness import study
-
-    return study.load(name, base=base, sets=study.parse_sets(sets or []), seeds=seeds)
-
-
-def _plans(name: str, base: str | None, sets: list[str] | None, seeds: int | None) -> list[Plan]:
-    """Return the plan of a study on each of its bases."""
-    import variants  # noqa: F401
-    from harness import study
-
-    bases = study.bases(name, base)
-    # A study of one base is loaded as it was asked for: its report says how to run it again.
-    return [_plan(name, each if len(bases) > 1 else base, sets, seeds) for each in bases]
-
-
 def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | None, *, keep_stale: bool) -> None:
     """Write and print the joint report of a study, if it has several bases."""
     if len(plans) > 1:
@@ -90,11 +60,7 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
 
         command = study.command(name, None, study.parse_sets(sets or []), seeds)
         pinned = [study.resolve(plan) for plan in plans]
-        console.print_joint(across.report_on(pinned, _store(), command, keep_stale=keep_stale))
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+        console.print_joint(across.report_on(pinned, the_store(), command, keep_stale=keep_stale))
 
 
 @app.command("list")
@@ -110,7 +76,7 @@ def list_parts(
     folders = {"presets": str(catalog.presets_folder()), "bases": "studies/bases", "studies": "studies"}
     files = {what: catalog.files(folder) for what, folder in folders.items()}
     if as_json:
-        _print_json({"parts": found} | files)
+        print_json({"parts": found} | files)
         return
     console.print_parts(found)
     for what, about in files.items() if slot is None else ():
@@ -129,7 +95,7 @@ def show(
     from harness import catalog, console
 
     page = catalog.page(name, base, sets or [])
-    _print_json(page) if as_json else console.print_page(page)
+    print_json(page) if as_json else console.print_page(page)
 
 
 @app.command()
@@ -139,9 +105,9 @@ def validate(
     """Check a study without reading data: every choice, every claim, every pair of parts."""
     from harness import console
 
-    plans = _plans(name, base, sets, seeds)
+    plans = plans_of(name, base, sets, seeds)
     if as_json:
-        _print_json([plan.frozen() for plan in plans] if len(plans) > 1 else plans[0].frozen())
+        print_json([plan.frozen() for plan in plans] if len(plans) > 1 else plans[0].frozen())
         return
     for plan in plans:
         console.print_validated(plan)
@@ -160,7 +126,7 @@ def show_plan(
     from harness import console, run, study
     from harness.schedule import slots
 
-    plans, store = [study.resolve(plan) for plan in _plans(name, base, sets, seeds)], _store()
+    plans, store = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     params = [run.prepare(plan, store) for plan in plans]
     if any(plan.sequential for plan in plans):
         from harness.looks import upcoming
@@ -168,7 +134,7 @@ def show_plan(
         plans = [upcoming(plan, store) if plan.sequential else plan for plan in plans]
     rows = [run.survey(p, store, n, workers=len(slots("auto", jobs))) for p, n in zip(plans, params, strict=True)]
     if as_json:
-        _print_json(rows if len(rows) > 1 else rows[0])
+        print_json(rows if len(rows) > 1 else rows[0])
         return
     for plan, found in zip(plans, rows, strict=True):
         console.print_plan(plan, found)
@@ -195,11 +161,11 @@ def power(
     from harness.needs import Asked, needs
     from harness.schedule import slots
 
-    plans = [study.resolve(plan) for plan in _plans(name, base, sets, seeds)]
+    plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     asked = Asked(delta, claim, sd_seed, sd_sentence, sentences, len(slots("auto", jobs)))
-    found = [needs(plan, _store(), asked) for plan in plans]
+    found = [needs(plan, the_store(), asked) for plan in plans]
     if as_json:
-        _print_json(found if len(found) > 1 else found[0])
+        print_json(found if len(found) > 1 else found[0])
         return
     for each in found:
         console.print_needs(each)
@@ -225,19 +191,19 @@ def run_study(
 
     if device not in ("auto", "cpu", "cuda"):
         raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
-    places, root = slots(device, jobs, per_gpu), _store().root  # type: ignore[arg-type]
+    places, root = slots(device, jobs, per_gpu), the_store().root  # type: ignore[arg-type]
     # Workers load while the plan is made, unless the study was answered before and there may be nothing to do.
     eager = not any((root / "studies" / Path(name).stem).glob("*/answer.json"))
     with Workers("harness.run:perform", ("variants",), places, {"logs": str(root / "logs")}, eager=eager) as workers:
-        plans, failed = _plans(name, base, sets, seeds), 0
+        plans, failed = plans_of(name, base, sets, seeds), 0
         from harness import across, answer, console
         from harness.run import Settings
         from harness.watch import Watch
 
         settings = Settings(workers, timeout, keep_stale, replan)
-        for plan in across.pinned(plans, _store(), replan=replan) if len(plans) > 1 else plans:
+        for plan in across.pinned(plans, the_store(), replan=replan) if len(plans) > 1 else plans:
             with Watch(plan) as watch:
-                done = answer.answer(plan, _store(), settings, watch.listen, tracked=track)
+                done = answer.answer(plan, the_store(), settings, watch.listen, tracked=track)
             console.print_answer(plan, done)
             failed += done.ran.failed
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
@@ -251,9 +217,9 @@ def report(
     """Write the report anew from what is in the store, without running anything."""
     from harness import answer, console, study
 
-    plans = [study.resolve(plan) for plan in _plans(name, base, sets, seeds)]
+    plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     for plan in plans:
-        console.print_answer(plan, answer.report_on(plan, _store(), keep_stale=keep_stale))
+        console.print_answer(plan, answer.report_on(plan, the_store(), keep_stale=keep_stale))
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
 
 
@@ -272,7 +238,7 @@ def diff(
     found = diff(run_a, run_b)
     if out is not None:
         out.write_text(report.page(found), encoding="utf-8", newline="\n")
-    _print_json(found.plain()) if as_json else console.print_sections(report.sections(found))
+    print_json(found.plain()) if as_json else console.print_sections(report.sections(found))
 
 
 @app.command()
@@ -282,35 +248,6 @@ def index() -> None:
 
     for path in index.write(Path(os.environ.get("S2S_RESULTS", "results"))):
         typer.echo(path)
-
-
-@app.command()
-def sync(
-    name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, keep_stale: KeepStale = False
-) -> None:
-    """Bring MLflow up to date with the store: what is there is left, what is missing is added."""
-    from harness import answer, mirror, study
-
-    for plan in _plans(name, base, sets, seeds):
-        pinned = study.resolve(plan)
-        typer.echo(mirror.sync(pinned, _store(), answer.results_folder(pinned), keep_stale=keep_stale))
-
-
-@app.command()
-def ui(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 5000) -> None:
-    """Open MLflow's page on this machine, at http://127.0.0.1:PORT."""
-    import subprocess
-
-    from harness import track
-
-    argv, env = track.ui_command(_store().root, port)
-    typer.echo(
-        f"MLflow at http://127.0.0.1:{port}/ ; an experiment a study, its chart view compares variants (Ctrl-C ends it)"
-    )
-    try:
-        raise typer.Exit(subprocess.run(argv, env=env, check=False).returncode)
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
 
 
 @app.command()
@@ -330,7 +267,7 @@ def data(
 
     loaded = corpus.load(catalog.dataset(choice), (Path.cwd(),))
     facts = catalog.dataset_facts(loaded, rows)
-    _print_json(facts) if as_json else console.print_dataset(facts)
+    print_json(facts) if as_json else console.print_dataset(facts)
     if export is not None:
         replaced = corpus.export(loaded, export)
         typer.echo(f"written to {export} ({replaced} tabs or line breaks inside texts became spaces)")
@@ -347,8 +284,8 @@ def try_trial(
     from harness import console
     from harness.answer import try_out
 
-    answers = try_out(_store(), trial, texts)
-    _print_json(answers) if as_json else console.print_tried(answers)
+    answers = try_out(the_store(), trial, texts)
+    print_json(answers) if as_json else console.print_tried(answers)
 
 
 @new_app.command("part")
