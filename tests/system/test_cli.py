@@ -71,7 +71,8 @@ def commands() -> list[str]:
             found.append(f"{before}{name}")
         for inner in group.registered_groups:
             assert inner.typer_instance is not None
-            walk(inner.typer_instance, f"{before}{inner.name} ")
+            own = f"{inner.name} " if isinstance(inner.name, str) else ""  # a group without a name adds its commands
+            walk(inner.typer_instance, before + own)
 
     walk(cli.app, "")
     return found
