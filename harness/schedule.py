@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from multiprocessing import connection, get_context
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from harness import worker as child
 from harness.spec import SpecError
@@ -60,6 +60,26 @@ class Slot(NamedTuple):
 
     device: str
     env: dict[str, str]
+
+
+class Executor(Protocol):
+    """What the tasks of a plan are handed to: processes of this machine, or a cluster."""
+
+    @property
+    def capacity(self) -> int:
+        """Tasks at once."""
+
+    def run(
+        self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, *, at_once: int | None = None
+    ) -> Iterator[Ended]:
+        """Hand out tasks in their order and yield how each ended; ``listen`` hears events in between.
+
+        Args:
+            tasks: what to do.
+            listen: called with the name of a task and each event that it emits, in order.
+            timeout: seconds for one task; then it is ended by force.
+            at_once: tasks at once at most, for those that want the machine for themselves.
+        """
 
 
 class CannotStart(RuntimeError):
