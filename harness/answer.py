@@ -8,19 +8,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import frozen, run, study
+from harness import frozen, run, study, sweep, verify
 from harness.batches import Pairs
 from harness.decode import hypotheses
 from harness.fingerprint import fingerprint
+from harness.names import inside
 from harness.run import Listen, Ran, Settings
-from harness.spec import digest
+from harness.spec import SpecError, digest
 from harness.store import Record, Store, write
 from harness.study import Plan
 from harness.trial import SPLIT, STAGES, Corridor, restore
@@ -59,13 +60,26 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
     """
     began = time.monotonic()
     plan = study.resolve(plan)
+    with store.in_use():
+        before = {each["folder"] for each in store.aside()}
+        made = _answer(plan, store, settings, listen, tracked=tracked)
+        made.notes += [f"damaged, set aside: {told}" for told in _set_aside(plan, store, but=before)]
+    made.seconds = time.monotonic() - began
+    return made
+
+
+def _answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, tracked: bool) -> Answer:
     known = not settings.replan and frozen.check(plan, store)
     if known and (made := _answered(plan, store, tracked)):
+        if not (frozen.folder(store, plan.name, plan.base) / sweep.LIST).exists():
+            _refer(plan, store)
         made.ran = run.execute(plan.upto(made.seeds), store, settings, listen)
         return made
+    store.demand_writable()
     run.prepare(plan, store, keep_stale=settings.keep_stale)  # data that cannot be used are found before a plan stands
     if not known:
         frozen.freeze(plan, store)
+    _refer(plan, store)
     mirroring: Mirroring | None = None
     named = {run.title(variant, seed): (variant, seed, trial) for variant, seed, trial in plan.trials()}
 
@@ -80,21 +94,37 @@ def answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, trac
 
     ran = _run_to_the_end(plan, store, settings, heard)
     made = report_on(plan, store, keep_stale=settings.keep_stale)
-    made.ran = replace(ran, found=made.ran.found - ran.made)
+    made.ran = replace(ran, found=max(0, made.ran.found - ran.made))
     mirroring = mirroring or _mirroring(plan, store, settings, tracked)
-    trouble = mirroring.finish() if mirroring is not None else ""
-    made.notes += [trouble] if trouble else []
+    trouble = mirroring.finish(lambda text: listen("MLflow", {"note": text})) if mirroring is not None else []
+    made.notes += trouble
     if not (trouble or made.failed or settings.keep_stale):
         _remember(plan.upto(made.seeds), store, made, tracked)
-    made.seconds = time.monotonic() - began
     return made
+
+
+def _refer(plan: Plan, store: Store) -> None:
+    """Write down in the store which stages the study is made of."""
+    trials = [trial for _, _, trial in plan.trials()]
+    sweep.refer(frozen.folder(store, plan.name, plan.base), {s: [t.stages[s].key for t in trials] for s in STAGES})
+
+
+def _set_aside(plan: Plan, store: Store, but: Collection[str] = ()) -> list[str]:
+    """Name the stages of a plan that were found damaged and set aside, what was wrong, and whether they are there again."""
+    found = store.aside()
+    keys = {stage.key for _, _, trial in plan.trials() for stage in trial.stages.values()} if found else set()
+    mine = [each for each in found if each["key"] in keys and each["folder"] not in but]
+    again = ["made anew" if store.record(each["stage"], each["key"]) else "not made anew yet" for each in mine]
+    return [f"{e['folder']} ({e['fault']}), {now}" for e, now in zip(mine, again, strict=True)]
 
 
 def _run_to_the_end(plan: Plan, store: Store, settings: Settings, listen: Listen) -> Ran:
     """Run a plan; where its design adds seeds, look at the claims after every step, until it asks for no more."""
     ran, done, wanted = Ran(), 0, plan.looks[0]
-    while wanted > done:
-        ran = ran.and_then(run.execute(replace(plan, seeds=plan.seeds[done:wanted]), store, settings, listen))
+    while wanted > done and not ran.untried:
+        allowed = None if settings.max_failures is None else settings.max_failures - ran.lost
+        more = replace(plan, seeds=plan.seeds[done:wanted])
+        ran = ran.and_then(run.execute(more, store, replace(settings, max_failures=allowed), listen))
         done = wanted
         if plan.sequential:
             from harness.looks import standing
@@ -122,7 +152,13 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
     at = standing(plan, store, keep_stale=keep_stale)
     plan, found, comparisons = at.plan, at.outcomes, at.comparisons
     folder = results_folder(plan)
-    pages.write(folder, _facts(plan, store, found), found, comparisons)
+    facts = _facts(plan, store, found)
+    try:
+        pages.write(folder, facts, found, comparisons)
+    except OSError as error:
+        why = f"the report cannot be written ({error.strerror or error})"
+        again = "the results are safe in the store: mend this, then `s2s report` writes it"
+        raise SpecError(f"{why}; {again}", place=str(folder)) from None
     stale = sum(run.state(store, trial)[0] == "stale" for _, _, trial in plan.trials()) if keep_stale else 0
     return Answer(
         notes=[f"{stale} trials come from code that has changed since (--keep-stale)"] if stale else [],
@@ -137,7 +173,7 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
 
 def results_folder(plan: Plan) -> Path:
     """Return where the report of a plan goes: under ``results``, or where ``S2S_RESULTS`` says."""
-    return Path(os.environ.get("S2S_RESULTS", "results")) / plan.name / plan.base
+    return inside(Path(os.environ.get("S2S_RESULTS", "results")), plan.name, plan.base)
 
 
 def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -162,7 +198,7 @@ def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any
 def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
     """Return the answer that was given to these very results before, if it and its report still stand."""
     page = results_folder(plan) / "report.md"
-    with suppress(FileNotFoundError, ValueError, KeyError):
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         said = json.loads(_memory(plan, store).read_text(encoding="utf-8"))
         told = json.loads(page.with_name("provenance.json").read_text(encoding="utf-8"))["results"]
         if page.exists() and said["code"] == _code() and said["tracked"] >= tracked:
@@ -184,7 +220,7 @@ def _code() -> str:
 
 
 def _memory(plan: Plan, store: Store) -> Path:
-    return store.root / "studies" / plan.name / plan.base / "answer.json"
+    return inside(store.root / "studies", plan.name, plan.base) / "answer.json"
 
 
 def _results(plan: Plan, store: Store) -> str:
@@ -236,9 +272,12 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
         "finished": _finished(records),
         "made_with": _distinct([record.provenance for record in records]),
         "code": {name: sorted({r.stage.fingerprint for r in records if r.stage.name == name}) for name in STAGES},
+        "set_aside": _set_aside(plan, store),
         "stale": [t.digest for _, _, t in plan.trials() if run.state(store, t)[0] == "stale"],
         "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
     }
+    if again := verify.standing(plan, store):
+        provenance["verified"] = again
     scores = json.loads((store.folder("score", done[0].stages["score"]) / "scores.json").read_text()) if done else {}
     file, gone = plan.file, frozen.dropped(plan, store)
     return StudyFacts(
@@ -294,15 +333,18 @@ def _making_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for made in provenance["made_with"]:
         place = made["processor"] if made["device"] == "cpu" else made["device"]
+        own = ", ".join(f"{file} (sha256 {sha256})" for file, sha256 in made.get("plugins", {}).items())
         commit, changed = made["git"]["commit"], " with changes" if made["git"]["dirty"] else ""
         rows += [
             ("machine", f"{made['platform']}, {place}, {made['capability']}, threads per trial: {made['threads']}"),
             ("software", ", ".join(f"{name} {version}" for name, version in made["versions"].items())),
             ("code", f"commit {commit[:12]}{changed}" if commit else "not in a repository"),
+            *([("plugins", own)] if own else []),
         ]
     stale = provenance["stale"]
     rows = list(dict.fromkeys(rows))  # machines that differ in what is not shown here
-    return rows + ([("made by code that has changed since", f"{len(stale)} trials")] if stale else [])
+    rows += [("made by code that has changed since", f"{len(stale)} trials")] if stale else []
+    return rows + [("damaged, set aside", told) for told in provenance["set_aside"]]
 
 
 def _distinct(facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

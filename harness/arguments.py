@@ -9,9 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.escapes import visible
+
 if TYPE_CHECKING:
+    from harness.cluster import Cluster
+    from harness.schedule import Workers
     from harness.store import Store
     from harness.study import Plan
+
+
+def _load(files: list[str] | None) -> list[str] | None:
+    """Load plugins as soon as the command line is read: what the command is about may need them."""
+    if files:
+        import variants  # noqa: F401 (so that a plugin cannot take the name of a part)
+        from harness import plugins
+
+        plugins.load(files)
+    return files
+
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study in studies/, or the path of a study file.")]
 Base = Annotated[str | None, typer.Option("--base", help="The base to use in place of the study's own.")]
@@ -20,6 +35,10 @@ Sets = Annotated[
 ]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, in place of the study's own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="FILE.py", callback=_load, help="Run this file, which registers parts of yours."),
+]
 KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Use results of code that has changed since.")]
 
 
@@ -49,5 +68,39 @@ def plans_of(name: str, base: str | None, sets: list[str] | None, seeds: int | N
 
 
 def print_json(value: Any) -> None:
-    """Print an answer for a program."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    """Print an answer for a program; a person may read it in a terminal too."""
+    typer.echo(visible(json.dumps(value, indent=1, ensure_ascii=False)))
+
+
+def executor_of(
+    name: str, executor: str, address: str | None, *, device: str, jobs: int | None, per_gpu: int
+) -> Workers | Cluster:
+    """Return what the tasks of a study are handed to: processes of this machine, or a Ray cluster, which is an extra.
+
+    Raises:
+        SpecError: there is no such thing, or it is not installed.
+    """
+    from harness.spec import SpecError
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
+    if executor not in ("local", "ray"):
+        raise SpecError(f"no executor is called '{executor}'; known: local, ray", place="--executor")
+    if address is not None and executor != "ray":
+        raise SpecError("is where a Ray cluster is; give --executor ray too", place="--address")
+    work = ("harness.run:perform", ("variants",))
+    if executor == "ray":
+        try:
+            from harness.cluster import Cluster
+        except ModuleNotFoundError as error:
+            if error.name != "ray":
+                raise
+            message = "ray is not installed; pip install 'seq2seq-harness[ray]'"
+            raise SpecError(message, place="--executor ray") from None
+        return Cluster(address or "auto", *work, device=device, jobs=jobs, per_gpu=per_gpu)  # type: ignore[arg-type]
+    from harness.schedule import Workers, slots
+
+    places, root = slots(device, jobs, per_gpu), the_store().root  # type: ignore[arg-type]
+    # Workers load while the plan is made, unless the study was answered before and there may be nothing to do.
+    eager = not any((root / "studies" / Path(name).stem).glob("*/answer.json"))
+    return Workers(*work, places, {"logs": str(root / "logs")}, eager=eager)

@@ -17,6 +17,7 @@ import torch
 from harness import corpus, study
 from harness.contracts import Dataset, Words
 from harness.model import ModelChoice, Seq2Seq
+from harness.plugins import file_of
 from harness.registry import SLOTS, Choice, suggest
 from harness.spec import Incompatible, Lines, SpecError, encode, override, parse_yaml, read, read_yaml
 from harness.trial import TrialChoice
@@ -42,7 +43,7 @@ def parts(slot: str | None = None) -> list[dict[str, Any]]:
             "slot": name,
             "kind": kind,
             "summary": summary(part),
-            "file": f"{part.__module__.replace('.', '/')}.py",
+            "file": file_of(part.__module__),
             "settings": settings(part.Config),
         }
         for name in ([slot] if slot else SLOTS)
@@ -147,7 +148,7 @@ class _Holder(Choice):
 def dataset_facts(loaded: corpus.Corpus, rows: int) -> dict[str, Any]:
     """Return what a corpus is: its hash, facts of every split, and its first rows."""
     first = {
-        name: [{"source": row["source"], "references": list(row["references"])} for row in islice(split, rows)]
+        name: [{"source": row.source, "references": row.references} for row in islice(split, rows)]
         for name, split in loaded.splits.items()
     }
     identity = {"sha256": loaded.sha256, "revision": loaded.revision}
@@ -278,7 +279,7 @@ def _parts_in(choice: Choice, path: str = "") -> Iterator[dict[str, str]]:
             "path": path,
             "kind": choice.kind,
             "summary": summary(part),
-            "file": f"{part.__module__.replace('.', '/')}.py",
+            "file": file_of(part.__module__),
             "about": inspect.getdoc(part) or "",
         }
     for name in type(choice).model_fields:

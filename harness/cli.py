@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import traceback
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from harness import upkeep
-from harness.arguments import AsJson, Base, KeepStale, Seeds, Sets, StudyName, plans_of, print_json, the_store
+from harness.arguments import (
+    AsJson,
+    Base,
+    KeepStale,
+    Plugins,
+    Seeds,
+    Sets,
+    StudyName,
+    executor_of,
+    plans_of,
+    print_json,
+    the_store,
+)
+from harness.secrets import masked
 
 if TYPE_CHECKING:
+    from harness.stopping import Stopped
     from harness.study import Plan
 
 app = typer.Typer(
@@ -30,26 +48,48 @@ app.add_typer(upkeep.app)
 
 def main() -> None:
     """Run a command; a user's mistake is one paragraph and exit code 2, never a traceback."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # workers import nothing that lies in the working folder
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal's coding lacks is shown as an escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    from harness import stopping
     from harness.spec import Incompatible, SpecError
 
+    stopping.heed()
     try:
         app()
+    except stopping.Stopped as stop:
+        _leave(stop)
     except (SpecError, Incompatible) as error:
         _fail(str(error))
     except OSError as error:
         # A full disk or a folder that cannot be written: what is finished is safe, and the same command goes on.
         name = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{name}. What was finished is kept; mend this and run the same command again.")
+    except Exception:  # a fault of ours, to be reported: without what a user would not want to show
+        sys.stderr.write(masked(traceback.format_exc()))
+        sys.exit(1)
+
+
+def _leave(stop: Stopped) -> NoReturn:
+    """Say where a stopped command stands, and end without waiting for threads that a server keeps waiting."""
+    from harness.console import complain
+
+    with suppress(OSError):  # the terminal may be gone
+        finished = stop.finished or "what is finished is kept"
+        complain(f"stopped; {finished}, and the same command goes on.")
+        sys.stdout.flush()
+    os._exit(stop.code)
 
 
 def _fail(message: str) -> None:
     from harness.console import complain
 
-    complain(message)
+    complain(masked(message))
     sys.exit(2)
 
 
@@ -67,6 +107,7 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
 def list_parts(
     slot: Annotated[str | None, typer.Argument(help="Only the kinds of this slot.")] = None,
     as_json: AsJson = False,
+    _plugins: Plugins = None,
 ) -> None:
     """Show every slot and the parts that can fill it, the bases and the studies."""
     import variants  # noqa: F401
@@ -89,6 +130,7 @@ def show(
     base: Base = None,
     sets: Sets = None,
     as_json: AsJson = False,
+    _plugins: Plugins = None,
 ) -> None:
     """Show one variant on one page: its choices, where the parts come from, its shapes and parameters."""
     import variants  # noqa: F401
@@ -100,7 +142,12 @@ def show(
 
 @app.command()
 def validate(
-    name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, as_json: AsJson = False
+    name: StudyName,
+    base: Base = None,
+    sets: Sets = None,
+    seeds: Seeds = None,
+    as_json: AsJson = False,
+    _plugins: Plugins = None,
 ) -> None:
     """Check a study without reading data: every choice, every claim, every pair of parts."""
     from harness import console
@@ -121,10 +168,12 @@ def show_plan(
     seeds: Seeds = None,
     jobs: Annotated[int | None, typer.Option(help="Workers that the time is estimated for.")] = None,
     as_json: AsJson = False,
+    _plugins: Plugins = None,
 ) -> None:
     """Show what would run: trials, parameter counts, what is cached, what is stale, what is skipped, and how long it takes."""
     from harness import console, run, study
     from harness.schedule import slots
+    from harness.survey import survey
 
     plans, store = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     params = [run.prepare(plan, store) for plan in plans]
@@ -132,7 +181,7 @@ def show_plan(
         from harness.looks import upcoming
 
         plans = [upcoming(plan, store) if plan.sequential else plan for plan in plans]
-    rows = [run.survey(p, store, n, workers=len(slots("auto", jobs))) for p, n in zip(plans, params, strict=True)]
+    rows = [survey(p, store, n, workers=len(slots("auto", jobs))) for p, n in zip(plans, params, strict=True)]
     if as_json:
         print_json(rows if len(rows) > 1 else rows[0])
         return
@@ -155,6 +204,7 @@ def power(
     seeds: Seeds = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Workers that the time is told for.")] = None,
     as_json: AsJson = False,
+    _plugins: Plugins = None,
 ) -> None:
     """Say how many seeds or sentences the claims need, and the time: from finished trials, or from stated SDs."""
     from harness import console, study
@@ -180,39 +230,53 @@ def run_study(
     jobs: Annotated[int | None, typer.Option(min=1, help="Workers at once; all cores if not given.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     per_gpu: Annotated[int, typer.Option(min=1, help="Workers that share one GPU.")] = 1,
+    executor: Annotated[str, typer.Option(help="local, or ray: the nodes of a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; auto, if not given, finds it.")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(min=1, help="Seconds for the trials of one training.")] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Seconds of training between two checkpoints.")
+    ] = 60.0,
+    max_failures: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Begin no more trials after so many have failed.")
+    ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="The same as --max-failures 1.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before, whatever the reason.")
+    ] = False,
     replan: Annotated[bool, typer.Option("--replan", help="Accept a study that changed since it was planned.")] = False,
     keep_stale: KeepStale = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Mirror the results into MLflow.")] = True,
+    _plugins: Plugins = None,
 ) -> None:
     """Run what is not done yet, and write the report. The same command again resumes."""
-    from harness.schedule import Workers, slots
-    from harness.spec import SpecError
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
-    places, root = slots(device, jobs, per_gpu), the_store().root  # type: ignore[arg-type]
-    # Workers load while the plan is made, unless the study was answered before and there may be nothing to do.
-    eager = not any((root / "studies" / Path(name).stem).glob("*/answer.json"))
-    with Workers("harness.run:perform", ("variants",), places, {"logs": str(root / "logs")}, eager=eager) as workers:
-        plans, failed = plans_of(name, base, sets, seeds), 0
+    with executor_of(name, executor, address, device=device, jobs=jobs, per_gpu=per_gpu) as workers:
+        plans, lost, whole = plans_of(name, base, sets, seeds), 0, True
         from harness import across, answer, console
         from harness.run import Settings
         from harness.watch import Watch
 
-        settings = Settings(workers, timeout, keep_stale, replan)
+        most = 1 if fail_fast else max_failures
+        settings = Settings(workers, timeout, keep_stale, replan, checkpoint_every, most, retry_failed)
         for plan in across.pinned(plans, the_store(), replan=replan) if len(plans) > 1 else plans:
+            now = replace(settings, max_failures=most and most - lost)
             with Watch(plan) as watch:
-                done = answer.answer(plan, the_store(), settings, watch.listen, tracked=track)
+                done = answer.answer(plan, the_store(), now, watch.listen, tracked=track)
             console.print_answer(plan, done)
-            failed += done.ran.failed
+            lost, whole = lost + done.ran.lost, whole and not done.failed
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(0 if whole else 1)
 
 
 @app.command()
 def report(
-    name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, keep_stale: KeepStale = False
+    name: StudyName,
+    base: Base = None,
+    sets: Sets = None,
+    seeds: Seeds = None,
+    keep_stale: KeepStale = False,
+    _plugins: Plugins = None,
 ) -> None:
     """Write the report anew from what is in the store, without running anything."""
     from harness import answer, console, study
@@ -260,6 +324,7 @@ def data(
     ] = None,
     rows: Annotated[int, typer.Option(min=0, help="First rows of each split to show.")] = 3,
     as_json: AsJson = False,
+    _plugins: Plugins = None,
 ) -> None:
     """Look at a dataset: sizes, lengths, duplicates across splits, sha256, first rows."""
     import variants  # noqa: F401
@@ -278,6 +343,7 @@ def try_trial(
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="The digest of a finished trial, or its beginning.")],
     texts: Annotated[list[str], typer.Argument(help="Source texts.")],
     as_json: AsJson = False,
+    _plugins: Plugins = None,
 ) -> None:
     """Let a trained model of the store answer source texts of your own."""
     import variants  # noqa: F401

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from harness.escapes import visible
 
 if TYPE_CHECKING:
     from harness.across import Joint
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from harness.claims import Claim, Group
     from harness.report.section import Section
     from harness.study import Plan
+    from harness.sweep import Survey
+    from harness.transfer import Moved
+    from harness.verify import Row, Verified
 
 ENDLESS = 100_000
 """Columns of an output that is no terminal: lines are as long as what they say."""
@@ -25,9 +31,18 @@ WIDEST_TYPE = 36
 """Characters of a readable type that still fits a column."""
 
 
+class Screen(Console):
+    """A console on which texts move no cursor and turn no line around: what would is shown as an escape."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield the pieces of what is shown; those that rich makes to move the cursor are its own."""
+        for piece in super().render(renderable, options):
+            yield piece if piece.control else Segment(visible(piece.text), piece.style)
+
+
 def terminal(*, stderr: bool = False) -> Console:
     """Return the output as it is now; texts are shown as they are, never read as markup."""
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    console = Screen(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = ENDLESS
     return console
@@ -62,12 +77,12 @@ def duration(seconds: float) -> str:
 
 def _grid(rows: Iterable[Iterable[Any]], indent: int = 2, headers: Iterable[str] = (), right: int = 0) -> Table:
     """Return a table without lines, its last ``right`` columns flush right; cells are texts, or text with a style."""
-    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    cells = [[cell if isinstance(cell, Text) else Text(visible(str(cell))) for cell in row] for row in rows]
     names = list(headers)
     table = Table(box=None, show_header=bool(names), header_style="dim", padding=(0, 2, 0, 0))
     width = max([len(names), *map(len, cells)])
     for place in range(width):
-        table.add_column(names[place] if names else "", overflow="fold")
+        table.add_column(visible(names[place]) if names else "", overflow="fold")
         table.columns[-1].justify = "right" if place >= width - right else "left"
     for first, *rest in cells:
         table.add_row(Text(" " * indent) + first, *rest)
@@ -376,7 +391,7 @@ def print_joint(found: Joint) -> None:
 
 def _ran(done: Answer, total: int) -> str:
     ran = done.ran
-    if ran.made == ran.failed == 0:
+    if ran.made == ran.failed == ran.untried == 0:
         whole = ran.found == total
         return (
             f"nothing to do: all {_count(total, 'trial')} are done"
@@ -385,7 +400,8 @@ def _ran(done: Answer, total: int) -> str:
         )
     before = f", {ran.found:,} were done before" if ran.found else ""
     failed = f", {ran.failed:,} failed" if ran.failed else ""
-    return f"{_count(ran.made, 'trial')} done in {duration(done.seconds)}{before}{failed}"
+    untried = f", {ran.untried:,} not tried after so many failures" if ran.untried else ""
+    return f"{_count(ran.made, 'trial')} done in {duration(done.seconds)}{before}{failed}{untried}"
 
 
 def print_sections(sections: Iterable[Section]) -> None:
@@ -400,7 +416,98 @@ def print_sections(sections: Iterable[Section]) -> None:
 def _columns(headers: Iterable[str], rows: Iterable[Iterable[str]], numeric: Iterable[bool]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for header, right in zip(headers, numeric, strict=True):
-        table.add_column(header, justify="right" if right else "left", overflow="fold")
+        table.add_column(visible(header), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     return table
+
+
+# ----------------------------------------------------------------------------------------------------- second runs
+
+
+def print_verified(title: str, found: Verified) -> None:
+    """Print how trials came out when they were done once more, and what explains the differences."""
+    drawn = "" if len(found.rows) == found.finished else ", drawn by a hash"
+    say(_heading(f"{title}: {len(found.rows)} of {_count(found.finished, 'finished trial')} done once more{drawn}"))
+    headers = ["  trial", "verdict", "parts at", "update", "losses", "hypotheses"]
+    say(_grid(map(_compared, found.rows), headers=headers))
+    said = Counter(text for row in found.rows for text in _otherwise(row))
+    say(*(_indented(f"{text} ({_count(count, 'trial')})") for text, count in said.items()))
+    for name, reason in found.skipped:
+        say(_indented(f"not done once more: {name}, {reason}", style="dim"))
+    verdicts = Counter(row.verdict for row in found.rows)
+    say(", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
+    say(*(Text(f"note: {note}", style="yellow") for note in found.notes))
+
+
+def _compared(row: Row) -> list[Any]:
+    like = row.likeness
+    well = row.verdict in ("exact", "same hypotheses")
+    cells: list[Any] = [f"{row.variant} · seed {row.seed}", Text(row.verdict, style="" if well else "red")]
+    if like is None or not like.parts_at:
+        return [*cells, "", "", "", ""]
+    first = "" if like.first_update is None else f"{like.first_update:,}"
+    apart = f"{like.loss_difference:.1e}" if like.first_update is not None else ""
+    return [*cells, like.parts_at, first, apart, f"{like.hypotheses:,} of {like.sentences:,} differ"]
+
+
+def _otherwise(row: Row) -> list[str]:
+    """Return what stands against a verdict, or explains it."""
+    like = row.likeness
+    made = [f"{key}: {was} before, {now} now" for key, (was, now) in (like.explained.items() if like else ())]
+    if like and like.parts_at and not made:
+        made = ["nothing in the provenance differs"]
+    code = [f"stored results are stale, {row.stale}: today's code was held against them"] if row.stale else []
+    return [*code, *([row.reason] if row.reason else []), *made]
+
+
+def print_moved(moved: Moved, where: str) -> None:
+    """Print what an export or an import did."""
+    about = moved.about
+    say(Text(f"{about.study} on {about.base}: {about.finished} of {_count(about.trials, 'trial')} finished; {where}"))
+    say(_indented(f"{_count(moved.added, 'stage')} written, {moved.there:,} were there already"))
+    for name in moved.different:
+        say(_indented(f"{name} is there with other results, and was left as it is", style="red"))
+    say(*([Text(f"note: {moved.note}", style="yellow")] if moved.note else []))
+
+
+# -------------------------------------------------------------------------------------------------------- the store
+
+
+def print_swept(found: Survey, damaged: Collection[tuple[tuple[str, str], str]], *, removed: bool) -> None:
+    """Print what a store holds, what is damaged in it, and what was or can be removed."""
+    headers = ["study", "base", "stages of its own", "size", "stages shared", "size"]
+    rows = [
+        [row["study"], row["base"], *(_stages(row, what)[part] for what in ("own", "shared") for part in (0, 1))]
+        for row in found.studies
+    ]
+    say(_columns(headers, rows, (False, False, True, True, True, True)))
+    for (name, key), fault in damaged:
+        done = "set aside; the next run of its study makes it anew" if removed else "--delete sets it aside"
+        say(Text(f"damaged: {name} {key}, {fault} ({done})", style="red"))
+    kinds = found.by_kind()
+    say(_heading("removed" if removed else "nothing refers to" if kinds else "nothing to remove"))
+    say(
+        _columns(
+            ["", "number", "size"], [[kind, f"{n:,}", size(b)] for kind, (n, b) in kinds.items()], (False, True, True)
+        )
+    )
+    if found.resumable:
+        say(
+            f"{_count(found.resumable, 'folder')} of interrupted work stay: the next run of the study goes on with them"
+        )
+    say(*(Text(f"left, in use: {text}", style="yellow") for text in found.busy))
+    say(*(["nothing was removed; --delete removes it"] if kinds and not removed else []))
+
+
+def _stages(row: Mapping[str, Any], what: str) -> tuple[str, str]:
+    return f"{row[f'{what}_stages']:,}", size(row[f"{what}_bytes"])
+
+
+def size(amount: float) -> str:
+    """Return a number of bytes as people read it."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,8 @@ STEP = "step"
 """The factor of variants that each change one thing more."""
 BASE = "base"
 """The name of the variant before the first step."""
+MOST_SETTINGS, MOST_VARIANTS = 200, 10_000
+"""Settings that a study varies, or steps that add up, and variants that this makes, at most: more is a slip of the pen."""
 Values = Annotated[tuple[Any, ...], Field(min_length=1)]
 
 
@@ -151,6 +154,7 @@ class Expansion:
         Raises:
             SpecError: two axes touch one setting, two points mean the same, or a value cannot be meant.
         """
+        self._check_size()
         self._check_paths()
         points = self._named_points()
         excluded = self._excluded({name: factors for name, (factors, _) in points.items()})
@@ -164,6 +168,19 @@ class Expansion:
         self._check_match(made)
         return made
 
+    def _check_size(self) -> None:
+        """Refuse more than anybody runs, before it is written out."""
+        file = self.file
+        for section in ("vary", "zip", "ladder"):
+            if len(getattr(file, section)) > MOST_SETTINGS:
+                message = f"names more than {MOST_SETTINGS} settings or steps"
+                raise SpecError(message, section, self.lines.place([section]))
+        counts = [*map(len, file.vary.values()), max(map(len, file.zip.values()), default=1)]
+        many = math.prod([*counts, len(file.cases) or 1, len(file.ladder) + 1])
+        if many > MOST_VARIANTS:
+            message = f"the study has {many:,} variants; {MOST_VARIANTS:,} are the most that one can have"
+            raise SpecError(message, place=self.lines.place(["vary" if file.vary else "cases"]))
+
     def _check_paths(self) -> None:
         """Refuse a setting that is varied twice, or varied and set for all."""
         varied: list[tuple[str, ...]] = [(name, path) for name in ("vary", "zip") for path in getattr(self.file, name)]
@@ -172,7 +189,7 @@ class Expansion:
         for index, (section, *_, path) in enumerate(varied):
             for other_section, *_, other in varied[:index]:
                 # One case has nothing to do with another, and a later step may go over an earlier one.
-                if overlap(path, other) and not (section == other_section in ("cases", "ladder")):
+                if not (section == other_section in ("cases", "ladder")) and overlap(path, other):
                     message = f"the study varies '{other}' too, which touches the same setting; vary it once"
                     raise SpecError(message, path=path, place=self.lines.place(varied[index]))
         for path, (*_, other) in itertools.product(self.sets, varied):

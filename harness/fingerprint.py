@@ -37,7 +37,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
     if origin is None:
         return "", ()
     tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
-    project = {name.partition(".")[0], "harness"}
+    project = {name.partition(".")[0], "harness", "variants"}
     imported = sorted(
         {found for node in ast.walk(tree) for found in _imports(node) if found.partition(".")[0] in project}
     )

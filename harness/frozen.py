@@ -9,8 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from harness import store as disk
 from harness.claims import Claim, groups
+from harness.expand import SequentialSeeds
+from harness.names import inside
 from harness.spec import SpecError, digest, encode, flatten, read
 from harness.store import Store
 from harness.study import Plan
@@ -121,13 +125,109 @@ def _meaning(claim: Claim) -> str:
 
 
 def _frozen(plan: Plan, store: Store) -> dict[str, Any]:
-    path = _path(plan, store)
-    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return _read(_path(plan, store))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a frozen plan, or nothing where there is none.
+
+    Raises:
+        SpecError: what is there is no frozen plan.
+    """
+    if not path.exists():
+        return {}
+    try:
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _check(said)
+    except (ValueError, RecursionError) as error:
+        message = (
+            f"the plan that was frozen is damaged ({error}); put the file back from a copy, or remove it: the results stay, "
+            "but claims count as exploratory then"
+        )
+        raise SpecError(" ".join(message.split()), place=str(path)) from None
     return said
 
 
 def _path(plan: Plan, store: Store) -> Path:
-    return store.root / "studies" / plan.name / plan.base / "plan.json"
+    return folder(store, plan.name, plan.base) / "plan.json"
+
+
+def folder(store: Store, study: str, base: str) -> Path:
+    """Return where a store keeps what is not of one trial but of a study on a base.
+
+    Raises:
+        SpecError: a name cannot name a folder.
+    """
+    return inside(store.root / "studies", study, base)
+
+
+# --------------------------------------------------------------------------------------------------- from elsewhere
+
+
+class _Variant(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    factors: dict[str, Any]
+    skipped: str
+    choice: dict[str, Any] | None
+
+
+class Frozen(BaseModel):
+    """A frozen plan as ``freeze`` writes it; what comes from elsewhere has to be one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    study: str
+    base: str
+    question: str
+    expectation: str
+    claims: list[dict[str, Any]]
+    seeds: list[int] | dict[str, Any]
+    revisions: dict[str, str]
+    variants: list[_Variant]
+    match: dict[str, Any] | None = None
+    digest: str
+    exploratory: dict[str, str] = {}
+    dropped: list[dict[str, Any]] = []
+
+
+def _check(said: Any) -> Frozen:
+    """Return plain data as a frozen plan.
+
+    Raises:
+        SpecError: it is none.
+    """
+    try:
+        plan = Frozen.model_validate(said)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise SpecError(f"is no frozen plan: {first['msg']}", ".".join(map(str, first["loc"])), "plan.json") from None
+    for claim in (*plan.claims, *plan.dropped):
+        read(Claim, claim, lambda _: "plan.json", root="claims")
+    if isinstance(plan.seeds, dict):
+        read(SequentialSeeds, plan.seeds, lambda _: "plan.json", root="seeds")
+    return plan
+
+
+def admissible(said: Any, store: Store) -> Path:
+    """Return where a plan that was frozen elsewhere is to be written; nothing is written yet.
+
+    Raises:
+        SpecError: it is no frozen plan, or another plan of the study stands here, with what differs.
+    """
+    plan = _check(said)
+    path = folder(store, plan.study, plan.base) / "plan.json"
+    before = _read(path)
+    if before and before != said:
+        late = {key: [before[key], said[key]] for key in ("exploratory", "dropped") if before[key] != said[key]}
+        raise SpecError(
+            f"another plan of this study is frozen here; here (-), in the archive (+):\n{_difference(before, said)}"
+            + "".join(f"\n{key}: {here} here, {there} in the archive" for key, (here, there) in late.items())
+            + "\nUse another store (S2S_STORE) to have both.",
+            place=f"{plan.study} on {plan.base}",
+        )
+    return path
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -9,10 +9,10 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from harness import corpus, vocabulary
+from harness import corpus
 from harness.contracts import Words
 from harness.model import ModelChoice
-from harness.prepare import DataChoice
+from harness.prepare import DataChoice, learn
 from harness.registry import Choice, suggest
 from harness.spec import Incompatible, SpecError, digest, encode, flatten, override, read
 from harness.train import count_parameters
@@ -129,9 +129,7 @@ def match_parameters(
 
 def learned_words(choice: DataChoice, folders: tuple[Path, ...]) -> Words:
     """Return what a model must know of the vocabularies of some data, without writing anything."""
-    train = corpus.load(choice.dataset, folders).splits["train"]
-    references = [text for row in train["references"][:] for text in row]
-    source, target = vocabulary.learn(choice.source, choice.target, choice.joint, train["source"][:], references)
+    source, target = learn(choice, corpus.load(choice.dataset, folders).splits["train"])
     return Words(source.size, target.size, choice.joint)
 
 

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import math
-import os
 import queue
+import signal
 import statistics
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import frozen
+from harness import frozen, stopping
 from harness.analyze import Outcome
 from harness.analyze.diagnose import t_interval
 from harness.claims import groups
 from harness.looks import standing
 from harness.outcomes import outcome, read_lines
 from harness.records import StudyRecord, TrialRecord, VariantRecord
+from harness.secrets import masked
 from harness.spec import SpecError, encode, flatten
+from harness.stopping import Stopped
 from harness.store import Store
 from harness.study import Plan, Variant
 from harness.track import Mirror
+from harness.tracker import Tracker
 from harness.trial import Trial
 
 PATIENCE = 60.0
 """Seconds that a finished study waits for its mirror; what is missing then is left to ``s2s sync``."""
+SHORT_PATIENCE = 10.0
+"""Seconds that it waits for a server that did not take the last results."""
+SILENCE = 5.0
+"""Seconds that it waits without a word."""
+PAUSE = 60.0
+"""Seconds until a server that failed is tried again; what was finished meanwhile is sent at the end."""
 
 
 def sync(plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> str:
@@ -37,7 +47,7 @@ def sync(plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) ->
 
 
 class Mirroring:
-    """Mirrors trials into MLflow while a study runs, in a thread of its own.
+    """Mirrors trials into MLflow while a study runs: a thread reads the store, a process of its own fills MLflow.
 
     Args:
         plan: the study.
@@ -49,7 +59,9 @@ class Mirroring:
     def __init__(self, plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> None:
         self.plan, self.store, self.report, self.keep_stale = plan, store, report, keep_stale
         self.waiting: queue.SimpleQueue[tuple[Variant, int, Trial] | None] = queue.SimpleQueue()
-        self.trouble = ""
+        self.trouble, self.rest_until = "", 0.0
+        self.notes: list[str] = []
+        self.tracker: Tracker | None = None
         self.thread = threading.Thread(target=self._work, daemon=True)
         self.thread.start()
 
@@ -57,27 +69,67 @@ class Mirroring:
         """Take a finished trial, to be mirrored when there is time."""
         self.waiting.put((variant, seed, trial))
 
-    def finish(self) -> str:
-        """Mirror what is left and the report, and return what a user must know, if anything."""
+    def finish(self, say: Callable[[str], None]) -> list[str]:
+        """Mirror what is left and the report, and return what a user must know, if anything.
+
+        Args:
+            say: told of it when that takes a while.
+        """
+        patience = SHORT_PATIENCE if self.trouble else PATIENCE
         self.waiting.put(None)
-        self.thread.join(PATIENCE)
-        again = f"The results are safe; `s2s sync` of {self.plan.name}, with the options of this run, completes it"
-        if self.thread.is_alive():
-            return f"MLflow has not answered for {PATIENCE:.0f} s. {again}."
-        return f"MLflow could not be filled ({self.trouble}). {again}." if self.trouble else ""
+        try:
+            self.thread.join(SILENCE)
+            if self.thread.is_alive():
+                say(f"waiting for MLflow, {patience:.0f} s at most; Ctrl-C leaves it to `s2s sync`")
+                self.thread.join(patience - SILENCE)
+            late = f"it was not done after {patience:.0f} s" if self.thread.is_alive() else ""
+        except Stopped as stop:
+            if stop.number != signal.SIGINT:
+                raise
+            stopping.heed()
+            late = "you did not wait for it"
+        trouble = "; ".join(filter(None, [late, self.trouble]))  # before the process is ended, which is trouble too
+        self.end()
+        if not trouble:
+            return self.notes
+        again = f"The results are safe; `s2s sync {self.plan.name}`, with the options of this run, completes it"
+        return [*self.notes, f"MLflow could not be filled ({trouble}). {again}."]
+
+    def end(self) -> None:
+        """Stop, whatever is left: a study that is broken off does not wait for its mirror."""
+        if self.tracker is not None:
+            self.tracker.end()
 
     def _work(self) -> None:
-        # A courtesy to the workers: where threads have a priority, have a low one.
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        told: list[tuple[Variant, int, Trial]] | None
+        while (told := self._next()) is not None:
+            if time.monotonic() >= self.rest_until:
+                self._write(lambda told=told: self._record_of(told))  # type: ignore[misc]
+        self._write(lambda: whole_record(self.plan, self.store, self.report, keep_stale=self.keep_stale))
+
+    def _next(self) -> list[tuple[Variant, int, Trial]] | None:
+        """Return all trials that wait, at least one, or nothing when the study has ended: the end says it all again."""
+        told = [self.waiting.get()]
+        with suppress(queue.Empty):
+            while True:
+                told.append(self.waiting.get_nowait())
+        return None if None in told else [each for each in told if each is not None]
+
+    def _record_of(self, told: Sequence[tuple[Variant, int, Trial]]) -> StudyRecord:
+        made = [outcome(*each, self.store, keep_stale=self.keep_stale) for each in told]
+        return study_record(self.plan, self.store, made)
+
+    def _write(self, record: Callable[[], StudyRecord]) -> None:
         try:
-            mirror = Mirror(self.store.root)
-            while (told := self.waiting.get()) is not None:
-                made = outcome(*told, self.store, keep_stale=self.keep_stale)
-                mirror.sync(study_record(self.plan, self.store, [made]))
-            mirror.sync(whole_record(self.plan, self.store, self.report, keep_stale=self.keep_stale))
-        except Exception as error:  # whatever a tracking server does, the study goes on
-            self.trouble = f"{type(error).__name__}: {error}"
+            self.tracker = self.tracker or Tracker(self.store.root)
+            note = self.tracker.write(record())
+            self.notes += [note] if note else []
+            self.trouble = ""
+        except Exception as error:  # whatever happens to the mirror, the study goes on
+            self.trouble = str(error) if isinstance(error, SpecError) else masked(f"{type(error).__name__}: {error}")
+            self.rest_until = time.monotonic() + PAUSE
+            if self.tracker is not None and not self.tracker.alive:
+                self.tracker = None
 
 
 def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: bool = False) -> StudyRecord:
@@ -92,8 +144,8 @@ def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: b
         with suppress(SpecError):  # what it compares turned out to be incompatible
             for variant in (variant for group in groups(claim, factors) for variant in group.variants):
                 tags[variant][f"claim: {name}"] = told.verdict
-    reports = {path.name: path for path in report_folder.glob("*.*")} | {
-        f"{path.parent.name}/{path.name}": path for path in report_folder.glob("*/*.*")
+    reports = {path.name: path for path in report_folder.glob("[!.]*.*")} | {
+        f"{path.parent.name}/{path.name}": path for path in report_folder.glob("[!.]*/*.*")
     }
     variants = [
         replace(
@@ -132,7 +184,9 @@ def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> Tri
         "scores.json": folders["score"] / "scores.json",
         "trial.json": folders["score"] / "trial.json",
     }
-    prepared = store.record("prepare", outcome.stages["prepare"])
+    records = {name: store.record(name, key) for name, key in outcome.stages.items()}
+    known = {path: sum_ for r in records.values() if r for path, sum_ in (r.files | r.volatile).items()}
+    prepared = records["prepare"]
     clock = folders["train"] / "clock.jsonl"
     return TrialRecord(
         trial=outcome.trial,
@@ -149,6 +203,7 @@ def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> Tri
             "sha256": prepared.facts["dataset_sha256"] if prepared is not None else "",
         },
         artifacts=files if outcome.status == "ok" else {},
+        sums={name: known[name] for name in files if name in known} if outcome.status == "ok" else {},
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from harness.excerpt import copied, defined, pruned
+from harness.names import file_name
 from harness.registry import SLOTS, Choice, suggest
 from harness.spec import SpecError, override, read
 from harness.study import find, read_base
@@ -46,7 +47,8 @@ def part(slot: str, kind: str, like: str | None = None) -> str:
             "this is not the checkout that is installed; go to its folder, or `pip install -e .` in this one"
         )
     path, chosen, around = place(slot, like)
-    file, test = Path(f"variants/{slot}_{kind}.py"), Path(f"tests/parts/test_{slot}_{kind}.py")
+    called = file_name(f"{slot}_{kind}", "a file")
+    file, test = Path(f"variants/{called}.py"), Path(f"tests/parts/test_{called}.py")
     names = {"slot": slot, "kind": kind, "like": like, "path": path, "title": slot.replace("_", " ")}
     said = {"choice": _python(chosen), "around": _python(around), "result": Template(RESULTS[slot]).substitute(names)}
     _write({file: copied(kinds[like], slot, kind, like), test: _test(Template(TEST).substitute(names, **said))})
@@ -55,6 +57,7 @@ def part(slot: str, kind: str, like: str | None = None) -> str:
     axis = f"{path}: [{', '.join(map(_yaml, values))}]" if chosen else f"{path}.kind: [{like}, {kind}]"
     steps = [f"written: {file}, a working copy of the {slot} '{like}'", f"written: {test}", "next:"]
     steps += [f"  change {file}, and in {test} the expected numbers", f"  s2s list {slot}", f"  pytest {test}"]
+    steps.append("  or keep it elsewhere, and name the file: s2s run STUDY --plugin FILE.py")
     return "\n".join(
         [*steps, "  make test", "  compare it in a study:", *("  " + line for line in lines), f"    vary: {{{axis}}}"]
     )
@@ -200,7 +203,7 @@ def base(name: str, like: str = BASE) -> str:
 def _file(folder: str, name: str) -> Path:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise SpecError(f"'{name}' cannot name a file; use lower-case letters, digits, hyphens and underscores")
-    return Path(folder) / f"{name}.yaml"
+    return Path(folder) / f"{file_name(name, 'a file')}.yaml"
 
 
 def _write(files: Mapping[Path, str]) -> None:
@@ -323,7 +326,8 @@ claims:
 
 RESULTS = {
     "dataset": """try:
-        return trial(kind).$path.build(folders=(Path(__file__).parent,)).load()
+        loaded = trial(kind).$path.build(folders=(Path(__file__).parent,)).load()
+        return {name: list(rows) for name, rows in loaded.items()}
     except SpecError as error:  # data that are not here
         return str(error)""",
     "tokenizer": 'return trial(kind).$path.build().learn(["one two", "two three"]).to_str()',

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from harness import decode, run
+from harness import decode, failures, run
 from harness.analyze import Outcome, TestSet
 from harness.analyze.outcome import Attended, Attention
 from harness.contracts import UNK
@@ -34,6 +36,8 @@ COSTS = {
     "decode": ("decode_sentences_per_second",),
 }
 
+COUNTED_AT_ONCE = 2**20
+
 
 def gather(plan: Plan, store: Store, *, keep_stale: bool = False) -> list[Outcome]:
     """Return the outcome of every trial of a plan, variant by variant; skipped variants have none."""
@@ -51,8 +55,11 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
     about: dict[str, Any] = {"trial": trial.digest, "variant": variant.name, "seed": seed, "factors": variant.factors}
     stages = {name: stage.key for name, stage in trial.stages.items()}
     if now != "done" and not (now == "stale" and keep_stale):
-        failed = run.failure(store, trial) or {"status": "missing", "reason": f"{now}: {why}"}
-        return Outcome(**about, status=failed["status"], reason=failed["reason"], stages=stages)
+        failed = failures.last(store, trial)
+        if failed is None:
+            return Outcome(**about, status="missing", reason=f"{now}: {why}", stages=stages)
+        about |= {"log": failed.log, "account": failed.page}
+        return Outcome(**about, status=failed.status, reason=failed.reason, stages=stages)
     records = {name: _found(store, name, key) for name, key in stages.items()}
     return Outcome(
         **about,
@@ -98,9 +105,9 @@ def _attention(folder: Path) -> Attention | None:
 def _test_set(prepared: Path, exhaustive: bool) -> TestSet:
     texts = prepared / f"{SPLIT}.jsonl"
     rows = read_lines(texts)
-    train, test = (load_file(prepared / f"{split}.safetensors") for split in ("train", SPLIT))
+    test = load_file(prepared / f"{SPLIT}.safetensors")
     ids, starts = test["source"], test["source_starts"]
-    counts = np.bincount(train["source"], minlength=int(ids.max(initial=0)) + 1)
+    counts = _counts(prepared / "train.safetensors", int(ids.max(initial=0)) + 1)
     counts[UNK] = 0
     return TestSet(
         # However they are cut into tokens, the same sentences are resampled alike.
@@ -112,6 +119,17 @@ def _test_set(prepared: Path, exhaustive: bool) -> TestSet:
         rarest=np.array([counts[ids[a:b]].min(initial=len(ids)) for a, b in itertools.pairwise(starts)], np.int64),
         exhaustive=exhaustive,
     )
+
+
+def _counts(train: Path, words: int) -> NDArray[np.int64]:
+    """Count the first so many ids in the sources of a training split, which may be larger than memory."""
+    counts = np.zeros(words, np.int64)
+    with safe_open(train, "np") as file:
+        ids = file.get_slice("source")
+        size = ids.get_shape()[0]
+        for start in range(0, size, COUNTED_AT_ONCE):
+            counts += np.bincount(ids[start : min(start + COUNTED_AT_ONCE, size)], minlength=words)[:words]
+    return counts
 
 
 def _signatures(scored: Path, prepared: Path) -> dict[str, str]:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from harness import corpus, vocabulary
-from harness.batches import Pairs
-from harness.contracts import Dataset, Tokenizer, Words
+from harness.batches import Flat, Growing, Pairs
+from harness.contracts import Dataset, Rows, Tokenizer, Words
+from harness.reading import require_room
 from harness.registry import Choice
 from harness.spec import SpecError
 from harness.vocabulary import Vocabulary
 
 HELD_OUT = ("validation", "test")
+SIDES = ("source", "target")
+COUNTED = ("tokens", "longest", "unknown")
 
 
 class DataChoice(Choice):
@@ -57,14 +63,17 @@ def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder
     Raises:
         SpecError: the data cannot be used, and what to do about it.
     """
-    found = corpus.load(choice.dataset, folders)
+    with _scratch(folder) as scratch:
+        return _prepare(choice, revision, folders, folder, scratch)
+
+
+def _prepare(
+    choice: DataChoice, revision: str, folders: tuple[Path, ...], folder: Path, scratch: Path
+) -> dict[str, Any]:
+    found = corpus.load(choice.dataset, folders, scratch)
     if found.revision != revision:
         raise SpecError("the data changed while they were read; run the same command again", path="data.dataset")
-    columns = {name: (split["source"][:], split["references"][:]) for name, split in found.splits.items()}
-    sources, references = columns["train"]
-    source, target = vocabulary.learn(
-        choice.source, choice.target, choice.joint, sources, [text for row in references for text in row]
-    )
+    source, target = learn(choice, found.splits["train"])
     source.save(folder / "source.json")
     target.save(folder / "target.json")
     facts: dict[str, Any] = {"dataset_sha256": found.sha256, "revision": found.revision}
@@ -75,18 +84,23 @@ def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder
         "target_words": target.size,
         "joint": choice.joint,
     }
-    for name, (sources, references) in columns.items():
-        if name == "train":
-            sources, references = _every_reference(sources, references)
-        encoded: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]
-        encoded = source.encode(sources), target.encode([row[0] for row in references])
-        facts[name] = _facts(source, target, *encoded, longest=choice.longest)
-        if name == "train":
-            encoded = _short_enough(*encoded, longest=choice.longest)
-        else:
-            _write_rows(folder / f"{name}.jsonl", sources, references)
-        save_file(Pairs.of(*encoded)._asdict(), folder / f"{name}.safetensors")
+    for name, rows in found.splits.items():
+        pairs = Growing(scratch)
+        facts[name] = _encode(rows, source, target, pairs, choice.longest, training=name == "train")
+        pairs.save(folder / f"{name}.safetensors")
+        if name != "train":
+            _write_rows(folder / f"{name}.jsonl", rows)
     return facts
+
+
+def learn(choice: DataChoice, train: Rows) -> tuple[Vocabulary, Vocabulary]:
+    """Learn the vocabularies of both sides from the training split.
+
+    Raises:
+        SpecError: a joint vocabulary of two different choices, or texts without a single token.
+    """
+    references = chain.from_iterable(train.texts("references"))
+    return vocabulary.learn(choice.source, choice.target, choice.joint, train.texts("source"), references)
 
 
 def load(folder: Path) -> Prepared:
@@ -106,42 +120,50 @@ def words_of(facts: dict[str, Any]) -> Words:
     return Words(facts["source_words"], facts["target_words"], facts["joint"])
 
 
-def _every_reference(sources: list[str], references: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    pairs = [(text, reference) for text, row in zip(sources, references, strict=True) for reference in row]
-    return [text for text, _ in pairs], [[reference] for _, reference in pairs]
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Make a place for what will not be kept; what a killed process left there goes first."""
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _short_enough(
-    source: Sequence[Sequence[int]], target: Sequence[Sequence[int]], longest: int
-) -> tuple[list[Sequence[int]], list[Sequence[int]]]:
-    kept = [(s, t) for s, t in zip(source, target, strict=True) if max(len(s), len(t)) <= longest]
-    if not kept:
+def _encode(
+    rows: Rows, source: Vocabulary, target: Vocabulary, pairs: Growing, longest: int, *, training: bool
+) -> dict[str, int]:
+    """Add the encoded pairs of a split to a file, batch by batch, and return counts of all of them, long ones too.
+
+    In training every reference of a row makes a pair, and long pairs are left out.
+    """
+    facts = dict.fromkeys(("pairs", "too_long", *(f"{side}_{what}" for what in COUNTED for side in SIDES)), 0)
+    for texts, references in zip(rows.column("source"), rows.column("references"), strict=True):
+        if training:
+            texts = [text for text, row in zip(texts, references, strict=True) for _ in row]
+        said = [text for row in references for text in (row if training else row[:1])]
+        sides = Flat.of(source.encode(texts)), Flat.of(target.encode(said))
+        if not facts["pairs"]:  # the first batch speaks for all; what it takes is there twice until the first copy goes
+            batches, size = len(rows) / len(references), sum(part.nbytes for side in sides for part in side)
+            require_room(pairs.scratch, 2 * size * batches)
+        short = np.maximum(sides[0].lengths, sides[1].lengths) <= longest
+        facts["pairs"] += len(short)
+        facts["too_long"] += int(np.count_nonzero(~short))
+        for name, side, words in zip(SIDES, sides, (source, target), strict=True):
+            facts[f"{name}_tokens"] += len(side.ids)
+            facts[f"{name}_longest"] = max(facts[f"{name}_longest"], int(side.lengths.max()))
+            facts[f"{name}_unknown"] += words.unknown(side.ids)
+        pairs.add(*(side.where(short) if training else side for side in sides))
+    if training and facts["pairs"] == facts["too_long"]:
         message = f"every training pair has more than {longest} tokens on a side; raise data.longest"
         raise SpecError(message, path="data.longest")
-    return [s for s, _ in kept], [t for _, t in kept]
+    return facts
 
 
-def _facts(
-    source: Vocabulary,
-    target: Vocabulary,
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
-    longest: int,
-) -> dict[str, Any]:
-    lengths_S, lengths_T = [torch.tensor([len(s) for s in side], dtype=torch.float64) for side in (sources, targets)]
-    return {
-        "pairs": len(sources),
-        "too_long": sum(max(len(s), len(t)) > longest for s, t in zip(sources, targets, strict=True)),
-        "source_tokens": int(lengths_S.sum()),
-        "target_tokens": int(lengths_T.sum()),
-        "source_longest": int(lengths_S.max()) if sources else 0,
-        "target_longest": int(lengths_T.max()) if targets else 0,
-        "source_unknown": sum(map(source.unknown, sources)),
-        "target_unknown": sum(map(target.unknown, targets)),
-    }
-
-
-def _write_rows(path: Path, sources: list[str], references: list[list[str]]) -> None:
+def _write_rows(path: Path, rows: Rows) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for text, row in zip(sources, references, strict=True):
-            file.write(json.dumps({"source": text, "references": row}, ensure_ascii=False) + "\n")
+        for row in rows:
+            said = {"source": row.source, "references": row.references}
+            file.write(json.dumps(said, ensure_ascii=False) + "\n")

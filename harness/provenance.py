@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import torch
 
+from harness import plugins
+
 PACKAGES = ("torch", "datasets", "tokenizers", "sacrebleu", "numpy", "safetensors")
 
 
@@ -31,7 +33,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "matmul_precision": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "git": git_state(),
-    }
+    } | ({"plugins": {plugin.said: plugin.sha256 for plugin in plugins.loaded()}} if plugins.loaded() else {})
 
 
 def forget_peak_memory(device: torch.device) -> None:

@@ -1,23 +1,19 @@
-"""What datasets that are read rather than made have in common: rows with their places, empty ones, missing splits."""
+"""What datasets that are read rather than made have in common: empty rows, missing splits, cells, hashes of files."""
 
 from __future__ import annotations
 
+import errno
+import shutil
+import tempfile
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-from harness.contracts import Dataset, Rows
+from harness.contracts import Dataset, Row, Rows
+from harness.formats import pieces
 from harness.spec import SpecError
 
 HELD_OUT = ("test", "validation")
-
-
-class Row(NamedTuple):
-    """One row as read: where it stood, its source, its references, and the value of the column that groups it."""
-
-    place: str
-    source: str
-    references: list[str]
-    group: str = ""
 
 
 class ReadRows(Dataset):
@@ -73,3 +69,31 @@ def cell_text(value: Any, place: str) -> str:
 def cell_texts(value: Any, place: str) -> list[str]:
     """Return a cell of references as texts: a list holds several."""
     return [cell_text(item, place) for item in value] if isinstance(value, list) else [cell_text(value, place)]
+
+
+def add_file(digest: Any, name: str, path: Path) -> None:
+    """Add a file to a hash: what it is called, how long it is, and all of its bytes, a piece at a time.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest.update(f"{name} {path.stat().st_size}\n".encode())
+            for piece in pieces(file):
+                digest.update(piece)
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error}", place=str(path)) from None
+
+
+def require_room(folder: Path | None, needed: float) -> None:
+    """Check that a folder (the system's for temporary files, if none) has room for some bytes before they are written.
+
+    Raises:
+        OSError: it has not; how much is needed, and how much there is.
+    """
+    place = folder or Path(tempfile.gettempdir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        message = f"no room: about {needed / 1e6:,.1f} MB are needed, {free / 1e6:,.1f} MB are free"
+        raise OSError(errno.ENOSPC, message, str(place))

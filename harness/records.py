@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class TrialRecord:
     """``name`` and ``sha256``."""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Files by the name that is shown, folders allowed: ``test/hypotheses.jsonl``."""
+    sums: Mapping[str, str] = field(default_factory=dict)
+    """The sha256 of those whose content is known; others are looked at."""
 
     def points(self) -> list[Point]:
         """Return the curve as points named ``training/...``."""
@@ -76,6 +79,23 @@ class StudyRecord:
     """The report and its figures."""
     variants: list[VariantRecord] = field(default_factory=list)
     trials: list[TrialRecord] = field(default_factory=list)
+
+
+def to_line(study: StudyRecord) -> str:
+    """Return a record as one line of JSON, in which a number may be no number."""
+    return json.dumps(asdict(study), default=str)
+
+
+def from_line(line: str) -> StudyRecord:
+    """Return the record that ``to_line`` wrote."""
+    plain = json.loads(line)
+    trials = [TrialRecord(**trial | {"artifacts": _paths(trial["artifacts"])}) for trial in plain["trials"]]
+    variants = [VariantRecord(**variant) for variant in plain["variants"]]
+    return StudyRecord(**plain | {"artifacts": _paths(plain["artifacts"]), "trials": trials, "variants": variants})
+
+
+def _paths(artifacts: Mapping[str, str]) -> dict[str, Path]:
+    return {name: Path(path) for name, path in artifacts.items()}
 
 
 def seals(artifacts: Mapping[str, Path]) -> dict[str, str]:

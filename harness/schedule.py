@@ -16,11 +16,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import connection, get_context
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
+from harness import memory
 from harness import worker as child
 from harness.spec import SpecError
 
@@ -28,13 +30,15 @@ Listen = Callable[[str, dict[str, Any]], None]
 
 PULSE = 1.0
 """Seconds between looks at the processes themselves: a child of a dead worker can hold its pipe open."""
-GRACE = 3.0
-"""Seconds between asking a worker to end and ending it."""
+GRACE = 8.0
+"""Seconds that a worker has to write a checkpoint when it is asked to end; then it is ended."""
 FALSE_STARTS = 3
 """Workers in a row that may die while they start before the study is given up."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
 """glibc keeps freed blocks rather than fetch and clear the same pages again at every update."""
+REPEATABLE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""What deterministic matrix products need on a GPU."""
 
 
 class Task(NamedTuple):
@@ -44,15 +48,23 @@ class Task(NamedTuple):
     payload: dict[str, Any]
 
 
+How = Literal["done", "timeout", "died", "killed", "out_of_memory", "error"]
+"""``killed``: somebody ended the worker, it is not known why; ``out_of_memory``: so did the kernel, or seems to have."""
+
+
 class Ended(NamedTuple):
     """How a task ended."""
 
     name: str
-    status: Literal["done", "timeout", "died", "error"]
+    status: How
     value: Mapping[str, Any] = MappingProxyType({})
     """What the entry function returned."""
     reason: str = ""
     traceback: str = ""
+    log: str = ""
+    """The last lines that a dead worker had printed since the task began."""
+    measured: Mapping[str, float] = MappingProxyType({})
+    """What was measured of a dead worker: ``peak_memory_mb``, and ``free_memory_mb`` of the machine after its end."""
 
 
 class Slot(NamedTuple):
@@ -75,14 +87,14 @@ class Executor(Protocol):
         """Hand out tasks in their order and yield how each ended; ``listen`` hears events in between.
 
         Args:
-            tasks: what to do.
+            tasks: what to do; taken one by one as there is room, so that who makes them can stop.
             listen: called with the name of a task and each event that it emits, in order.
             timeout: seconds for one task; then it is ended by force.
             at_once: tasks at once at most, for those that want the machine for themselves.
         """
 
 
-class CannotStart(RuntimeError):
+class CannotStart(SpecError):
     """Workers fail before their first task; the message holds their traceback or how they died."""
 
 
@@ -100,9 +112,13 @@ def slots(device: Literal["auto", "cpu", "cuda"], jobs: int | None = None, per_g
     if device == "cuda" and not gpus:
         raise SpecError("no CUDA device can be used here; choose the device 'cpu' or 'auto'")
     if gpus:
-        env = ONE_THREAD | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what deterministic matrix products need
-        return [Slot(f"cuda:{gpu}", env) for _ in range(per_gpu) for gpu in range(gpus)][:jobs]
-    return [Slot("cpu", ONE_THREAD | KEEP_MEMORY) for _ in range(jobs or _count_cores())]
+        return [slot(f"cuda:{gpu}") for _ in range(per_gpu) for gpu in range(gpus)][:jobs]
+    return [slot("cpu") for _ in range(jobs or _count_cores())]
+
+
+def slot(device: str) -> Slot:
+    """Return a place for a worker on a device."""
+    return Slot(device, ONE_THREAD | (KEEP_MEMORY if device == "cpu" else REPEATABLE))
 
 
 def _count_cores() -> int:
@@ -143,7 +159,13 @@ class Workers:
         self._logs = Path(settings["logs"]).absolute() if settings.get("logs") else None
         self._workers: list[_Worker] = []
         self._false_starts = 0
+        self._oom_kills = memory.oom_kills()
         self._staff(len(self.slots) if eager else 0)
+
+    @property
+    def capacity(self) -> int:
+        """Tasks at once."""
+        return len(self.slots)
 
     def __enter__(self) -> Self:
         return self
@@ -151,20 +173,28 @@ class Workers:
     def __exit__(self, *failure: object) -> None:
         self._end(self._workers)
 
-    def run(self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None) -> Iterator[Ended]:
+    def run(
+        self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, *, at_once: int | None = None
+    ) -> Iterator[Ended]:
         """Hand out tasks in their order and yield how each ended, as soon as it does.
 
         Args:
-            tasks: what to do.
+            tasks: what to do; taken one by one as there is room.
             listen: called here with the name of a task and each event that it emits, in order.
             timeout: seconds for one task; then its worker and all its children are killed.
+            at_once: tasks at once at most, each by a worker that nothing ran in before, and no others beside it.
 
         Raises:
             CannotStart: workers fail before their first task.
         """
-        waiting = deque(tasks)
+        if at_once is not None:
+            self._end(self._workers)  # what they hold of memory is free then
+        places, source, waiting = min(at_once or self.capacity, self.capacity), iter(tasks), deque[Task]()
         try:
-            while waiting or self._busy():
+            while True:
+                waiting.extend(islice(source, max(0, places - len(self._busy()) - len(waiting))))
+                if not waiting and not self._busy():
+                    break
                 self._staff(len(waiting) + len(self._busy()))
                 for worker in self._workers:
                     if waiting and worker.ready and worker.task is None and worker.give(waiting[0], timeout):
@@ -189,13 +219,14 @@ class Workers:
         pause = min([PULSE, *(worker.deadline - now for worker in self._workers)])
         heard = connection.wait([worker.pipe for worker in self._workers], max(0.0, pause))
         for worker in list(self._workers):
+            worker.measure()
             message = worker.receive() if worker.pipe in heard else {}
             if message:
                 yield from self._take(worker, message, listen)
             if message is None or not worker.process.is_alive():
-                yield from self._bury(worker, listen, "died")
+                yield from self._bury(worker, listen)
             elif time.monotonic() > worker.deadline:
-                yield from self._bury(worker, listen, "timeout")
+                yield from self._bury(worker, listen, late=True)
 
     def _take(self, worker: _Worker, message: dict[str, Any], listen: Listen) -> Iterator[Ended]:
         if "unable" in message:
@@ -209,23 +240,45 @@ class Workers:
             worker.task, worker.deadline = None, math.inf
             yield ended
 
-    def _bury(self, worker: _Worker, listen: Listen, status: Literal["died", "timeout"]) -> Iterator[Ended]:
-        """Remove a worker that is dead or is to die, but believe what it still said."""
+    def _bury(self, worker: _Worker, listen: Listen, *, late: bool = False) -> Iterator[Ended]:
+        """Remove a worker that is dead, or is to die because it is late, but believe what it still said."""
         self._workers.remove(worker)
-        if status == "died":
+        if not late:
             worker.process.join(GRACE)
         worker.signal(signal.SIGKILL)
         worker.process.join()
         while worker.pipe.poll() and (message := worker.receive()):
             yield from self._take(worker, message, listen)
         worker.pipe.close()
-        reason = _death(worker.process.exitcode) if status == "died" else f"stopped after {worker.timeout:g} s"
+        status, reason = self._late(worker) if late else self._death(worker)
         if worker.task:
-            yield Ended(worker.task.name, status, reason=reason)
+            measured = {"peak_memory_mb": worker.peak_mb, "free_memory_mb": memory.free_mb()}
+            yield Ended(worker.task.name, status, reason=reason, log=worker.printed(), measured=measured)
         elif not worker.ready:
             self._false_starts += 1
             if self._false_starts >= FALSE_STARTS:
                 raise CannotStart(f"{FALSE_STARTS} workers in a row died while they started; the last {reason}")
+
+    @staticmethod
+    def _late(worker: _Worker) -> tuple[How, str]:
+        return "timeout", f"stopped after {worker.timeout:g} s"
+
+    def _death(self, worker: _Worker) -> tuple[How, str]:
+        """Return how a worker died, and what is known of why."""
+        code = worker.process.exitcode or 0
+        if code >= 0:
+            return "died", f"exited with code {code}"
+        reason = f"was killed by {signal.Signals(-code).name}"
+        if -code in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            return "killed", f"{reason}, which somebody sent"
+        if -code != signal.SIGKILL:
+            return "died", reason
+        before, self._oom_kills = self._oom_kills, memory.oom_kills()
+        if before is None or self._oom_kills is None:
+            return "out_of_memory", f"{reason}; the kernel does that when memory runs out, but does not tell here"
+        if self._oom_kills > before:
+            return "out_of_memory", f"{reason}: memory ran out, as the kernel's count of such kills says"
+        return "killed", f"{reason}; the kernel counts no kill for want of memory, so somebody else sent it"
 
     def _end(self, workers: list[_Worker]) -> None:
         """Ask workers and their children to end, and after a grace end them."""
@@ -248,6 +301,7 @@ class _Worker:
         self.number, self.ready = number, False
         self.task: Task | None = None
         self.timeout = self.deadline = math.inf
+        self.peak_mb, self._measured, self._log, self._said = 0.0, 0.0, str(order[-1]), 0
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         # Daemonic: should the parent fail before the `with`, its exit ends them instead of waiting for them.
@@ -260,13 +314,26 @@ class _Worker:
 
     def give(self, task: Task, timeout: float | None) -> bool:
         """Hand over a task; False if the worker has meanwhile died."""
+        said = child.length(self._log)
+        self._measured, self.peak_mb = time.monotonic(), memory.peak_mb(self.pid)  # before it can die of the task
         try:
             self.pipe.send_bytes(json.dumps(task.payload).encode())
         except OSError:
             return False
         self.task, self.timeout = task, timeout or math.inf
         self.deadline = time.monotonic() + self.timeout
+        self._said = said
         return True
+
+    def measure(self) -> None:
+        """Look once a pulse at the memory that a busy worker took: there is nobody to ask when it is dead."""
+        if self.task and time.monotonic() >= self._measured + PULSE:
+            self._measured = time.monotonic()
+            self.peak_mb = memory.peak_mb(self.pid)
+
+    def printed(self) -> str:
+        """Return the last lines that the worker printed since its task began."""
+        return child.tail(self._log, self._said)
 
     def receive(self) -> dict[str, Any] | None:
         """Return the next message, or None if there will be no more."""
@@ -297,11 +364,3 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _death(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exited with code {code}"
-    name = signal.Signals(-code).name
-    hint = "; the kernel does that when memory runs out (see dmesg)" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"

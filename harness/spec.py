@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,10 @@ M = TypeVar("M", bound=BaseModel)
 
 LARGEST = 2**63
 """Numbers from here on are mistakes: no tensor, seed or rate is so large. Nor is one infinite, or not a number."""
+LONGEST, VALUES, DEEPEST, MERGES = 2**16, 20_000, 50, 100
+"""Characters of a YAML text, values in it with aliases written out, levels of brackets, and merged mappings, at most: reading
+takes seconds from there on, and what ten lines of aliases stand for fits no memory."""
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class SpecError(ValueError):
@@ -48,6 +53,7 @@ class Lines(dict[tuple[str, ...], int]):
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.file = file
+        self.values_read = 0
 
     def place(self, path: Iterable[str]) -> str:
         """``file:line`` of a value, or of the nearest value that holds it."""
@@ -64,7 +70,8 @@ def read_yaml(file: Path) -> tuple[Any, Lines]:
         SpecError: the file is missing, not UTF-8, not YAML, or holds anything but plain data.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(LONGEST + 1)
     except FileNotFoundError:
         raise SpecError("no such file", place=str(file)) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -215,6 +222,8 @@ def _frozen(plain: Any) -> Any:
 
 def _parsed(text: str, lines: Lines) -> Any:
     """Return the plain data of a YAML text and note the line of each value."""
+    if fault := _too_much(text):
+        raise SpecError(fault, place=str(lines.file))
     try:
         return _plain(YAML(typ="rt").load(text), lines, ())
     except SpecError:
@@ -222,19 +231,37 @@ def _parsed(text: str, lines: Lines) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{lines.file}:{mark.line + 1}" if mark else str(lines.file)
-        raise SpecError(f"not YAML: {error.problem or error.context}", place=place) from None
+        raise SpecError(f"not YAML: {' '.join(str(error.problem or error.context).split())}", place=place) from None
     except RecursionError:
         raise SpecError("not plain data: it is nested too deeply, or in itself", place=str(lines.file)) from None
     except (YAMLError, ValueError, ArithmeticError, LookupError, TypeError) as error:
         # The last four are how the library says that a scalar is not of its tag or form: 2024-99-99, !!int x, ...
-        raise SpecError(f"not YAML: {error}", place=str(lines.file)) from None
+        raise SpecError(f"not YAML: {' '.join(str(error).split())}", place=str(lines.file)) from None
+
+
+def _too_much(text: str) -> str:
+    """Return why a YAML text is none of ours, before it is parsed; its scanner is slow where brackets nest."""
+    if SURROGATE.search(text):
+        return "is not UTF-8 text"
+    if len(text) > LONGEST:
+        return f"is longer than {LONGEST:,} characters, which no study or base is"
+    if text.count("<<") > MERGES:
+        return f"merges more than {MERGES} mappings"
+    depth = deepest = 0
+    for c in text:
+        depth += (c in "[{") - (c in "]}")
+        deepest = max(deepest, depth)
+    return "not plain data: it is nested too deeply" if deepest > DEEPEST else ""
 
 
 def _plain(node: Any, lines: Lines, path: tuple[str, ...]) -> Any:
+    lines.values_read += 1
+    if lines.values_read > VALUES:
+        raise SpecError(f"holds more than {VALUES:,} values", place=str(lines.file))
     if isinstance(node, CommentedMap):
         made = {}
         for key, value in node.items():
-            inner = (*path, str(key))
+            inner = (*path, str(_plain(key, lines, path)))
             lines[inner] = node.lc.key(key)[0] + 1 if key in (node.lc.data or {}) else 1
             made[str(key)] = _plain(value, lines, inner)
         return made
@@ -246,6 +273,8 @@ def _plain(node: Any, lines: Lines, path: tuple[str, ...]) -> Any:
         return node
     if isinstance(node, int | float) and not abs(node) < LARGEST:
         raise SpecError("is no finite number below 2^63", path=".".join(path), place=lines.place(path))
+    if isinstance(node, str) and SURROGATE.search(node):
+        raise SpecError("holds half a surrogate pair, which is no text", ".".join(path), lines.place(path))
     for scalar in (int, float, str):
         if isinstance(node, scalar):
             return scalar(node)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import answerable
+from harness import answerable, names, plugins
 from harness.claims import PRIMARY
 from harness.contracts import Words
 from harness.expand import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 ENDINGS = (".yaml", ".yml")
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,8 @@ def parse_sets(sets: list[str]) -> dict[str, Any]:
     made = {}
     for text in sets:
         path, equals, value = text.partition("=")
-        if not equals or not path:
-            raise SpecError(f"--set wants path=value, got '{text}'")
+        if not equals or not path or not path.isprintable():
+            raise SpecError(f"--set wants path=value, got {text!r:.200}")
         made[path.strip()] = parse_yaml(value, f"--set {path}")
     return made
 
@@ -197,11 +198,11 @@ def bases(name: str, base: str | None = None) -> list[str]:
         SpecError: a base is not there, or two have one name.
     """
     path, file, lines = _read_study(name)
-    names = [base] if base else _names(file)
-    stems = [_find_base(each, path.parent).stem for each in names]
+    chosen = [base] if base else _names(file)
+    stems = [names.stem(_find_base(each, path.parent), "a base") for each in chosen]
     if twice := next((stem for stem in stems if stems.count(stem) > 1), ""):
         raise SpecError(f"two bases are called '{twice}'; name each once", path="base", place=lines.place(["base"]))
-    return names
+    return chosen
 
 
 def _read_study(name: str) -> tuple[Path, StudyFile, Lines]:
@@ -231,6 +232,7 @@ def load(
     """
     path, file, lines = _read_study(name)
     base_path = _find_base(base or _names(file)[0], path.parent)
+    called = names.stem(path, "a study"), names.stem(base_path, "a base")
     at = read_base(base_path)
     file = _with_metrics(file, at.primary or PRIMARY)
     expansion = Expansion(file, lines, at.plain, at.lines, dict(sets or {}))
@@ -249,13 +251,15 @@ def load(
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
     again = command(name, base, sets or {}, seeds)
     matched = file.match.told if file.match else {}
-    return Plan(path.stem, base_path.stem, file, variants, chosen, looks, again, folders, {}, matched)
+    return Plan(*called, file, variants, chosen, looks, again, folders, {}, matched)
 
 
 def _seeds(said: int | tuple[int, ...] | SequentialSeeds) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return all seeds, and how many there are at each look."""
     if isinstance(said, SequentialSeeds):
         return tuple(range(1, said.max + 1)), said.looks
+    if isinstance(said, int) and said > MOST_SEEDS:
+        raise SpecError(f"{said:,} seeds; {MOST_SEEDS:,} are the most that a study can have", path="seeds")
     chosen = tuple(range(1, said + 1)) if isinstance(said, int) else said
     return chosen, (len(chosen),)
 
@@ -292,9 +296,12 @@ def _with_widths(plan: Plan) -> Plan:
 def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None) -> str:
     """Return what to type to run a study like this: a make target, with what it passes on."""
     asked = [f"--seeds {seeds}"] if seeds is not None else []
-    asked += [f"--set {path}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
-    words = ["make study", f"name={name}", *([f"base={base}"] if base else [])]
-    return " ".join([*words, *(["args=" + shlex.quote(" ".join(asked))] if asked else [])])
+    asked += [f"--set {shlex.quote(path)}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
+    asked += [f"--plugin {shlex.quote(plugin.said)}" for plugin in plugins.loaded()]
+    words = {"name": shlex.quote(name)} | ({"base": shlex.quote(base)} if base else {})
+    words |= {"args": " ".join(asked)} if asked else {}
+    # Read by a shell, by make, which takes a dollar sign for a variable, and by the shell that make starts.
+    return " ".join(["make study", *(f"{key}={shlex.quote(said.replace('$', '$$'))}" for key, said in words.items())])
 
 
 def _judged(variant: Variant) -> Variant:

@@ -1,33 +1,31 @@
 """Mirrors finished work into MLflow. The store is the truth: what MLflow shows can be rebuilt from it at any time.
 
-A study is an experiment, a variant a run that carries means over seeds, a trial a child of its variant's run; one more
-run holds the report. Run ids are MLflow's own, so tags say what is there: ``s2s.key`` names a run for good,
-``s2s.record`` is the digest of what belongs into it, and ``s2s.mirrored`` is set to the same when all of it is there.
+A study is an experiment, its variants and trials are runs of it (``harness.mlruns``).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import re
-import sqlite3
+import signal
+import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from filelock import FileLock
 
-from harness.records import Point, StudyRecord, TrialRecord, VariantRecord, seals
+from harness.database import Database
+from harness.mlruns import NOTE, Counts, Runs, cut, named
+from harness.records import StudyRecord
+from harness.secrets import masked
 from harness.spec import SpecError
-
-__all__ = ["Counts", "Mirror", "StudyRecord", "TrialRecord", "VariantRecord", "ui_command"]
+from harness.stopping import Stopped
+from harness.trouble import reason
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -38,245 +36,173 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "PGCONNECT_TIMEOUT": "15",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """Set before MLflow is imported, where the user has not set them otherwise."""
-PARAM, TAG, NOTE = 6000, 8000, 20000
-"""Characters that MLflow keeps of a parameter, of a run's tag, of an experiment's tag."""
-METRICS, PARAMS = 1000, 100
-"""Metrics and parameters in one call at most."""
-STATUS = {"ok": "FINISHED", "timeout": "KILLED"}
-"""MLflow's word for how a trial ended; FAILED for all others."""
-
-
-class Counts(NamedTuple):
-    """What a sync did: runs written, runs left as they were, points of curves sent."""
-
-    written: int = 0
-    unchanged: int = 0
-    points: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.written} runs written with {self.points} points, {self.unchanged} left as they were"
+GRACE = 10.0
+"""Seconds that the page has to end."""
+LONGEST_WAIT = 600.0
+"""Seconds to wait for another process that fills MLflow from the same store."""
 
 
 class Mirror:
-    """MLflow's view of a store: a database and files under ``<root>/mlflow``, or the server of ``MLFLOW_TRACKING_URI``."""
+    """MLflow's view of a store: a database and files under ``<root>/mlflow``, or what ``MLFLOW_TRACKING_URI`` names."""
 
     def __init__(self, root: Path) -> None:
-        self.folder = root.absolute() / "mlflow"
-        self.database = self.folder / "mlflow.db"
-        self.artifacts = self.folder / "artifacts"
+        self.database = Database(root.absolute() / "mlflow")
         self.own = not os.environ.get("MLFLOW_TRACKING_URI")
-        if self.own and re.search("[?%]", str(self.folder)):
-            raise SpecError(f"MLflow cannot keep its database at a path with ? or %: {self.folder}")
-        self.tracking_uri = f"sqlite:///{self.database}" if self.own else os.environ["MLFLOW_TRACKING_URI"]
+        if self.own and re.search("[?%]", str(self.database.folder)):
+            raise SpecError(f"MLflow cannot keep its database at a path with ? or %: {self.database.folder}")
+        self.tracking_uri = self.database.uri if self.own else _with_driver(os.environ["MLFLOW_TRACKING_URI"])
+
+    @property
+    def direct(self) -> bool:
+        """Whether a database is written without a server in between."""
+        return bool(re.match(r"(sqlite|postgresql|mysql|mssql)\b", self.tracking_uri))
 
     def sync(self, study: StudyRecord) -> Counts:
         """Write what is not there yet; called again with the same record it changes nothing.
 
+        A database of our own that is damaged, or made by another version of MLflow, is set aside and built anew.
+
         Raises:
-            SpecError: the database belongs to another place or another version of MLflow.
+            SpecError: MLflow could not be filled, in one line that says why and holds no secret.
         """
-        with self.alone():  # look-up and creation of a run are two calls
-            client = self._client()
-            return _Sync(client, self._experiment(client, study)).write(study)
+        try:
+            with self._lock():  # look-up and creation of a run are two calls
+                try:
+                    return self._write(study)
+                except Exception as error:
+                    note = self._mended(error)
+                    return self._write(study)._replace(note=note)
+        except SpecError:
+            raise
+        except Exception as error:  # whatever a server, a database, a disk or a library comes up with
+            raise SpecError(reason(error, self.tracking_uri)) from None
+
+    def _mended(self, error: Exception) -> str:
+        """Set a database aside that cannot be used, and say so; raise the error again if that is not its cause."""
+        fault = "of another version of MLflow" if "database schema" in str(error) else self.database.fault()
+        if not (self.own and fault):
+            raise error
+        aside = self.database.set_aside()
+        return (
+            f"the tracking database could not be used ({fault}): it is set aside in {aside}, which can be removed, "
+            "and built anew; `s2s sync` brings back other studies"
+        )
+
+    def _write(self, study: StudyRecord) -> Counts:
+        with self.opened():
+            from mlflow import MlflowClient
+
+            client = MlflowClient(self.tracking_uri, self.tracking_uri)
+            return Runs(client, self._experiment(client, study)).write(study)
+
+    def _lock(self) -> FileLock:
+        self.database.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.database.folder / "mirror.lock", timeout=LONGEST_WAIT)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes away meanwhile; there is a database then."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "mirror.lock"):
-            _import_mlflow()
-            if not self.own:
-                yield
-                return
-            if not self.database.exists():
-                self._create_database()
-            with closing(sqlite3.connect(self.database)) as connection:
-                connection.execute("SELECT 1 FROM experiments").close()  # while one is open, closing others is cheap
-                yield
+    def opened(self) -> Iterator[None]:
+        """Load MLflow; where the database is our own, there is one meanwhile, with addresses of this store."""
+        _import_mlflow()
+        if not self.own:
+            if self.direct:
+                _knock(self.tracking_uri)
+            yield
+            return
+        if not self.database.path.exists():
+            self._create_database()
+        with self.database.opened() as connection:  # while one is open, closing others is cheap
+            self.database.follow(connection)
+            yield
+
+    def ready(self) -> None:
+        """Make sure that there is a database, where it is our own."""
+        with self._lock(), self.opened():
+            pass
 
     def _create_database(self) -> None:
         """Make an empty database whole or not at all: MLflow itself leaves a broken one when killed or raced."""
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-        part = self.database.with_suffix(".part")
-        for left in self.folder.glob(f"{part.name}*"):
+        part = self.database.path.with_suffix(".part")
+        for left in self.database.folder.glob(f"{part.name}*"):
             left.unlink()
-        SqlAlchemyStore(f"sqlite:///{part}", self.artifacts.as_uri())
-        with closing(sqlite3.connect(part)) as connection:
+        SqlAlchemyStore(f"sqlite:///{part}", self.database.artifacts.as_uri())
+        with self.database.opened(part) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer at a time do not wait for each other
-        part.replace(self.database)
-
-    def _client(self) -> Any:
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return MlflowClient(self.tracking_uri, self.tracking_uri)
-        except MlflowException as error:
-            if self.own and "schema" in str(error):
-                raise self._outdated("was made by another version of MLflow") from None
-            raise
+        part.replace(self.database.path)
 
     def _experiment(self, client: Any, study: StudyRecord) -> str:
-        home = self.artifacts / re.sub(r"[^\w.-]+", "-", study.name) if self.own else None
         found = client.get_experiment_by_name(study.name)
         if found is None:
-            number = str(client.create_experiment(study.name, home.as_uri() if home else None))
+            number = self._new_experiment(client, study.name)
+            known: Mapping[str, str] = {}
         else:
-            number = str(found.experiment_id)
-            if home and found.artifact_location != home.as_uri():
-                raise self._outdated(f"expects files at {found.artifact_location}")
+            number, known = str(found.experiment_id), found.tags
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(number)
+        if not number:  # as of a server that says yes to everything
+            raise SpecError(f"{masked(self.tracking_uri)}: what answers there is not MLflow")
         shown = {"mlflow.note.content": study.description, "mlflow.experimentKind": "custom_model_development"}
-        for key, value in (shown | {_name(key): value for key, value in study.tags.items()}).items():
-            if found is None or found.tags.get(key) != _cut(value, NOTE):
-                client.set_experiment_tag(number, key, _cut(value, NOTE))
+        for key, value in (shown | named(study.tags)).items():
+            if known.get(key) != cut(value, NOTE):
+                client.set_experiment_tag(number, key, cut(value, NOTE))
         return number
 
-    def _outdated(self, reason: str) -> SpecError:
-        return SpecError(f"this database {reason}; remove {self.folder}, then 's2s sync' rebuilds it from the store")
+    def _new_experiment(self, client: Any, name: str) -> str:
+        from mlflow.exceptions import MlflowException
 
-
-class _Sync:
-    """One pass over one experiment."""
-
-    def __init__(self, client: Any, experiment: str) -> None:
-        self.client, self.experiment = client, experiment
-        self.written = self.unchanged = self.points = 0
-        self.runs: dict[str, Any] = {}
-        for run in list(self._all_runs()):
-            key = run.data.tags.get("s2s.key")
-            if key in self.runs:  # deleted once, and back with its experiment
-                client.delete_run(run.info.run_id)
-            elif key:
-                self.runs[key] = run
-
-    def write(self, study: StudyRecord) -> Counts:
-        """Write runs in the order of the study, the report last."""
-        parents = {variant.name: self._variant(variant) for variant in study.variants}
-        for trial in study.trials:
-            if trial.status != "missing":
-                self._trial(trial, parents[trial.variant])
-        if study.artifacts:
-            self._report(study)
-        return Counts(self.written, self.unchanged, self.points)
-
-    def _all_runs(self) -> Iterator[Any]:
-        page = self.client.search_runs([self.experiment], max_results=1000)
-        yield from page
-        while page.token:
-            page = self.client.search_runs([self.experiment], max_results=1000, page_token=page.token)
-            yield from page
-
-    def _variant(self, variant: VariantRecord) -> str:
-        """Write a variant's run; means change as seeds are added, so the run is kept and its metrics move on."""
-        params = {**variant.params, **variant.factors}
-        key = f"variant {_digest([variant.name, params])}"
-        record = _digest(asdict(variant))
-        run, complete = self._run(key, variant.name, record)
-        if not complete:
-            self._describe(run, params, variant.tags)
-            now = round(time.time() * 1000)  # MLflow shows the latest
-            self._send(run, [(name, value, now, 0) for name, value in variant.metrics.items()])
-            self._finish(run, record)
-        return run
-
-    def _trial(self, trial: TrialRecord, parent: str) -> None:
-        record = _digest([asdict(trial) | {"artifacts": seals(trial.artifacts)}, parent])
-        start, end = trial.span()
-        name = f"{trial.variant} · seed {trial.seed}"
-        run, complete = self._run(f"trial {trial.trial}", name, record, parent, start)
-        if complete:
-            return
-        tags = {"trial": trial.trial, "seed": trial.seed, "status": trial.status, "reason": trial.reason}
-        self._describe(run, trial.params, {f"s2s.{key}": value for key, value in tags.items() if value != ""})
-        points = trial.points()
-        self.points += len(points)
-        self._send(run, points + [(name, value, end or 0, 0) for name, value in trial.metrics.items()])
-        if trial.dataset.get("sha256"):
-            self._dataset(run, trial.dataset)
-        self._files(run, trial.artifacts)
-        self._finish(run, record, STATUS.get(trial.status, "FAILED"), end)
-
-    def _report(self, study: StudyRecord) -> None:
-        record = _digest([study.description, seals(study.artifacts)])
-        run, complete = self._run("report", "report", record)
-        if not complete:
-            self._describe(run, {}, {"mlflow.note.content": study.description})
-            self._files(run, study.artifacts)
-            self._finish(run, record)
-
-    def _run(self, key: str, name: str, record: str, parent: str = "", start: int | None = None) -> tuple[str, bool]:
-        """Return a run's id and whether all of its record is there.
-
-        A trial's run that was made of another record is deleted, for its points cannot be taken back; others are kept.
-        """
-        found = self.runs.get(key)
-        if found is not None and found.data.tags.get("s2s.mirrored") == record:
-            self.unchanged += 1
-            return str(found.info.run_id), True
-        self.written += 1
-        if found is not None and (not parent or found.data.tags.get("s2s.record") == record):
-            return str(found.info.run_id), False
-        if found is not None:
-            self.client.delete_run(found.info.run_id)
-        marks = {"s2s.key": key, "s2s.record": record} | ({"mlflow.parentRunId": parent} if parent else {})
-        made = self.client.create_run(self.experiment, start_time=start, tags=marks, run_name=name)
-        return str(made.info.run_id), False
-
-    def _describe(self, run: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param, RunTag
-
-        self.client.log_batch(run, tags=[RunTag(_name(name), _cut(value, TAG)) for name, value in tags.items()])
-        for part in _parts([Param(_name(name), _cut(value, PARAM)) for name, value in params.items()], PARAMS):
-            self.client.log_batch(run, params=part)
-
-    def _send(self, run: str, points: Iterable[Point]) -> None:
-        """Send points, many in one call."""
-        from mlflow.entities import Metric
-
-        entries = [Metric(_name(name), float(value), time, step) for name, value, time, step in points]
-        for part in _parts(entries, METRICS):
-            self.client.log_batch(run, metrics=part)
-
-    def _dataset(self, run: str, dataset: Mapping[str, str]) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        source = json.dumps(dict(dataset))
-        shown = Dataset(dataset["name"][:500], dataset["sha256"][:36], source_type="store", source=source)
-        self.client.log_inputs(run, [DatasetInput(shown, [InputTag("mlflow.data.context", "training and test")])])
-
-    def _files(self, run: str, artifacts: Mapping[str, Path]) -> None:
-        """Send files under their names in the mirror, which need not be their names on disk."""
-        with tempfile.TemporaryDirectory() as folder:
-            for name, path in artifacts.items():
-                link = Path(folder, name)
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(path.absolute())
-            if artifacts:
-                self.client.log_artifacts(run, folder)
-
-    def _finish(self, run: str, record: str, status: str = "FINISHED", end: int | None = None) -> None:
-        self.client.set_terminated(run, status, end)
-        self.client.set_tag(run, "s2s.mirrored", record)
+        # A server knows where its files go; beside a database they would land in the current folder.
+        home = self.database.artifacts / re.sub(r"[^\w.-]+", "-", name) if self.direct else None
+        try:
+            return str(client.create_experiment(name, home.as_uri() if home else None))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)  # made on another machine since we looked
 
 
 def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment of MLflow's own page over a store, for this machine only.
 
     Raises:
-        SpecError: MLFLOW_TRACKING_URI names a server, which has a page already.
+        SpecError: MLFLOW_TRACKING_URI names a server, which has a page already, or there can be no database.
     """
     mirror = Mirror(root)
-    if mirror.tracking_uri.startswith(("http://", "https://", "databricks")):
-        raise SpecError(f"MLFLOW_TRACKING_URI is a server with a page of its own: open {mirror.tracking_uri}")
-    with mirror.alone():
-        argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        argv += ["--backend-store-uri", mirror.tracking_uri, "--default-artifact-root", mirror.artifacts.as_uri()]
-    return argv, ENVIRONMENT | dict(os.environ)
+    if not mirror.direct:
+        raise SpecError(f"MLFLOW_TRACKING_URI is a server with a page of its own: open {masked(mirror.tracking_uri)}")
+    mirror.ready()
+    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    argv += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]  # by default the whole local network may ask
+    argv += ["--default-artifact-root", mirror.database.artifacts.as_uri()]
+    # The address may hold a password, which all users of the machine could read in a command.
+    env = ENVIRONMENT | dict(os.environ) | {"MLFLOW_BACKEND_STORE_URI": mirror.tracking_uri}
+    return argv, env
+
+
+def serve(argv: list[str], env: dict[str, str]) -> int:
+    """Run a server until it ends or this process is asked to stop, and return its exit code: no process is left behind."""
+    with subprocess.Popen(argv, env=env, process_group=0) as server:
+        try:
+            return server.wait()
+        except Stopped:
+            os.killpg(server.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(GRACE)
+            return 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+
+
+def _with_driver(address: str) -> str:
+    """Name psycopg2 in an address of PostgreSQL where it is the driver that is installed."""
+    known = {name for name in ("psycopg", "psycopg2") if find_spec(name)}
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", address) if known == {"psycopg2"} else address
 
 
 def _import_mlflow() -> None:
@@ -289,21 +215,8 @@ def _import_mlflow() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _digest(plain: Any) -> str:
-    """Hash plain data in which a number may be no number, unlike in a choice."""
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def _knock(address: str) -> None:
+    """Raise what is wrong with a database that cannot be reached: MLflow itself would try for two minutes."""
+    from sqlalchemy import create_engine
 
-
-def _name(text: str) -> str:
-    """Return a metric's or parameter's name in the characters that MLflow takes."""
-    return re.sub(r"[^\w\-. :/]", "_", text)[:250]
-
-
-def _cut(value: Any, limit: int) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _parts(entries: list[Any], size: int) -> Iterator[list[Any]]:
-    for first in range(0, len(entries), size):
-        yield entries[first : first + size]
+    create_engine(address).connect().close()

@@ -17,11 +17,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from harness import checkpoint
 from harness.batches import Batch, Pairs, collate, epoch_order, evaluation_width, in_order
+from harness.checkpoint import CHECKPOINT, Asked, Postponed
 from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words
+from harness.disk import sync
 from harness.model import ModelChoice, Seq2Seq
 from harness.registry import Choice
 from harness.seeds import stream_seed
+
+CHECKPOINT_EVERY = 60.0
+"""Seconds between checkpoints, unless asked otherwise."""
 
 Emit = Callable[[dict[str, Any]], None]
 """Where a stage reports its progress to: small events, such as ``{"update": 100, "loss": 1.2}``."""
@@ -91,6 +97,8 @@ class Position:
     best_update: int = 0
     evaluations_since: int = 0
     seconds: float = 0.0
+    owed: bool = False
+    """The training was asked to stop before it had seen whether this update is to be evaluated, or is the last."""
 
 
 def build(choice: ModelChoice, initializer: Initializer.Config, words: Words, seed: int) -> Seq2Seq:
@@ -134,12 +142,16 @@ class _Unfilled(TorchFunctionMode):
 
 
 @torch.no_grad()
-def validation_nll(model: Seq2Seq, pairs: Pairs, batch_size: int) -> float:
-    """Return the teacher-forced NLL per target token (EOS counted, unsmoothed), in nats."""
+def validation_nll(model: Seq2Seq, pairs: Pairs, batch_size: int, each: Callable[[], None] = lambda: None) -> float:
+    """Return the teacher-forced NLL per target token (EOS counted, unsmoothed), in nats.
+
+    ``each`` is called before every batch, and ends the evaluation if it raises.
+    """
     model.eval()
     width = evaluation_width(model.hears_padding, pairs)
     total, tokens = 0.0, 0
     for index in in_order(pairs, batch_size):
+        each()
         batch = collate(pairs, index, width)
         real_BT = batch.targets_BT != PAD
         readout = model(batch.source_BS, batch.inputs_BT)
@@ -175,31 +187,42 @@ class Training:
         # Summed on the device and read at evaluations only: loss and positions since the last one, words since the start.
         self.loss_sum, self.loss_count, self.words = torch.zeros(3, 1, dtype=torch.float64, device=device)
 
-    def run(self, emit: Emit, checkpoint_every: float = 60.0) -> dict[str, Any]:
+    def run(self, emit: Emit, checkpoint_every: float = CHECKPOINT_EVERY) -> dict[str, Any]:
         """Train to the end, write ``model.safetensors``, ``curve.jsonl`` and ``clock.jsonl``, and return facts.
 
         Raises:
             Diverged: the loss became infinite or no number.
         """
-        self._resume()
+        self._resume(emit)
         began = saved = time.monotonic()
         spent = self.at.seconds
-        for batches in self._updates():
-            self._update(batches)
-            self.at.seconds = spent + self._now() - began
-            last = self._done() >= 1
-            evaluated = last or self.at.update % self.choice.evaluate_every == 0
-            if evaluated:
-                self._evaluate(emit)
-            now = time.monotonic()
-            self.at.seconds = spent + now - began
-            stop = last or (evaluated and 0 < self.choice.patience <= self.at.evaluations_since)
-            if not stop and now - saved >= checkpoint_every:
-                self._save()
-                saved = now
-            if stop:
-                break
-        return self._finish()
+        updates = self._updates()
+        with Postponed() as stop:
+            over = self.at.owed and self._settle(emit, stop)
+            while not over:
+                self._update(next(updates))
+                self.at.seconds = spent + self._now() - began
+                over = self._settle(emit, stop)
+                now = time.monotonic()
+                self.at.seconds = spent + now - began
+                if not over and (stop.asked or now - saved >= checkpoint_every):
+                    self._save()
+                    saved = now
+                    stop.go()
+            return self._finish()
+
+    def _settle(self, emit: Emit, stop: Postponed) -> bool:
+        """Evaluate if that is due, and say whether the training is over; both is owed if it is asked to stop meanwhile."""
+        self.at.owed = True
+        last = self._done() >= 1
+        evaluate = last or self.at.update % self.choice.evaluate_every == 0
+        if evaluate:
+            try:
+                self._evaluate(emit, stop)
+            except Asked:
+                return False
+        self.at.owed = False
+        return last or (evaluate and 0 < self.choice.patience <= self.at.evaluations_since)
 
     def _now(self) -> float:
         """Return the time; where seconds end training, once the device has done what it was asked to."""
@@ -267,13 +290,13 @@ class Training:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()
 
-    def _evaluate(self, emit: Emit) -> None:
+    def _evaluate(self, emit: Emit, stop: Postponed) -> None:
         loss = float(self.loss_sum / self.loss_count)
-        self.loss_sum.zero_()
-        self.loss_count.zero_()
         if not math.isfinite(loss):
             raise Diverged(f"the training loss is {loss} after {self.at.update} updates")
-        nll = validation_nll(self.model, self.pairs["validation"], self.choice.batch_size)
+        nll = validation_nll(self.model, self.pairs["validation"], self.choice.batch_size, stop.check)
+        self.loss_sum.zero_()
+        self.loss_count.zero_()
         if not math.isfinite(nll):
             raise Diverged(f"the validation NLL is {nll} after {self.at.update} updates")
         if nll < self.at.best_nll:
@@ -304,15 +327,20 @@ class Training:
             "dropout": torch.get_rng_state(),
             "dropout_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
-        temporary = self.folder / "checkpoint.pt.part"
-        torch.save(state, temporary)
-        temporary.replace(self.folder / "checkpoint.pt")
+        if (best := self.folder / "model.safetensors").exists():
+            sync(best)  # the checkpoint counts on it
+        checkpoint.write(self.folder / CHECKPOINT, state)
 
-    def _resume(self) -> None:
-        path = self.folder / "checkpoint.pt"
+    def _resume(self, emit: Emit) -> None:
+        path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = checkpoint.read(path)
+        except (*checkpoint.UNREADABLE, OSError) as error:
+            path.unlink()
+            emit({"note": f"its checkpoint cannot be read and is thrown away, it starts anew ({error})"})
+            return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.at = Position(**state["at"])
@@ -329,7 +357,6 @@ class Training:
             (self.folder / name).write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
         if self.choice.select == "last":
             save_model(self.model, self.folder / "model.safetensors")
-        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         return {
             "params": sum(parameter.numel() for parameter in self.model.parameters()),
             "updates": self.at.update,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -96,13 +96,13 @@ def restore(store: Store, beginning: str) -> Trial:
     """Return the finished trial whose digest begins so, from what its last stage says it is.
 
     Raises:
-        SpecError: there is none, or several.
+        SpecError: there is none, or several, or what it says of itself is damaged.
     """
     found = sorted(path.name for path in (store.root / "stages" / "score").glob("*") if path.name.startswith(beginning))
     if len(found) != 1 or not beginning:
         many = "no finished trial" if not found else f"{len(found)} finished trials"
         raise SpecError(f"the digest of {many} begins with '{beginning}'; trials.csv of a report lists the digests")
-    said = json.loads((store.folder("score", found[0]) / "trial.json").read_text(encoding="utf-8"))
+    said = json.loads((store.verified("score", found[0]) / "trial.json").read_text(encoding="utf-8"))
     return Trial(read(TrialChoice, said["choice"]), said["seed"], said["revision"])
 
 
@@ -117,40 +117,73 @@ def modules(choice: Any) -> list[str]:
 class Corridor:
     """Runs trials on one device, out of and into one store; what several trials share is loaded once."""
 
-    def __init__(self, store: Store, folders: tuple[Path, ...], device: str, *, keep_stale: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        folders: tuple[Path, ...],
+        device: str,
+        *,
+        keep_stale: bool = False,
+        checkpoint_every: float = train.CHECKPOINT_EVERY,
+        wait: bool = True,
+    ) -> None:
         self.store, self.folders, self.device, self.keep_stale = store, folders, torch.device(device), keep_stale
+        self.checkpoint_every, self.wait = checkpoint_every, wait
         self._prepared: tuple[str, prepare.Prepared] | None = None
 
-    def run(self, trial: Trial, emit: Emit) -> Iterator[tuple[str, Record, bool]]:
-        """Run the stages of a trial in turn; yield each stage's name, its record, and whether it was there before.
+    def run(self, trial: Trial, emit: Emit, last: str = STAGES[-1]) -> Iterator[tuple[str, Record, bool]]:
+        """Run the stages of a trial in turn, up to ``last``; yield each one's name, its record, and whether it was there.
 
         Raises:
             SpecError: the data cannot be used.
             Incompatible: parts of the model cannot meet.
             Diverged: the training did.
+            Busy: another process is at a stage, and is not to be waited for or gives no sign of life.
         """
+        stages = list(trial.stages.values())[: STAGES.index(last) + 1]
+        self._distrust(stages)
         work: dict[str, Callable[[Path], dict[str, Any]]] = {
             "prepare": lambda folder: prepare.prepare(trial.choice.data, trial.revision, self.folders, folder),
             "train": lambda folder: self._train(trial, folder, emit),
             "decode": lambda folder: self._decode(trial, folder),
             "score": lambda folder: self._score(trial, folder),
         }
-        for name, stage in trial.stages.items():
-            emit({"stage": name})
+        for stage in stages:
+            emit({"stage": stage.name})
             facts = provenance(self.device)
-            yield name, *self.store.make(stage, work[name], facts, keep_stale=self.keep_stale)
+            yield (
+                stage.name,
+                *self.store.make(stage, work[stage.name], facts, keep_stale=self.keep_stale, wait=self.wait),
+            )
+
+    def _distrust(self, stages: Sequence[Stage]) -> None:
+        """Set aside what is damaged of the stages that those to be done will read, so that it is done anew."""
+        usable = ("done", "stale") if self.keep_stale else ("done",)
+        missing = [place for place, stage in enumerate(stages) if self.store.state(stage)[0] not in usable]
+        for stage in stages[: missing[-1]] if missing else ():
+            record = self.store.record(stage.name, stage.key)
+            if record is not None and not self.store.sound(record):
+                self.store.set_aside(stage.name, stage.key, wait=self.wait)
 
     def model(self, trial: Trial) -> Seq2Seq:
-        """Return the trained model of a trial."""
+        """Return the trained model of a trial.
+
+        Raises:
+            Damaged: it is not what was written.
+        """
         model = Seq2Seq(trial.choice.model, self.prepared(trial).words)
-        train.load_model(model, self.store.folder("train", trial.stages["train"].key) / "model.safetensors")
+        train.load_model(model, self.store.verified("train", trial.stages["train"].key) / "model.safetensors")
         return model.to(self.device).eval()
 
     def prepared(self, trial: Trial) -> prepare.Prepared:
-        """Return the prepared data of a trial; the last ones are kept."""
+        """Return the prepared data of a trial; the last ones are kept.
+
+        Raises:
+            Damaged: they are not what was written.
+        """
         stage = trial.stages["prepare"]
         if self._prepared is None or self._prepared[0] != stage.key:
-            self._prepared = stage.key, prepare.load(self.store.folder("prepare", stage.key))
+            self._prepared = stage.key, prepare.load(self.store.verified("prepare", stage.key))
         return self._prepared[1]
 
     def _train(self, trial: Trial, folder: Path, emit: Emit) -> dict[str, Any]:
@@ -158,7 +191,7 @@ class Corridor:
         prepared, c = self.prepared(trial), trial.choice
         model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
         training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device)
-        facts = training.run(emit) | {"peak_memory_mb": peak_memory_mb(self.device)}
+        facts = training.run(emit, self.checkpoint_every) | {"peak_memory_mb": peak_memory_mb(self.device)}
         per_token = flops.training_flops(
             model, training.loss, training.forcing, prepared.pairs["train"], facts["updates"] // 2
         )
@@ -170,7 +203,7 @@ class Corridor:
         return decode.decode(self.model(trial), trial.choice.decoding, pairs, *vocabularies, folder, self.device)
 
     def _score(self, trial: Trial, folder: Path) -> dict[str, Any]:
-        found, nll, oracle = decode.load(self.store.folder("decode", trial.stages["decode"].key))
+        found, nll, oracle = decode.load(self.store.verified("decode", trial.stages["decode"].key))
         part: Dataset = trial.choice.data.dataset.build(folders=self.folders)
         whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
         (folder / "trial.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -1,19 +1,26 @@
-"""Commands that look after what is stored: MLflow filled and opened."""
+"""Commands that look after what is stored: MLflow filled and opened, trials verified, results moved, what is left removed."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from harness.arguments import Base, KeepStale, Seeds, Sets, StudyName, plans_of, the_store
+from harness.arguments import AsJson, Base, KeepStale, Plugins, Seeds, Sets, StudyName, plans_of, print_json, the_store
 
 app = typer.Typer()
 
 
 @app.command()
 def sync(
-    name: StudyName, base: Base = None, sets: Sets = None, seeds: Seeds = None, keep_stale: KeepStale = False
+    name: StudyName,
+    base: Base = None,
+    sets: Sets = None,
+    seeds: Seeds = None,
+    keep_stale: KeepStale = False,
+    _plugins: Plugins = None,
 ) -> None:
     """Bring MLflow up to date with the store: what is there is left, what is missing is added."""
     from harness import answer, mirror, study
@@ -26,15 +33,108 @@ def sync(
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 5000) -> None:
     """Open MLflow's page on this machine, at http://127.0.0.1:PORT."""
-    import subprocess
-
     from harness import track
 
     argv, env = track.ui_command(the_store().root, port)
     typer.echo(
         f"MLflow at http://127.0.0.1:{port}/ ; an experiment a study, its chart view compares variants (Ctrl-C ends it)"
     )
-    try:
-        raise typer.Exit(subprocess.run(argv, env=env, check=False).returncode)
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+    raise typer.Exit(track.serve(argv, env))
+
+
+@app.command()
+def verify(
+    name: StudyName,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="How many trials, drawn by a hash; all if not given.")
+    ] = None,
+    base: Base = None,
+    sets: Sets = None,
+    seeds: Seeds = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Workers at once; all cores if not given.")] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    as_json: AsJson = False,
+    _plugins: Plugins = None,
+) -> None:
+    """Do finished trials once more from their choices, and compare losses, weights, hypotheses and scores."""
+    from dataclasses import asdict
+
+    from harness import console, study
+    from harness import verify as again
+    from harness.run import Settings
+    from harness.schedule import Workers, slots
+    from harness.watch import Watch
+
+    plans, store, done = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store(), []
+    parts = [again.choose(plan, store, sample) for plan in plans]
+    with Workers("harness.run:perform", ("variants",), slots(device, jobs), {}) as workers:
+        for plan, (part, chosen) in zip(plans, parts, strict=True):
+            with Watch(part) as watch:
+                watch.total = len(part.only)
+                listen = (lambda _name, _event: None) if as_json else watch.listen
+                done.append(again.verify(plan, part, chosen, store, Settings(workers), listen))
+    titles = [{"study": plan.name, "base": plan.base} for plan in plans]
+    if as_json:
+        said = [title | asdict(found) | {"well": found.well} for title, found in zip(titles, done, strict=True)]
+        print_json(said if len(said) > 1 else said[0])
+    for title, found in zip(titles, done, strict=True) if not as_json else ():
+        console.print_verified(" on ".join(title.values()), found)
+    if not as_json:
+        typer.echo(f"`s2s report {name}` writes this into the report")
+    raise typer.Exit(0 if all(found.well for found in done) else 1)
+
+
+@app.command()
+def export(
+    name: StudyName,
+    out: Annotated[Path | None, typer.Option(help="The file; STUDY-BASE.tar if not given.")] = None,
+    base: Base = None,
+    sets: Sets = None,
+    seeds: Seeds = None,
+    _plugins: Plugins = None,
+) -> None:
+    """Write all that the store has of a study, and its report, into one file that another machine can import."""
+    from harness import console, study, transfer
+    from harness.spec import SpecError
+
+    plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
+    if out is not None and len(plans) > 1:
+        raise SpecError("the study has several bases, a file each; choose one with --base, or leave --out away")
+    for plan in plans:
+        file = out or Path(f"{plan.name}-{plan.base}.tar")
+        console.print_moved(transfer.export(plan, the_store(), file), f"written to {file}")
+
+
+@app.command("import")
+def take(file: Annotated[Path, typer.Argument(metavar="FILE", help="What `s2s export` wrote.")]) -> None:
+    """Take over the results of a study from another machine; nothing lands before all of the file is checked."""
+    from harness import console, transfer
+
+    moved = transfer.take(file, the_store())
+    study = moved.about.study
+    console.print_moved(moved, f"taken into {the_store().root}; `s2s report {study}` reports on it")
+    raise typer.Exit(1 if moved.different else 0)
+
+
+@app.command()
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it, rather than only show it.")] = False,
+    drop: Annotated[
+        list[str] | None, typer.Option("--drop", metavar="STUDY", help="Forget this study; its report stays.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Hash every file, and list what is damaged (with --delete, set it aside).")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the store holds, and what of it no study refers to; remove nothing unless told to."""
+    from harness import console, sweep
+
+    store, results = the_store(), Path(os.environ.get("S2S_RESULTS", "results"))
+    found = (sweep.remove if delete else sweep.survey)(store, results, drop or [])
+    damaged = sweep.damage(store, aside=delete) if check else []
+    if as_json:
+        print_json(sweep.plain(store, found, damaged) | {"removed": delete})
+    else:
+        console.print_swept(found, damaged, removed=delete)
+    raise typer.Exit(1 if damaged and not delete else 0)

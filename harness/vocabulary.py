@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Learned
 
 from harness.contracts import SPECIALS, UNK, Tokenizer
@@ -53,9 +55,9 @@ class Vocabulary:
         seen: str = text if normalizer is None else normalizer.normalize_str(text)
         return seen
 
-    def unknown(self, ids: Iterable[int]) -> int:
+    def unknown(self, ids: Sequence[int] | NDArray[np.int32]) -> int:
         """Return how many ids stand for an unknown token."""
-        return sum(number == UNK for number in ids)
+        return int(np.count_nonzero(np.asarray(ids) == UNK))
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as one JSON file; the same texts and choice give the same bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -14,20 +15,27 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console import duration, say, terminal
+from harness.stopping import Stopped
 from harness.study import Plan
+
+LATEST = 5
+"""Failed trials that a live display keeps in sight."""
 
 
 class Watch:
     """Shows a run while it lasts: live in a terminal, else one line per finished trial.
 
     ``listen`` hears of every trial by name: ``{"stage": "train"}``, a point of its curve (``update``, ``updates``,
-    ``loss``, ``dev_nll``), and at its end a ``status`` with a ``reason``.
+    ``loss``, ``dev_nll``), what it ``waits`` for, a ``note`` for the reader, and at its end a ``status`` with a ``reason``.
     """
 
     def __init__(self, plan: Plan) -> None:
+        self.of = f"{plan.name} on {plan.base}"
         self.total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
         self.found, self.made, self.failed = 0, 0, 0
         self.running: dict[str, dict[str, Any]] = {}
+        self.waiting: dict[str, str] = {}
+        self.latest: deque[Text] = deque(maxlen=LATEST)
         self.began, self.worked = time.monotonic(), 0.0
         self.console = terminal()
         live = self.console.is_terminal and not self.console.is_dumb_terminal
@@ -45,6 +53,8 @@ class Watch:
             self.live.stop()
         elif kind is None and self.found < self.total:
             self._tell_found()
+        if isinstance(error, Stopped):
+            error.finished = f"{self.found + self.made} of {self.total} trials of {self.of} are finished"
 
     @property
     def ended(self) -> int:
@@ -52,7 +62,14 @@ class Watch:
         return self.found + self.made + self.failed
 
     def listen(self, name: str, event: dict[str, Any]) -> None:
-        """Hear of a trial."""
+        """Hear of a trial, or of anything else that a user should know now (``note``)."""
+        if "note" in event:
+            self._print(Text(event["note"], style="yellow"))
+        if "waits" in event:
+            self._wait(name, event["waits"])
+        if "waits" in event or "note" in event:
+            return
+        self.waiting.pop(name, None)
         if "status" not in event:
             self.worked = self.worked or time.monotonic()
             self.running.setdefault(name, {"began": time.monotonic()}).update(event)
@@ -72,12 +89,25 @@ class Watch:
         well = event["status"] == "ok"
         reason = f": {event['reason']}" if event.get("reason") else ""
         count = f"[{self.ended:{len(str(self.total))}}/{self.total}]"
-        line = Text(f"{count} {name}: {event['status']} ({duration(seconds)}){reason}", style="" if well else "red")
+        took = "before" if event.get("before") else duration(seconds)
+        line = Text(f"{count} {name}: {event['status']} ({took}){reason}", style="" if well else "red")
+        if not well:
+            said = f"{name}: {event['status']}{reason}"
+            self.latest.appendleft(Text(said, style="red", no_wrap=True, overflow="ellipsis"))
         if self.live is None:
             self._tell_found()
-            say(line)
-        elif not well:
-            self.console.print(line)
+        if self.live is None or not well:
+            self._print(line)
+
+    def _wait(self, name: str, waits: str) -> None:
+        """Take down what a trial waits for; without a live display, say so once for all that wait for the same."""
+        self.running.pop(name, None)
+        if self.live is None and waits not in self.waiting.values():
+            say(Text(f"{name} waits {waits}"))
+        self.waiting[name] = waits
+
+    def _print(self, line: Text) -> None:
+        self.console.print(line) if self.live else say(line)
 
     def _tell_found(self) -> None:
         if self.found > self._told:
@@ -106,6 +136,8 @@ class Watch:
         shown = ProgressBar(max(1, self.total), done, 20, style="dim", complete_style="cyan", finished_style="green")
         bar = Table.grid(padding=(0, 1))
         bar.add_row(shown, Text(words))
+        for waits, count in Counter(self.waiting.copy().values()).items():
+            bar.add_row("", Text(f"{count} {'wait' if count > 1 else 'waits'} {waits}", style="yellow"))
         if self.failed:
             bar.add_row("", Text(f"{self.failed} failed", style="red"))
         trials = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -114,7 +146,7 @@ class Watch:
             trials.add_column(no_wrap=True, justify="right")
         for name, now in list(self.running.items()):
             trials.add_row(Text(name, style="cyan"), *map(Text, _progress(now)))
-        return Group(bar, trials)
+        return Group(bar, *list(self.latest), trials)
 
 
 def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
 """The inside of a worker process that ``harness.schedule`` starts: imports, then one task after the other.
 
-Imports nothing but the standard library, so that a worker is listening to its parent before anything heavy is loaded.
+Imports nothing heavy, so that a worker is listening to its parent before anything heavy is loaded.
 """
 
 from __future__ import annotations
@@ -13,11 +13,17 @@ import signal
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from harness.secrets import masked
+
+LAST_LINES, LAST_BYTES = 30, 20_000
+"""What of a log is shown of a failure."""
 
 
 def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], settings: str, log: str) -> None:
@@ -41,14 +47,15 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
         home, _, name = entry.partition(":")
         function = getattr(importlib.import_module(home), name)
     except BaseException:
-        _send(pipe, {"unable": traceback.format_exc()})
+        _send(pipe, {"unable": masked(traceback.format_exc())})
         return
     _send(pipe, {"ready": True})
     while True:
         payload = json.loads(inbox.get())
         if log:  # with the first task: a worker that gets none leaves nothing behind
-            _print_to(log)
+            print_to(log)
             log = ""
+        _begin()
         _send(pipe, _call(function, payload, json.loads(settings), device, pipe))
 
 
@@ -57,8 +64,8 @@ def _call(function: Callable[..., Any], payload: Any, settings: Any, device: str
         value = function(payload, settings, device, lambda event: _send(pipe, {"event": event}))
         json.dumps(value)  # what cannot be said is this task's error, not the worker's end
     except (Exception, SystemExit) as error:
-        reason = "".join(traceback.format_exception_only(error)).strip()
-        return {"status": "error", "reason": reason, "traceback": traceback.format_exc()}
+        reason = masked("".join(traceback.format_exception_only(error)).strip())
+        return {"status": "error", "reason": reason, "traceback": masked(traceback.format_exc())}
     return {"status": "done", "value": value}
 
 
@@ -74,7 +81,7 @@ def _read(pipe: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _print_to(log: str) -> None:
+def print_to(log: str) -> None:
     """Send all that this process and its children print, C libraries included, to a file."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -82,3 +89,35 @@ def _print_to(log: str) -> None:
         os.dup2(file, number)
     os.close(file)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    _printed.update(log=log)
+
+
+_printed: dict[str, Any] = {"log": "", "from": 0}
+"""Where this process prints, and how long that file was when its task began."""
+
+
+def _begin() -> None:
+    _printed["from"] = length(_printed["log"])
+
+
+def printed() -> str:
+    """Return the last lines that this worker printed since its task began."""
+    return tail(_printed["log"], _printed["from"])
+
+
+def length(log: str) -> int:
+    """Return the size of a log; of one that is not there, 0."""
+    return Path(log).stat().st_size if log and Path(log).exists() else 0
+
+
+def tail(log: str, start: int = 0) -> str:
+    """Return the last lines of a log from a place on, without control characters."""
+    try:
+        with Path(log).open("rb") as file:
+            file.seek(max(start, length(log) - LAST_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    lines = deque(text.replace("\r", "\n").split("\n"), LAST_LINES)
+    shown = ("".join(c for c in line if c.isprintable() or c == "\t") for line in lines)
+    return masked("\n".join(shown)).strip("\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and numpy: several threads on shared cores crawl
 
+import pytest
 import torch
 
 import variants  # noqa: F401
@@ -15,3 +16,13 @@ import variants  # noqa: F401
 torch.set_num_threads(1)
 for folder in ("laws", "parts"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many inputs were tried on each target of the fuzz tests, also where other processes tried them."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    lines = [said for r in reports for name, said in getattr(r, "user_properties", ()) if name == "fuzzed"]
+    if lines:
+        terminalreporter.section("inputs that nobody means")
+        for line in sorted(set(lines)):
+            terminalreporter.line(str(line))

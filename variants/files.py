@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
-import json
-import zlib
 from collections.abc import Iterator, Mapping
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import numpy as np
 from pydantic import Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
-from harness.contracts import Dataset, Rows
-from harness.reading import HELD_OUT, ReadRows, Row, cell_text, cell_texts
-from harness.registry import Choice, register, suggest
+from harness.contracts import Dataset, Row, Rows, digests
+from harness.formats import format_of, lines, records
+from harness.reading import HELD_OUT, ReadRows, add_file, cell_text, cell_texts, require_room
+from harness.registry import Choice, register
 from harness.spec import SpecError
 
 BY_SOURCE, APART = "source", "none"
+FIRST = 1000
 
 
 class Parallel(Choice):
@@ -76,6 +75,8 @@ class Files(ReadRows):
         """Fraction of the groups of training (after the test is carved off) that is validation, where no file is named."""
         carve_test: float | None = Field(default=0.1, gt=0, lt=1)
         """Fraction of the groups of training that is the test, where no file is named."""
+        limit: int | None = Field(default=None, ge=1, json_schema_extra={"neutral": None})
+        """Most rows of every file, the first ones."""
 
     cfg: Config
 
@@ -84,8 +85,7 @@ class Files(ReadRows):
         digest = hashlib.sha256()
         for name, where in self._given().items():
             for side, path in self._paths(where).items():
-                content = path.read_bytes()
-                digest.update(f"{name} {side} {_format(path)} {len(content)}\n".encode() + content)
+                add_file(digest, f"{name} {side} {format_of(path)}", path)
         return digest.hexdigest()
 
     def load(self) -> Mapping[str, Rows]:
@@ -99,12 +99,10 @@ class Files(ReadRows):
         found = self.carve(found)
         if self.cfg.disjoint:
             for name, others in (("train", HELD_OUT), ("validation", ("test",))):
-                elsewhere = {text for other in others for text in found[other].source}
-                kept = found[name].pick(i for i, text in enumerate(found[name].source) if text not in elsewhere)
-                self.count(
-                    f"{name} rows whose source is in {' or '.join(others)}", len(found[name].source) - len(kept.source)
-                )
-                found[name] = kept
+                elsewhere = np.concatenate([digests(found[other].texts("source")) for other in others])
+                shared = np.isin(digests(found[name].texts("source")), elsewhere)
+                self.count(f"{name} rows whose source is in {' or '.join(others)}", int(shared.sum()))
+                found[name] = found[name].where(~shared)
         return found
 
     def _given(self) -> dict[str, str | Parallel]:
@@ -126,16 +124,24 @@ class Files(ReadRows):
         )
 
     def _rows(self, name: str, where: str | Parallel) -> Rows:
-        found = list(self.keep(self._read(where)))
+        require_room(self.scratch, self._foreseen(where))
+        found = self.keep(islice(self._read(where), self.cfg.limit))
         if self.cfg.merge:
-            merged: dict[tuple[str, str], list[str]] = {}
-            for row in found:
-                merged.setdefault((row.source, row.group), []).extend(row.references)
-            found = [Row("", source, list(dict.fromkeys(texts)), group) for (source, group), texts in merged.items()]
-        groups = [row.group for row in found]
-        if self.cfg.group in (BY_SOURCE, APART):
-            groups = [row.source if self.cfg.group == BY_SOURCE else f"{name} {i}" for i, row in enumerate(found)]
-        return Rows([row.source for row in found], [row.references for row in found], groups)
+            found = _merged(Rows.of(found, self.scratch))
+        if self.cfg.group == APART:
+            found = (row._replace(group=f"{name} {i}") for i, row in enumerate(found))
+        return Rows.of(found, self.scratch)
+
+    def _foreseen(self, where: str | Parallel) -> float:
+        """Return how many bytes rows will take, if all are as the first ones; 0 where the size of the files does not tell."""
+        paths = list(self._paths(where).values())
+        if self.cfg.limit or any(path.suffix == ".gz" or format_of(path) == ".parquet" for path in paths):
+            return 0
+        texts = sum(
+            len(row.source) + len(row.group) + sum(map(len, row.references)) for row in islice(self._read(where), FIRST)
+        )
+        first = sum(len(line) for path in paths for line in islice(lines(path), FIRST))
+        return sum(path.stat().st_size for path in paths) * texts / max(1, first)
 
     def _read(self, where: str | Parallel) -> Iterator[Row]:
         cfg = self.cfg
@@ -148,113 +154,35 @@ class Files(ReadRows):
         path = self._find(where)
         sources, references = _listed(cfg.source), _listed(cfg.reference)
         columns = [*sources, *references, *([cfg.group] if grouped else [])]
-        for line, cells in _records(path, columns, cfg.header):
+        for line, cells in records(path, columns, cfg.header, self.scratch):
             place = f"{path}:{line}"
             source = " ".join(cell_text(cell, place) for cell in cells[: len(sources)])
             said = [cell_texts(cell, place) for cell in cells[len(sources) : len(sources) + len(references)]]
             joined = said[0] if len(said) == 1 else [" ".join(" ".join(texts) for texts in said)]
-            yield Row(place, source, joined, cell_text(cells[-1], place) if grouped else "")
+            group = cell_text(cells[-1], place) if grouped else source
+            yield Row(source, joined, group, place)
 
 
 def _listed(columns: Columns) -> tuple[Column, ...]:
     return columns if isinstance(columns, tuple) else (columns,)
 
 
-def _format(path: Path) -> str:
-    """Return how a file is read: by its ending, ``.gz`` aside."""
-    ending = Path(path.name.lower().removesuffix(".gz")).suffix
-    return ending if ending in (".csv", ".jsonl", ".parquet") else ".tsv"
-
-
-def _records(path: Path, columns: list[Column], header: bool) -> Iterator[tuple[int, list[Any]]]:
-    """Yield line (or row) numbers from 1 and the cells of the columns."""
-    if _format(path) == ".parquet":
-        return _parquet(path, columns)
-    return _json_lines(path, columns) if _format(path) == ".jsonl" else _delimited(path, columns, header)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.name.lower().endswith(".gz") else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise SpecError(f"cannot be read: {error}", place=str(path)) from None
-    if not content:
-        raise SpecError("the file is empty", place=str(path))
-    return content
-
-
-def _decoded(path: Path) -> str:
-    content = _content(path)
-    try:
-        return content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        message = f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        raise SpecError(message, place=f"{path}:{line}") from None
-
-
 def _parallel(source: Path, reference: Path) -> Iterator[Row]:
-    sources, references = (_decoded(path).removesuffix("\n").split("\n") for path in (source, reference))
-    if len(sources) != len(references):
-        counts = f"{source} has {len(sources)} lines, {reference} has {len(references)}"
-        raise SpecError(f"{counts}; line n of the one must belong to line n of the other")
-    for line, (text, other) in enumerate(zip(sources, references, strict=True), 1):
-        place = f"{reference if text.strip() else source}:{line}"
-        yield Row(place, text.removesuffix("\r"), [other.removesuffix("\r")])
+    counts = [sum(1 for _ in lines(path)) for path in (source, reference)]
+    if counts[0] != counts[1]:
+        said = f"{source} has {counts[0]} lines, {reference} has {counts[1]}"
+        raise SpecError(f"{said}; line n of the one must belong to line n of the other")
+    for line, both in enumerate(zip(lines(source), lines(reference), strict=False), 1):
+        text, other = (end.removesuffix("\n").removesuffix("\r") for end in both)
+        yield Row(text, [other], text, f"{reference if text.strip() else source}:{line}")
 
 
-def _delimited(path: Path, columns: list[Column], header: bool) -> Iterator[tuple[int, list[Any]]]:
-    stream = io.StringIO(_decoded(path).rstrip("\r\n"), newline="")  # blank lines at the end are no rows
-    comma = _format(path) == ".csv"
-    reader = csv.reader(stream, strict=True) if comma else csv.reader(stream, "excel-tab", quoting=csv.QUOTE_NONE)
-    try:
-        names = next(reader, []) if header or any(isinstance(column, str) for column in columns) else None
-        places = [_place(column, names, f"{path}:1") for column in columns]
-        line = reader.line_num + 1
-        for cells in reader:
-            cells = cells or [""] * (max(places) + 1)
-            if len(cells) <= max(places):
-                between = "commas" if comma else "tabs"
-                message = f"there is no column {max(places)} but {len(cells)} columns between {between}, counted from 0"
-                raise SpecError(f"{message}: {cells!r:.80}", place=f"{path}:{line}")
-            yield line, [cells[place] for place in places]
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise SpecError(f"cannot be read: {error}", place=f"{path}:{reader.line_num}") from None
-
-
-def _place(column: Column, names: list[str] | None, place: str) -> int:
-    """Return the index of a column; a name is looked up among the names of the columns."""
-    if isinstance(column, int) and (names is None or column < len(names)):
-        return column
-    if names is None or column not in names:
-        raise SpecError(f"there is no column {column!r}; {suggest(column, names or ())}", place=place)
-    return names.index(str(column))
-
-
-def _json_lines(path: Path, columns: list[Column]) -> Iterator[tuple[int, list[Any]]]:
-    for line, text in enumerate(_decoded(path).rstrip("\r\n").split("\n"), 1):
-        try:
-            row = json.loads(text) if text.strip() else dict.fromkeys(columns)
-        except (ValueError, RecursionError) as error:
-            raise SpecError(f"not JSON: {error}", place=f"{path}:{line}") from None
-        if not isinstance(row, dict):
-            raise SpecError("not a JSON object; each line holds names with values", place=f"{path}:{line}")
-        for column in columns:
-            if column not in row:
-                raise SpecError(f"there is no column {column!r}; {suggest(column, row)}", place=f"{path}:{line}")
-        yield line, [row[column] for column in columns]
-
-
-def _parquet(path: Path, columns: list[Column]) -> Iterator[tuple[int, list[Any]]]:
-    import pyarrow  # here, because listing the parts should not wait for it
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(pyarrow.BufferReader(_content(path)))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise SpecError(f"cannot be read as Parquet: {error}", place=str(path)) from None
-    places = [_place(column, table.column_names, str(path)) for column in columns]
-    for row, cells in enumerate(zip(*(table.column(place).to_pylist() for place in places), strict=True), 1):
-        yield row, list(cells)
+def _merged(rows: Rows) -> Iterator[Row]:
+    """Yield one row for the rows that share a source and a group, where the first of them stood, with all their references."""
+    keys = digests(f"{len(row.source)} {row.source}{row.group}" for row in rows)
+    _, firsts, kinds = np.unique(keys, return_index=True, return_inverse=True)
+    first = firsts[kinds]
+    order = np.argsort(first, kind="stable")
+    for _, same in groupby(zip(first[order].tolist(), rows.ordered(order), strict=True), key=lambda pair: pair[0]):
+        alike = [row for _, row in same]
+        yield alike[0]._replace(references=list(dict.fromkeys(text for row in alike for text in row.references)))

@@ -7,15 +7,21 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from harness.contracts import Dataset, Rows
-from harness.reading import HELD_OUT, ReadRows, Row, cell_text, cell_texts
+from harness.contracts import Dataset, Row, Rows
+from harness.names import file_name
+from harness.reading import HELD_OUT, ReadRows, add_file, cell_text, cell_texts
 from harness.registry import register, suggest
 from harness.spec import SpecError
+
+BATCH = 1000
+COMMIT = re.compile("[0-9a-f]{40}")
 
 
 @register("hub")
@@ -56,14 +62,16 @@ class Hub(ReadRows):
         @field_validator("id")
         @classmethod
         def _is_a_name(cls, value: str) -> str:
-            if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?", value) or ".." in value:
-                raise ValueError(f"{value!r} is no dataset id of the hub, such as bentrevett/multi30k")
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?", value) or ".." in value:
+                raise ValueError(f"{value!r:.80} is no dataset id of the hub, such as bentrevett/multi30k")
+            for part in value.split("/"):  # it names folders of a local copy
+                file_name(part, "a dataset")
             return value
 
     cfg: Config
 
-    def __init__(self, cfg: Config, folders: tuple[Path, ...] = ()) -> None:
-        super().__init__(cfg, folders)
+    def __init__(self, cfg: Config, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> None:
+        super().__init__(cfg, folders, scratch)
         self._commit = ""
 
     def revision(self) -> str:
@@ -75,11 +83,10 @@ class Hub(ReadRows):
         folder = self._mirror()
         if folder is None:
             pinned = self.cfg.revision or ""
-            return pinned if re.fullmatch("[0-9a-f]{40}", pinned) else self._ask()
+            return pinned if COMMIT.fullmatch(pinned) else self._ask()
         digest = hashlib.sha256()
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+            add_file(digest, path.relative_to(folder).as_posix(), path)
         return digest.hexdigest()
 
     def load(self) -> Mapping[str, Rows]:
@@ -89,41 +96,45 @@ class Hub(ReadRows):
             SpecError: the hub cannot be reached, or a split or column does not exist.
         """
         self.left_out = {}
-        cfg, loaded = self.cfg, self._load()
-        found = {}
+        with ExitStack() as stack:
+            return self.carve(self._splits(self._load(stack)))
+
+    def _splits(self, loaded: Any) -> dict[str, Rows]:
+        cfg, found = self.cfg, {}
         for name in ("train", *HELD_OUT):
             wanted = getattr(cfg, name)
             wanted = "val" if wanted == "validation" and "validation" not in loaded and "val" in loaded else wanted
             if wanted in loaded:
-                rows = list(self.keep(self._read(wanted, loaded[wanted])))
-                sources = [row.source for row in rows]
-                found[name] = Rows(sources, [row.references for row in rows], list(sources))
+                found[name] = Rows.of(self.keep(self._read(wanted, loaded[wanted])), self.scratch)
             elif name == "train" or getattr(cfg, f"carve_{name}") is None:
                 hint = "" if name == "train" else f"; or set carve_{name} to a fraction of training"
                 raise SpecError(f"{cfg.id} has no split {wanted!r}; {suggest(wanted, loaded)}{hint}", path=name)
-        return self.carve(found)
+        return found
 
     def _read(self, name: str, split: Any) -> Iterator[Row]:
         split = split.select(range(min(len(split), self.cfg.limit or len(split))))
         columns = [self._column(name, split, column) for column in (self.cfg.source, self.cfg.reference)]
         for number, (source, reference) in enumerate(zip(*columns, strict=True), 1):
             place = f"{self.cfg.id} {name} row {number}"
-            yield Row(place, cell_text(source, place), cell_texts(reference, place))
+            text = cell_text(source, place)
+            yield Row(text, cell_texts(reference, place), text, place)
 
-    def _column(self, name: str, split: Any, column: str) -> list[Any]:
-        if column in split.column_names:
-            return list(split[column][:])
+    def _column(self, name: str, split: Any, column: str) -> Iterator[Any]:
+        """Return the values of a column, read a batch at a time."""
         known = list(split.column_names)
+        if column in known:
+            return _values(split, column)
         if "translation" in known:
-            translations = list(split["translation"][:])
-            if translations and column in translations[0]:
-                return [row[column] for row in translations]
-            known = [*known, *(translations[0] if translations else ())]
+            said = split[0]["translation"] if len(split) else {}
+            if column in said:
+                return (row[column] for row in _values(split, "translation"))
+            known = [*known, *said]
         raise SpecError(f"split {name!r} of {self.cfg.id} has no column {column!r}; {suggest(column, known)}")
 
     def _mirror(self) -> Path | None:
         mirror = os.environ.get("S2S_HUB_MIRROR")
-        folder = Path(mirror) / self.cfg.id if mirror else None
+        # Absolute, because some ids are names of the library's own readers, which read what lies in the working folder.
+        folder = Path(mirror).absolute() / self.cfg.id if mirror else None
         return folder if folder is not None and folder.is_dir() else None
 
     def _ask(self) -> str:
@@ -135,10 +146,13 @@ class Hub(ReadRows):
                 found = huggingface_hub.HfApi().dataset_info(self.cfg.id, revision=self.cfg.revision, timeout=5)
             except Exception as error:  # the client raises errors of several HTTP libraries
                 raise SpecError(self._unreachable(error), path="id") from None
+            if not COMMIT.fullmatch(str(found.sha)):
+                raise SpecError(f"the hub names no commit of {self.cfg.id} but {found.sha!r:.80}", path="id")
             self._commit = str(found.sha)
         return self._commit
 
-    def _load(self) -> Any:
+    def _load(self, stack: ExitStack) -> Any:
+        """Return the splits of the dataset; of a local copy, as long as the stack is open."""
         import datasets  # here, because listing the parts should not wait for it
         import huggingface_hub
 
@@ -148,14 +162,19 @@ class Hub(ReadRows):
                 raise SpecError(
                     f"{cfg.id} is also a folder of the working folder, which would be read instead", path="id"
                 )
+            if cfg.id in datasets.packaged_modules._PACKAGED_DATASETS_MODULES:
+                raise SpecError(
+                    f"'{cfg.id}' is a reader of files; name its owner too, as in bentrevett/multi30k", path="id"
+                )
             commit = self.revision()
             if not huggingface_hub.constants.HF_HUB_OFFLINE:
                 self._ask()  # fails at once, where loading would try again for half a minute
         try:
             if folder is None:
                 return datasets.load_dataset(cfg.id, cfg.name, revision=commit)
-            with tempfile.TemporaryDirectory() as cache:  # the common cache goes by modification times, not by content
-                return datasets.load_dataset(str(folder), cfg.name, cache_dir=cache, keep_in_memory=True)
+            # The common cache goes by modification times, not by content.
+            cache = stack.enter_context(tempfile.TemporaryDirectory(dir=self.scratch))
+            return datasets.load_dataset(str(folder), cfg.name, cache_dir=cache)
         except ConnectionError as error:
             raise SpecError(self._unreachable(error), path="id") from None
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
@@ -168,3 +187,7 @@ class Hub(ReadRows):
             " cannot be told apart: check the id and the revision; without a network, set S2S_HUB_MIRROR to a folder that"
             " holds a copy, pin a cached commit and set HF_HUB_OFFLINE=1, or read files (kind: files)"
         )
+
+
+def _values(split: Any, column: str) -> Iterator[Any]:
+    return chain.from_iterable(batch[column] for batch in split.select_columns([column]).iter(BATCH))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from harness.contracts import Dataset, Rows
+from harness.contracts import Dataset, Row, Rows
 from harness.registry import register
 from harness.spec import SpecError
 
@@ -317,8 +318,8 @@ class Numbers(Dataset):
 
     cfg: Config
 
-    def __init__(self, cfg: Config, folders: tuple[Path, ...] = ()) -> None:
-        super().__init__(cfg, folders)
+    def __init__(self, cfg: Config, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> None:
+        super().__init__(cfg, folders, scratch)
         languages = LANGUAGES[cfg.tier]
         self.languages = languages[cfg.source], languages[cfg.reference]
         needed = {"iid": 1, "length": 3, "zeros": 3, "compose": 4}[cfg.split]
@@ -344,12 +345,8 @@ class Numbers(Dataset):
         generator.shuffle(numbers)
         numbers.sort(key=bool)  # zero first, all others as they were
         numbers += [] if both else self._draw(unseen, generator, cfg.test)
-        rows, end = self._rows(numbers), cfg.train + cfg.validation
-        return {
-            "train": rows.pick(range(cfg.train)),
-            "validation": rows.pick(range(cfg.train, end)),
-            "test": rows.pick(range(end, end + cfg.test)),
-        }
+        rows, sizes = self._rows(numbers), {"train": cfg.train, "validation": cfg.validation, "test": cfg.test}
+        return {name: Rows.of(islice(rows, size), self.scratch) for name, size in sizes.items()}
 
     @property
     def numeric(self) -> bool:
@@ -369,16 +366,12 @@ class Numbers(Dataset):
             )
         return found
 
-    def _rows(self, numbers: list[int]) -> Rows:
+    def _rows(self, numbers: list[int]) -> Iterator[Row]:
         generator = random.Random(f"{self.cfg.seed}/noise")
-        rows = Rows([], [], [])
         for number in numbers:
             varied = generator.random() < self.cfg.noise
             source, reference = (self._write(language, number, varied, generator) for language in self.languages)
-            rows.source.append(source)
-            rows.references.append([reference])
-            rows.group.append(str(number))
-        return rows
+            yield Row(source, [reference], str(number))
 
     def _write(self, language: Language, number: int, varied: bool, generator: random.Random) -> str:
         if not varied:

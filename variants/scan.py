@@ -137,8 +137,8 @@ class Scan(Dataset):
             train, test = train.carve(0.2, f"test/{seed}")
         train, validation = train.carve(0.1, f"validation/{seed}")
         if rule.bare:
-            more = _rows([command for command in sides["neither"] if command.text == rule.bare])
-            more = more.pick([0] * round(len(sides["train"]) / 9))
+            bare = [command for command in sides["neither"] if command.text == rule.bare]
+            more = _rows(bare[:1] * round(len(sides["train"]) / 9))
             train = Rows(train.source + more.source, train.references + more.references, train.group + more.group)
         return {"train": train, "validation": validation, "test": test}
 

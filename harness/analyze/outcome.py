@@ -95,3 +95,7 @@ class Outcome:
     """None where the model has none."""
     signatures: dict[str, str] = field(default_factory=dict)
     """How each metric was computed; only scores of one signature may stand in one table."""
+    log: str = ""
+    """Of a failed trial, the last lines that its worker printed."""
+    account: str = ""
+    """Of a failed trial, all that is known: what was measured, the traceback, the log."""

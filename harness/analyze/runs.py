@@ -17,6 +17,8 @@ from harness.spec import SpecError, flatten
 
 FILES = ("plan.json", "provenance.json", "trials.csv", "comparisons.csv")
 ALL = "all variants"
+UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError, csv.Error)
+"""What files raise that are not as a report left them."""
 Row = dict[str, str]
 
 
@@ -95,7 +97,7 @@ def read(where: str) -> Run:
     try:
         trials, comparisons = (list(csv.DictReader(io.StringIO(said[name], newline=""))) for name in FILES[2:])
         return Run(json.loads(said["plan.json"]), json.loads(said["provenance.json"]), trials, comparisons)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise SpecError(f"its files are not what a report writes: {error}", place=where) from None
 
 
@@ -103,7 +105,10 @@ def _text(where: str, name: str) -> str:
     path = Path(where) / name
     revision, colon, folder = where.partition(":")
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise SpecError(f"is not what a report writes: {error}", place=str(path)) from None
     if Path(where).is_dir() or not colon:
         raise SpecError(
             f"no results here, {name} is missing; name a folder that `s2s run` or `s2s report` wrote", place=where
@@ -124,6 +129,17 @@ def diff(name_a: str, name_b: str) -> Diff:
         SpecError: results cannot be read, or are of different studies or bases.
     """
     a, b = read(name_a), read(name_b)
+    try:
+        return _diff(name_a, name_b, a, b)
+    except SpecError:
+        raise
+    except UNREADABLE as error:
+        message = f"the files of one are not what a report writes ({type(error).__name__}: {error})"
+        raise SpecError(f"{message}; `s2s report` writes them anew", place=f"{name_a} and {name_b}") from None
+
+
+def _diff(name_a: str, name_b: str, a: Run, b: Run) -> Diff:
+    """Compare two runs as their files say them."""
     titles = [f"{run.plan['study']} on {run.plan['base']}" for run in (a, b)]
     if titles[0] != titles[1]:
         raise SpecError(f"these are runs of different studies: {titles[0]}, and {titles[1]}")

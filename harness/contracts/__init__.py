@@ -16,7 +16,8 @@ Batch comes first everywhere, in states too.
 
 # The order of a trial's branches is that of every list of slots.
 # isort: off
-from harness.contracts.data import Dataset, Rows, Tokenizer
+from harness.contracts.splits import COLUMNS, Row, Rows, digests
+from harness.contracts.data import Dataset, Tokenizer
 from harness.contracts.model import Attention, Bridge, Cell, Context, Decoder, Embeddings, Encoder, Output
 from harness.contracts.tensors import (
     BOS,
@@ -42,6 +43,7 @@ from harness.contracts.decoding import Found, Search
 
 __all__ = [
     "BOS",
+    "COLUMNS",
     "EOS",
     "PAD",
     "SPECIALS",
@@ -62,6 +64,7 @@ __all__ = [
     "Optimizer",
     "Output",
     "Readout",
+    "Row",
     "Rows",
     "Schedule",
     "Search",
@@ -71,6 +74,7 @@ __all__ = [
     "TeacherForcing",
     "Tokenizer",
     "Words",
+    "digests",
     "repeat",
     "rows",
     "sayable",

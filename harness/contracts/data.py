@@ -2,61 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from harness.contracts.splits import Rows
 from harness.registry import Choice, slot
-from harness.spec import SpecError
-
-
-class Rows(NamedTuple):
-    """One split of a corpus, column by column: source texts, one or more references each, and the group of each row.
-
-    Rows of one group never fall into different splits.
-    """
-
-    source: list[str]
-    references: list[list[str]]
-    group: list[str]
-
-    def pick(self, places: Iterable[int]) -> Rows:
-        """Return the rows at these places, in this order."""
-        index = list(places)
-        return Rows(
-            [self.source[i] for i in index], [self.references[i] for i in index], [self.group[i] for i in index]
-        )
-
-    def carve(self, fraction: float, salt: str) -> tuple[Rows, Rows]:
-        """Return what is left, and what is carved off: all rows of a fraction of the groups, at least of one.
-
-        They are the groups whose ``sha256("<salt>/<group>")`` comes first: the order of rows does not matter.
-
-        Raises:
-            SpecError: there are too few groups to leave something on both sides.
-        """
-        groups = sorted(set(self.group), key=lambda name: hashlib.sha256(f"{salt}/{name}".encode()).digest())
-        count = max(1, round(fraction * len(groups)))
-        if count >= len(groups):
-            raise SpecError(
-                f"{len(groups)} groups of rows are too few to carve a fraction of {fraction:g} off for {salt}"
-            )
-        chosen = set(groups[:count])
-        kept = self.pick(i for i, name in enumerate(self.group) if name not in chosen)
-        return kept, self.pick(i for i, name in enumerate(self.group) if name in chosen)
 
 
 @slot
 class Dataset(ABC):
-    """A source of text pairs. ``folders`` are where relative paths are looked up, first to last."""
+    """A source of text pairs.
+
+    ``folders`` are where relative paths are looked up, first to last; ``scratch`` is where rows take their space while they
+    are worked on, or None for the system's folder for temporary files.
+    """
 
     class Config(Choice):
         """Names a kind of dataset."""
 
-    def __init__(self, cfg: Any, folders: tuple[Path, ...] = ()) -> None:
-        self.cfg, self.folders = cfg, folders
+    def __init__(self, cfg: Any, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> None:
+        self.cfg, self.folders, self.scratch = cfg, folders, scratch
         self.left_out: dict[str, int] = {}
         """How many rows ``load`` left out, by reason."""
 

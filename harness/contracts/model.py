@@ -53,7 +53,7 @@ class Cell(nn.Module, ABC):
 
         hidden: int = Field(64, ge=1)
         """Units per layer and direction."""
-        layers: int = Field(1, ge=1)
+        layers: int = Field(1, ge=1, le=1000)
         """Depth of the stack."""
         dropout: float = Field(0.0, ge=0.0, lt=1.0)
         """Probability of dropping an input of every layer but the first."""

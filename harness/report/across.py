@@ -16,6 +16,7 @@ from harness.analyze.across import Across, Gain, Level
 from harness.analyze.aggregate import TAUS, Estimate
 from harness.report import figures, html, pages
 from harness.report.facts import StudyFacts
+from harness.report.folder import replacing
 from harness.report.section import Figure, Section
 from harness.report.tables import NONE, Table, interval, measured, number, probability, quantity, told
 
@@ -39,9 +40,11 @@ def write(folder: Path, study: StudyFacts, found: Across) -> list[Path]:
         study: name, question, expectation, command; its base names the datasets.
         found: the answers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in (path for pattern in pages.MADE for path in folder.glob(pattern)):
-        stale.unlink()
+    return replacing(folder, lambda made: _write(made, study, found))
+
+
+def _write(folder: Path, study: StudyFacts, found: Across) -> list[Path]:
+    """Write the files of a joint report into an empty folder."""
     made = sections(found)
     drawn = figures.draw(folder / "figures", [figure for section in made for figure in section.figures])
     made = [kept for section in made if (kept := section.kept(drawn))]

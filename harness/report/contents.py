@@ -52,7 +52,7 @@ def sections(
         Section("costs", "Costs", "Mean ± standard deviation over seeds, on the machine named below.",
                 [tables.costs_table(outcomes)]),
         *fairness.sections(study, outcomes, comparisons),
-        Section("failures", "Skipped and failed", tables=[listings.failures_table(outcomes, study.skipped)]),
+        _failures(study, outcomes),
         _provenance(study, outcomes),
     ]  # fmt: skip
 
@@ -68,6 +68,16 @@ def _single_seeds(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Sectio
         for name in metrics
     ]
     return Section("seeds", "Every single seed", about, [tables.seeds_table(outcomes, m) for m in metrics], drawn)
+
+
+def _failures(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
+    table, said = listings.failures_table(outcomes, study.skipped), listings.last_words(outcomes)
+    if all(o.status == "ok" for o in outcomes):
+        return Section("failures", "Skipped and failed", tables=[table])
+    about = "The numbers above are about the trials that finished."
+    about += " The last lines that each failed one printed stand below." if said else ""
+    title = "Failed trials, skipped variants" if study.skipped else "Failed trials"
+    return Section("failures", title, about, [table], listings=said)
 
 
 def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:

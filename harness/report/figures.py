@@ -13,12 +13,16 @@ import numpy as np
 import pandas as pd
 
 from harness.analyze import Outcome, lengths_frame
+from harness.escapes import visible
+from harness.names import file_name
 from harness.report.section import Figure
 from harness.report.tables import span
 from harness.score import METRICS
 
 DASHES: list[Any] = ["", (4, 1.5), (1, 1)]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+RIM: dict[str, Any] = {"markeredgecolor": "w", "markeredgewidth": 0.75}
+"""Around markers on a line."""
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "seq2seq-harness",
     "axes.spines.top": False,
@@ -44,7 +48,8 @@ def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, list[Path]]:
         for name, _, make in drawings:
             figure = make()
             if figure is not None:
-                written[name] = [_save(figure, folder / f"{name}{suffix}") for suffix in (".svg", ".png")]
+                stem = file_name(name, "a figure")
+                written[name] = [_save(figure, folder / f"{stem}{suffix}") for suffix in (".svg", ".png")]
     return written
 
 
@@ -112,22 +117,21 @@ def lines(frame: pd.DataFrame, x: str, y: str, order: Sequence[str], axes: Any, 
     """Draw one line with a band per variant; colour and dashes (and markers) vary together, for more than ten."""
     import seaborn as sns
 
-    present = [variant for variant in order if variant in set(frame["variant"])]
-    palette = sns.color_palette("colorblind")
-    look = {variant: index for index, variant in enumerate(order)}
-    sns.lineplot(
-        frame, x=x, y=y, hue="variant", style="variant", hue_order=present, style_order=present, ax=axes,
-        palette={v: palette[look[v] % len(palette)] for v in present},
-        dashes={v: DASHES[look[v] // 4 % len(DASHES)] for v in present},
-        markers={v: MARKERS[look[v] % len(MARKERS)] for v in present} if markers else False,
-        errorbar=("pi", 100), err_kws={"alpha": 0.13 if len(order) <= 6 else 0.06, "linewidth": 0}, linewidth=1.8,
-    )  # fmt: skip
+    palette, groups = sns.color_palette("colorblind"), dict(iter(frame.groupby("variant")))
+    for index, variant in enumerate(order):
+        if variant not in groups:
+            continue
+        at = groups[variant].groupby(x)[y].agg(["mean", "min", "max"])
+        look: dict[str, Any] = {"color": palette[index % len(palette)]}
+        axes.fill_between(at.index, at["min"], at["max"], alpha=0.13 if len(order) <= 6 else 0.06, linewidth=0, **look)
+        look |= {"dashes": dashes} if (dashes := DASHES[index // 4 % len(DASHES)]) else {}
+        look |= {"marker": MARKERS[index % len(MARKERS)]} | RIM if markers else {}
+        axes.plot(at.index, at["mean"], label=variant, linewidth=1.8, **look)
 
 
 def legend(figure: Any, axes: Any) -> None:
     """Put the legend beside the plot, in the order of the plan."""
     handles, labels = axes.get_legend_handles_labels()
-    axes.get_legend().remove()
     figure.legend(handles, [wrapped(label) for label in labels], loc="outside right upper", handlelength=2.6)
 
 
@@ -154,7 +158,7 @@ def _save(figure: Any, path: Path) -> Path:
 
 def wrapped(text: str, width: int = 34) -> str:
     """Break a label over lines."""
-    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or " "
+    return "\n".join(textwrap.wrap(visible(text), width, break_on_hyphens=False)) or " "
 
 
 def plain(metric: str) -> str:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
 from harness.analyze import Comparison, Outcome
 from harness.analyze.comparable import comparable
 from harness.analyze.examples import Said, examples, hypotheses
 from harness.claims import Claim
+from harness.escapes import visible
 from harness.report.listings import trials_table
 from harness.report.tables import NONE, NUMBER, Table, quantity
 from harness.report.tables import interval as span
@@ -96,8 +98,13 @@ def page(template: str, **context: Any) -> str:
     The page's own style and script are the only ones that its Content-Security-Policy lets a browser run.
     """
     loader = jinja2.PackageLoader("harness.report")
-    environment = jinja2.Environment(
-        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
+    environment = SandboxedEnvironment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+        finalize=_shown,
     )
     style, script = (loader.get_source(environment, name)[0] for name in ("style.css", "page.js"))
     allowed = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
@@ -211,6 +218,11 @@ def images(drawn: Mapping[str, Sequence[Path]]) -> dict[str, str]:
             left -= len(text)
             made[name] = f"data:{kinds[smallest.suffix]};base64,{text}"
     return made
+
+
+def _shown(value: Any) -> Any:
+    """Return what a template puts into a page: a text without hidden characters; it is escaped after this."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _hash(text: str) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.analyze import ONE_SEED
+from harness.analyze.runs import UNREADABLE
 from harness.report.html import page
 from harness.report.pages import markdown_page, write_text
+from harness.report.sentences import again
 from harness.report.tables import NONE
 from harness.spec import SpecError
 
@@ -57,6 +59,8 @@ class Entry(NamedTuple):
     """Datasets, each with the beginning of the sha256 of its rows."""
     page: str
     """Address of its report, or of its folder, from the index."""
+    again: str = ""
+    """What came of trials that were done once more."""
 
 
 def write(results: Path) -> list[Path]:
@@ -106,8 +110,9 @@ def read(folder: Path, results: Path) -> Entry:
             trials=len(trials),
             data=_data(plan, provenance),
             page=_address(folder, results),
+            again=again(provenance.get("verified", {})),
         )
-    except (ValueError, KeyError, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         raise SpecError(
             f"its files are not what a report writes ({error}); `s2s report` writes them anew", place=str(folder)
         ) from None
@@ -127,4 +132,6 @@ def _data(plan: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
 
 def _address(folder: Path, results: Path) -> str:
     name = next((name for name in ("report.html", "report.md") if (folder / name).is_file()), "")
-    return (folder.relative_to(results) / name).as_posix() + ("" if name else "/")
+    address = (folder.relative_to(results) / name).as_posix() + ("" if name else "/")
+    address.encode()  # a name in another coding than UTF-8 leads nowhere
+    return address

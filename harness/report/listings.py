@@ -8,16 +8,39 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.analyze import Outcome, trials_frame
+from harness.report.section import Listing
 from harness.report.tables import COSTS, NONE, Origin, Table, number
 from harness.score import METRICS
+
+SHOWN = 10
+"""Lines of the log of a failed trial that stand in a page; its file has more."""
 
 
 def failures_table(outcomes: Sequence[Outcome], skipped: Sequence[tuple[str, str]]) -> Table:
     """One row per variant that was skipped and per trial that did not finish, with the reason."""
     columns = ["variant", "seed", "status", "reason"]
     rows = [[variant, NONE, "skipped", reason] for variant, reason in skipped]
-    rows += [[o.variant, str(o.seed), o.status, o.reason or NONE] for o in outcomes if o.status != "ok"]
+    failed = [o for o in outcomes if o.status != "ok"]
+    rows += [[o.variant, str(o.seed), o.status, o.reason or NONE] for o in failed]
+    if any(o.account for o in failed):
+        columns.append("all that is known")
+        files = [account_file(o) if o.account else NONE for o in failed]
+        rows = [[*row, file] for row, file in zip(rows, [NONE] * len(skipped) + files, strict=True)]
     return Table("failures", columns, rows, pd.DataFrame(rows, columns=columns))
+
+
+def account_file(failed: Outcome) -> str:
+    """Return the file, beside the pages of a report, that tells all that is known of a failed trial."""
+    return f"failures/{failed.trial}.txt"
+
+
+def last_words(outcomes: Sequence[Outcome]) -> list[Listing]:
+    """Return the last lines that failed trials printed; those of one training printed the same."""
+    said: dict[str, list[str]] = {}
+    for o in outcomes:
+        if o.log:
+            said.setdefault(o.log, []).append(f"{o.variant} · seed {o.seed}: {o.status}")
+    return [Listing("; ".join(names), text.splitlines()[-SHOWN:]) for text, names in said.items()]
 
 
 def trials_table(outcomes: Sequence[Outcome]) -> Table:

@@ -9,19 +9,20 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from jinja2.sandbox import SandboxedEnvironment
 
 from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, primary_metrics, trials_frame
-from harness.report import contents, figures, html, tables
+from harness.escapes import for_spreadsheet
+from harness.names import file_name
+from harness.report import contents, figures, html, listings, tables
 from harness.report.facts import StudyFacts
+from harness.report.folder import replacing
 from harness.report.latex import latex, significance
 from harness.report.section import Section
-from harness.report.sentences import answer, basis
+from harness.report.sentences import again, answer, basis
 from harness.report.tables import Table
 
 __all__ = ["StudyFacts", "markdown_page", "write", "write_csv", "write_table", "write_text"]
-
-MADE = ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md", "tables/*.tex")
-"""What a report writes under names that depend on the study; of an earlier report nothing of it stays."""
 
 
 def write(
@@ -35,9 +36,13 @@ def write(
         outcomes: all trials of the study, in the order of its plan.
         comparisons: of ``compare_all``, the answers to the study's claims first.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in (path for pattern in MADE for path in folder.glob(pattern)):
-        stale.unlink()
+    return replacing(folder, lambda made: _write(made, study, outcomes, comparisons))
+
+
+def _write(
+    folder: Path, study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison]
+) -> list[Path]:
+    """Write the files of a report into an empty folder."""
     found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims))
     drawn = figures.draw(folder / "figures", [figure for section in found for figure in section.figures])
     found = [kept for section in found if (kept := section.kept(drawn))]
@@ -48,6 +53,9 @@ def write(
     frame = pd.DataFrame([{"study": study.name, "base": study.base} | vars(c) for c in comparisons])
     frame = frame.reindex(columns=["study", "base", *COMPARISON_COLUMNS])
     written += [write_csv(folder / "comparisons.csv", frame), write_csv(folder / "trials.csv", trials_frame(outcomes))]
+    told = {listings.account_file(o): o.account for o in outcomes if o.account}
+    (folder / "failures").mkdir()
+    written += [write_text(folder / name, account) for name, account in told.items()]
     for name, content in (("plan.json", study.plan), ("provenance.json", study.provenance)):
         written.append(write_text(folder / name, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)))
     return [
@@ -65,6 +73,7 @@ def _facts(
     return {
         "study": study,
         "basis": basis(study, outcomes),
+        "again": again(study.provenance.get("verified", {})),
         "answers": answers,
         "comparisons": comparisons[: len(answers)],
         "verdicts": [tables.told(made) for made in comparisons[: len(answers)]],
@@ -79,7 +88,7 @@ def _facts(
 def markdown_page(template: str, facts: Mapping[str, Any]) -> str:
     """Return a page of Markdown; each text from outside goes through the filter ``markdown``, where the template names it."""
     loader = jinja2.PackageLoader("harness.report")
-    environment = jinja2.Environment(
+    environment = SandboxedEnvironment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["markdown"] = tables.markdown
@@ -98,8 +107,15 @@ def write_table(folder: Path, table: Table, comparisons: Sequence[Comparison] = 
     texts = {"md": table.markdown()}
     if table.origins:
         texts["tex"] = latex(table, marks=significance(table, comparisons))
-    written = [write_text(folder / f"{table.name}.{suffix}", text) for suffix, text in texts.items()]
-    return [write_csv(folder / f"{table.name}.csv", table.frame), *written]
+    name = file_name(table.name, "a table")
+    written = [write_text(folder / f"{name}.{suffix}", text) for suffix, text in texts.items()]
+    return [write_csv(folder / f"{name}.csv", _unobeyed(table.frame)), *written]
+
+
+def _unobeyed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of which a spreadsheet computes nothing: it holds what data and models say."""
+    texts = frame.select_dtypes(exclude=["number", "bool"]).columns
+    return frame.assign(**{name: frame[name].map(for_spreadsheet) for name in texts})
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:

@@ -20,6 +20,13 @@ class Figure(NamedTuple):
     """Returns a matplotlib figure, or None where there is nothing to show."""
 
 
+class Listing(NamedTuple):
+    """Lines that a program printed, shown as they are."""
+
+    title: str
+    lines: list[str]
+
+
 @dataclass(frozen=True)
 class Section:
     """One heading of a report and what stands under it."""
@@ -31,9 +38,11 @@ class Section:
     """How to read it, in plain words."""
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
+    listings: Sequence[Listing] = ()
 
     def kept(self, drawn: Container[str]) -> Section | None:
         """Return the section without empty tables and figures that were not drawn, or None where nothing is left."""
         tables = [table for table in self.tables if table.rows]
         figures = [figure for figure in self.figures if figure.name in drawn]
-        return replace(self, tables=tables, figures=figures) if tables or figures else None
+        kept = tables or figures or self.listings
+        return replace(self, tables=tables, figures=figures) if kept else None

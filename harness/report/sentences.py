@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.analyze import ALPHA, ONE_SEED, Comparison, Outcome, spelled
 from harness.analyze.compare import SEEDS_ONLY, SUCCESS_RATES, TWO_WAY
@@ -189,6 +189,26 @@ def _decides(made: Comparison, claim: Claim) -> str:
     if claim.within is None and (made.method == SUCCESS_RATES or math.isclose(gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
     return "No number of seeds would decide it if all is as seen here: the test sentences are too few."
+
+
+def again(found: Mapping[str, Any]) -> str:
+    """Say what came of trials that were done once more (``harness.verify``); nothing if none was."""
+    if not found:
+        return ""
+    verdicts, made = found["verdicts"], sum(found["verdicts"].values())
+    exact, same = verdicts.get("exact", 0), verdicts.get("same hypotheses", 0)
+    trials = f"{made:,} of {_count(found['of'], 'trial')}"
+    if exact == made:
+        said = f"re-run and found identical: {trials}"
+    elif exact + same == made:
+        said = f"re-run and every hypothesis found the same: {trials}, {exact:,} of them identical"
+    else:
+        said = f"re-run: {trials}, {', '.join(f'{count:,} {verdict}' for verdict, count in sorted(verdicts.items()))}"
+    first, last = found["dates"]
+    day = f"on {last}" if first == last else f"from {first} to {last}"
+    other = found["other_kind"]
+    where = "on another kind of machine" if other == made else f"{other:,} of them on another kind of machine"
+    return f"{said}, {day}, {where if other else 'on the same kind of machine'}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from harness.analyze import Comparison, Outcome, lengths_frame, variants_frame
 from harness.analyze.compare import SUCCESS_RATES
 from harness.claims import Claim, groups
+from harness.escapes import visible
 from harness.score import METRICS
 from harness.spec import SpecError
 
@@ -85,7 +86,7 @@ def markdown(text: object) -> str:
     """Escape a text so that Markdown shows it as it is, on one line, also inside a table; what stands out is bold."""
     if isinstance(text, Marked):
         return "".join(map(_bold, *zip(*text.pieces, strict=True))).strip() if text.pieces else ""
-    one_line = " ".join(html.escape(str(text), quote=False).split())
+    one_line = " ".join(html.escape(visible(str(text)), quote=False).split())
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", one_line)
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from harness.console import say
 from tests.bench.measure import Row, figure
 
-SECTIONS = ("commands", "study", "workers", "report", "training", "decoding")
+SECTIONS = ("commands", "study", "workers", "tracking", "report", "training", "decoding", "load", "data")
 
 
 def main() -> None:
@@ -22,13 +22,15 @@ def main() -> None:
     asked = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     asked.add_argument("section", nargs="*", choices=[*SECTIONS, "all"], default="all", help="all if none is named")
     asked.add_argument("--repeats", type=int, default=3, help="measurements of which the median counts")
+    asked.add_argument("--pairs", type=int, default=100_000, help="most pairs of the section data; 5,000,000 take minutes")
     asked.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     args = asked.parse_args()
     found: dict[str, Any] = {"machine": _machine()}
     say(*(f"{name}: {value}" for name, value in found["machine"].items()))
     for section in SECTIONS if "all" in args.section else args.section:
         with tempfile.TemporaryDirectory() as home:
-            rows = list(importlib.import_module(f"tests.bench.{section}").rows(Path(home), args.repeats))
+            most = {"pairs": args.pairs} if section == "data" else {}
+            rows = list(importlib.import_module(f"tests.bench.{section}").rows(Path(home), args.repeats, **most))
         say("", _table(section, rows))
         found[section] = [row._asdict() for row in rows]
         if args.json:

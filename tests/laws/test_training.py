@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import json
+import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness import train
+from harness import checkpoint, train
 from harness.batches import Pairs, collate, epoch_order
 from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words, sayable
 from harness.model import ModelChoice, Seq2Seq
@@ -119,7 +123,130 @@ def test_same_seed_same_curve_bit_for_bit_and_killed_is_never_killed(name: str, 
     whole = trained(CHOICES[name], tmp_path / "whole")
     assert trained(CHOICES[name], tmp_path / "again") == whole
     assert trained(CHOICES[name], tmp_path / "killed", kill_at=4) == whole
+    assert trained(CHOICES[name], tmp_path / "evaluated", kill_at=3) == whole, "right after an evaluation"
     assert trained(CHOICES[name], tmp_path / "other", seed=4) != whole
+
+
+class Ended(Exception):
+    """What the handler of a test raises in place of ending the process."""
+
+
+def stopped(choice: TrainingChoice, folder: Path, seed: int, at: int, *, evaluating: bool) -> int:
+    """Train until a signal at an update, or at the first evaluation after it; return the update of the checkpoint."""
+
+    class Signalled(Training):
+        def _update(self, batches: Any) -> None:
+            super()._update(batches)
+            if self.at.update == at and not evaluating:
+                signal.raise_signal(signal.SIGTERM)
+
+        def _evaluate(self, emit: Any, stop: Any) -> None:
+            if self.at.update >= at and evaluating:
+                signal.raise_signal(signal.SIGTERM)
+            super()._evaluate(emit, stop)
+
+    def end(number: int, _: object) -> None:
+        raise Ended(number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        model = build(MODEL, choice.initializer, WORDS, seed)
+        training = Signalled(model, choice, seed, PAIRS, folder, torch.device("cpu"))
+        with pytest.raises(Ended):
+            training.run(lambda _: None)
+        assert signal.getsignal(signal.SIGTERM) is end, "handlers are put back"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return training.at.update
+
+
+@pytest.mark.parametrize("evaluating", [False, True])
+@pytest.mark.parametrize("name", CHOICES)
+def test_stopped_by_a_signal_it_goes_on_bit_for_bit(name: str, evaluating: bool, tmp_path: Path) -> None:
+    """Law 15, at a random update, in the middle of an evaluation too, twice in a row."""
+    choice, draw = CHOICES[name], random.Random(f"{name} {evaluating}")
+    whole = trained(choice, tmp_path / "whole")
+    last = json.loads(whole["curve.jsonl"].splitlines()[-1])["update"]
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    first = stopped(choice, folder, 3, draw.randint(1, last - 1), evaluating=evaluating)
+    assert (folder / "checkpoint.pt").exists() and not list(folder.glob("*.part"))
+    if first < last - 1:
+        second = stopped(choice, folder, 3, draw.randint(first + 1, last - 1), evaluating=evaluating)
+        assert second > first
+    Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu")).run(print)
+    assert {file: (folder / file).read_bytes() for file in whole} == whole
+
+
+def test_a_signal_after_the_last_evaluation_takes_nothing_away(tmp_path: Path) -> None:
+    choice = CHOICES["accumulate-2"]
+    whole = trained(choice, tmp_path / "whole")
+    (tmp_path / "stopped").mkdir()
+    assert stopped(choice, tmp_path / "stopped", 3, choice.updates, evaluating=True) == choice.updates
+    training = Training(
+        build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, tmp_path / "stopped", torch.device("cpu")
+    )
+    assert training.run(lambda _: None)["updates"] == choice.updates, "it only owes the evaluation"
+    assert {file: (tmp_path / "stopped" / file).read_bytes() for file in whole} == whole
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Say whether two checkpoints hold the same, bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return bool(one == other)
+
+
+def test_a_damaged_checkpoint_is_thrown_away_and_said(tmp_path: Path) -> None:
+    """Every byte: what is flipped is noticed, or makes no difference; what is cut short is noticed."""
+    choice, folder = CHOICES["coin-token-sample"], tmp_path / "stopped"
+    folder.mkdir()
+    stopped(choice, folder, 3, 5, evaluating=False)
+    path = folder / "checkpoint.pt"
+    good, state = path.read_bytes(), checkpoint.read(path)
+    noticed = 0
+    for place in random.Random(0).sample(range(len(good)), 300):
+        bad = bytearray(good)
+        bad[place] ^= 1 << place % 8
+        path.write_bytes(bad)
+        try:
+            found = checkpoint.read(path)
+        except checkpoint.UNREADABLE:
+            noticed += 1
+        else:
+            assert alike(found, state)
+    assert noticed > 100
+    whole = trained(choice, tmp_path / "whole")
+    for damaged in (good[: len(good) // 2], b"", bytes(bad)[:-1]):
+        path.write_bytes(damaged)
+        said: list[dict[str, Any]] = []
+        Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu")).run(
+            said.append
+        )
+        assert "thrown away" in said[0]["note"]
+        assert {file: (folder / file).read_bytes() for file in whole} == whole
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice, folder = CHOICES["accumulate-2"], tmp_path / "full"
+    folder.mkdir()
+    stopped(choice, folder, 3, 2, evaluating=False)
+    before = (folder / "checkpoint.pt").read_bytes()
+
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "sync", full)
+    training = Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu"))
+    with pytest.raises(OSError, match="No space left"):
+        training.run(lambda _: None, checkpoint_every=0.0)
+    assert (folder / "checkpoint.pt").read_bytes() == before and not list(folder.glob("*.part"))
 
 
 @pytest.mark.parametrize("kind", Loss.kinds)

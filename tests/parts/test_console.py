@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from harness import catalog, console, study
 from harness.analyze import Comparison
 from harness.answer import _verdicts
+from harness.stopping import Stopped
 from harness.watch import Watch
 
 HOME = Path(__file__).resolve().parents[2]
@@ -69,7 +71,7 @@ def survey(plan: Any, state: str = "absent", why: str = "") -> dict[str, Any]:
 
 def answer(**fields: Any) -> Any:
     plain: dict[str, Any] = {
-        "ran": SimpleNamespace(found=0, made=0, failed=0),
+        "ran": SimpleNamespace(found=0, made=0, failed=0, untried=0),
         "seconds": 75.0,
         "seeds": 5,
         "verdicts": [],
@@ -82,7 +84,7 @@ def answer(**fields: Any) -> Any:
 
 
 FULL = {
-    "ran": SimpleNamespace(found=4, made=15, failed=1),
+    "ran": SimpleNamespace(found=4, made=15, failed=1, untried=0),
     "verdicts": ["masking helps: supported, +3.1 (95 % 1.0 to 5.2)"],
     "table": [
         {"variant": "mask=true", "n": 5, "exact_match": "93.1 ± 1.2"},
@@ -227,7 +229,7 @@ def test_verdicts_come_in_the_unit_of_what_is_compared() -> None:
 
 
 def test_a_finished_study_says_so_first(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    done = answer(ran=SimpleNamespace(found=20, made=0, failed=0), files=[Path("results/report.html")])
+    done = answer(ran=SimpleNamespace(found=20, made=0, failed=0, untried=0), files=[Path("results/report.html")])
     console.print_answer(plan, done)
     assert capsys.readouterr().out.splitlines()[:2] == [
         "nothing to do: all 20 trials are done",
@@ -237,14 +239,14 @@ def test_a_finished_study_says_so_first(plan: Any, capsys: pytest.CaptureFixture
 
 def test_a_study_that_wants_no_more_seeds_is_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
     sequential = replace(plan, looks=(3, 4, 5))
-    console.print_answer(sequential, answer(ran=SimpleNamespace(found=12, made=0, failed=0), seeds=3))
+    console.print_answer(sequential, answer(ran=SimpleNamespace(found=12, made=0, failed=0, untried=0), seeds=3))
     assert capsys.readouterr().out.splitlines()[0] == "nothing to do: all 12 trials are done"
     console.print_plan(sequential, survey(plan, "done") | {"to_run": 0})
     assert "until the claims are decided, 5 at most" in capsys.readouterr().out
 
 
 def test_a_report_of_an_unfinished_study_does_not_call_it_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_answer(plan, answer(ran=SimpleNamespace(found=7, made=0, failed=0)))
+    console.print_answer(plan, answer(ran=SimpleNamespace(found=7, made=0, failed=0, untried=0)))
     assert capsys.readouterr().out.splitlines()[0] == "7 of 20 trials are done"
 
 
@@ -304,3 +306,49 @@ def test_a_terminal_shows_running_trials_and_keeps_failures(
         watch.listen("c · seed 1", {"status": "error", "reason": "boom"})
     assert "\x1b[31m[ 4/20] c · seed 1: error (0.0 s): boom" in screen.getvalue()
     assert "b · seed 1: ok" not in screen.getvalue()
+
+
+def test_the_latest_failures_and_what_waits_stay_in_sight(plan: Any, screen: io.StringIO) -> None:
+    with Watch(plan) as watch:
+        for seed in range(7):
+            watch.listen(f"c · seed {seed}", {"status": "error", "reason": f"boom {seed}"})
+        for seed in range(2):
+            watch.listen(f"d · seed {seed}", {"stage": "train"})
+            watch.listen(f"d · seed {seed}", {"waits": "for another run"})
+        watch.listen("e · seed 1", {"waits": "alone", "note": "e · seed 1: out of memory"})
+        screen.truncate(0)
+        watch.live.refresh()  # type: ignore[union-attr]
+        drawn = screen.getvalue()
+        shown = [drawn.find(f"c · seed {seed}: error: boom {seed}") for seed in range(7)]
+        assert shown[0] == shown[1] == -1 and shown[2:] == sorted(shown[2:], reverse=True) and min(shown[2:]) > 0
+        assert "2 wait for another run" in drawn and "1 waits alone" in drawn and "d · seed" not in drawn
+        watch.listen("d · seed 0", {"status": "found"})
+        watch.listen("d · seed 1", {"stage": "train"})
+        screen.truncate(0)
+        watch.live.refresh()  # type: ignore[union-attr]
+        assert "wait for" not in screen.getvalue() and "d · seed 1" in screen.getvalue()
+    assert "e · seed 1: out of memory" not in screen.getvalue(), "a note is a line above, not a row"
+
+
+def test_in_a_pipe_what_waits_is_said_once_and_a_failure_of_before_has_no_time(
+    plan: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Watch(plan) as watch:
+        for seed in (1, 2, 1):
+            watch.listen(f"d · seed {seed}", {"waits": "for another run"})
+        watch.listen("a · seed 1", {"status": "diverged", "reason": "nan", "before": True})
+        watch.listen("a · seed 2", {"note": "a · seed 2: its checkpoint cannot be read"})
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "d · seed 1 waits for another run",
+        "[ 1/20] a · seed 1: diverged (before): nan",
+        "a · seed 2: its checkpoint cannot be read",
+    ]
+
+
+def test_who_stops_a_study_hears_what_is_finished(plan: Any) -> None:
+    with pytest.raises(Stopped) as stopped, Watch(plan) as watch:
+        watch.listen("a · seed 1", {"status": "found"})
+        watch.listen("a · seed 2", {"status": "ok"})
+        watch.listen("a · seed 3", {"status": "diverged"})
+        raise Stopped(signal.SIGTERM)
+    assert stopped.value.finished == "2 of 20 trials of masking on numbers are finished" and stopped.value.code == 143

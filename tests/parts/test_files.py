@@ -108,6 +108,16 @@ def test_merging_makes_one_row_of_several_references(folder: Path) -> None:
     assert merged.group == ["x", "x", "y"]
 
 
+def test_references_of_many_merged_rows_stay_in_their_order(folder: Path) -> None:
+    rows = [(f"s{i * i % 23}", f"r{i}") for i in range(2000)]
+    write(folder, "train.tsv", tsv(rows))
+    merged: dict[str, list[str]] = {}
+    for source, reference in rows:
+        merged.setdefault(source, []).append(reference)
+    found = files(folder, merge=True, **THREE).load()["train"]
+    assert pairs(found) == [(source, *texts) for source, texts in merged.items()]
+
+
 def test_a_list_in_a_cell_is_several_references(folder: Path) -> None:
     write(folder, "train.jsonl", '{"x": "a", "y": ["1", "2"]}\n')
     names = {"source": "x", "reference": "y"}

@@ -64,7 +64,8 @@ def test_translations_lists_and_numbers(mirror: Path) -> None:
         hub(source="fr").load()
     for name in ROWS:
         write(mirror / f"{name}.jsonl", [{"en": 1.5, "de": ["x", "y"]}, {"en": 2.0, "de": ["z"]}])
-    assert hub().load()["train"][:2] == (["1.5", "2.0"], [["x", "y"], ["z"]])
+    train = hub().load()["train"]
+    assert (train.source, train.references) == (["1.5", "2.0"], [["x", "y"], ["z"]])
     with pytest.raises(SpecError, match=r"some/pairs train row 1: holds no text but \['x', 'y'\]"):
         hub(source="de").load()
 
@@ -170,3 +171,39 @@ def test_real_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     found = hub(id="local/enja-10k", source="en", reference="ja", limit=600).load()
     assert [len(found[name].source) for name in ("train", "validation", "test")] == [600, 500, 500]
     assert found["test"].source[0] == "they finally acknowledged it as true ."
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "../x", "a/../b", "/etc", "a/b/c", "a\\b", "con", "a/nul", "a" * 300, "é/x", "a/b\n", ".x"]
+)
+def test_what_leads_out_of_a_folder_of_copies_is_no_id(name: str) -> None:
+    with pytest.raises(SpecError):
+        read(Hub.Config, {"id": name, "source": "a", "reference": "b"})
+
+
+def test_a_reader_of_the_library_is_no_dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By such a name the library reads what lies in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.json").write_text('{"a": "x", "b": "y"}\n', encoding="utf-8")
+    choice = read(Hub.Config, {"id": "json", "source": "a", "reference": "b", "revision": "0" * 40})
+    with pytest.raises(SpecError, match="is a reader of files"):
+        choice.build().load()
+
+
+@pytest.mark.usefixtures("mirror")
+def test_a_local_copy_is_worked_on_in_the_scratch_folder_and_leaves_nothing(tmp_path: Path) -> None:
+    (scratch := tmp_path / "scratch").mkdir()
+    seen: list[list[Path]] = []
+
+    class Watched(Hub):
+        class Config(Hub.Config):
+            """The same."""
+
+        def keep(self, found: Any) -> Any:
+            seen.append(list(scratch.iterdir()))
+            return super().keep(found)
+
+    part = Watched(read(Hub.Config, {"id": "some/pairs", "source": "en", "reference": "de"}), (), scratch)
+    assert part.load()["train"].source == ["a", "b", "c", "d"]
+    assert all(seen), "the library's own files are there while they are read"
+    assert not list(scratch.iterdir())

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -15,6 +17,7 @@ from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, TestSet, co
 from harness.claims import Claim
 from harness.report import html, pages
 from harness.report.facts import StudyFacts
+from harness.report.folder import replacing
 from harness.report.sentences import answer, basis
 from harness.report.tables import Origin, Table, claims_table, markdown, number, probability, scores_table, spread
 from harness.score import corpus_scores
@@ -113,6 +116,17 @@ def test_the_page_says_where_the_numbers_come_from(folder):
     assert "| pairs | train 300 \\| test &lt;60&gt; |" in page(folder)
 
 
+def test_the_page_says_which_trials_were_done_once_more(folder, tmp_path):
+    assert "Verified" not in page(folder) + (folder / "report.html").read_text(encoding="utf-8")
+    known = {"of": 20, "verdicts": {"exact": 4, "<b>odd|": 1}, "other_kind": 0, "dates": ["2026-11-20", "2026-11-20"]}
+    write(tmp_path, facts(provenance={"verified": known}), synthetic(seeds=2, sentences=60))
+    assert "**Verified**: re-run: 5 of 20 trials, 1 &lt;b&gt;odd\\|, 4 exact, on 2026-11-20" in page(tmp_path)
+    assert (
+        "<dt>Verified</dt><dd>re-run: 5 of 20 trials, 1 &lt;b&gt;odd|, 4 exact"
+        in (tmp_path / "report.html").read_text()
+    )
+
+
 def test_the_same_trials_give_the_same_bytes(folder, tmp_path):
     for path in write(tmp_path, facts(), synthetic()):
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), path.name
@@ -170,6 +184,62 @@ def test_failures_stay_in_sight(tmp_path):
         line for line in (tmp_path / "tables/exact_match_by_seed.md").read_text().splitlines() if "token" in line
     )
     assert "| diverged |" in row
+
+
+def test_what_a_failed_trial_last_said_is_shown_as_it_is_and_all_of_it_kept_beside_the_pages(tmp_path):
+    outcomes = synthetic(seeds=3, sentences=60)
+    lines = [f"line {n}" for n in range(20)] + ["```", "</pre><script>alert(1)</script>", "# no heading"]
+    log = "\n".join(lines)
+    told = {"log": log, "account": f"error: boom\n\nTraceback: in _train\n\n{log}\n"}
+    for place in (0, 1):
+        outcomes[place] = Outcome(f"f0{place}", outcomes[place].variant, place, "error", "boom", **told)
+    write(tmp_path, facts(), outcomes)
+    text, shown = page(tmp_path), (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "## Failed trials" in text and "failures/f00.txt" in text and "failures/f00.txt" in shown
+    assert text.count("    # no heading\n") == 1, "trials of one training printed the same"
+    assert "\n# no heading" not in text and "line 5" not in text and "    line 15\n" in text
+    assert "<script>alert" not in shown and "&lt;script&gt;alert(1)" in shown
+    assert (tmp_path / "failures/f00.txt").read_text(encoding="utf-8") == told["account"]
+    write(tmp_path, facts(), synthetic(seeds=3, sentences=60))
+    assert not list(tmp_path.glob("failures/*")) and "Failed trials" not in page(tmp_path)
+
+
+def test_reports_written_at_once_or_broken_off_leave_one_that_is_whole(tmp_path, monkeypatch):
+    def names(folder):
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+    outcomes = synthetic(seeds=2, sentences=20)
+    for name in ("whole", "both"):
+        write(tmp_path / name, facts(), outcomes)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write_text_report, [tmp_path / "both"] * 4, range(4)))
+    last = (tmp_path / "both" / "report.md").read_text()
+    assert (tmp_path / "both" / "tables" / f"{last}.md").exists()
+    assert len(list((tmp_path / "both" / "tables").iterdir())) == 1, "of those before it nothing stays"
+    assert not list((tmp_path / "both").glob(".report-*"))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    before = {name: (tmp_path / "whole" / name).read_bytes() for name in names(tmp_path / "whole")}
+    monkeypatch.setattr("harness.report.html.report", stop)
+    (tmp_path / "whole" / ".report-killed").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "whole", facts(), synthetic(seeds=3, sentences=60))
+    assert {name: (tmp_path / "whole" / name).read_bytes() for name in names(tmp_path / "whole")} == before
+    assert not list((tmp_path / "whole").glob(".report-*"))
+
+
+def write_text_report(folder, number):
+    def make(made):
+        (made / "tables").mkdir()
+        files = [made / "report.md", made / "tables" / f"{number}.md"]
+        for file in files:
+            file.write_text(str(number))
+            time.sleep(0.02)
+        return files
+
+    replacing(folder, make)
 
 
 def test_one_seed_never_earns_the_word_better(tmp_path):

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from harness import schedule
+from harness import memory, schedule
 from harness.schedule import CannotStart, Slot, Task, Workers, slots
 from harness.spec import SpecError
 
@@ -99,14 +100,30 @@ def test_an_error_brings_its_traceback_and_costs_one_task() -> None:
     assert fine.status == "done"
 
 
-@pytest.mark.parametrize(
-    ("do", "reason"), [({"do": "die", "signal": "SIGKILL"}, "memory"), ({"do": "die", "signal": "SIGSEGV"}, "SIGSEGV")]
-)
-def test_a_dead_worker_costs_its_task_only(do: dict[str, str], reason: str) -> None:
+KILLS = {
+    ("SIGSEGV", 0, 0): ("died", "SIGSEGV"),
+    ("SIGTERM", 0, 0): ("killed", "SIGTERM, which somebody sent"),
+    ("SIGKILL", 4, 4): ("killed", "SIGKILL; the kernel counts no kill"),
+    ("SIGKILL", 4, 5): ("out_of_memory", "SIGKILL: memory ran out"),
+    ("SIGKILL", None, None): ("out_of_memory", "but does not tell here"),
+}
+
+
+@pytest.mark.parametrize("case", KILLS, ids=str)
+def test_a_dead_worker_costs_its_task_only_and_what_is_known_of_its_death_is_said(
+    case: tuple[str, int | None, int | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    number, before, after = case
+    counts = iter([before, after])
+    monkeypatch.setattr(memory, "oom_kills", lambda: next(counts))
     heard: list[Any] = []
-    with _workers() as workers:
-        dead, fine = workers.run([Task("d", do), _task("e", "echo")], lambda name, event: heard.append((name, event)))
-    assert dead.status == "died" and reason in dead.reason and do["signal"] in dead.reason
+    with _workers(logs=str(tmp_path)) as workers:
+        tasks = [_task("e", "echo", n=1), _task("d", "die", signal=number), _task("f", "echo", n=2)]
+        _, dead, fine = workers.run(tasks, lambda name, event: heard.append((name, event)))
+    status, reason = KILLS[case]
+    assert dead.status == status and reason in dead.reason
+    assert dead.log == "[1Kabout to\nabout to die", "what the task before it printed is not its own"
+    assert dead.measured["peak_memory_mb"] > 1 and dead.measured["free_memory_mb"] > 1
     assert heard == [("d", {"last": "words"})]
     assert fine.status == "done"
 
@@ -119,7 +136,7 @@ def test_a_worker_killed_from_outside_is_replaced(tmp_path: Path) -> None:
     with _workers(2) as workers:
         ended = {end.name: end for end in workers.run(tasks, kill)}
         assert not _alive(tmp_path, 30)
-    assert ended.pop("s").status == "died"
+    assert ended.pop("s").status == "killed"
     assert [end.status for end in ended.values()] == ["done"] * 3
 
 
@@ -199,6 +216,38 @@ def test_workers_print_to_their_own_logs(tmp_path: Path, capfd: pytest.CaptureFi
         list(workers.run([_task("t", "echo", n=5)], _ignore))
     assert (tmp_path / "logs" / "worker-0.log").read_text() == "printed by 5\n"
     assert capfd.readouterr() == ("", "")
+
+
+def test_alone_means_one_at_a_time_in_a_fresh_process() -> None:
+    with _workers(2) as workers:
+        before = {end.value["pid"] for end in workers.run([_task(f"t{n}", "echo") for n in range(4)], _ignore)}
+        tasks, running, most = [_task(f"c{n}", "count", n=1) for n in range(3)], set[str](), 0
+
+        def watch(name: str, _event: dict[str, Any]) -> None:
+            nonlocal most
+            running.add(name)
+            most = max(most, len(running))
+
+        for end in workers.run(tasks, watch, at_once=1):
+            running.remove(end.name)
+        (alone,) = workers.run([_task("e", "echo")], _ignore, at_once=1)
+    assert most == 1 and alone.value["pid"] not in before
+
+
+def test_tasks_are_taken_as_there_is_room_and_may_end_early() -> None:
+    taken, failed = [], []
+
+    def tasks() -> Iterator[Task]:
+        for n in range(9):
+            if failed:
+                return
+            taken.append(n)
+            yield _task(f"t{n}", "fail" if n == 2 else "echo")
+
+    with _workers(1) as workers:
+        for end in workers.run(tasks(), _ignore):
+            failed += [end] if end.status == "error" else []
+    assert taken == [0, 1, 2] and [end.name for end in failed] == ["t2"]
 
 
 def test_what_cannot_start_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

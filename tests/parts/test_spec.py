@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +178,31 @@ def test_every_slot_has_a_kind_and_suggestions_name_what_is_known() -> None:
     assert all(slot.kinds for slot in SLOTS.values())
     assert suggest("gro", ["gru", "lstm"]) == "did you mean 'gru'? known: gru, lstm"
     assert suggest("zzz", []) == "known: none"
+
+
+LAUGHS = "a0: &a0 [ha]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LAUGHS, "more than 20,000 values"),
+        ("[" * 30_000, "nested too deeply"),
+        ("- " * 30_000, "nested too deeply"),
+        ("a: &a {b: 1}\n" + "".join(f"c{i}: {{<<: *a}}\n" for i in range(3000)), "merges more than 100"),
+        ("a" * 100_000, "longer than 65,536 characters"),
+        ('"\\ud800"', "half a surrogate pair"),
+        ("\udcff", "not UTF-8"),
+        ("!!python/object/apply:os.system [ls]", "not plain data|not YAML"),
+    ],
+    ids=["laughs", "brackets", "dashes", "merges", "long", "half", "bytes", "object"],
+)
+def test_what_is_made_to_harm_is_one_line_at_once(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(text.encode("utf-8", "surrogateescape"))
+    began = time.process_time()
+    for use in (lambda: parse_yaml(text, "--set x"), lambda: read_yaml(tmp_path / "x.yaml")):
+        with pytest.raises(SpecError) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+        assert re.search(f"{said}|cannot be read as UTF-8", str(caught.value))
+    assert time.process_time() - began < 5

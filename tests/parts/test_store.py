@@ -1,15 +1,21 @@
-"""Stages appear whole, are made once, go stale with their code and inputs, and survive interruption."""
+"""Stages appear whole, are made once, go stale with their code and inputs, survive interruption, and vouch for themselves."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.store import Stage, Store, write
+from harness import disk
+from harness.spec import SpecError
+from harness.store import Busy, Damaged, Record, Stage, Store, write
 
 
 def stage(name: str = "train", key: str = "k1", code: str = "c1", **inputs: str) -> Stage:
@@ -66,13 +72,16 @@ def test_half_written_files_of_a_killed_run_do_not_stay(tmp_path: Path) -> None:
 
     def is_killed(folder: Path) -> dict[str, Any]:
         (folder / "model.part").write_text("half", encoding="utf-8")
+        (folder / ".tmpXYZ").write_text("half, as safetensors writes", encoding="utf-8")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         Store(tmp_path / "broken").make(stage(), is_killed, {})
     assert (work / "model.part").exists()
     resumed, _ = Store(tmp_path / "broken").make(stage(), produce("same"), {})
-    assert resumed.seal == whole.seal and not (resumed.folder / "model.part").exists()
+    assert resumed.seal == whole.seal and {path.name for path in resumed.folder.iterdir()} == {
+        path.name for path in whole.folder.iterdir()
+    }
 
 
 def test_a_checkpoint_of_other_code_is_thrown_away(tmp_path: Path) -> None:
@@ -150,3 +159,277 @@ def test_write_replaces_whole_files(tmp_path: Path) -> None:
     write(tmp_path / "deep" / "a.json", json.dumps({"a": 2}))
     assert json.loads((tmp_path / "deep" / "a.json").read_text(encoding="utf-8")) == {"a": 2}
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.json"]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path, place: int = -1) -> None:
+    found = bytearray(path.read_bytes())
+    found[place] ^= 1
+    path.write_bytes(bytes(found))
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {"cut": cut, "removed": Path.unlink, "flipped": flip}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", ["model.txt", "clock.jsonl", "stage.json"])
+def test_a_damaged_stage_is_absent_and_done_anew_and_the_old_one_is_kept(
+    tmp_path: Path, file: str, damage: str
+) -> None:
+    store = Store(tmp_path)
+    record, _ = store.make(stage(), produce(), {})
+    below, _ = store.make(stage("decode", "k2", train="k1"), produce("words"), {})
+    DAMAGES[damage](record.folder / file)
+    now, why = store.state(stage())
+    assert now == "absent" and file in why, "and what is wrong is said"
+    assert store.fault("train", "k1") in why and store.fault("decode", "k2") == ""
+    with pytest.raises(Damaged, match="damaged"):
+        store.verified("train", "k1")
+    again, found = store.make(stage(), produce(), {})
+    assert not found and again.seal == record.seal and store.state(stage())[0] == "done"
+    assert store.state(below.stage) == ("done", ""), "the same results: what is downstream stands"
+    (aside,) = store.aside()
+    assert (aside["stage"], aside["key"]) == ("train", "k1") and file in aside["fault"]
+    assert (tmp_path / "quarantine" / aside["folder"]).is_dir()
+    (tmp_path / "quarantine" / f"{aside['folder']}.json").write_text("[]", encoding="utf-8")
+    assert store.aside() == [], "a line that is damaged itself is no trouble"
+
+
+def test_every_bit_of_a_record_counts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record, _ = store.make(stage(), produce(), {"threads": 1})
+    path = record.folder / "stage.json"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in (0, 3, 5, 7):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            found = store.record("train", "k1")
+            assert found is None or found == record, f"byte {place}, bit {bit}"
+
+
+def test_sizes_are_looked_at_always_contents_when_used_and_weights_last(tmp_path: Path) -> None:
+    def heavy(folder: Path) -> dict[str, Any]:
+        (folder / "model.safetensors").write_bytes(b"weights")
+        return {}
+
+    store = Store(tmp_path)
+    record, _ = store.make(stage(), heavy, {})
+    flip(record.folder / "model.safetensors")
+    assert store.record("train", "k1") == record, "nothing is hashed"
+    assert store.state(stage())[0] == "done", "heavy files are not"
+    assert not store.sound(record) and store.set_aside("train", "k1") == "model.safetensors is not what was written"
+    assert store.state(stage()) == ("absent", "") and store.set_aside("train", "k1") == ""
+
+
+def test_a_store_from_before_checks_and_sizes_counts_as_it_is(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record, _ = store.make(stage(), produce(), {})
+    said = json.loads((record.folder / "stage.json").read_text(encoding="utf-8"))
+    for name in ("check", "sizes", "volatile"):
+        del said[name]
+    (record.folder / "stage.json").write_text(json.dumps(said), encoding="utf-8")
+    assert store.make(stage(), lambda folder: pytest.fail("made again"), {})[1]
+    assert store.state(stage()) == ("done", "") and store.sound(store.record("train", "k1"))  # type: ignore[arg-type]
+    flip(record.folder / "model.txt")
+    assert store.state(stage())[0] == "absent", "hashes of results were there before"
+
+
+def test_what_was_hashed_is_hashed_again_only_if_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path.name)
+        return disk.sha256(path)
+
+    monkeypatch.setattr(disk.known_sha256, "read", counted)
+    store = Store(tmp_path)
+    record, _ = store.make(stage(), produce(), {})
+    for name in record.sizes:
+        os.utime(record.folder / name, (1, 1))
+    threading.Event().wait(2 * disk.CLOCK_TICK_NS / 1e9)
+    assert store.sound(record)
+    hashed.clear()
+    assert store.sound(record) and Store(tmp_path).sound(record) and hashed == []
+    flip(record.folder / "model.txt")
+    os.utime(record.folder / "model.txt", (1, 1))
+    assert not store.sound(record) and hashed == ["model.txt"], "not even an old date hides a change"
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "full"), RuntimeError("torch"), MemoryError()])
+def test_a_failure_of_the_machine_leaves_the_checkpoint(tmp_path: Path, failure: Exception) -> None:
+    store = Store(tmp_path)
+
+    def fails(folder: Path) -> dict[str, Any]:
+        (folder / "checkpoint.pt").write_text("x", encoding="utf-8")
+        raise failure
+
+    with pytest.raises(type(failure)):
+        store.make(stage(), fails, {})
+    store.make(stage(), lambda folder: {"left": (folder / "checkpoint.pt").exists()}, {})
+    record = store.record("train", "k1")
+    assert record is not None and record.facts == {"left": True}
+    assert not (record.folder / "checkpoint.pt").exists(), "and it goes when the stage is complete"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it happens, not even what is in a finally clause of the store."""
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new", "replaces"])
+def test_killed_at_every_boundary_nothing_is_lost_or_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    """At every flush and rename in turn: whoever comes next finds the stage complete, or work that can be gone on with."""
+    calls, limit = 0, 0
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls >= limit:
+                raise Killed
+            return real(*args)
+
+        return call
+
+    made = []
+
+    def work(folder: Path) -> dict[str, Any]:
+        made.append(folder)
+        return dict(produce("new")(folder))
+
+    for place in range(1, 100):
+        store, calls, limit = Store(tmp_path / str(place)), 0, 10_000
+        if old:
+            store.make(stage(code="c0"), produce("old"), {})
+        with monkeypatch.context() as patched:
+            for module in ("harness.disk", "harness.store", "harness.sealed"):
+                for name in ("sync", "rename"):
+                    if hasattr(__import__(module, fromlist=["x"]), name):
+                        patched.setattr(f"{module}.{name}", counted(getattr(disk, name)))
+            made.clear()
+            limit = place
+            try:
+                store.make(stage(), work, {})
+            except Killed:
+                done = store.state(stage())[0] == "done"
+                complete = done or (store.root / "work" / "train-k1" / "stage.json").exists()
+            else:
+                break
+        kept, _ = store.make(stage(code="c0"), produce("old"), {}, keep_stale=True) if old else (None, False)
+        assert kept is None or (kept.folder / "model.txt").read_text(encoding="utf-8") in ("old", "new")
+        record, _ = store.make(stage(), work, {})
+        assert (record.folder / "model.txt").read_text(encoding="utf-8") == "new" and store.sound(record)
+        assert len(made) <= 2 - complete, "what was complete is not done again"
+        left = {path.name for path in (store.root / "work").iterdir()}
+        assert left <= {"replaced-train-k1"} and store.aside() == [], "`gc` removes what is left"
+    assert 10 < place < 99, "there are boundaries, and all were tried"
+
+
+def test_whoever_does_not_wait_hears_who_is_at_it(tmp_path: Path) -> None:
+    inside, over = threading.Event(), threading.Event()
+
+    def slow(_: Path) -> dict[str, Any]:
+        inside.set()
+        over.wait(30)
+        return {}
+
+    thread = threading.Thread(target=lambda: Store(tmp_path).make(stage(), slow, {}))
+    thread.start()
+    inside.wait(30)
+    with pytest.raises(Busy, match=f"train-k1 .*process {os.getpid()} on .*, since "):
+        Store(tmp_path).make(stage(), produce(), {}, wait=False)
+    with pytest.raises(Busy):
+        Store(tmp_path).set_aside("train", "k1", wait=False)
+    assert Store(tmp_path).make(stage("train", "other"), produce(), {}, wait=False)[1] is False
+    over.set()
+    thread.join()
+    assert Store(tmp_path).make(stage(), produce(), {}, wait=False)[1]
+
+
+def foreign(home: Path, store: Store, text: str = "weights", code: str = "c1") -> Path:
+    """Return a stage of another store, copied into the work of this one."""
+    record, _ = Store(home).make(stage(code=code), produce(text), {})
+    return Path(shutil.copytree(record.folder, store.root / "work" / "incoming" / text))
+
+
+def test_a_stage_from_elsewhere_is_taken_over_once(tmp_path: Path) -> None:
+    store = Store(tmp_path / "here")
+    first = store.admit(foreign(tmp_path / "a", store))
+    assert first.folder == store.folder("train", "k1") and store.state(stage()) == ("done", "") and store.sound(first)
+    again = store.admit(foreign(tmp_path / "a", store))
+    assert again == first and not any((store.root / "work" / "incoming").iterdir())
+
+
+def test_a_stage_with_other_results_replaces_one_only_if_told_to(tmp_path: Path) -> None:
+    store = Store(tmp_path / "here")
+    store.make(stage(), produce("mine"), {})
+    other = foreign(tmp_path / "a", store, "theirs", "c2")
+    with pytest.raises(SpecError, match="other results"):
+        store.admit(other)
+    assert store.state(stage()) == ("done", "")
+    made = store.admit(other, replace=True)
+    assert (made.folder / "model.txt").read_text(encoding="utf-8") == "theirs"
+    flip(made.folder / "model.txt")
+    store.admit(foreign(tmp_path / "b", store, "mine", "c1"))
+    assert store.state(stage()) == ("done", "") and len(store.aside()) == 1, "what was damaged made room"
+
+
+def name_of_another_folder(folder: Path) -> None:
+    said = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+    said["stage"]["key"] = "../../../outside"
+    del said["check"]
+    (folder / "stage.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def link(folder: Path) -> None:
+    (folder / "model.txt").rename(folder.parent / "elsewhere")
+    (folder / "model.txt").symlink_to(folder.parent / "elsewhere")
+
+
+FOREIGN: dict[str, Callable[[Path], Any]] = {
+    "a file is flipped": lambda folder: flip(folder / "model.txt"),
+    "a file is missing": lambda folder: (folder / "model.txt").unlink(),
+    "a file is a link": link,
+    "there is a file more": lambda folder: (folder / "more.txt").write_text("x"),
+    "there is a folder more": lambda folder: (folder / "more").mkdir(),
+    "the record is flipped": lambda folder: flip(folder / "stage.json", 40),
+    "the record is none": lambda folder: (folder / "stage.json").write_text("[1]"),
+    "the record is missing": lambda folder: (folder / "stage.json").unlink(),
+    "the record nests without end": lambda folder: (folder / "stage.json").write_text("[" * 100_000),
+    "the key leads out": name_of_another_folder,
+}
+
+
+@pytest.mark.parametrize("how", FOREIGN)
+def test_a_stage_from_elsewhere_is_refused(tmp_path: Path, how: str) -> None:
+    store = Store(tmp_path / "here")
+    folder = foreign(tmp_path / "a", store)
+    FOREIGN[how](folder)
+    with pytest.raises(Damaged):
+        store.admit(folder)
+    assert store.state(stage()) == ("absent", "") and not (tmp_path / "outside").exists()
+
+
+def test_rights_are_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    record, _ = store.make(stage(), produce(), {})
+
+    def refuses(path: Path) -> Record:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(disk.known_sha256, "read", refuses)
+    monkeypatch.setattr(disk.known_sha256, "known", {})
+    with pytest.raises(PermissionError):
+        store.make(stage(), lambda folder: pytest.fail("made again"), {})
+    assert record.folder.exists() and store.aside() == []
+
+
+def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"cannot be written there .*S2S_STORE"):
+        Store(tmp_path / "file").demand_writable()
+    Store(tmp_path / "new").demand_writable()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from harness import catalog, study
+from harness import catalog, frozen, study
 from harness.match import learned_words
 from harness.prepare import prepare, words_of
 from harness.spec import SpecError, encode, override, read
+from harness.store import Store
 from harness.train import build
 from harness.trial import TrialChoice
 
@@ -552,3 +555,46 @@ def test_presets_build_on_numbers() -> None:
 def test_the_schema_of_study_files_is_current() -> None:
     """Write it anew with: python -c "import variants; from harness import catalog; print(catalog.study_schema(), end='')"."""
     assert (ROOT / "studies/schema.json").read_text(encoding="utf-8") == catalog.study_schema()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"vary": {f"training.x{i}": list(range(10)) for i in range(20)}}, r"has 100,000,000,000,000,000,000 variants"),
+        ({"vary": {f"training.x{i}": [1] for i in range(300)}}, "more than 200 settings"),
+        ({"seeds": 10**12}, "1,000,000,000,000 seeds"),
+    ],
+)
+def test_what_nobody_can_run_is_refused_before_it_is_written_out(said: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=message):
+        study.load(write(tmp_path, **said))
+
+
+@pytest.mark.parametrize(
+    "value", ["$HOME", "$(touch made)", "`touch made`", "a b; touch made", "it's", '"', "\\", "$$", "#", "%"]
+)
+def test_the_command_of_a_report_says_what_was_typed(value: str, tmp_path: Path) -> None:
+    """It goes through a shell, make, and the shell that make starts."""
+    text = study.command(f"{value}/x", None, {"a.b": value}, 3)
+    said = tmp_path / "said"
+    (tmp_path / "Makefile").write_text(
+        f'study:\n\t@{sys.executable} -c \'import sys, json; json.dump(sys.argv[1:], open("said", "w"))\' $(name) $(args)\n'
+    )
+    subprocess.run(["bash", "-c", text], cwd=tmp_path, check=True)
+    words = json.loads(said.read_text("utf-8"))
+    assert words[:4] == [f"{value}/x", "--seeds", "3", "--set"]
+    assert study.parse_sets([words[4]]) == {"a.b": value}
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"study": 1}', "[" * 100_000, '{"digest": "x"}', "\x00"])
+def test_a_frozen_plan_that_is_damaged_is_named(text: str, tmp_path: Path) -> None:
+    store, plan = Store(tmp_path / "runs"), study.resolve(study.load("masking"))
+    frozen.freeze(plan, store)
+    assert frozen.check(plan, store)
+    path = next(store.root.glob("studies/*/*/plan.json"))
+    path.write_text(text, encoding="utf-8")
+    for use in (frozen.check, frozen.exploratory, frozen.dropped, frozen.freeze):
+        with pytest.raises(SpecError, match=r"plan\.json: the plan that was frozen is damaged"):
+            use(plan, store)
+    assert path.read_text("utf-8") == text

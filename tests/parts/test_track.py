@@ -10,18 +10,23 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pytest
 
+from harness.mlruns import Counts
 from harness.records import StudyRecord, TrialRecord, VariantRecord, seals
 from harness.spec import SpecError
-from harness.track import Counts, Mirror, ui_command
+from harness.track import Mirror, ui_command
 
 ROOT = Path(__file__).parents[2]
 LONG = "y" * 7000
+BIG = 1.7976931348623157e308
+MARKS = ("s2s.record", "s2s.mirrored")
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +35,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with Mirror(root).alone():
-            return root / "mlflow" / "mlflow.db"
+        Mirror(root).ready()
+        return root / "mlflow" / "mlflow.db"
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ def _runs(root: Path) -> dict[str, Any]:
 
 def _rows(root: Path) -> dict[str, int]:
     """How much there is in the database, deleted runs included."""
-    with sqlite3.connect(Mirror(root).database) as db:
+    with sqlite3.connect(Mirror(root).database.path) as db:
         tables = ("runs", "params", "metrics", "tags", "inputs", "datasets", "experiments")
         return {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 
@@ -242,9 +247,28 @@ def test_a_sync_killed_midway_is_completed(root: Path, monkeypatch: pytest.Monke
     Mirror(root).sync(_study(root))
     runs = _runs(root)
     assert len(runs) == 7 and {run.info.status for run in runs.values()} == {"FINISHED"}
-    with sqlite3.connect(Mirror(root).database) as db:
+    with sqlite3.connect(Mirror(root).database.path) as db:
         curve = db.execute("SELECT count(*) FROM metrics WHERE key LIKE 'training/%'").fetchone()[0]
     assert curve == 4 * 4 * 2 and _rows(root)["inputs"] >= 4 and _rows(root)["runs"] == 7
+    assert Mirror(root).sync(_study(root)) == Counts(0, 7, 0)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_run_that_is_made_twice_is_kept_once(root: Path, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+    """By a call whose answer was lost, or by another machine at the same moment."""
+    from mlflow import MlflowClient
+
+    create = MlflowClient.create_run
+
+    def twice(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = sorted((create(self, *args, **kwargs) for _ in range(2)), key=lambda run: run.info.run_id)
+        return made[0] if first else made[1]
+
+    monkeypatch.setattr("harness.mlruns.TURN", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_run", twice)
+        assert Mirror(root).sync(_study(root)).written == 7
+    assert len(_runs(root)) == 7
     assert Mirror(root).sync(_study(root)) == Counts(0, 7, 0)
 
 
@@ -271,19 +295,116 @@ def test_a_deleted_database_is_rebuilt(root: Path, template: Path) -> None:
     assert set(_runs(root)) == before
 
 
-def test_a_store_that_moved_or_an_old_schema_says_what_to_do(root: Path, tmp_path: Path) -> None:
+def _told(root: Path) -> dict[str, Any]:
+    """What MLflow says, but for ids and the times at which it was told."""
+    client, runs = _client(root), _runs(root)
+    ids = {run.info.run_id: name for name, run in runs.items()}
+    told: dict[str, Any] = {}
+    for name, run in runs.items():
+        tags = {key: ids.get(value, value) for key, value in run.data.tags.items() if key not in MARKS}
+        histories = {
+            metric: [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, metric)]
+            for metric in run.data.metrics
+            if metric.startswith("training/")
+        }
+        folder = Path(unquote(urlparse(run.info.artifact_uri).path))
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        inputs = [(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs]
+        told[name] = [run.data.params, repr(run.data.metrics), tags, repr(histories), inputs, run.info.status, files]
+    return told
+
+
+def test_a_store_that_moved_takes_its_mirror_along(root: Path, tmp_path: Path) -> None:
     study = _study(root)
     Mirror(root).sync(study)
-    moved = tmp_path / "moved"
-    shutil.copytree(root, moved)
-    with pytest.raises(SpecError, match=r"expects files at .*remove .*mlflow, then 's2s sync'"):
-        Mirror(moved).sync(study)
-    with sqlite3.connect(moved / "mlflow" / "mlflow.db") as db:
+    before, moved = _told(root), tmp_path / "moved"
+    root.rename(moved)
+    again = _study(moved)
+    assert Mirror(moved).sync(again) == Counts(0, 7, 0)
+    assert _told(moved) == before
+    assert all(str(tmp_path / "moved") in unquote(run.info.artifact_uri) for run in _runs(moved).values())
+
+
+def _cut_short(database: Path) -> None:
+    content = database.read_bytes()
+    database.write_bytes(content[: len(content) // 2])
+
+
+def _emptied(database: Path) -> None:
+    database.write_bytes(b"")
+
+
+def _overwritten(database: Path) -> None:
+    database.write_bytes(b"no database at all\n" * 1000)
+
+
+def _scribbled_over(database: Path) -> None:
+    content = bytearray(database.read_bytes())
+    content[4096 : len(content) : 7] = b"x" * len(range(4096, len(content), 7))
+    database.write_bytes(content)
+
+
+def _of_another_version(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as db, db:
         db.execute("UPDATE alembic_version SET version_num = 'abc'")
-    other = tmp_path / "other"
-    shutil.copytree(moved, other)
-    with pytest.raises(SpecError, match="another version of MLflow"):
-        Mirror(other).sync(study)
+
+
+def _without_experiments(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("DELETE FROM experiments")
+
+
+SPOILERS = [_cut_short, _emptied, _overwritten, _scribbled_over, _of_another_version, _without_experiments]
+
+
+@pytest.mark.parametrize("spoil", SPOILERS)
+def test_a_database_that_cannot_be_used_is_set_aside_and_built_anew(
+    root: Path, template: Path, tmp_path: Path, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Mirror(root).sync(_study(root))
+    before = _told(root)
+    root = shutil.copytree(root, tmp_path / "copy")  # of the other one, MLflow has looked at the version
+    study = _study(root)
+    spoil(Mirror(root).database.path)
+    size = Mirror(root).database.path.stat().st_size
+    # What a sync does, without the wait.
+    monkeypatch.setattr(Mirror, "_create_database", lambda self: shutil.copy(template, self.database.path))
+    made = Mirror(root).sync(study)
+    assert made.written == 7 and "set aside in" in made.note and "`s2s sync` brings back other studies" in made.note
+    assert _told(root) == before
+    (aside,) = (root / "mlflow").glob("aside-*")
+    assert (aside / "mlflow.db").stat().st_size == size and (aside / "artifacts").is_dir()
+    assert Mirror(root).sync(study) == Counts(0, 7, 0)
+
+
+@pytest.mark.slow
+def test_a_database_that_another_program_holds_is_left_alone(root: Path) -> None:
+    study = _study(root)
+    Mirror(root).sync(study)
+    with closing(sqlite3.connect(Mirror(root).database.path, isolation_level=None)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(SpecError, match="another program holds the database"):
+            Mirror(root).sync(dataclasses.replace(study, description="Other words"))
+        db.execute("ROLLBACK")
+    assert Mirror(root).sync(study) == Counts(0, 7, 0) and not list((root / "mlflow").glob("aside-*"))
+
+
+def test_names_of_any_kind_stay_apart_and_values_of_any_length_arrive(root: Path) -> None:
+    odd = {"a😀": 1.0, "a😁": math.inf, "../b": -math.inf, "/": math.nan, "a//b": 2.0, "x" * 300: 3.0, "x" * 299: 4.0}
+    tags = {"claim: 😀?": "supported", "claim: 😁?": "refuted", "why": "NUL \0 and half \ud83d", "long": "é" * 10_000}
+    variant = VariantRecord("größe=🦆" * 900, {"p": "z" * 10_000, "q": "\0"}, {"cases": "🦆"}, odd, tags)
+    trial = TrialRecord("t1", variant.name, 1, "error", "🦆 \0 " * 5000, metrics=odd)
+    study = StudyRecord("masking/numbers", "Warum? 🦆", {"verdict: a//b": "x"}, {}, [variant], [trial])
+    assert Mirror(root).sync(study).written == 2
+    assert Mirror(root).sync(study) == Counts(0, 2, 0)
+    parent, child = sorted(_runs(root).values(), key=lambda run: "mlflow.parentRunId" in run.data.tags)
+    assert parent.data.metrics.keys() == child.data.metrics.keys() and len(child.data.metrics) == len(odd)
+    values = sorted(v for v in child.data.metrics.values() if not math.isnan(v))
+    assert values == [-BIG, 1.0, 2.0, 3.0, 4.0, BIG] and any(map(math.isnan, child.data.metrics.values()))
+    assert {parent.data.tags[key] for key in parent.data.tags if key.startswith("claim")} == {"supported", "refuted"}
+    assert parent.data.tags["why"] == "NUL  and half ?" and "\0" not in child.data.tags["s2s.reason"]
+    assert len(parent.data.params["p"]) == 6000 and len(parent.data.tags["long"]) == 8000
+    assert parent.data.params["cases"] == "🦆" and "🦆" in parent.info.run_name
 
 
 def test_a_tracking_server_of_the_user_is_respected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,13 +429,13 @@ def test_three_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
     (tmp_path / "mlflow").mkdir()
     (tmp_path / "mlflow" / "mlflow.part").write_text("left by one that was killed")
     code = (
-        "import sys; from pathlib import Path; from harness.track import *;"
+        "import sys; from pathlib import Path; from harness.records import *; from harness.track import Mirror;"
         "print(*Mirror(Path(sys.argv[1])).sync(StudyRecord('a/b', variants=[VariantRecord('v')])))"
     )
     env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, "-c", code, str(tmp_path)]
     started = [subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert sorted(process.communicate(timeout=120)[0] for process in started) == ["0 1 0\n", "0 1 0\n", "1 0 0\n"]
+    assert sorted(process.communicate(timeout=120)[0] for process in started) == ["0 1 0 \n", "0 1 0 \n", "1 0 0 \n"]
     assert {path.name for path in (tmp_path / "mlflow").iterdir()} == {"mlflow.db", "mirror.lock"}
     with sqlite3.connect(tmp_path / "mlflow" / "mlflow.db") as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -51,6 +51,7 @@ def _sleep(payload: Any, emit: Any) -> dict[str, Any]:
 
 def _die(payload: Any, emit: Any) -> dict[str, Any]:
     emit({"last": "words"})
+    print("\x1b[1Kabout to\rabout to die")
     os.kill(os.getpid(), getattr(signal, payload["signal"]))
     return {}
 
@@ -71,7 +72,23 @@ def _stubborn(payload: Any, emit: Any) -> dict[str, Any]:
     return _sleep(payload, emit)
 
 
+def _make(payload: Any, emit: Any) -> dict[str, Any]:
+    """Make the stages that are wanted, each with what it says of itself, and tell of each."""
+    from harness.store import Stage, Store
+
+    def write(folder: Path) -> dict[str, Any]:
+        (folder / "made.txt").write_text(str(os.getpid()), encoding="utf-8")
+        return {}
+
+    found = {}
+    for name, key in payload["stages"]:
+        found[name] = Store(Path(payload["store"])).make(Stage(name, key, {}, "code"), write, {})[1]
+        emit({"trial": payload["trials"][0][0], "stage": name})
+    return {"found": found, "store": payload["store"]}
+
+
 ACTS = {
+    "make": _make,
     "count": _count,
     "chatter": _chatter,
     "fail": _fail,

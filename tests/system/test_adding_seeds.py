@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from test_run import ROOT, SMALL
 
-from harness import answer, frozen, run, study
+from harness import answer, frozen, study
 from harness.answer import Answer
 from harness.looks import upcoming
 from harness.run import Settings
 from harness.schedule import Workers, slots
 from harness.store import Store
+from harness.survey import survey
 
 CLAIM: dict[str, Any] = {
     "name": "the mask does not matter",
@@ -64,9 +65,7 @@ def test_seeds_are_added_until_decided_and_no_further(tmp_path: Path) -> None:
     assert made.ran.made == len(trials) and made.ran.found == 0
     before = (tmp_path / "results/mask/numbers/report.md").read_bytes()
     plan, store = study.resolve(study.load(str(tmp_path / "mask.yaml"), sets=SMALL)), Store(tmp_path / "runs")
-    assert run.survey(upcoming(plan, store), store, {}, workers=1)["to_run"] == 0, (
-        "no seed that is not wanted is foreseen"
-    )
+    assert survey(upcoming(plan, store), store, {}, workers=1)["to_run"] == 0, "no seed that is not wanted is foreseen"
     again = answered(tmp_path)
     assert (again.ran.made, again.ran.found) == (0, len(trials))
     assert (tmp_path / "results/mask/numbers/report.md").read_bytes() == before

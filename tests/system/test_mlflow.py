@@ -4,50 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pytest
+from homes import STUDY, Home, new_home
 
 from harness.track import Mirror
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
-STUDY = {
-    "question": "Does masking matter?",
-    "expectation": "Not in so few updates.",
-    "base": "numbers",
-    "set": {
-        "data.dataset.train": 200,
-        "data.dataset.validation": 20,
-        "data.dataset.test": 30,
-        "data.dataset.digits": 3,
-        "model.encoder.cell.hidden": 8,
-        "model.decoder.cell.hidden": 8,
-        "training.updates": 30,
-        "training.evaluate_every": 10,
-    },
-    "vary": {"training.loss.mask": [True, False]},
-    "seeds": 2,
-    "claims": [
-        {
-            "name": "masking helps, if only a little",
-            "better": {"training.loss.mask": True},
-            "than": {"training.loss.mask": False},
-            "metric": "nll",
-        }
-    ],
-}
 COSTS = ["params", "train_seconds", "target_tokens_per_second", "decode_sentences_per_second", "peak_memory_mb"]
 ARTIFACTS = {
     "trial.json",
@@ -59,37 +28,6 @@ ARTIFACTS = {
     "scores.json",
 }
 MARKS = ("s2s.record", "s2s.mirrored")
-
-
-class Home(NamedTuple):
-    """Where a study, its store and its results are."""
-
-    folder: Path
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "runs"
-
-    @property
-    def results(self) -> Path:
-        return self.folder / "results" / "small" / "numbers"
-
-    def s2s(self, *words: str, **environment: str) -> str:
-        """Run a command that must end well, and return what it prints."""
-        homes = {"S2S_STORE": str(self.store), "S2S_RESULTS": str(self.folder / "results"), "COLUMNS": "400"}
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        argv = [sys.executable, "-m", "harness", *words]
-        done = subprocess.run(
-            argv, env=clean | homes | environment, cwd=ROOT, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
-def new_home(folder: Path, **changes: Any) -> Home:
-    folder.mkdir(exist_ok=True)
-    (folder / "small.yaml").write_text(json.dumps(STUDY | changes), encoding="utf-8")
-    return Home(folder)
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +46,9 @@ def client(home: Home, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def client_of(home: Home) -> Any:
-    with Mirror(home.store).alone():  # imports MLflow with its settings
-        from mlflow import MlflowClient
+    Mirror(home.store).ready()  # imports MLflow with its settings
+    from mlflow import MlflowClient
+
     return MlflowClient(Mirror(home.store).tracking_uri)
 
 
@@ -245,30 +184,3 @@ def test_a_second_sync_adds_nothing_and_a_lost_mirror_is_rebuilt(home: Home, cli
     shutil.rmtree(home.store / "mlflow")
     assert "7 runs written" in home.s2s("sync", study)
     assert contents(client_of(home)) == before
-
-
-@contextmanager
-def silent_server() -> Iterator[str]:
-    """A server that takes calls and never answers."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-
-def test_a_study_ends_well_when_nobody_is_there_and_a_sync_completes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home = new_home(tmp_path / "alone", seeds=1)
-    study = str(home.folder / "small.yaml")
-    began = time.monotonic()
-    said = home.s2s("run", study, "--jobs", "1", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert time.monotonic() - began < 90
-    assert "2 trials done" in said
-    assert re.search(r"note: MLflow could not be filled .*127\.0\.0\.1.* `s2s sync", said.replace("\n", " "))
-    assert list(trials(home)["status"]) == ["ok", "ok"]
-    assert (home.results / "report.md").read_text(encoding="utf-8").count("masking helps, if only a little") >= 1
-    with silent_server() as address:
-        said = home.s2s("run", study, MLFLOW_TRACKING_URI=address, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
-    assert "nothing to do" in said and "note: MLflow could not be filled" in said
-    home.s2s("sync", study)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert len(runs_of(client_of(home))) == 2 + 2 + 1

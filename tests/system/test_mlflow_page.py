@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import psutil
 import pytest
@@ -113,6 +115,41 @@ def test_it_listens_on_this_machine_only_and_writes_nothing_beside_the_mirror(
     assert set(listening) == {"127.0.0.1"}
     assert len(family) <= 4
     assert not {path.name for path in root.iterdir()} & {"mlruns", "mlartifacts", "mlflow.db"}
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("127.0.0.1:{port}", "", 200),
+        ("localhost:{port}", "http://localhost:{port}", 200),
+        ("evil.example", "", 403),
+        ("evil.example:{port}", "", 403),
+        ("192.168.1.7:{port}", "", 403),
+        ("127.0.0.1.evil.example:{port}", "", 403),
+        ("127.0.0.1:{port}", "https://evil.example", 403),
+    ],
+)
+def test_other_pages_of_a_browser_are_refused(
+    server: tuple[str, Path, psutil.Process], host: str, origin: str, status: int
+) -> None:
+    port = urlparse(server[0]).port
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"Host": host.format(port=port), "Content-Type": "application/json"}
+    headers |= {"Origin": origin.format(port=port)} if origin else {}
+    asked.request("POST", "/api/2.0/mlflow/experiments/search", '{"max_results": 5}', headers)
+    answer = asked.getresponse()
+    assert answer.status == status
+    assert (b"masking/numbers" in answer.read()) is (status == 200)
+
+
+def test_nothing_is_sent_home_and_no_jobs_are_run(server: tuple[str, Path, psutil.Process]) -> None:
+    _, _, process = server
+    for each in [process, *process.children(recursive=True)]:
+        told = each.environ()
+        assert told["MLFLOW_DISABLE_TELEMETRY"] == told["DO_NOT_TRACK"] == "true"
+        assert told["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+        outside = [c for c in each.net_connections("inet") if c.raddr and c.raddr.ip != "127.0.0.1"]
+        assert not outside
 
 
 def test_the_pages_show_the_study(server: tuple[str, Path, psutil.Process], page: Any, tmp_path: Path) -> None:

@@ -136,12 +136,12 @@ def check(told: Told, hypotheses: list[str]) -> None:
     """Check what holds of every dataset."""
     assert told.facts["dataset_sha256"] == told.rows.sha256
     for name, split in told.rows.splits.items():
-        references = split["references"][:]
+        references = split.references
         pairs = sum(map(len, references)) if name == "train" else len(references)
         assert told.facts[name]["pairs"] == pairs
     kept = told.facts["train"]["pairs"] - told.facts["train"]["too_long"]
     assert len(told.prepared.pairs["train"].source_starts) == kept + 1
-    assert [row["source"] for row in told.test] == told.rows.splits["test"]["source"][:]
+    assert [row["source"] for row in told.test] == told.rows.splits["test"].source
     assert tuple(told.scores) == METRICS + DIAGNOSTICS
     assert all(math.isfinite(score) for score in told.scores.values())
     assert len(hypotheses) == len(told.test)
@@ -154,7 +154,8 @@ def check(told: Told, hypotheses: list[str]) -> None:
 
 
 def column(told: Told, split: str, name: str) -> list[Any]:
-    return list(told.rows.splits[split][name][:])
+    found: list[Any] = getattr(told.rows.splits[split], name)
+    return found
 
 
 def sizes(told: Told) -> dict[str, int]:

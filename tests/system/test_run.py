@@ -19,6 +19,7 @@ from harness.schedule import Workers, slots
 from harness.spec import SpecError
 from harness.store import Store
 from harness.study import Plan
+from harness.survey import survey
 from harness.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,10 +66,10 @@ def test_a_divergence_is_a_result_trained_once_and_never_again(tmp_path: Path) -
     again, heard = answered(tmp_path, "decoding", wild)
     assert [status for _, status in heard] == ["diverged"] * 5 and again.ran.made == 0
     plan = study.resolve(study.load("decoding", sets=SMALL | wild, seeds=1))
-    told = run.survey(plan, Store(tmp_path), {}, workers=1)
+    told = survey(plan, Store(tmp_path), {}, workers=1)
     assert told["to_run"] == 0 and {t["state"] for v in told["variants"] for t in v["trials"]} == {"failed"}
     other = study.resolve(study.load("decoding", sets=SMALL | wild, seeds=2))
-    told = run.survey(other, Store(tmp_path), {}, workers=1)
+    told = survey(other, Store(tmp_path), {}, workers=1)
     assert told["estimate_seconds"] is None and "loss" in told["estimate_from"]
 
 
@@ -77,6 +78,7 @@ def test_keep_stale_keeps_what_is_whole_and_makes_the_rest(tmp_path: Path) -> No
     for path in (tmp_path / "stages").glob("*/*/stage.json"):
         said = json.loads(path.read_text(encoding="utf-8"))
         said["stage"]["fingerprint"] = "of other code"
+        del said["check"]
         path.write_text(json.dumps(said), encoding="utf-8")
     made, _ = answered(tmp_path, "incremental-decoding", seeds=2, keep_stale=True, replan=True)
     assert (made.ran.found, made.ran.made, made.ran.failed) == (2, 2, 0)

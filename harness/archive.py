@@ -1,0 +1,169 @@
+"""Finished stages as one file that travels between stores; of what was not checked whole, nothing lands."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness import parcel
+from harness.disk import make_folder
+from harness.parcel import Manifest, plain
+from harness.sealed import RECORD, VOLATILE, Damaged, Record, Stage, inspect
+from harness.spec import SpecError
+from harness.store import Store
+
+STAGE = re.compile(r"(stages/[a-z_]+/[0-9a-z]+)/[^/]+")
+
+
+class _Said(BaseModel):
+    """The types of what a record of a stage says."""
+
+    model_config = ConfigDict(extra="allow")
+
+    stage: Stage
+    seal: str
+    seals: dict[str, str]
+    files: dict[str, str]
+    facts: dict[str, Any]
+    provenance: dict[str, Any]
+    volatile: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """An archive that was checked whole, its members in a folder that is deleted after."""
+
+    about: dict[str, Any]
+    """What it says of itself."""
+    folder: Path
+    stages: list[Record]
+    """Those that it holds, upstream first."""
+    names: list[str]
+    """All members but the manifest."""
+
+    def json(self, name: str) -> Any:
+        """Read a member that is JSON.
+
+        Raises:
+            Damaged: it is not there, or no plain JSON.
+        """
+        if name not in self.names:
+            raise Damaged(f"{name} is not in the archive")
+        return plain((self.folder / name).read_bytes(), name)
+
+
+def pack(store: Store, records: Iterable[Record], file: BinaryIO) -> None:
+    """Write finished stages as one tar; the same stages give the same bytes.
+
+    Raises:
+        Damaged: a file is not what its stage says it is.
+    """
+    parcel.write(file, {}, members(store, records))
+
+
+def unpack(file: BinaryIO, store: Store, *, replace: bool = False) -> list[Record]:
+    """Take the stages of an archive into a store, upstream first, and return them as they are there then.
+
+    Args:
+        file: the archive.
+        store: where to.
+        replace: put stages in the place of those that were made by other code or have other results.
+
+    Raises:
+        Damaged: the archive is not whole or not an archive; nothing of it has landed.
+        SpecError: another stage is there, and is not to be replaced.
+    """
+    with opened(file, store) as contents:
+        return [store.admit(record.folder, replace=replace) for record in contents.stages]
+
+
+def members(store: Store, records: Iterable[Record]) -> dict[str, Path]:
+    """Return the files of stages by their names in an archive.
+
+    Raises:
+        Damaged: a file is not what its stage says it is.
+    """
+    made: dict[str, Path] = {}
+    for record in records:
+        where = f"stages/{record.stage.name}/{record.stage.key}"
+        if not store.sound(record):
+            raise Damaged(f"{where} is damaged; `s2s run` makes it anew")
+        there = [name for name in VOLATILE if (record.folder / name).is_file()]
+        made |= {f"{where}/{name}": record.folder / name for name in (RECORD, *record.files, *there)}
+    return made
+
+
+@contextmanager
+def opened(file: BinaryIO, store: Store) -> Iterator[Contents]:
+    """Check an archive to the end and offer its members in a folder of the store's work.
+
+    Raises:
+        Damaged: it is not whole, not an archive, or holds what none may hold; the message says what.
+    """
+    text = parcel.first(file)
+    manifest = parcel.manifest(text)
+    wanted = sum(said.bytes for said in manifest.files.values())
+    mark = hashlib.sha256(text).hexdigest()[:16]
+    with store.claim("import", mark):
+        folder = store.root / "work" / f"import-{mark}"  # one that a killed import left is done anew
+        shutil.rmtree(folder, ignore_errors=True)
+        make_folder(folder)
+        try:
+            if (free := shutil.disk_usage(folder).free) < wanted:
+                raise SpecError(f"the archive holds {wanted:,} bytes, and {store.root} has room for {free:,}")
+            parcel.extract(file, manifest, folder)
+            yield Contents(manifest.about, folder, _stages(manifest, folder), sorted(manifest.files))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stages(manifest: Manifest, folder: Path) -> list[Record]:
+    """Return the stages of an archive, upstream first; each is what its place, its members and its record say."""
+    places: dict[str, None] = {}
+    for name in manifest.files:
+        if name.startswith("stages/"):
+            match = STAGE.fullmatch(name)
+            if match is None:
+                raise Damaged(f"{name} is in no folder of a stage")
+            places[match[1]] = None
+    return sorted(
+        (_stage(folder / place, place) for place in places), key=lambda r: (len(r.stage.inputs), r.stage.title)
+    )
+
+
+def _stage(folder: Path, place: str) -> Record:
+    path = folder / RECORD
+    if not path.is_file():
+        raise Damaged(f"{place} has no {RECORD}")
+    for each in sorted(folder.iterdir()):
+        _check_json(each, f"{place}/{each.name}")
+    try:
+        _Said.model_validate_json(path.read_bytes(), strict=True)
+    except ValidationError:
+        raise Damaged(f"{place}/{RECORD} is no record of a stage") from None
+    try:
+        record = inspect(folder)
+    except Damaged as error:
+        raise Damaged(f"{place}: {error.message}") from None
+    if place != f"stages/{record.stage.name}/{record.stage.key}":
+        raise Damaged(f"{place}/{RECORD} speaks of another stage")
+    return record
+
+
+def _check_json(path: Path, name: str) -> None:
+    """Check that a file is the JSON that its name says it is; whoever reads it later expects no other."""
+    if path.suffix == ".json":
+        plain(path.read_bytes(), name, finite=False)
+    elif path.suffix == ".jsonl":
+        with path.open("rb") as lines:
+            for line in lines:
+                plain(line, name, finite=False)

@@ -1,0 +1,51 @@
+"""What MLflow costs a study: the same trials without it, with it, and with servers that are away or never answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from tests.bench.measure import Row, middle
+from tests.bench.study import Watched, watch
+from tests.system.bad_servers import nobody, silent
+
+SETS = ("training.updates=1000", "data.dataset.test=200")
+WORDS = ("masking", "--seeds", "2", "--jobs", "2", *(word for change in SETS for word in ("--set", change)))
+SERVERS = {"its own database": lambda: nullcontext(""), "nobody there": nobody, "a server that never answers": silent}
+
+
+def rows(home: Path, repeats: int) -> Iterator[Row]:
+    """Yield times from the beginning of the first trial to the end of the last, as ratios to those without MLflow.
+
+    Runs with and without take turns, for other work on the machine changes speeds by more than what is sought.
+    """
+    ratios: dict[str, list[float]] = {name: [] for name in SERVERS}
+    after: dict[str, list[float]] = {name: [] for name in SERVERS}
+    for number in range(repeats):
+        for place, (name, server) in enumerate(SERVERS.items()):
+            bare = watch(home / f"{number}-{place}-bare", *WORDS, "--no-track")
+            with server() as address, _tracking(address):
+                tracked = watch(home / f"{number}-{place}", *WORDS)
+            ratios[name].append(tracked.span / bare.span)
+            after[name].append(_rest(tracked) - _rest(bare))
+    for name in SERVERS:
+        yield middle(f"trials, {name}", ratios[name], "x", "<= 1.02", "with MLflow / without")
+        yield middle("  more after the last trial", after[name], "s")
+
+
+def _rest(run: Watched) -> float:
+    return run.began + run.seconds - max(trial.ended for trial in run.trials)
+
+
+@contextmanager
+def _tracking(address: str) -> Iterator[None]:
+    """Name a server in the environment of what is started meanwhile, or none."""
+    before = os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ.update({"MLFLOW_TRACKING_URI": address} if address else {})
+    try:
+        yield
+    finally:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        os.environ.update({"MLFLOW_TRACKING_URI": before} if before else {})

@@ -1,0 +1,90 @@
+"""The process that fills MLflow: it says the same as one's own hands, it can be killed, and it ends with its parent."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.records import StudyRecord, TrialRecord, VariantRecord, from_line, to_line
+from harness.spec import SpecError
+from harness.track import Mirror
+from harness.tracker import POLITENESS, Tracker
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _study(folder: Path) -> StudyRecord:
+    file = folder / "a file.txt"
+    file.write_text("x", encoding="utf-8")
+    variant = VariantRecord("größe=1", {"a.b": [1, 2.0, None]}, {"größe": 1}, {"nll": math.inf}, {"claim": "refuted"})
+    trial = TrialRecord(
+        "t1", variant.name, 1, "ok", "", {"a.b": True}, {"nll": math.nan}, [{"update": 10, "loss": 1.0}],
+        [{"update": 10, "unix_ms": 1_700_000_000_000}], {"name": "numbers", "sha256": "ab" * 32}, {"f.txt": file},
+    )  # fmt: skip
+    return StudyRecord("a/b", "Why?\nBecause.", {"plan": "abc"}, {"report.md": file}, [variant], [trial])
+
+
+@pytest.fixture
+def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tracker]:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = Tracker(tmp_path)
+    yield made
+    made.end()
+
+
+def test_a_record_travels_as_one_line(tmp_path: Path) -> None:
+    line = to_line(_study(tmp_path))
+    assert "\n" not in line and repr(from_line(line)) == repr(_study(tmp_path))
+    assert type(from_line(line).trials[0].curve[0]["update"]) is int  # a digest is made of it
+
+
+def test_what_it_writes_is_what_a_sync_would_write(tracker: Tracker, tmp_path: Path) -> None:
+    assert tracker.write(_study(tmp_path)) == ""
+    assert Mirror(tmp_path).sync(_study(tmp_path)) == (0, 3, 0, "")
+    assert psutil.Process(tracker.process.pid).nice() >= min(19, os.nice(0) + POLITENESS)
+
+
+def test_trouble_is_told_and_does_not_end_it(tracker: Tracker, tmp_path: Path) -> None:
+    database = tmp_path / "mlflow" / "mlflow.db"
+    database.mkdir(parents=True)
+    with pytest.raises(SpecError, match=r"mlflow\.db: "):
+        tracker.write(_study(tmp_path))
+    database.rmdir()
+    assert tracker.alive and tracker.write(_study(tmp_path)) == ""
+
+
+def test_its_death_is_told(tracker: Tracker, tmp_path: Path) -> None:
+    tracker.process.kill()
+    with pytest.raises(SpecError, match=r"ended \(exit code -9\)"):
+        tracker.write(_study(tmp_path))
+    assert not tracker.alive
+
+
+def test_it_ends_with_its_parent_even_amid_a_call_that_hangs(tmp_path: Path) -> None:
+    code = (
+        "import sys, threading; from pathlib import Path; from harness.records import *; from harness.tracker import *;"
+        "made = Tracker(Path(sys.argv[1])); print(made.process.pid, flush=True);"
+        "threading.Thread(target=made.write, args=[StudyRecord('a/b')], daemon=True).start(); sys.stdin.read()"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        env = os.environ | {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_TIMEOUT": "600"}
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        parent = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        silent.settimeout(120)
+        silent.accept()
+        assert child.is_running()
+        parent.kill()
+        parent.communicate()
+        psutil.wait_procs([child], timeout=60)
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

@@ -1,0 +1,230 @@
+"""Real processes stopped in the middle of work: how soon, what is said, what is left, and that the same command goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "data.dataset.train": 200,
+    "data.dataset.validation": 30,
+    "data.dataset.test": 40,
+    "data.dataset.digits": 3,
+    "model.encoder.cell.hidden": 8,
+    "model.decoder.cell.hidden": 8,
+    "training.evaluate_every": 10,
+}
+WITHIN = 10.0
+"""Seconds in which all is to be over."""
+
+
+class Home:
+    """A place for runs of one small study; every run in a session of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.store = folder, folder / "runs"
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, updates: int, *more: str) -> subprocess.Popen[str]:
+        sets = [word for path, value in (SMALL | {"training.updates": updates}).items()
+                for word in ("--set", f"{path}={value}")]  # fmt: skip
+        words = ["run", "masking", "--seeds", "1", "--jobs", "2", "--no-track", *sets, *more]
+        env = os.environ | {"S2S_STORE": str(self.store), "S2S_RESULTS": str(self.folder / "results")}
+        env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", *words],
+            cwd=ROOT,
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=_hear_ctrl_c,
+        )
+        self.started.append(process)
+        return process
+
+    def working(self) -> bool:
+        """Two trainings have begun."""
+        return len(list(self.store.glob("work/train-*/work.json"))) >= 2
+
+    def checkpoints(self) -> int:
+        return len(list(self.store.glob("work/train-*/checkpoint.pt")))
+
+    def made(self) -> dict[str, str]:
+        """The results that are the same in every run: of each stage its seal."""
+        records = [json.loads(path.read_text()) for path in self.store.glob("stages/*/*/stage.json")]
+        return {f"{said['stage']['name']}-{said['stage']['key']}": said["seal"] for said in records}
+
+
+def _hear_ctrl_c() -> None:
+    """What a shell starts in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def until(true: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        if process.poll() is not None:
+            raise AssertionError(f"ended early: {process.communicate()}")
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    made = Home(tmp_path)
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def left(processes: list[psutil.Process], within: float = 0.5) -> list[psutil.Process]:
+    """Those that still run after some time at most; who is dead and not yet buried does not."""
+    end = time.monotonic() + within
+    while True:
+        alive = [p for p in processes if _runs(p)]
+        if not alive or time.monotonic() > end:
+            return alive
+        time.sleep(0.05)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The results of a run that nobody stopped."""
+    made = Home(tmp_path_factory.mktemp("unbroken"))
+    out, err = made.start(1500).communicate(timeout=300)
+    assert "4 trials done" in out, err
+    return made.made()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["int", "term", "hup"]
+)
+def test_it_writes_checkpoints_says_one_line_and_goes_on_bit_for_bit(
+    home: Home, unbroken: dict[str, str], number: int, code: int
+) -> None:
+    process = home.start(1500)
+    until(home.working, process)
+    everybody = family(process)
+    time.sleep(0.5)
+    assert home.checkpoints() == 0, "none is due for a minute"
+    began = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < WITHIN and not left(everybody)
+    assert process.returncode == code
+    assert len(err.splitlines()) == 1 and "stopped; " in err and "the same command goes on" in err
+    assert "of 4 trials of masking on numbers are finished" in err and "Traceback" not in out
+    assert home.checkpoints() == 2
+    again = home.start(1500)
+    out, err = again.communicate(timeout=300)
+    assert again.returncode == 0 and home.made() == unbroken, err
+    assert not list(home.store.glob("work/*"))
+
+
+def test_a_worker_that_is_stopped_alone_writes_a_checkpoint_and_another_goes_on(
+    home: Home, unbroken: dict[str, str]
+) -> None:
+    process = home.start(1500)
+    until(home.working, process)
+    time.sleep(0.5)
+    one = workers(process)[0]
+    one.terminate()
+    one.wait(WITHIN)
+    assert home.checkpoints() >= 1
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and "killed by SIGTERM, which somebody sent" in out and "alone" in out, out + err
+    assert home.made() == unbroken
+
+
+def test_a_killed_worker_costs_nothing(home: Home, unbroken: dict[str, str]) -> None:
+    process = home.start(1500, "--checkpoint-every", "0.2")
+    until(lambda: home.checkpoints() >= 1, process)
+    workers(process)[0].kill()
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and "killed by SIGKILL" in out and home.made() == unbroken, out + err
+
+
+def test_ctrl_c_again_ends_at_once(home: Home) -> None:
+    process = home.start(100_000)
+    until(home.working, process)
+    everybody = family(process)
+    for worker in workers(process):
+        worker.suspend()  # they cannot answer: the parent waits for their checkpoints
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.wait(2)
+    assert process.returncode == 130
+    for worker in everybody[1:]:
+        if worker.is_running():
+            worker.resume()  # what was stopped ends when it is let go
+    assert not left(everybody, 5)
+
+
+def test_workers_that_do_not_answer_are_ended_in_time(home: Home) -> None:
+    process = home.start(100_000)
+    until(home.working, process)
+    everybody = family(process)
+    for worker in workers(process):
+        worker.suspend()
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert time.monotonic() - began < WITHIN and process.returncode == 143
+    assert not left(everybody)
+
+
+@pytest.mark.parametrize("after", [0.3, 0.8, 1.5, 2.5])
+def test_it_can_be_stopped_while_it_plans_and_prepares(home: Home, after: float) -> None:
+    process = home.start(100_000)
+    time.sleep(after)
+    everybody = family(process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert not left(everybody)
+    # Before Python has come to its first line, a signal ends it without a word.
+    assert process.returncode in (143, -signal.SIGTERM) and "Traceback" not in err
+    assert process.returncode < 0 or "the same command goes on" in err
+
+
+def test_what_nohup_ignores_stays_ignored(home: Home) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = home.start(300)
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    until(home.working, process)
+    process.send_signal(signal.SIGHUP)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and "4 trials done" in out, err
