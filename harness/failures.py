@@ -66,7 +66,8 @@ class Failure:
 
 def last(store: Store, trial: Trial) -> Failure | None:
     """Return how a trial failed when it last ran with this code, or None."""
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # what cannot be read is tried again
+    # What cannot be read is tried again.
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         said = json.loads(_path(store, trial).read_text(encoding="utf-8"))
         if said.pop("fingerprints") == _fingerprints(trial):
             return Failure(**said)

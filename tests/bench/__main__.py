@@ -22,7 +22,9 @@ def main() -> None:
     asked = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     asked.add_argument("section", nargs="*", choices=[*SECTIONS, "all"], default="all", help="all if none is named")
     asked.add_argument("--repeats", type=int, default=3, help="measurements of which the median counts")
-    asked.add_argument("--pairs", type=int, default=100_000, help="most pairs of the section data; 5,000,000 take minutes")
+    asked.add_argument(
+        "--pairs", type=int, default=100_000, help="most pairs of the section data; 5,000,000 take minutes"
+    )
     asked.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     args = asked.parse_args()
     found: dict[str, Any] = {"machine": _machine()}
