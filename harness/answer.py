@@ -278,7 +278,9 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
     }
     if again := verify.standing(plan, store):
         provenance["verified"] = again
-    scores = json.loads((store.folder("score", done[0].stages["score"]) / "scores.json").read_text()) if done else {}
+    scores = (
+        json.loads((store.folder("score", done[0].stages["score"]) / "scores.json").read_text("utf-8")) if done else {}
+    )
     file, gone = plan.file, frozen.dropped(plan, store)
     return StudyFacts(
         name=plan.name,

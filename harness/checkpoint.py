@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import signal
 import threading
@@ -15,8 +16,13 @@ import torch
 from harness.disk import rename, sync
 
 CHECKPOINT = "checkpoint.pt"
-UNREADABLE = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError)
-"""What reading a damaged checkpoint raises."""
+_DAMAGE = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError)
+_BAD_DISK = (errno.EIO, errno.EINVAL)
+"""What a disk says that cannot read a block, and what a place says that a damaged file leads to."""
+
+
+class Unreadable(Exception):
+    """A checkpoint is not what was written."""
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
@@ -36,12 +42,23 @@ def read(path: Path) -> dict[str, Any]:
     """Return what a checkpoint holds; every piece of it carries a checksum, which torch does not look at.
 
     Raises:
-        OSError: it cannot be read; or one of ``UNREADABLE``: it is not what was written.
+        Unreadable: it is not what was written.
+        MemoryError: there is no room for it now; it may be good.
+        OSError: it cannot be opened now; it may be good.
     """
-    with zipfile.ZipFile(path) as pieces:
-        if broken := pieces.testzip():
-            raise ValueError(f"{broken} is damaged")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with zipfile.ZipFile(path) as pieces:
+            if broken := pieces.testzip():
+                raise Unreadable(f"{broken} is damaged")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGE as error:
+        if "memory" in str(error).lower():  # torch has no type of its own for that on a CPU
+            raise MemoryError(str(error)) from error
+        raise Unreadable(str(error)) from error
+    except OSError as error:
+        if error.errno in _BAD_DISK:
+            raise Unreadable(str(error)) from error
+        raise
     return state
 
 
@@ -52,7 +69,8 @@ class Asked(Exception):
 class Postponed:
     """Ctrl-C, SIGTERM and the like, put off until a checkpoint is written; then they do what they would have done.
 
-    Only where handlers can be set: in the main thread. A second signal is not put off.
+    Only where handlers can be set: in the main thread. A second Ctrl-C is not put off. A second SIGTERM is: one that was
+    sent to all processes reaches a worker twice, from its sender and from its parent, which ends it by force in the end.
     """
 
     def __init__(self) -> None:
@@ -77,7 +95,7 @@ class Postponed:
         self._before = {}
 
     def _hear(self, number: int, _: FrameType | None) -> None:
-        again, self.asked = bool(self.asked), number
+        again, self.asked = bool(self.asked) and number == signal.SIGINT, number
         if again:
             self.go()
 

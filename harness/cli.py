@@ -260,6 +260,9 @@ def run_study(
         most = 1 if fail_fast else max_failures
         settings = Settings(workers, timeout, keep_stale, replan, checkpoint_every, most, retry_failed)
         for plan in across.pinned(plans, the_store(), replan=replan) if len(plans) > 1 else plans:
+            if most is not None and lost >= most:
+                whole = False
+                break
             now = replace(settings, max_failures=most and most - lost)
             with Watch(plan) as watch:
                 done = answer.answer(plan, the_store(), now, watch.listen, tracked=track)

@@ -22,7 +22,7 @@ PROBE_UPDATES = 10
 def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> dict[str, Any]:
     """Return what would run: every trial's state and why, and an estimate of the time it takes.
 
-    The estimate is the mean time of finished trainings and decodings of the same plan; where there is none, a few
+    The estimate is the mean time of finished trainings of the same plan; where there is none, a few
     updates of the first variant are timed.
     """
     rows: list[dict[str, Any]] = []

@@ -145,7 +145,8 @@ def damage(store: Store, *, aside: bool = False) -> list[tuple[Name, str]]:
             if fault := store.fault(folder.name, path.name):
                 found.append(((folder.name, path.name), fault))
                 if aside:
-                    store.set_aside(folder.name, path.name, wait=False)
+                    with suppress(Busy):  # a run is at it, and does that itself
+                        store.set_aside(folder.name, path.name, wait=False)
     return found
 
 

@@ -325,7 +325,7 @@ class Training:
             "sums": torch.cat([self.loss_sum, self.loss_count, self.words]),
             "tosses": self.tosses.get_state(),
             "dropout": torch.get_rng_state(),
-            "dropout_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "dropout_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
         if (best := self.folder / "model.safetensors").exists():
             sync(best)  # the checkpoint counts on it
@@ -337,7 +337,7 @@ class Training:
             return
         try:
             state = checkpoint.read(path)
-        except (*checkpoint.UNREADABLE, OSError) as error:
+        except checkpoint.Unreadable as error:
             path.unlink()
             emit({"note": f"its checkpoint cannot be read and is thrown away, it starts anew ({error})"})
             return
@@ -349,8 +349,8 @@ class Training:
             mine.copy_(saved)
         self.tosses.set_state(state["tosses"])
         torch.set_rng_state(state["dropout"])
-        if state["dropout_cuda"]:
-            torch.cuda.set_rng_state_all(state["dropout_cuda"])
+        if state["dropout_cuda"] is not None:
+            torch.cuda.set_rng_state(state["dropout_cuda"], self.device)  # which need not be the one that it was
 
     def _finish(self) -> dict[str, Any]:
         for name, points in (("curve.jsonl", self.curve), ("clock.jsonl", self.clock)):

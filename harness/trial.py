@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -149,12 +149,13 @@ class Corridor:
             "score": lambda folder: self._score(trial, folder),
         }
         for stage in stages:
-            emit({"stage": stage.name})
-            facts = provenance(self.device)
-            yield (
-                stage.name,
-                *self.store.make(stage, work[stage.name], facts, keep_stale=self.keep_stale, wait=self.wait),
-            )
+            produce, facts = partial(self._begin, stage, work[stage.name], emit), provenance(self.device)
+            yield stage.name, *self.store.make(stage, produce, facts, keep_stale=self.keep_stale, wait=self.wait)
+
+    @staticmethod
+    def _begin(stage: Stage, produce: Callable[[Path], dict[str, Any]], emit: Emit, folder: Path) -> dict[str, Any]:
+        emit({"stage": stage.name})
+        return produce(folder)
 
     def _distrust(self, stages: Sequence[Stage]) -> None:
         """Set aside what is damaged of the stages that those to be done will read, so that it is done anew."""

@@ -146,7 +146,7 @@ def standing(plan: Plan, store: Store) -> dict[str, Any]:
     """Return what is known of second runs of the trials of a plan as they are now; nothing if none was made.
 
     Gives the number of trials that came to an end (``of``), how many second runs had which verdict (``verdicts``), how
-    many of them were made on the same kind of machine (``same_kind``), and first and last day (``dates``).
+    many of them were made on another kind of machine (``other_kind``), and first and last day (``dates``).
     """
     kept = {row.trial: row for row in _kept(plan, store)}
     marks = {trial.digest: now for _, _, trial in plan.trials() if (now := _marks(store, trial))} if kept else {}

@@ -150,9 +150,8 @@ class Watch:
 
 
 def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the stage of a running trial, how far it is, and its losses and speed."""
+    """Return the stage of a running trial, how far it is, and its losses."""
     if now.get("stage") != "train" or "update" not in now:
         return now.get("stage", ""), "", ""
-    rate = f" {now['tokens_per_second']:,.0f}/s" if "tokens_per_second" in now else ""
-    losses = f"loss {now['loss']:.4g} dev {now['dev_nll']:.4g}{rate}"
+    losses = f"loss {now['loss']:.4g} dev {now['dev_nll']:.4g}"
     return "train", f"{now['update']}/{now['updates']}", losses

@@ -215,7 +215,7 @@ def test_a_damaged_checkpoint_is_thrown_away_and_said(tmp_path: Path) -> None:
         path.write_bytes(bad)
         try:
             found = checkpoint.read(path)
-        except checkpoint.UNREADABLE:
+        except checkpoint.Unreadable:
             noticed += 1
         else:
             assert alike(found, state)
