@@ -80,7 +80,7 @@ class Cluster:
         """Whether some node has shown that it does not see this store."""
         self._tokens: dict[Path, str] = {}
         """What lies in each store as long as a run lasts: a node that sees it shares the store."""
-        self._packed: dict[tuple[str, str], Any] = {}
+        self._packed: dict[tuple[str, str, str, str], Any] = {}
         """Stages that nothing is upstream of, in Ray's object store: many tasks begin from them."""
 
     def __enter__(self) -> Self:
@@ -179,12 +179,16 @@ class Cluster:
         """Put the stages that a task may begin from where nodes can fetch them."""
         found = []
         for name, key in task.payload["stages"]:
-            record, packed = store.record(name, key), self._packed.get((name, key))
-            if packed is None and record is not None:
+            record = store.record(name, key)
+            if record is None:
+                continue
+            made = (name, key, record.seal, record.stage.fingerprint)
+            packed = self._packed.get(made)
+            if packed is None:
                 with suppress(Damaged):  # it is made anew
                     packed = ray.put(node.archived(store, [record]))
                     if not record.stage.inputs:
-                        self._packed[name, key] = packed
+                        self._packed[made] = packed
             found += [packed] if packed is not None else []
         return found
 

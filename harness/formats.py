@@ -119,6 +119,7 @@ def _rows(found: Iterable[str]) -> Iterator[str]:
 
 
 def _delimited(path: Path, columns: list[int | str], header: bool) -> Iterator[tuple[int, list[Any]]]:
+    csv.field_size_limit(LONGEST_LINE)  # what a line may have, a cell may
     found, comma = _rows(lines(path, newline="")), format_of(path) == ".csv"
     reader = csv.reader(found, strict=True) if comma else csv.reader(found, "excel-tab", quoting=csv.QUOTE_NONE)
     try:

@@ -220,7 +220,11 @@ def admissible(said: Any, store: Store) -> Path:
     path = folder(store, plan.study, plan.base) / "plan.json"
     before = _read(path)
     if before and before != said:
-        late = {key: [before[key], said[key]] for key in ("exploratory", "dropped") if before[key] != said[key]}
+        late = {
+            key: [before.get(key), said.get(key)]
+            for key in ("exploratory", "dropped")
+            if before.get(key) != said.get(key)
+        }
         raise SpecError(
             f"another plan of this study is frozen here; here (-), in the archive (+):\n{_difference(before, said)}"
             + "".join(f"\n{key}: {here} here, {there} in the archive" for key, (here, there) in late.items())

@@ -81,16 +81,20 @@ def do(order: Order, task: Task, fetch: Callable[[], list[bytes]] | None, tell: 
     return {"ended": ended._asdict() | {"value": dict(ended.value), "measured": dict(ended.measured)}}
 
 
-_idle: dict[Path, Workers] = {}
-"""Processes that wait for the next task of their run, by the folder of their logs."""
+_idle: dict[Path, tuple[str, Workers]] = {}
+"""Processes that wait for the next task of their run, by the folder of their logs, and the GPUs that they see."""
 _lock = threading.Lock()
 
 
 def _work_here(order: Order, task: Task, root: Path, hear: Callable[[dict[str, Any]], None]) -> Ended:
     """Have a task done in the driver's store, by the process that did the one before, if it is there still."""
     logs = root / "logs" / f"{socket.gethostname()}-{os.getpid()}"
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     with _lock:
-        workers = _idle.pop(logs, None)
+        seen, workers = _idle.pop(logs, (gpus, None))
+    if workers is not None and seen != gpus:  # Ray gave this task another GPU than the one before it
+        workers.__exit__()
+        workers = None
     workers = workers or _workers(order, logs)
     try:
         ended = _work(order, task, workers, hear)
@@ -98,21 +102,25 @@ def _work_here(order: Order, task: Task, root: Path, hear: Callable[[dict[str, A
         workers.__exit__()
         raise
     with _lock:
-        _idle[logs] = workers
+        _idle[logs] = gpus, workers
     threading.Thread(target=_dismiss, args=(logs, workers, root / "work" / order.token), daemon=True).start()
     return ended
 
 
 def _dismiss(logs: Path, workers: Workers, token: Path) -> None:
     """End a process that waits, when its run is over: what it holds of memory is free then."""
-    while token.exists() and _idle.get(logs) is workers:
+    while token.exists() and _waits(logs, workers):
         time.sleep(PULSE)
     with _lock:
-        mine = _idle.get(logs) is workers and not token.exists()
+        mine = _waits(logs, workers) and not token.exists()
         if mine:
             del _idle[logs]
     if mine:
         workers.__exit__()
+
+
+def _waits(logs: Path, workers: Workers) -> bool:
+    return logs in _idle and _idle[logs][1] is workers
 
 
 def _workers(order: Order, logs: Path) -> Workers:

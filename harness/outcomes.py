@@ -116,7 +116,9 @@ def _test_set(prepared: Path, exhaustive: bool) -> TestSet:
         references=[row["references"] for row in rows],
         source_lengths=np.diff(starts),
         target_lengths=np.diff(test["target_starts"]),
-        rarest=np.array([counts[ids[a:b]].min(initial=len(ids)) for a, b in itertools.pairwise(starts)], np.int64),
+        rarest=np.array(
+            [counts[ids[a:b]].min(initial=np.iinfo(np.int64).max) for a, b in itertools.pairwise(starts)], np.int64
+        ),
         exhaustive=exhaustive,
     )
 

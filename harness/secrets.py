@@ -19,7 +19,14 @@ _ADDRESS = re.compile(
 _QUERY = re.compile(
     r"(?P<name>[?&;][\w.-]*(?:password|passwd|token|secret|key|signature)=)[^\s&;'\"<>]+", re.IGNORECASE
 )
-_HEADER = re.compile(r"\b(?P<kind>basic|bearer) +[\w+/=.~-]{8,}", re.IGNORECASE)
+_HEADER = re.compile(
+    r"(?P<kind>authorization\W{1,4}(?:basic|bearer) +)[\w+/=.~-]+"
+    r"|(?P<bare>\b(?:basic|bearer) +)(?=[\w+/=.~-]*(?-i:[\dA-Z+/=]))[\w+/=.~-]{8,}",
+    re.IGNORECASE,
+)
+"""Beside the name of the header anything is a secret; elsewhere what no word of prose looks like: 'a basic attention' is none."""
+_SETTING = re.compile(r"true|false|yes|no|on|off|none|null|auto|[\d.]+", re.IGNORECASE)
+"""What a setting says that is called a token for another reason: ``MAX_TOKENS=4096``."""
 
 
 def masked(text: str) -> str:
@@ -32,7 +39,7 @@ def masked(text: str) -> str:
         text = text.replace(secret, MASK)
     text = _ADDRESS.sub(rf"\g<scheme>{MASK}@", text)
     text = _QUERY.sub(rf"\g<name>{MASK}", text)
-    return _HEADER.sub(rf"\g<kind> {MASK}", text)
+    return _HEADER.sub(lambda found: (found["kind"] or found["bare"]) + MASK, text)
 
 
 def _known() -> Iterator[str]:
@@ -40,7 +47,7 @@ def _known() -> Iterator[str]:
     for name, value in os.environ.items():
         secrets = [found["user"] for found in _ADDRESS.finditer(value)]
         secrets += [found["user"].partition(":")[2] for found in _ADDRESS.finditer(value)]
-        if _NAMED.search(name) and not _NOT_SECRET.search(name):
+        if _NAMED.search(name) and not _NOT_SECRET.search(name) and not _SETTING.fullmatch(value):
             secrets.append(value)
         for secret in secrets:
             for spelling in (secret, unquote(secret), quote(secret, safe="")):
