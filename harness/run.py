@@ -94,6 +94,7 @@ def _close_to(corridor: Corridor, trial: Trial, emit: Emit) -> dict[str, Any]:
     passed: list[str] = []
     made: list[str] = []
     ended: dict[str, Any] = {"status": "ok"}
+    emit({})  # taken up: from now on it takes time
     try:
         for name, _, found in corridor.run(trial, emit):
             passed.append(name)

@@ -25,8 +25,9 @@ LATEST = 5
 class Watch:
     """Shows a run while it lasts: live in a terminal, else one line per finished trial.
 
-    ``listen`` hears of every trial by name: ``{"stage": "train"}``, a point of its curve (``update``, ``updates``,
-    ``loss``, ``dev_nll``), what it ``waits`` for, a ``note`` for the reader, and at its end a ``status`` with a ``reason``.
+    ``listen`` hears of every trial by name: ``{}`` when it is taken up, ``{"stage": "train"}`` when a stage begins,
+    a point of its curve (``update``, ``updates``, ``loss``, ``dev_nll``), what it ``waits`` for, a ``note`` for the
+    reader, and at its end a ``status`` with a ``reason``.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -69,7 +70,8 @@ class Watch:
             self._wait(name, event["waits"])
         if "waits" in event or "note" in event:
             return
-        self.waiting.pop(name, None)
+        if event:  # what another run is at is taken up only to be found busy again
+            self.waiting.pop(name, None)
         if "status" not in event:
             self.worked = self.worked or time.monotonic()
             self.running.setdefault(name, {"began": time.monotonic()}).update(event)

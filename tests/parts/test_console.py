@@ -334,7 +334,8 @@ def test_in_a_pipe_what_waits_is_said_once_and_a_failure_of_before_has_no_time(
     plan: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Watch(plan) as watch:
-        for seed in (1, 2, 1):
+        for seed in (1, 1, 2, 1):
+            watch.listen(f"d · seed {seed}", {})
             watch.listen(f"d · seed {seed}", {"waits": "for another run"})
         watch.listen("a · seed 1", {"status": "diverged", "reason": "nan", "before": True})
         watch.listen("a · seed 2", {"note": "a · seed 2: its checkpoint cannot be read"})
