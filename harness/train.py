@@ -21,7 +21,6 @@ from harness import checkpoint
 from harness.batches import Batch, Pairs, collate, epoch_order, evaluation_width, in_order
 from harness.checkpoint import CHECKPOINT, Asked, Postponed
 from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words
-from harness.disk import sync
 from harness.model import ModelChoice, Seq2Seq
 from harness.registry import Choice
 from harness.seeds import stream_seed
@@ -182,6 +181,8 @@ class Training:
         self.tosses = torch.Generator().manual_seed(stream_seed(seed, "teacher_forcing"))
         torch.manual_seed(stream_seed(seed, "dropout"))
         self.at = Position()
+        self.best: dict[str, Tensor] = {}
+        """The parameters of ``best_update``; checkpoints hold them, so that none meets those of another update."""
         self.curve: list[dict[str, Any]] = []
         self.clock: list[dict[str, Any]] = []
         # Summed on the device and read at evaluations only: loss and positions since the last one, words since the start.
@@ -302,7 +303,7 @@ class Training:
         if nll < self.at.best_nll:
             self.at.best_nll, self.at.best_update, self.at.evaluations_since = nll, self.at.update, 0
             if self.choice.select == "best":
-                save_model(self.model, self.folder / "model.safetensors")
+                self.best = parameters(self.model)
         else:
             self.at.evaluations_since += 1
         rate = self.optimizer.param_groups[0]["lr"]
@@ -319,6 +320,7 @@ class Training:
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
             "at": vars(self.at),
             "curve": self.curve,
             "clock": self.clock,
@@ -327,8 +329,6 @@ class Training:
             "dropout": torch.get_rng_state(),
             "dropout_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
-        if (best := self.folder / "model.safetensors").exists():
-            sync(best)  # the checkpoint counts on it
         checkpoint.write(self.folder / CHECKPOINT, state)
 
     def _resume(self, emit: Emit) -> None:
@@ -343,7 +343,7 @@ class Training:
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.at = Position(**state["at"])
+        self.best, self.at = state["best"], Position(**state["at"])
         self.curve, self.clock = state["curve"], state["clock"]
         for mine, saved in zip((self.loss_sum, self.loss_count, self.words), state["sums"].split(1), strict=True):
             mine.copy_(saved)
@@ -355,8 +355,8 @@ class Training:
     def _finish(self) -> dict[str, Any]:
         for name, points in (("curve.jsonl", self.curve), ("clock.jsonl", self.clock)):
             (self.folder / name).write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
-        if self.choice.select == "last":
-            save_model(self.model, self.folder / "model.safetensors")
+        kept = self.best if self.choice.select == "best" else parameters(self.model)
+        save_file(kept, self.folder / "model.safetensors")
         return {
             "params": sum(parameter.numel() for parameter in self.model.parameters()),
             "updates": self.at.update,
@@ -371,21 +371,18 @@ class Training:
         }
 
 
-def save_model(model: nn.Module, path: Path) -> None:
-    """Write a model's parameters as safetensors, shared ones once, in whole."""
-    temporary = path.with_suffix(".part")
+def parameters(model: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a model's parameters on the CPU, shared ones once."""
     seen: dict[int, str] = {}
-    own = {
-        n: p.detach().contiguous()
-        for n, p in model.state_dict(keep_vars=True).items()
-        if seen.setdefault(id(p), n) == n
+    return {
+        name: parameter.detach().to("cpu", copy=True).contiguous()
+        for name, parameter in model.state_dict(keep_vars=True).items()
+        if seen.setdefault(id(parameter), name) == name
     }
-    save_file(own, temporary)
-    temporary.replace(path)
 
 
 def load_model(model: nn.Module, path: Path) -> None:
-    """Read parameters that ``save_model`` wrote into a model of the same choice."""
+    """Read a file of ``parameters`` into a model of the same choice."""
     missing, unexpected = model.load_state_dict(load_file(path), strict=False)
     names = dict(model.named_parameters())
     if unexpected or any(name in names for name in missing):

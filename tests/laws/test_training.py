@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from harness import checkpoint, train
 from harness.batches import Pairs, collate, epoch_order
 from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words, sayable
 from harness.model import ModelChoice, Seq2Seq
 from harness.spec import SpecError, encode, override, read
-from harness.train import Position, Training, TrainingChoice, build
+from harness.train import Position, Training, TrainingChoice, build, parameters
 
 WORDS = Words(12, 13)
 MODEL = read(
@@ -188,6 +189,48 @@ def test_a_signal_after_the_last_evaluation_takes_nothing_away(tmp_path: Path) -
     )
     assert training.run(lambda _: None)["updates"] == choice.updates, "it only owes the evaluation"
     assert {file: (tmp_path / "stopped" / file).read_bytes() for file in whole} == whole
+
+
+class Watched(Training):
+    """Takes down the parameters at every evaluation; killed at an update, past its checkpoint at another."""
+
+    seen: dict[int, dict[str, torch.Tensor]]
+    killed_at = 0
+
+    def _update(self, batches: Any) -> None:
+        if self.at.update == self.killed_at > 0:
+            raise Ended
+        super()._update(batches)
+
+    def _save(self) -> None:
+        if self.at.update == self.killed_at - 2:
+            super()._save()
+
+    def _evaluate(self, emit: Any, stop: Any) -> None:
+        super()._evaluate(emit, stop)
+        self.seen[self.at.update] = parameters(self.model)
+
+
+@pytest.mark.parametrize("killed_at", [5, 7])
+def test_the_weights_are_those_of_the_best_update_even_if_a_training_goes_on_otherwise(
+    killed_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another machine, or by the clock, it does not come again to what was better than all before."""
+    choice = read(TrainingChoice, BASE | {"evaluate_every": 2})
+    first, second = (
+        Watched(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, tmp_path, torch.device("cpu"))
+        for _ in range(2)
+    )
+    first.seen = second.seen = {}
+    first.killed_at = killed_at
+    with pytest.raises(Ended):
+        first.run(lambda _: None, checkpoint_every=0.0)
+    assert first.at.best_update == killed_at - 1, "better than what the checkpoint knows"
+    monkeypatch.setattr(train, "validation_nll", lambda *_: 1e9)
+    facts = second.run(lambda _: None)
+    kept, meant = load_file(tmp_path / "model.safetensors"), first.seen[facts["best_update"]]
+    assert facts["best_update"] == killed_at - 3
+    assert list(kept) == sorted(meant) and all(torch.equal(kept[name], meant[name]) for name in kept)
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -333,22 +333,22 @@ def command(home: Path, address: str) -> list[str]:
 def test_ctrl_c_keeps_checkpoints_and_the_same_command_ends_the_study(nodes: Nodes, tmp_path: Path) -> None:
     """In a process of its own, by the command line, from Ctrl-C to the report."""
     env = os.environ | {"S2S_STORE": str(tmp_path / "runs"), "S2S_RESULTS": str(tmp_path / "results")}
-    typed = [*command(tmp_path, nodes.address), "--set", "training.updates=20000"]
+    typed = [*command(tmp_path, nodes.address), "--set", "training.updates=20000", "--checkpoint-every", "5"]
     running = subprocess.Popen(
         typed, env=env, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     try:
-        while not list((tmp_path / "runs").glob("work/train-*/model.safetensors")):  # it was evaluated once
+        while not (kept := list((tmp_path / "runs").glob("work/train-*/checkpoint.pt"))):
             assert running.poll() is None, running.communicate()
             time.sleep(0.1)
+        before = kept[0].stat().st_mtime_ns
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=120)
     finally:
         running.kill()
     assert running.returncode == 130 and "the same command goes on" in err and "Traceback" not in out + err
-    kept = sorted((tmp_path / "runs").glob("work/train-*/checkpoint.pt"))
-    assert kept, "written when it was told to stop, long before its time"
+    assert kept[0].stat().st_mtime_ns > before, "written when it was told to stop, long before its time"
     assert not list((tmp_path / "runs").glob("work/cluster-*"))
     done = subprocess.run(
         [*command(tmp_path, nodes.address), "--replan"], env=env, cwd=ROOT, text=True, capture_output=True, timeout=300
