@@ -100,6 +100,16 @@ def test_the_interval_leaves_the_double_count_out():
     assert error**2 == pytest.approx(once)
 
 
+def test_two_seeds_that_agree_by_luck_have_an_interval_that_can_be_read():
+    """Their sentences say that they would not agree on others, so that little of the variance is known."""
+    noise_ASB = np.random.default_rng(5).normal(50, 2, (2, 2, 2000))
+    noise_ASB[:, 1] -= 0.2 * noise_ASB[:, 0]
+    arms = [Arm("arm", np.array([50.0, 50.01]) + gap, noise_SB, 100) for gap, noise_SB in enumerate(noise_ASB)]
+    got = compare(*arms, EXACT)
+    assert got.df == 1 and got.standard_error**2 == pytest.approx(got.var_seed)
+    assert got.ci_high - got.delta == pytest.approx(12.706 * got.standard_error, rel=1e-4)
+
+
 def test_systems_share_their_resamples_only_on_the_same_sentences():
     array = np.stack([np.random.default_rng(0).random(60), np.ones(60)], 1)
     one, other = Resampler("x"), Resampler("y")

@@ -67,6 +67,22 @@ def test_degrees_of_freedom_are_the_pooled_tests_or_the_one_arms(seeds):
     assert seeds - 1 < between < 2 * seeds - 2
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_seeds_that_agree_by_luck_still_have_a_degree_of_freedom(seeds):
+    """Where seeds differ by nothing but sentences a small V_seed meets a large V_sentence; the level holds all the same."""
+    assert two_way([(0.001, seeds), (0.001, seeds)], 1.0, 1.0, 100).df == 1
+    rng, runs, sentences = np.random.default_rng(0), 6000, 100
+    right_RASN = rng.random((runs, 2, seeds, sentences)) < 0.5
+    score_RAS, mean_RAN = right_RASN.mean(-1), right_RASN.mean(2)
+    var_sentence = (mean_RAN[:, 0] - mean_RAN[:, 1]).var(-1) / sentences
+    own_RAS = (right_RASN - mean_RAN[:, :, None]).var(-1) / sentences
+    shares = [(score_RAS[:, arm].var(1, ddof=1) / seeds, seeds) for arm in (0, 1)]
+    test = two_way(shares, var_sentence, own_RAS.sum((1, 2)) / (seeds * (seeds - 1)), sentences)
+    assert (test.df == 1).mean() > 0.01, "it happens"
+    apart_R = abs(score_RAS[:, 0].mean(-1) - score_RAS[:, 1].mean(-1))
+    assert (apart_R > stats.t.isf(0.025, test.df) * np.sqrt(test.variance)).mean() < 0.05
+
+
 def test_what_is_counted_twice_leaves_the_variance_once():
     made = two_way([(2.0, 5), (1.0, 5)], 0.8, 0.5, 100)
     assert made.variance == pytest.approx(3.3)
