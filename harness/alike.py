@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness import decode
+from harness import checkpoint, decode
 from harness.outcomes import read_lines
 from harness.score import METRICS
 from harness.sealed import Record
 from harness.spec import flatten
+from harness.train import ELSEWHERE
 from harness.trial import STAGES
 
 Verdict = Literal["exact", "same hypotheses", "within tolerance", "different"]
@@ -86,6 +87,11 @@ def compare(before: Mapping[str, Record], now: Mapping[str, Record], tolerance: 
     return Likeness(verdict, parts_at, first, worst, wrong, len(said), scores, explained, same_kind)
 
 
+def elsewhere(record: Record) -> str:
+    """Return in what the places differed where a training ran before the one where it ended, or nothing."""
+    return "; then ".join(checkpoint.spelled(place) for place in record.facts.get(ELSEWHERE, []))
+
+
 def _verdict(wrong: int, scores: Mapping[str, Sequence[float]], tolerance: Mapping[str, float]) -> Verdict:
     if not all(abs(was - now) <= tolerance.get(name, 0.0) for name, (was, now) in scores.items()):
         return "different"  # what is no number is within nothing
@@ -116,7 +122,8 @@ def _relative(one: float, other: float) -> float:
 
 
 def _machine(record: Record) -> list[Any]:
-    return [record.provenance.get(name) for name in MACHINE]
+    begun = [{name: place[name] for name in MACHINE if name in place} for place in record.facts.get(ELSEWHERE, [])]
+    return [record.provenance.get(name) for name in MACHINE] + list(filter(None, begun))
 
 
 def _made_otherwise(before: Record, now: Record) -> dict[str, list[Any]]:
@@ -127,6 +134,9 @@ def _made_otherwise(before: Record, now: Record) -> dict[str, list[Any]]:
     if len(set(codes)) > 1:
         commits = [_commit(was), _commit(own)]
         found[f"code of {now.stage.name}"] = commits if all(commits) and len(set(commits)) > 1 else codes
+    begun = [elsewhere(before), elsewhere(now)]
+    if any(begun):  # the same in both, too: they need not have moved at the same update
+        found["begun elsewhere"] = [told or "no" for told in begun]
     common = [name for name in was if name in own and not name.startswith("git.")]
     return found | {name: [was[name], own[name]] for name in common if was[name] != own[name]}
 

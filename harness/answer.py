@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import frozen, run, study, sweep, verify
+from harness import alike, frozen, run, study, sweep, verify
 from harness.batches import Pairs
 from harness.decode import hypotheses
 from harness.fingerprint import fingerprint
@@ -276,6 +276,8 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
         "stale": [t.digest for _, _, t in plan.trials() if run.state(store, t)[0] == "stale"],
         "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
     }
+    if begun := {r.stage.key: told for r in records if (told := alike.elsewhere(r))}:
+        provenance["begun_elsewhere"] = begun
     if again := verify.standing(plan, store):
         provenance["verified"] = again
     scores = (
@@ -343,8 +345,10 @@ def _making_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
             ("code", f"commit {commit[:12]}{changed}" if commit else "not in a repository"),
             *([("plugins", own)] if own else []),
         ]
-    stale = provenance["stale"]
+    stale, begun = provenance["stale"], provenance.get("begun_elsewhere", {})
     rows = list(dict.fromkeys(rows))  # machines that differ in what is not shown here
+    places = "; or ".join(dict.fromkeys(begun.values()))
+    rows += [("trainings begun elsewhere", f"{len(begun)}: {places}")] if begun else []
     rows += [("made by code that has changed since", f"{len(stale)} trials")] if stale else []
     return rows + [("damaged, set aside", told) for told in provenance["set_aside"]]
 

@@ -21,6 +21,10 @@ _BAD_DISK = (errno.EIO, errno.EINVAL)
 """What a disk says that cannot read a block, and what a place says that a damaged file leads to."""
 
 
+Place = dict[str, Any]
+"""What decides the last bits of a training where it runs (``harness.provenance.place``)."""
+
+
 class Unreadable(Exception):
     """A checkpoint is not what was written."""
 
@@ -60,6 +64,16 @@ def read(path: Path) -> dict[str, Any]:
             raise Unreadable(str(error)) from error
         raise
     return state
+
+
+def otherwise(there: Place, here: Place) -> Place:
+    """Return what was otherwise at another place, as it was there."""
+    return {name: value for name, value in there.items() if here.get(name) != value}
+
+
+def spelled(place: Place) -> str:
+    """Return what is otherwise somewhere as text."""
+    return ", ".join(f"{name} {value}" for name, value in place.items())
 
 
 class Asked(Exception):

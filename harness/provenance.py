@@ -17,6 +17,8 @@ import torch
 from harness import plugins
 
 PACKAGES = ("torch", "datasets", "tokenizers", "sacrebleu", "numpy", "safetensors")
+PLACE = ("platform", "processor", "capability", "threads", "device", "cuda", "matmul_precision", "deterministic")
+"""What decides the last bits of a training, besides the version of torch; its code and choices aside."""
 
 
 @cache
@@ -34,6 +36,12 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "git": git_state(),
     } | ({"plugins": {plugin.said: plugin.sha256 for plugin in plugins.loaded()}} if plugins.loaded() else {})
+
+
+def place(device: torch.device) -> dict[str, Any]:
+    """Return what of this process and machine decides the last bits of a training."""
+    made = provenance(device)
+    return {"torch": made["versions"]["torch"]} | {name: made[name] for name in PLACE}
 
 
 def forget_peak_memory(device: torch.device) -> None:

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from harness import checkpoint
 from harness.batches import Batch, Pairs, collate, epoch_order, evaluation_width, in_order
-from harness.checkpoint import CHECKPOINT, Asked, Postponed
+from harness.checkpoint import CHECKPOINT, Asked, Place, Postponed, otherwise, spelled
 from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words
 from harness.model import ModelChoice, Seq2Seq
 from harness.registry import Choice
@@ -27,6 +27,9 @@ from harness.seeds import stream_seed
 
 CHECKPOINT_EVERY = 60.0
 """Seconds between checkpoints, unless asked otherwise."""
+
+ELSEWHERE = "begun_elsewhere"
+"""The fact of a training that went on at another place: what was otherwise at those before, as it was there."""
 
 Emit = Callable[[dict[str, Any]], None]
 """Where a stage reports its progress to: small events, such as ``{"update": 100, "loss": 1.2}``."""
@@ -170,6 +173,7 @@ class Training:
         pairs: dict[str, Pairs],
         folder: Path,
         device: torch.device,
+        place: Place | None = None,
     ) -> None:
         self.model, self.choice, self.seed = model.to(device), choice, seed
         self.pairs = {name: split.to(device) for name, split in pairs.items() if name != "test"}
@@ -180,6 +184,8 @@ class Training:
         self.optimizer: torch.optim.Optimizer = choice.optimizer.build().over(list(model.parameters()))
         self.tosses = torch.Generator().manual_seed(stream_seed(seed, "teacher_forcing"))
         torch.manual_seed(stream_seed(seed, "dropout"))
+        self.places = [place or {}]
+        """Where it ran, this process last, each place once."""
         self.at = Position()
         self.best: dict[str, Tensor] = {}
         """The parameters of ``best_update``; checkpoints hold them, so that none meets those of another update."""
@@ -321,6 +327,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
+            "places": self.places,
             "at": vars(self.at),
             "curve": self.curve,
             "clock": self.clock,
@@ -341,6 +348,7 @@ class Training:
             path.unlink()
             emit({"note": f"its checkpoint cannot be read and is thrown away, it starts anew ({error})"})
             return
+        self._arrive(state["places"], emit)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.at = state["best"], Position(**state["at"])
@@ -352,11 +360,20 @@ class Training:
         if state["dropout_cuda"] is not None:
             torch.cuda.set_rng_state(state["dropout_cuda"], self.device)  # which need not be the one that it was
 
+    def _arrive(self, before: list[Place], emit: Emit) -> None:
+        """Go on from a checkpoint that was made at the last of some places, and say so if that is another one."""
+        there, here = before[-1], self.places[-1]
+        self.places = [*(place for place in before if place != here), here]
+        if there != here:
+            told = f"{spelled(otherwise(there, here))} there, {spelled(otherwise(here, there))} here"
+            emit({"note": f"it was saved elsewhere ({told}): its last bits may not be those of an unbroken training"})
+
     def _finish(self) -> dict[str, Any]:
         for name, points in (("curve.jsonl", self.curve), ("clock.jsonl", self.clock)):
             (self.folder / name).write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
         kept = self.best if self.choice.select == "best" else parameters(self.model)
         save_file(kept, self.folder / "model.safetensors")
+        elsewhere = [otherwise(place, self.places[-1]) for place in self.places[:-1]]
         return {
             "params": sum(parameter.numel() for parameter in self.model.parameters()),
             "updates": self.at.update,
@@ -368,7 +385,7 @@ class Training:
             "target_tokens": int(self.words),
             "train_seconds": self.at.seconds,
             "target_tokens_per_second": float(self.words) / self.at.seconds,
-        }
+        } | ({ELSEWHERE: elsewhere} if elsewhere else {})
 
 
 def parameters(model: nn.Module) -> dict[str, Tensor]:

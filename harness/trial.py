@@ -17,7 +17,7 @@ from harness.decode import DecodingChoice
 from harness.fingerprint import fingerprint
 from harness.model import ModelChoice, Seq2Seq
 from harness.prepare import DataChoice
-from harness.provenance import forget_peak_memory, peak_memory_mb, provenance
+from harness.provenance import forget_peak_memory, peak_memory_mb, place, provenance
 from harness.registry import Choice
 from harness.spec import SpecError, digest, encode, read
 from harness.store import Record, Stage, Store
@@ -191,7 +191,8 @@ class Corridor:
         forget_peak_memory(self.device)
         prepared, c = self.prepared(trial), trial.choice
         model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
-        training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device)
+        here = place(self.device)
+        training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device, here)
         facts = training.run(emit, self.checkpoint_every) | {"peak_memory_mb": peak_memory_mb(self.device)}
         per_token = flops.training_flops(
             model, training.loss, training.forcing, prepared.pairs["train"], facts["updates"] // 2

@@ -9,6 +9,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,31 @@ def test_the_weights_are_those_of_the_best_update_even_if_a_training_goes_on_oth
     kept, meant = load_file(tmp_path / "model.safetensors"), first.seen[facts["best_update"]]
     assert facts["best_update"] == killed_at - 3
     assert list(kept) == sorted(meant) and all(torch.equal(kept[name], meant[name]) for name in kept)
+
+
+def test_a_training_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
+    """Its facts list what was otherwise before, each place once; those of one that stays where it is say nothing."""
+    choice = CHOICES["accumulate-2"]
+    here, there, third = {"torch": "2", "threads": 1}, {"torch": "2", "threads": 4}, {"torch": "3", "threads": 1}
+
+    def ran(places: list[dict[str, Any]], folder: Path) -> tuple[list[str], dict[str, Any]]:
+        folder.mkdir()
+        notes: list[str] = []
+        for at, place in enumerate(places, 1):
+            model = build(MODEL, choice.initializer, WORDS, 3)
+            training = Watched(model, choice, 3, PAIRS, folder, torch.device("cpu"), place)
+            training.seen, training.killed_at = {}, 2 + at if at < len(places) else 0
+            with suppress(Ended):
+                facts = training.run(lambda event: notes.extend([event["note"]] if "note" in event else []), 0.0)
+        return notes, facts
+
+    notes, facts = ran([there, here], tmp_path / "moved")
+    assert len(notes) == 1 and "(threads 4 there, threads 1 here)" in notes[0]
+    assert facts["begun_elsewhere"] == [{"threads": 4}]
+    notes, facts = ran([here, there, third, here], tmp_path / "back")
+    assert len(notes) == 3 and facts["begun_elsewhere"] == [{"threads": 4}, {"torch": "3"}]
+    notes, facts = ran([here, dict(here)], tmp_path / "stayed")
+    assert not notes and "begun_elsewhere" not in facts
 
 
 def alike(one: Any, other: Any) -> bool:

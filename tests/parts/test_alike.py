@@ -31,7 +31,7 @@ def trial(root: Path, **changes: Any) -> dict[str, Record]:
     """The four stages of a trial, with what a test wants otherwise."""
     own: dict[str, Any] = {
         "weights": "w", "curve": CURVE, "said": ["a b", "c"], "bleu": 30.0, "nll": 1.5, "words": "v", "code": "c1",
-        "made": {}, "made_train": {},
+        "made": {}, "made_train": {}, "facts_train": {},
     }  # fmt: skip
     own |= changes
     lines = "".join(json.dumps(point) + "\n" for point in own["curve"])
@@ -49,7 +49,7 @@ def trial(root: Path, **changes: Any) -> dict[str, Record]:
         def produce(folder: Path, name: str = name) -> dict[str, Any]:
             for file, text in outputs[name].items():
                 (folder / file).write_text(text, encoding="utf-8")
-            return {"metrics": metrics} if name == "score" else {}
+            return {"score": {"metrics": metrics}, "train": own["facts_train"]}.get(name, {})
 
         provenance = MADE | own["made"] | (own["made_train"] if name == "train" else {})
         found[name] = store.make(Stage(name, f"{name}1", {}, own["code"]), produce, provenance)[0]
@@ -77,6 +77,18 @@ def test_other_weights_with_the_same_words_are_the_same_hypotheses(before: dict[
     assert math.isclose(found.loss_difference, (0.21 - 0.2) / 0.21)
     assert (found.hypotheses, found.sentences, found.scores) == (0, 2, {"nll": [1.5, 1.505]})
     assert found.explained == {"threads": [1, 2]}, "of the stage where they part"
+
+
+def test_a_training_that_began_elsewhere_explains_other_bits(before: dict[str, Record], tmp_path: Path) -> None:
+    begun = {"begun_elsewhere": [{"threads": 2, "torch": "2.1"}, {"processor": "two"}]}
+    moved = trial(tmp_path / "moved", weights="W", facts_train=begun)
+    found = compare(moved, before, TOLERANCE)
+    assert found.explained == {"begun elsewhere": ["threads 2, torch 2.1; then processor two", "no"]}
+    assert not found.same_kind, "in part on another kind of machine"
+    found = compare(moved, trial(tmp_path / "again", facts_train=begun), TOLERANCE)
+    assert len(set(found.explained["begun elsewhere"])) == 1, "perhaps not at the same update"
+    threads = {"begun_elsewhere": [{"threads": 2}]}
+    assert compare(before, trial(tmp_path / "threads", facts_train=threads), TOLERANCE).same_kind
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -37,11 +38,11 @@ class Home:
         self.folder, self.store = folder, folder / "runs"
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, updates: int, *more: str) -> subprocess.Popen[str]:
+    def start(self, updates: int, *more: str, **env: str) -> subprocess.Popen[str]:
         sets = [word for path, value in (SMALL | {"training.updates": updates}).items()
                 for word in ("--set", f"{path}={value}")]  # fmt: skip
         words = ["run", "masking", "--seeds", "1", "--jobs", "2", "--no-track", *sets, *more]
-        env = os.environ | {"S2S_STORE": str(self.store), "S2S_RESULTS": str(self.folder / "results")}
+        env = os.environ | {"S2S_STORE": str(self.store), "S2S_RESULTS": str(self.folder / "results")} | env
         env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", *words],
@@ -63,10 +64,12 @@ class Home:
     def checkpoints(self) -> int:
         return len(list(self.store.glob("work/train-*/checkpoint.pt")))
 
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text()) for path in self.store.glob("stages/*/*/stage.json")]
+
     def made(self) -> dict[str, str]:
         """The results that are the same in every run: of each stage its seal."""
-        records = [json.loads(path.read_text()) for path in self.store.glob("stages/*/*/stage.json")]
-        return {f"{said['stage']['name']}-{said['stage']['key']}": said["seal"] for said in records}
+        return {f"{said['stage']['name']}-{said['stage']['key']}": said["seal"] for said in self.records()}
 
 
 def _hear_ctrl_c() -> None:
@@ -149,6 +152,22 @@ def test_it_writes_checkpoints_says_one_line_and_goes_on_bit_for_bit(
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0 and home.made() == unbroken, err
     assert not list(home.store.glob("work/*"))
+    assert not any("begun_elsewhere" in said["facts"] for said in home.records()), "it went on where it was"
+
+
+def test_what_goes_on_with_other_instructions_is_told_and_written_down(home: Home) -> None:
+    process = home.start(1500)
+    until(home.working, process)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert home.checkpoints() == 2
+    out, err = home.start(1500, ATEN_CPU_CAPABILITY="default").communicate(timeout=300)
+    assert out.count("it was saved elsewhere (capability ") == 2 and "capability DEFAULT here" in out, out + err
+    moved = [said["facts"]["begun_elsewhere"] for said in home.records() if "begun_elsewhere" in said["facts"]]
+    assert len(moved) == 2 and all(list(place) == ["capability"] for (place,) in moved)
+    report = (home.folder / "results/masking/numbers/report.md").read_text(encoding="utf-8")
+    assert "| trainings begun elsewhere | 2: capability " in report
 
 
 def test_a_worker_that_is_stopped_alone_writes_a_checkpoint_and_another_goes_on(
