@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness import parcel
 from harness.disk import make_folder
 from harness.parcel import Manifest, plain
-from harness.sealed import RECORD, VOLATILE, Damaged, Record, Stage, inspect
+from harness.sealed import RECORD, Damaged, Record, Stage, inspect
 from harness.spec import SpecError
 from harness.store import Store
 
@@ -34,8 +34,9 @@ class _Said(BaseModel):
     files: dict[str, str]
     facts: dict[str, Any]
     provenance: dict[str, Any]
-    volatile: dict[str, str] = {}
-    sizes: dict[str, int] = {}
+    volatile: dict[str, str]
+    sizes: dict[str, int]
+    check: str
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ def members(store: Store, records: Iterable[Record]) -> dict[str, Path]:
         where = f"stages/{record.stage.name}/{record.stage.key}"
         if not store.sound(record):
             raise Damaged(f"{where} is damaged; `s2s run` makes it anew")
-        there = [name for name in VOLATILE if (record.folder / name).is_file()]
-        made |= {f"{where}/{name}": record.folder / name for name in (RECORD, *record.files, *there)}
+        made |= {f"{where}/{name}": record.folder / name for name in (RECORD, *record.files, *record.volatile)}
     return made
 
 

@@ -66,10 +66,10 @@ class Record:
     facts: dict[str, Any]
     """Numbers that belong to the result: counts, costs."""
     provenance: dict[str, Any]
-    volatile: dict[str, str] = field(default_factory=dict)
-    """The sha256 of every volatile output; unknown in stores of before."""
-    sizes: dict[str, int] = field(default_factory=dict)
-    """Bytes of every output; unknown in stores of before."""
+    volatile: dict[str, str]
+    """The sha256 of every volatile output."""
+    sizes: dict[str, int]
+    """Bytes of every output."""
 
     def fault(self, leave_out: Collection[str] | None = None) -> str:
         """Return what is not as it was written, or nothing.
@@ -79,11 +79,10 @@ class Record:
         """
         hashes = self.files | self.volatile
         with _Telling() as told:
-            for name in hashes.keys() | self.sizes.keys():
+            for name, wanted in self.sizes.items():
                 told.name = name
-                size = (self.folder / name).stat().st_size
-                if size != self.sizes.get(name, size):
-                    return f"{name} has {size:,} bytes of {self.sizes[name]:,}"
+                if (size := (self.folder / name).stat().st_size) != wanted:
+                    return f"{name} has {size:,} bytes of {wanted:,}"
             for name in hashes.keys() - leave_out if leave_out is not None else ():
                 told.name = name
                 if known_sha256(self.folder / name) != hashes[name]:
@@ -153,7 +152,7 @@ def inspect(folder: Path) -> Record:
     try:
         named = record.files.keys() | record.volatile.keys()
         strange = [name for name in (record.stage.name, record.stage.key, *named) if not NAME.fullmatch(name)]
-        strange += sorted((names ^ named) - set(VOLATILE))
+        strange += sorted((names ^ named) | (names ^ record.sizes.keys()))
         strange += [path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file()]
         fault = f"{strange[0]!r} should not be there, or is not" if strange else record.fault(leave_out=())
         if not fault and record.seal != _digest(record.files)[:16]:
@@ -166,9 +165,9 @@ def inspect(folder: Path) -> Record:
 
 
 def _said(path: Path) -> dict[str, Any]:
-    """Read a record and compare it with its own checksum, if it has one."""
+    """Read a record and compare it with its own checksum."""
     said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if "check" in said and said.pop("check") != _digest(said):
+    if said.pop("check") != _digest(said):
         raise ValueError(f"the checksum of {path} is that of another text")
     return said
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.archive import opened, pack, unpack
-from harness.sealed import Damaged, Record, Stage
+from harness.sealed import Damaged, Record, Stage, _digest
 from harness.spec import SpecError
 from harness.store import Store
 
@@ -119,14 +119,20 @@ HOME = "stages/train/b1/"
 
 
 def said(**changes: Any) -> Change:
-    """Change what the record of the stage says, and leave out its own checksum."""
+    """Change what the record of the stage says, and its own checksum with it."""
 
     def change(files: dict[str, bytes]) -> dict[str, bytes]:
         record = json.loads(files[HOME + "stage.json"]) | changes
-        record.pop("check")
-        return files | {HOME + "stage.json": json.dumps(record).encode()}
+        del record["check"]
+        return files | {HOME + "stage.json": json.dumps(record | {"check": _digest(record)}).encode()}
 
     return change
+
+
+def unchecked(files: dict[str, bytes]) -> dict[str, bytes]:
+    record = json.loads(files[HOME + "stage.json"])
+    del record["check"]
+    return files | {HOME + "stage.json": json.dumps(record).encode()}
 
 
 def moved(files: dict[str, bytes], to: str) -> dict[str, bytes]:
@@ -145,6 +151,7 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "a record with a path": (said(files={"../../x": "0" * 64}), r"'\.\./\.\./x'"),
     "a record of another stage": (said(stage=STAGE | {"key": "b2"}), "speaks of another stage"),
     "inputs that are no keys": (said(stage=STAGE | {"inputs": {"prepare": 1}}), "no record of a stage"),
+    "a record without checksum": (unchecked, "no record of a stage"),
     "another seal": (said(seal="0" * 16), "its seal is not that of its files"),
     "lines that are no JSON": (lambda f: f | {HOME + "clock.jsonl": b"import os\n"}, "not plain JSON"),
     "a key of letters and dots": (lambda f: moved(f, "stages/train/b1.x/"), "in no folder of a stage"),
@@ -161,6 +168,6 @@ def test_a_forgery_is_refused_before_anything_lands(which: str, here: Store, the
     assert contents(there) == {}, "nor has the stage before it, which is whole"
 
 
-def test_a_record_without_checksum_is_that_of_an_older_store(here: Store, there: Store) -> None:
+def test_an_archive_is_taken_at_its_word_where_all_of_it_agrees(here: Store, there: Store) -> None:
     found = unpack(forged(here, said(facts={"params": 4})), there)[1]
     assert found.seal == made(here, "train", "b1", prepare="a1").seal and found.facts == {"params": 4}

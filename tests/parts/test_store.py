@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import disk
+from harness import disk, sealed
 from harness.spec import SpecError
 from harness.store import Busy, Damaged, Record, Stage, Store, write
 
@@ -171,6 +171,14 @@ def flip(path: Path, place: int = -1) -> None:
     path.write_bytes(bytes(found))
 
 
+def rewrite(record: Path, stage: dict[str, Any] | None = None, **changes: Any) -> None:
+    """Change what a record says, and its checksum with it."""
+    said = json.loads(record.read_text(encoding="utf-8")) | changes
+    said["stage"] |= stage or {}
+    del said["check"]
+    record.write_text(json.dumps(said | {"check": sealed._digest(said)}), encoding="utf-8")
+
+
 DAMAGES: dict[str, Callable[[Path], None]] = {"cut": cut, "removed": Path.unlink, "flipped": flip}
 
 
@@ -224,17 +232,19 @@ def test_sizes_are_looked_at_always_contents_when_used_and_weights_last(tmp_path
     assert store.state(stage()) == ("absent", "") and store.set_aside("train", "k1") == ""
 
 
-def test_a_store_from_before_checks_and_sizes_counts_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["check", "sizes", "volatile", "files", "seal"])
+def test_a_record_that_leaves_something_unsaid_is_damaged(tmp_path: Path, name: str) -> None:
     store = Store(tmp_path)
     record, _ = store.make(stage(), produce(), {})
-    said = json.loads((record.folder / "stage.json").read_text(encoding="utf-8"))
-    for name in ("check", "sizes", "volatile"):
-        del said[name]
-    (record.folder / "stage.json").write_text(json.dumps(said), encoding="utf-8")
-    assert store.make(stage(), lambda folder: pytest.fail("made again"), {})[1]
-    assert store.state(stage()) == ("done", "") and store.sound(store.record("train", "k1"))  # type: ignore[arg-type]
-    flip(record.folder / "model.txt")
-    assert store.state(stage())[0] == "absent", "hashes of results were there before"
+    path = record.folder / "stage.json"
+    rewrite(path)
+    assert store.state(stage()) == ("done", "")
+    said = json.loads(path.read_text(encoding="utf-8"))
+    del said[name]
+    check = {} if name == "check" else {"check": sealed._digest({n: v for n, v in said.items() if n != "check"})}
+    path.write_text(json.dumps(said | check), encoding="utf-8")
+    assert store.state(stage()) == ("absent", "train is damaged: stage.json is not what was written")
+    assert not store.make(stage(), produce(), {})[1] and store.state(stage()) == ("done", "")
 
 
 def test_what_was_hashed_is_hashed_again_only_if_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,10 +389,17 @@ def test_a_stage_with_other_results_replaces_one_only_if_told_to(tmp_path: Path)
 
 
 def name_of_another_folder(folder: Path) -> None:
-    said = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-    said["stage"]["key"] = "../../../outside"
-    del said["check"]
-    (folder / "stage.json").write_text(json.dumps(said), encoding="utf-8")
+    rewrite(folder / "stage.json", {"key": "../../../outside"})
+
+
+def hash_left_out(folder: Path) -> None:
+    (folder / "more.txt").write_text("x")
+    sizes = json.loads((folder / "stage.json").read_text(encoding="utf-8"))["sizes"]
+    rewrite(folder / "stage.json", sizes=sizes | {"more.txt": 1})
+
+
+def size_left_out(folder: Path) -> None:
+    rewrite(folder / "stage.json", sizes={"model.txt": 7})
 
 
 def link(folder: Path) -> None:
@@ -401,6 +418,8 @@ FOREIGN: dict[str, Callable[[Path], Any]] = {
     "the record is missing": lambda folder: (folder / "stage.json").unlink(),
     "the record nests without end": lambda folder: (folder / "stage.json").write_text("[" * 100_000),
     "the key leads out": name_of_another_folder,
+    "a file has no hash": hash_left_out,
+    "a file has no size": size_left_out,
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_store import rewrite
 
 from harness import failures, frozen, run, study, sweep, verify
 from harness.failures import Failure
@@ -174,9 +175,7 @@ def test_an_outcome_counts_as_long_as_the_store_has_the_same(planned: Plan, stor
     _, _, trial = next(planned.trials())
     record = store.record("train", trial.stages["train"].key)
     assert record is not None
-    said = json.loads((record.folder / "stage.json").read_text(encoding="utf-8"))
-    del said["check"]
-    (record.folder / "stage.json").write_text(json.dumps(said | {"seal": "f" * 16}), encoding="utf-8")
+    rewrite(record.folder / "stage.json", seal="f" * 16)
     assert verify.standing(planned, store)["verdicts"] == {"exact": 5}, "both variants share the training"
     path = frozen.folder(store, planned.name, planned.base) / "verified.json"
     for text in ("", "{}", "[1]", '{"plan": 1, "trials": [{"trial": "x"}]}', "[" * 10**5):
@@ -193,10 +192,7 @@ def test_damaged_stages_are_not_held_against_anything(planned: Plan, store: Stor
 
 def test_results_of_other_code_are_said_to_be_stale_first(planned: Plan, store: Store) -> None:
     for path in (store.root / "stages" / "train").glob("*/stage.json"):
-        said = json.loads(path.read_text(encoding="utf-8"))
-        said["stage"]["fingerprint"] = "of other code"
-        del said["check"]
-        path.write_text(json.dumps(said), encoding="utf-8")
+        rewrite(path, {"fingerprint": "of other code"})
     found = done(planned, store, Played({s: {"weights": "W"} for s in (1, 2, 3)}))
     rows = [row for row in found.rows if row.seed < 4]
     assert {row.stale for row in rows} == {"the code of train has changed"}

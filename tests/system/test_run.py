@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_store import rewrite
 
 from harness import answer, frozen, run, study
 from harness.analyze import Outcome
@@ -76,10 +77,7 @@ def test_a_divergence_is_a_result_trained_once_and_never_again(tmp_path: Path) -
 def test_keep_stale_keeps_what_is_whole_and_makes_the_rest(tmp_path: Path) -> None:
     answered(tmp_path, "incremental-decoding")
     for path in (tmp_path / "stages").glob("*/*/stage.json"):
-        said = json.loads(path.read_text(encoding="utf-8"))
-        said["stage"]["fingerprint"] = "of other code"
-        del said["check"]
-        path.write_text(json.dumps(said), encoding="utf-8")
+        rewrite(path, {"fingerprint": "of other code"})
     made, _ = answered(tmp_path, "incremental-decoding", seeds=2, keep_stale=True, replan=True)
     assert (made.ran.found, made.ran.made, made.ran.failed) == (2, 2, 0)
     assert made.notes == ["4 trials come from code that has changed since (--keep-stale)"]

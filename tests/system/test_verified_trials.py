@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from test_store import rewrite
 
 from harness import answer, frozen, study, transfer, verify
 from harness.analyze import Outcome
@@ -117,11 +118,9 @@ def test_results_of_another_seed_are_found_out(store: Store) -> None:
 def _pass_off(source: Path, target: Path) -> None:
     """Put the outputs of one stage into the place of another, with a record that agrees."""
     own = json.loads((target / "stage.json").read_text(encoding="utf-8"))
-    said = json.loads((source / "stage.json").read_text(encoding="utf-8")) | {"stage": own["stage"]}
-    del said["check"]
     shutil.rmtree(target)
     shutil.copytree(source, target)
-    (target / "stage.json").write_text(json.dumps(said), encoding="utf-8")
+    rewrite(target / "stage.json", own["stage"])
 
 
 def test_two_threads_may_differ_and_threads_explain_it(store: Store) -> None:
