@@ -75,7 +75,7 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
         statistics=load_statistics(records["score"].folder),
         curve=read_lines(records["train"].folder / "curve.jsonl"),
         hypotheses=[hypothesis.text for hypothesis in decode.load_hypotheses(records["decode"].folder)],
-        test=_test_set(records["prepare"].folder, records["prepare"].facts["exhaustive"]),
+        test=_test_set(records["prepare"].folder, records["prepare"].seal, records["prepare"].facts["exhaustive"]),
         attention=_attention(records["decode"].folder),
         signatures=_signatures(records["score"].folder, records["prepare"].folder),
     )
@@ -102,7 +102,7 @@ def _attention(folder: Path) -> Attention | None:
 
 
 @cache
-def _test_set(prepared: Path, exhaustive: bool) -> TestSet:
+def _test_set(prepared: Path, seal: str, exhaustive: bool) -> TestSet:  # noqa: ARG001 (what is made anew has another)
     texts = prepared / f"{SPLIT}.jsonl"
     rows = read_lines(texts)
     test = load_file(prepared / f"{SPLIT}.safetensors")

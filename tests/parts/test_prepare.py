@@ -213,6 +213,16 @@ def test_counting_words_by_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert outcomes._counts(tmp_path / "train.safetensors", 7).tolist() == [0, 0, 0, 0, 3, 3, 1]
 
 
+def test_data_that_were_prepared_anew_are_read_anew(folder: Path) -> None:
+    go(folder)
+    before = outcomes._test_set(folder / "out", "one seal", False)
+    assert outcomes._test_set(folder / "out", "one seal", False) is before
+    shutil.rmtree(folder / "out")
+    go(folder, limit=30)
+    after = outcomes._test_set(folder / "out", "another seal", False)
+    assert (len(before.sources), len(after.sources)) == (8, 6)
+
+
 def test_loaded_pairs_are_the_file_itself(folder: Path) -> None:
     """Nothing is copied: what is written to the file later is seen. (Nothing does, but that is how it shows.)"""
     go(folder)
