@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from itertools import groupby, islice
+from itertools import groupby, islice, zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +76,7 @@ class Files(ReadRows):
         carve_test: float | None = Field(default=0.1, gt=0, lt=1)
         """Fraction of the groups of training that is the test, where no file is named."""
         limit: int | None = Field(default=None, ge=1, json_schema_extra={"neutral": None})
-        """Most rows of every file, the first ones."""
+        """Most rows of every file, the first ones; what comes after them is not read."""
 
     cfg: Config
 
@@ -141,7 +141,8 @@ class Files(ReadRows):
             len(row.source) + len(row.group) + sum(map(len, row.references)) for row in islice(self._read(where), FIRST)
         )
         first = sum(len(line) for path in paths for line in islice(lines(path), FIRST))
-        return sum(path.stat().st_size for path in paths) * texts / max(1, first)
+        copies = 2 if self.cfg.merge else 1  # merged rows are written while all of them are there
+        return copies * sum(path.stat().st_size for path in paths) * texts / max(1, first)
 
     def _read(self, where: str | Parallel) -> Iterator[Row]:
         cfg = self.cfg
@@ -168,12 +169,11 @@ def _listed(columns: Columns) -> tuple[Column, ...]:
 
 
 def _parallel(source: Path, reference: Path) -> Iterator[Row]:
-    counts = [sum(1 for _ in lines(path)) for path in (source, reference)]
-    if counts[0] != counts[1]:
-        said = f"{source} has {counts[0]} lines, {reference} has {counts[1]}"
-        raise SpecError(f"{said}; line n of the one must belong to line n of the other")
-    for line, both in enumerate(zip(lines(source), lines(reference), strict=False), 1):
-        text, other = (end.removesuffix("\n").removesuffix("\r") for end in both)
+    for line, (text, other) in enumerate(zip_longest(lines(source), lines(reference)), 1):
+        if text is None or other is None:
+            said = " lines, ".join(f"{path} has {sum(1 for _ in lines(path))}" for path in (source, reference))
+            raise SpecError(f"{said}; line n of the one must belong to line n of the other")
+        text, other = (end.removesuffix("\n").removesuffix("\r") for end in (text, other))
         yield Row(text, [other], text, f"{reference if text.strip() else source}:{line}")
 
 

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness import formats, reading
 from harness.contracts import Rows
 from harness.spec import SpecError, digest, encode, read
 from variants.files import Files
@@ -95,6 +100,38 @@ def test_two_files_line_by_line(folder: Path) -> None:
         files(folder, train=both, group=1, **THREE).load()
     with pytest.raises(SpecError, match=r"train\.reference: is not set"):
         files(folder, train={"source": "a.en"})
+
+
+@pytest.mark.parametrize("limit", [3, None])
+def test_two_files_are_read_in_one_pass_and_no_further_than_their_limit(
+    folder: Path, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, "a.en", "".join(f"one {n}\n" for n in range(3000)))
+    write(folder, "a.ja", "".join(f"一 {n}\n" for n in range(3000 if limit is None else 3001)))
+    passed: Counter[str] = Counter()
+
+    def counted(path: Path) -> Iterator[str]:
+        for line in formats.lines(path):
+            passed[path.name] += 1
+            yield line
+
+    monkeypatch.setattr("variants.files.lines", counted)
+    found = files(folder, train={"source": "a.en", "reference": "a.ja"}, limit=limit, **THREE).load()["train"]
+    assert len(found) == (limit or 3000)
+    seen = limit or 3000 + 2 * 1000  # the forecast looks at the first ones twice
+    assert (passed["a.en"], passed["a.ja"]) == (seen, seen)
+
+
+def test_the_room_that_is_foreseen_holds_what_merging_writes_beside_what_it_reads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(2 * len(f"t{i}") + len(f"r{i}") for i in range(5))  # source and group, and the reference
+    for merge, room in ((False, size), (True, 2 * size)):
+        part = files(folder, merge=merge, **THREE)
+        for free in (room - 1, room):
+            monkeypatch.setattr(reading.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+            with nullcontext() if free == room else pytest.raises(OSError, match="no room"):
+                part.load()
 
 
 def test_merging_makes_one_row_of_several_references(folder: Path) -> None:
