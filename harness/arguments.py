@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +49,14 @@ def the_store() -> Store:
     from harness.store import Store
 
     return Store(Path(os.environ.get("S2S_STORE", "runs")))
+
+
+@contextmanager
+def store_in_use() -> Iterator[Store]:
+    """Offer the store to read from, and let nobody remove anything meanwhile; where there is none, none is made."""
+    store = the_store()
+    with store.in_use() if store.root.is_dir() else nullcontext():
+        yield store
 
 
 def _plan(name: str, base: str | None, sets: list[str] | None, seeds: int | None) -> Plan:

@@ -25,6 +25,7 @@ from harness.arguments import (
     executor_of,
     plans_of,
     print_json,
+    store_in_use,
     the_store,
 )
 from harness.secrets import masked
@@ -100,7 +101,9 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
 
         command = study.command(name, None, study.parse_sets(sets or []), seeds)
         pinned = [study.resolve(plan) for plan in plans]
-        console.print_joint(across.report_on(pinned, the_store(), command, keep_stale=keep_stale))
+        with store_in_use() as store:
+            joint = across.report_on(pinned, store, command, keep_stale=keep_stale)
+        console.print_joint(joint)
 
 
 @app.command("list")
@@ -176,12 +179,13 @@ def show_plan(
     from harness.survey import survey
 
     plans, store = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
-    params = [run.prepare(plan, store) for plan in plans]
-    if any(plan.sequential for plan in plans):
-        from harness.looks import upcoming
+    with store.in_use():
+        params = [run.prepare(plan, store) for plan in plans]
+        if any(plan.sequential for plan in plans):
+            from harness.looks import upcoming
 
-        plans = [upcoming(plan, store) if plan.sequential else plan for plan in plans]
-    rows = [survey(p, store, n, workers=len(slots("auto", jobs))) for p, n in zip(plans, params, strict=True)]
+            plans = [upcoming(plan, store) if plan.sequential else plan for plan in plans]
+        rows = [survey(p, store, n, workers=len(slots("auto", jobs))) for p, n in zip(plans, params, strict=True)]
     if as_json:
         print_json(rows if len(rows) > 1 else rows[0])
         return
@@ -213,7 +217,8 @@ def power(
 
     plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     asked = Asked(delta, claim, sd_seed, sd_sentence, sentences, len(slots("auto", jobs)))
-    found = [needs(plan, the_store(), asked) for plan in plans]
+    with store_in_use() as store:
+        found = [needs(plan, store, asked) for plan in plans]
     if as_json:
         print_json(found if len(found) > 1 else found[0])
         return
@@ -286,7 +291,9 @@ def report(
 
     plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     for plan in plans:
-        console.print_answer(plan, answer.report_on(plan, the_store(), keep_stale=keep_stale))
+        with store_in_use() as store:
+            done = answer.report_on(plan, store, keep_stale=keep_stale)
+        console.print_answer(plan, done)
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
 
 
@@ -353,7 +360,8 @@ def try_trial(
     from harness import console
     from harness.answer import try_out
 
-    answers = try_out(the_store(), trial, texts)
+    with store_in_use() as store:
+        answers = try_out(store, trial, texts)
     print_json(answers) if as_json else console.print_tried(answers)
 
 

@@ -110,7 +110,7 @@ def alone(folder: Path) -> Iterator[None]:
     with holding(folder / DOOR, wait=False):
         for path in folder.glob(f"{USER}*.lock"):
             if not remove_free(path):
-                raise Busy(f"a run is at work here: {owner(path)}; wait for its end", place=str(folder.parent))
+                raise Busy(f"a command is at work here: {owner(path)}; wait for its end", place=str(folder.parent))
         yield
 
 

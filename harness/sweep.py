@@ -115,7 +115,7 @@ def remove(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
     """Forget the studies in ``drop``, remove all that nothing refers to, and return what that was.
 
     Raises:
-        Busy: a run is at work on the store.
+        Busy: a command is at work on the store.
         SpecError: as ``survey``.
     """
     with store.alone():

@@ -8,7 +8,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.arguments import AsJson, Base, KeepStale, Plugins, Seeds, Sets, StudyName, plans_of, print_json, the_store
+from harness.arguments import (
+    AsJson,
+    Base,
+    KeepStale,
+    Plugins,
+    Seeds,
+    Sets,
+    StudyName,
+    plans_of,
+    print_json,
+    store_in_use,
+    the_store,
+)
 
 app = typer.Typer()
 
@@ -27,7 +39,8 @@ def sync(
 
     for plan in plans_of(name, base, sets, seeds):
         pinned = study.resolve(plan)
-        typer.echo(mirror.sync(pinned, the_store(), answer.results_folder(pinned), keep_stale=keep_stale))
+        with store_in_use() as store:
+            typer.echo(mirror.sync(pinned, store, answer.results_folder(pinned), keep_stale=keep_stale))
 
 
 @app.command()
@@ -65,14 +78,15 @@ def verify(
     from harness.schedule import Workers, slots
     from harness.watch import Watch
 
-    plans, store, done = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store(), []
-    parts = [again.choose(plan, store, sample) for plan in plans]
-    with Workers("harness.run:perform", ("variants",), slots(device, jobs), {}) as workers:
-        for plan, (part, chosen) in zip(plans, parts, strict=True):
-            with Watch(part) as watch:
-                watch.total = len(part.only)
-                listen = (lambda _name, _event: None) if as_json else watch.listen
-                done.append(again.verify(plan, part, chosen, store, Settings(workers), listen))
+    plans, done = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], []
+    with store_in_use() as store:
+        parts = [again.choose(plan, store, sample) for plan in plans]
+        with Workers("harness.run:perform", ("variants",), slots(device, jobs), {}) as workers:
+            for plan, (part, chosen) in zip(plans, parts, strict=True):
+                with Watch(part) as watch:
+                    watch.total = len(part.only)
+                    listen = (lambda _name, _event: None) if as_json else watch.listen
+                    done.append(again.verify(plan, part, chosen, store, Settings(workers), listen))
     titles = [{"study": plan.name, "base": plan.base} for plan in plans]
     if as_json:
         said = [title | asdict(found) | {"well": found.well} for title, found in zip(titles, done, strict=True)]

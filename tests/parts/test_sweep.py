@@ -153,7 +153,7 @@ def test_left_overs_of_killed_processes_and_quarantine_go(tmp_path: Path) -> Non
 
 def test_nothing_is_removed_under_a_run(tmp_path: Path) -> None:
     store, results = filled(tmp_path)
-    with Store(store.root).in_use(), pytest.raises(Busy, match="a run is at work"):
+    with Store(store.root).in_use(), pytest.raises(Busy, match="a command is at work"):
         sweep.remove(store, results)
     assert "lone" in here(store)
     inside, over = threading.Event(), threading.Event()

@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 import typer
 
 from harness import cli
+from harness.store import Store
 
 HOME = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -294,6 +295,38 @@ def test_a_full_disk_is_told_without_a_traceback(
     assert run(["run", "s"], monkeypatch) == 2
     err = capsys.readouterr().err
     assert err.startswith("s2s: ") and "run the same command again" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "reader"),
+    [
+        (["plan", "s"], "run.prepare"),
+        (["power", "s"], "needs.needs"),
+        (["report", "s"], "answer.report_on"),
+        (["report", "two"], "across.report_on"),
+        (["try", "abc", "one"], "answer.try_out"),
+        (["sync", "s"], "mirror.sync"),
+        (["verify", "s"], "verify.choose"),
+    ],
+)
+def test_nothing_is_removed_under_a_command_that_reads(
+    argv: list[str], reader: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "studies/s.yaml").write_text(STUDY)
+    (folder / "studies/two.yaml").write_text(STUDY.replace("base: numbers", "base: [numbers, scan]"))
+    (folder / "runs").mkdir()
+    monkeypatch.setattr("harness.answer.report_on", lambda *_, **__: None)
+    monkeypatch.setattr("harness.console.print_answer", lambda *_: None)
+
+    def removed(*_: Any, **__: Any) -> NoReturn:
+        with Store(folder / "runs").alone():
+            pass
+        pytest.fail("nobody would have noticed a removal")
+
+    monkeypatch.setattr(f"harness.{reader}", removed)
+    assert run(argv, monkeypatch) == 2
+    assert f"a command is at work here: process {os.getpid()}" in capsys.readouterr().err
+    assert [path.name for path in (folder / "runs/locks").iterdir()] == ["store.lock"], "it is free again"
 
 
 # --------------------------------------------------------------------------------------------------------- answers
