@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from harness.mirror import Mirroring
     from harness.report.pages import StudyFacts
 
+PAGES = ("report.html", "report.md")
+
 
 @dataclass
 class Answer:
@@ -43,7 +45,9 @@ class Answer:
     failed: list[tuple[str, str, str]] = field(default_factory=list)
     """Name, status and reason of every trial that has no result."""
     files: list[Path] = field(default_factory=list)
-    """The report."""
+    """The pages of the report."""
+    written: list[str] = field(default_factory=list)
+    """All files of the report, by their names within its folder."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know besides, such as a mirror that was away."""
     seeds: int = 0
@@ -154,7 +158,7 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
     folder = results_folder(plan)
     facts = _facts(plan, store, found)
     try:
-        pages.write(folder, facts, found, comparisons)
+        written = pages.write(folder, facts, found, comparisons)
     except OSError as error:
         why = f"the report cannot be written ({error.strerror or error})"
         again = "the results are safe in the store: mend this, then `s2s report` writes it"
@@ -165,7 +169,8 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
         table=_table(found, primary_metrics(found, plan.file.claims)),
         verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in found if o.status != "ok"],
-        files=[folder / "report.html", folder / "report.md"],
+        files=[folder / page for page in PAGES],
+        written=[path.relative_to(folder).as_posix() for path in written],
         seeds=len(plan.seeds),
         ran=Ran(found=sum(o.status == "ok" for o in found)),
     )
@@ -196,21 +201,23 @@ def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any
 
 
 def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
-    """Return the answer that was given to these very results before, if it and its report still stand."""
-    page = results_folder(plan) / "report.md"
+    """Return the answer that was given to these very results before, if it and all of its report still stand."""
+    folder = results_folder(plan)
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         said = json.loads(_memory(plan, store).read_text(encoding="utf-8"))
-        told = json.loads(page.with_name("provenance.json").read_text(encoding="utf-8"))["results"]
-        if page.exists() and said["code"] == _code() and said["tracked"] >= tracked:
+        told = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["results"]
+        whole = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}.issuperset(said["written"])
+        if whole and said["code"] == _code() and said["tracked"] >= tracked:
             results = _results(plan.upto(said["answer"]["seeds"]), store)
             if results and results == said["results"] == told:
-                return Answer(**said["answer"], files=[page])
+                return Answer(**said["answer"], files=[folder / page for page in PAGES])
     return None
 
 
 def _remember(plan: Plan, store: Store, made: Answer, tracked: bool) -> None:
     kept = {"table": made.table, "verdicts": made.verdicts, "seeds": made.seeds}
-    said = {"results": _results(plan, store), "code": _code(), "tracked": tracked, "answer": kept}
+    marks = {"results": _results(plan, store), "code": _code(), "tracked": tracked, "written": made.written}
+    said = marks | {"answer": kept}
     write(_memory(plan, store), json.dumps(said, ensure_ascii=False))
 
 

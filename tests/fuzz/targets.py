@@ -244,7 +244,8 @@ def _kept(store: Store) -> Callable[[bytes], None]:
     trial = next(trial for _, _, trial in plan.trials())
     frozen.freeze(plan, store)
     failures.keep(store, trial, failures.Failure("error", "no reason", "Traceback"))
-    told = {"results": "", "code": answer._code(), "tracked": True, "answer": {"table": [], "verdicts": [], "seeds": 5}}
+    told = {"results": "", "code": answer._code(), "tracked": True, "written": ["report.md"]}
+    told |= {"answer": {"table": [], "verdicts": [], "seeds": 5}}
     folder = answer.results_folder(plan)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").touch()

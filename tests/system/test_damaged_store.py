@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from test_run import SMALL, at_home  # noqa: F401 (a fixture)
@@ -78,6 +79,17 @@ def test_damage_of_every_stage_is_made_good_by_the_same_command(tmp_path: Path, 
     provenance = json.loads((made.files[-1].parent / "provenance.json").read_text(encoding="utf-8"))
     assert len(provenance["set_aside"]) == 5 and "damaged, set aside" in made.files[-1].read_text(encoding="utf-8")
     assert run(tmp_path, workers).notes == [], "it is said once"
+
+
+def test_a_report_of_which_a_file_is_gone_is_written_anew(tmp_path: Path, workers: Workers) -> None:
+    folder = run(tmp_path, workers).files[0].parent
+    whole = {path for path in folder.rglob("*") if path.is_file()}
+    for gone in (folder / "report.html", min(folder.glob("tables/*.csv"))):
+        gone.unlink()
+        made = run(tmp_path, workers)
+        assert made.ran.made == 0 and {path for path in folder.rglob("*") if path.is_file()} == whole
+    with mock.patch.object(answer, "report_on", lambda *_, **__: pytest.fail("written again")):
+        assert run(tmp_path, workers).files == made.files, "nothing is missing now"
 
 
 @pytest.mark.slow
