@@ -12,6 +12,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -53,7 +54,7 @@ def write(file: BinaryIO, about: Mapping[str, Any], members: Mapping[str, Path])
     """Write an archive: its manifest, then its members by name.
 
     Raises:
-        Damaged: a member has a name that an archive may not hold.
+        Damaged: a member has a name that an archive may not hold, or was changed meanwhile.
     """
     _check_names(members)
     found = {name: members[name] for name in sorted(members)}
@@ -62,8 +63,8 @@ def write(file: BinaryIO, about: Mapping[str, Any], members: Mapping[str, Path])
     text = json.dumps(said.model_dump(), indent=1, sort_keys=True, ensure_ascii=False).encode()
     _append(file, MANIFEST, io.BytesIO(text), len(text))
     for name, own in files.items():
-        with members[name].open("rb") as content:
-            _append(file, name, content, own.bytes)
+        if not _added(file, name, members[name], own):
+            raise Damaged("it was changed while it was exported; run the same command again", place=str(members[name]))
     file.write(bytes(2 * BLOCK))
 
 
@@ -84,16 +85,26 @@ def plain(text: bytes, name: str, *, finite: bool = True) -> Any:
 # ------------------------------------------------------------------------------------------------------------ writing
 
 
-def _append(file: BinaryIO, name: str, content: BinaryIO, size: int) -> None:
-    """Write one member: nothing in its header tells who made it, when or where."""
+def _added(file: BinaryIO, name: str, path: Path, said: _File) -> bool:
+    """Write a file as a member, and say whether it still is what the manifest says."""
+    with path.open("rb") as content, suppress(Damaged):  # it is shorter now
+        return _append(file, name, content, said.bytes) == said.sha256
+    return False
+
+
+def _append(file: BinaryIO, name: str, content: BinaryIO, size: int) -> str:
+    """Write one member, and return the sha256 of it: nothing in its header tells who made it, when or where."""
     header = tarfile.TarInfo(name)
     header.size, header.mode = size, 0o644
     # The older format has room for 8 GiB; the other writes larger sizes in the same field.
     large = size >= 8**11
     file.write(header.tobuf(tarfile.GNU_FORMAT if large else tarfile.USTAR_FORMAT, "ascii", "strict"))
+    found = hashlib.sha256()
     for piece in _pieces(content, size):
+        found.update(piece)
         file.write(piece)
     file.write(bytes(-size % BLOCK))
+    return found.hexdigest()
 
 
 def fits(name: str) -> bool:

@@ -8,7 +8,7 @@ import json
 import tarfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -67,6 +67,34 @@ def test_what_is_written_is_read_again_and_any_tar_reads_it(tmp_path: Path) -> N
         assert archive.getnames() == ["manifest.json", *sorted(GOOD)]
         assert {(m.uid, m.gid, m.mtime, m.mode, m.uname) for m in archive} == {(0, 0, 0, 0o644, "")}
     assert written(dict(reversed(GOOD.items())), tmp_path) == data, "the same files, the same bytes"
+
+
+def changing(monkeypatch: pytest.MonkeyPatch, name: str, now: bytes) -> None:
+    """Let a member be overwritten after it was hashed and opened, just before it is read."""
+    append = parcel._append
+
+    def late(file: BinaryIO, member: str, content: BinaryIO, size: int) -> str:
+        if member == name:
+            Path(content.name).write_bytes(now)
+        return append(file, member, content, size)
+
+    monkeypatch.setattr(parcel, "_append", late)
+
+
+@pytest.mark.parametrize("now", [b"[]", b"{", b""])
+def test_a_file_that_changes_while_it_is_exported_is_named(
+    now: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing(monkeypatch, "plan.json", now)
+    with pytest.raises(Damaged, match=r"/0: it was changed while it was exported; run the same command again"):
+        written(GOOD, tmp_path)
+
+
+def test_a_file_that_grows_while_it_is_exported_travels_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing(monkeypatch, "plan.json", GOOD["plan.json"] + b"more")
+    assert read(io.BytesIO(written(GOOD, tmp_path)), tmp_path / "out") == GOOD
 
 
 parts = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]{0,12}", fullmatch=True)
