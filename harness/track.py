@@ -11,11 +11,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
@@ -26,6 +26,8 @@ from harness.secrets import masked
 from harness.spec import SpecError
 from harness.stopping import Stopped
 from harness.trouble import reason
+
+T = TypeVar("T")
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -69,13 +71,27 @@ class Mirror:
         Raises:
             SpecError: MLflow could not be filled, in one line that says why and holds no secret.
         """
+        counts, mended = self._mending(lambda: self._write(study))
+        return counts._replace(note=mended and f"{mended}; `s2s sync` brings back other studies")
+
+    def ready(self) -> str:
+        """Make sure of a database that can be read, mended as by a sync, and return what a user should know, if anything.
+
+        Raises:
+            SpecError: there can be none, in one line that says why and holds no secret.
+        """
+        _, mended = self._mending(self._look_over)
+        return mended and f"{mended}; `s2s sync` brings back its studies"
+
+    def _mending(self, work: Callable[[], T]) -> tuple[T, str]:
+        """Do something with MLflow, and say what had to be mended before that could be done."""
         try:
             with self._lock():  # look-up and creation of a run are two calls
                 try:
-                    return self._write(study)
+                    return work(), ""
                 except Exception as error:
-                    note = self._mended(error)
-                    return self._write(study)._replace(note=note)
+                    mended = self._mended(error)
+                    return work(), mended
         except SpecError:
             raise
         except Exception as error:  # whatever a server, a database, a disk or a library comes up with
@@ -89,7 +105,7 @@ class Mirror:
         aside = self.database.set_aside()
         return (
             f"the tracking database could not be used ({fault}): it is set aside in {aside}, which can be removed, "
-            "and built anew; `s2s sync` brings back other studies"
+            "and built anew"
         )
 
     def _write(self, study: StudyRecord) -> Counts:
@@ -98,6 +114,15 @@ class Mirror:
 
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
             return Runs(client, self._experiment(client, study)).write(study)
+
+    def _look_over(self) -> None:
+        """Ask what a page asks first; of a database of our own, pages of it that are damaged show only when they are read."""
+        with self.opened():
+            from mlflow import MlflowClient
+
+            MlflowClient(self.tracking_uri, self.tracking_uri).search_experiments(max_results=1)
+        if self.own and (fault := self.database.fault()):
+            raise SpecError(fault, place=str(self.database.path))
 
     def _lock(self) -> FileLock:
         self.database.folder.mkdir(parents=True, exist_ok=True)
@@ -117,11 +142,6 @@ class Mirror:
         with self.database.opened() as connection:  # while one is open, closing others is cheap
             self.database.follow(connection)
             yield
-
-    def ready(self) -> None:
-        """Make sure that there is a database, where it is our own."""
-        with self._lock(), self.opened():
-            pass
 
     def _create_database(self) -> None:
         """Make an empty database whole or not at all: MLflow itself leaves a broken one when killed or raced."""
@@ -166,8 +186,8 @@ class Mirror:
             return str(found.experiment_id)  # made on another machine since we looked
 
 
-def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str]]:
-    """Return the command and the environment of MLflow's own page over a store, for this machine only.
+def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
+    """Return command and environment of MLflow's own page over a store, for this machine only, and what to know of it.
 
     Raises:
         SpecError: MLFLOW_TRACKING_URI names a server, which has a page already, or there can be no database.
@@ -175,13 +195,13 @@ def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str]]:
     mirror = Mirror(root)
     if not mirror.direct:
         raise SpecError(f"MLFLOW_TRACKING_URI is a server with a page of its own: open {masked(mirror.tracking_uri)}")
-    mirror.ready()
+    note = mirror.ready()
     argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     argv += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]  # by default the whole local network may ask
     argv += ["--default-artifact-root", mirror.database.artifacts.as_uri()]
     # The address may hold a password, which all users of the machine could read in a command.
     env = ENVIRONMENT | dict(os.environ) | {"MLFLOW_BACKEND_STORE_URI": mirror.tracking_uri}
-    return argv, env
+    return argv, env, note
 
 
 def serve(argv: list[str], env: dict[str, str]) -> int:

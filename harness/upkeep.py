@@ -48,7 +48,9 @@ def ui(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this ma
     """Open MLflow's page on this machine, at http://127.0.0.1:PORT."""
     from harness import track
 
-    argv, env = track.ui_command(the_store().root, port)
+    argv, env, note = track.ui_command(the_store().root, port)
+    if note:
+        typer.echo(f"note: {note}")
     typer.echo(
         f"MLflow at http://127.0.0.1:{port}/ ; an experiment a study, its chart view compares variants (Ctrl-C ends it)"
     )

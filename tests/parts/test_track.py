@@ -377,6 +377,25 @@ def test_a_database_that_cannot_be_used_is_set_aside_and_built_anew(
     assert Mirror(root).sync(study) == Counts(0, 7, 0)
 
 
+@pytest.mark.parametrize("spoil", SPOILERS)
+def test_the_page_of_a_database_that_cannot_be_used_is_opened_over_a_new_one(
+    root: Path, template: Path, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Mirror(root).database
+    spoil(database.path)
+    monkeypatch.setattr(Mirror, "_create_database", lambda self: shutil.copy(template, self.database.path))
+    _, _, note = ui_command(root, 5123)
+    assert "set aside in" in note and "`s2s sync` brings back its studies" in note
+    assert database.fault() == "" and len(list(database.folder.glob("aside-*"))) == 1
+    assert ui_command(root, 5123)[2] == ""
+
+
+def test_a_page_without_a_database_that_can_be_reached_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/no/such/folder.db")
+    with pytest.raises(SpecError, match=r"folder\.db: "):
+        ui_command(root, 5123)
+
+
 @pytest.mark.slow
 def test_a_database_that_another_program_holds_is_left_alone(root: Path) -> None:
     study = _study(root)
@@ -418,7 +437,8 @@ def test_a_tracking_server_of_the_user_is_respected(root: Path, monkeypatch: pyt
 
 
 def test_the_page_is_for_this_machine_only_and_sends_nothing_home(root: Path) -> None:
-    argv, env = ui_command(root, 5123)
+    argv, env, note = ui_command(root, 5123)
+    assert note == ""
     assert argv[argv.index("--host") + 1] == "127.0.0.1" and argv[argv.index("--port") + 1] == "5123"
     assert env["MLFLOW_DISABLE_TELEMETRY"] == env["DO_NOT_TRACK"] == "true"
     assert env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"

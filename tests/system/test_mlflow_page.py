@@ -68,7 +68,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         Mirror(root).sync(_study(root))
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-        argv, env = ui_command(root, port)
+        argv, env, _ = ui_command(root, port)
     log = (root / "server.log").open("w")
     process = subprocess.Popen(argv, env=env, cwd=root, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
