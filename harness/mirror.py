@@ -62,6 +62,7 @@ class Mirroring:
         self.trouble, self.rest_until = "", 0.0
         self.notes: list[str] = []
         self.tracker: Tracker | None = None
+        self.ended, self.starting = False, threading.Lock()
         self.thread = threading.Thread(target=self._work, daemon=True)
         self.thread.start()
 
@@ -97,8 +98,10 @@ class Mirroring:
 
     def end(self) -> None:
         """Stop, whatever is left: a study that is broken off does not wait for its mirror."""
-        if self.tracker is not None:
-            self.tracker.end()
+        with self.starting:
+            self.ended = True
+            if self.tracker is not None:
+                self.tracker.end()
 
     def _work(self) -> None:
         told: list[tuple[Variant, int, Trial]] | None
@@ -121,8 +124,7 @@ class Mirroring:
 
     def _write(self, record: Callable[[], StudyRecord]) -> None:
         try:
-            self.tracker = self.tracker or Tracker(self.store.root)
-            note = self.tracker.write(record())
+            note = self._started().write(record())
             self.notes += [note] if note else []
             self.trouble = ""
         except Exception as error:  # whatever happens to the mirror, the study goes on
@@ -130,6 +132,14 @@ class Mirroring:
             self.rest_until = time.monotonic() + PAUSE
             if self.tracker is not None and not self.tracker.alive:
                 self.tracker = None
+
+    def _started(self) -> Tracker:
+        """Return the process that fills MLflow; once the mirror has stopped there is no other, which nobody would end."""
+        with self.starting:
+            if self.ended:
+                raise SpecError("it has stopped")
+            self.tracker = self.tracker or Tracker(self.store.root)
+            return self.tracker
 
 
 def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: bool = False) -> StudyRecord:

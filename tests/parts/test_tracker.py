@@ -7,14 +7,20 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import psutil
 import pytest
 
+from harness import mirror
 from harness.records import StudyRecord, TrialRecord, VariantRecord, from_line, to_line
 from harness.spec import SpecError
+from harness.store import Store
 from harness.track import Mirror
 from harness.tracker import POLITENESS, Tracker
 
@@ -66,6 +72,47 @@ def test_its_death_is_told(tracker: Tracker, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"ended \(exit code -9\)"):
         tracker.write(_study(tmp_path))
     assert not tracker.alive
+
+
+class Hanging:
+    """A process that never answers, and ends when it is told to."""
+
+    made: ClassVar[list[Hanging]] = []
+
+    def __init__(self, root: Path) -> None:
+        self.ended = threading.Event()
+        self.made.append(self)
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended.is_set()
+
+    def write(self, study: StudyRecord) -> str:
+        assert self.ended.wait(60)
+        raise SpecError("the process that fills MLflow ended")
+
+    end = property(lambda self: self.ended.set)
+
+
+def test_a_mirror_that_is_given_up_starts_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hanging, "made", [])
+    for name, value in {"Tracker": Hanging, "SILENCE": 0.1, "PATIENCE": 0.2}.items():
+        monkeypatch.setattr(mirror, name, value)
+    for name in ("whole_record", "Mirroring._record_of"):
+        monkeypatch.setattr(f"harness.mirror.{name}", lambda *_, **__: StudyRecord("a/b"))
+    for begun in (True, False):
+        mirroring = mirror.Mirroring(SimpleNamespace(name="s"), Store(tmp_path), tmp_path)  # type: ignore[arg-type]
+        if begun:
+            mirroring.add("v", 1, "t")  # type: ignore[arg-type]
+            while not Hanging.made:
+                time.sleep(0.01)
+            (note,) = mirroring.finish(lambda _: None)
+            assert "it was not done after 0 s" in note and "`s2s sync s`" in note
+        else:
+            mirroring.end()
+            mirroring.finish(lambda _: None)
+        mirroring.thread.join(10)
+        assert not mirroring.thread.is_alive() and [process.alive for process in Hanging.made] == [False]
 
 
 def test_it_ends_with_its_parent_even_amid_a_call_that_hangs(tmp_path: Path) -> None:
