@@ -30,8 +30,8 @@ PAGE = 500
 """Runs in one answer at most, each with a hundred parameters."""
 FEW = 10
 """Runs that are looked up one by one; for more, all of an experiment are listed."""
-TURN = 1.0
-"""Seconds in which a machine that made the same run at the same moment has taken its own back."""
+TURN, POLL = 5.0, 0.25
+"""Seconds in which a machine that made the same run at the same moment takes its own back or fills it, and between looks."""
 REPORT = "report"
 """Key and name of the run that holds a report."""
 STATUS = {"ok": "FINISHED", "timeout": "KILLED"}
@@ -72,9 +72,9 @@ class Runs:
         return Counts(self.written, self.unchanged, self.points)
 
     def _look_up(self, keys: list[str]) -> None:
-        """Find the runs that are there; of two with one key, from machines that wrote at once, one is deleted."""
+        """Find the runs that are there; of those with one key, from machines that wrote at once, the first is kept."""
         single = (run for key in keys for run in self._search(f"tags.`s2s.key` = '{key}'"))
-        for run in list(single if len(keys) <= FEW else self._search("")):
+        for run in sorted(single if len(keys) <= FEW else self._search(""), key=_turn):
             key = run.data.tags.get("s2s.key")
             if key in self.runs:
                 self.client.delete_run(run.info.run_id)
@@ -146,20 +146,24 @@ class Runs:
     def _only(self, key: str, made: Any) -> str:
         """Return the one run of a key that is kept: another machine may have made it too, or a call whose answer was lost.
 
-        Who finds another's run takes that in place of its own. Of two that find each other at once, one does.
+        It is the first by ``_turn``, whoever looks. Who made another one deletes that; who made the first waits for that,
+        and deletes what nobody takes back.
         """
-        own = str(made.info.run_id)
-        others = self._others(key, own)
-        if others and own < min(others):
-            time.sleep(TURN)
-            others = self._others(key, own)  # those that have not gone by now were there before
-        if not others:
-            return own
-        self.client.delete_run(own)
-        return min(others)
+        own, until = str(made.info.run_id), time.monotonic() + TURN
+        while others := self._others(key, own):
+            first = min([made, *others], key=_turn)
+            if first is not made:
+                self.client.delete_run(own)
+                return str(first.info.run_id)
+            if time.monotonic() >= until:
+                break
+            time.sleep(POLL)
+        for other in others:
+            self.client.delete_run(other.info.run_id)
+        return own
 
-    def _others(self, key: str, own: str) -> set[str]:
-        return {str(run.info.run_id) for run in self._search(f"tags.`s2s.key` = '{key}'")} - {own}
+    def _others(self, key: str, own: str) -> list[Any]:
+        return [run for run in self._search(f"tags.`s2s.key` = '{key}'") if run.info.run_id != own]
 
     def _log(self, run: str, params: Mapping[str, Any], tags: Mapping[str, Any], points: Iterable[Point]) -> None:
         """Send all of a run that is no file, in as few calls as there can be: behind a server each costs 0.1 s."""
@@ -192,6 +196,12 @@ class Runs:
     def _finish(self, run: str, record: str, status: str = "FINISHED", end: int | None = None) -> None:
         self.client.set_terminated(run, status, end)
         self.client.set_tag(run, "s2s.mirrored", record)
+
+
+def _turn(run: Any) -> tuple[bool, str]:
+    """Return what orders runs of one key: first those that are being filled, whose machines take them back no more."""
+    filled = bool(run.data.params) or "mlflow.note.content" in run.data.tags
+    return not filled, str(run.info.run_id)
 
 
 def _digest(plain: Any) -> str:

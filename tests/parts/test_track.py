@@ -10,7 +10,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from harness.mlruns import Counts
+from harness.mlruns import Counts, Runs
 from harness.records import StudyRecord, TrialRecord, VariantRecord, seals
 from harness.spec import SpecError
 from harness.track import Mirror, ui_command
@@ -270,6 +272,55 @@ def test_a_run_that_is_made_twice_is_kept_once(root: Path, monkeypatch: pytest.M
         assert Mirror(root).sync(_study(root)).written == 7
     assert len(_runs(root)) == 7
     assert Mirror(root).sync(_study(root)) == Counts(0, 7, 0)
+
+
+@pytest.fixture
+def twins(root: Path) -> tuple[Any, str, list[Any]]:
+    """A client, an experiment, and two runs of one key in the order of their ids, as two machines make them at once."""
+    Mirror(root).sync(StudyRecord("masking/numbers"))
+    client = _client(root)
+    experiment = client.get_experiment_by_name("masking/numbers").experiment_id
+    made = [client.create_run(experiment, tags={"s2s.key": "k"}) for _ in range(2)]
+    return client, experiment, sorted(made, key=lambda run: run.info.run_id)
+
+
+def _left(twins: tuple[Any, str, list[Any]]) -> list[str]:
+    client, experiment, _ = twins
+    return [run.info.run_id for run in client.search_runs([experiment])]
+
+
+def test_of_two_machines_that_find_each_other_at_once_both_keep_the_same_run(
+    twins: tuple[Any, str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the one takes its run back later than the other waits for."""
+    from mlflow import MlflowClient
+
+    client, experiment, made = twins
+    delete = MlflowClient.delete_run
+    monkeypatch.setattr("harness.mlruns.TURN", 0.2)
+    monkeypatch.setattr(MlflowClient, "delete_run", lambda self, run: (time.sleep(2.0), delete(self, run)))
+    with ThreadPoolExecutor() as machines:
+        kept = [machines.submit(Runs(client, experiment)._only, "k", run) for run in made]
+    assert [each.result() for each in kept] == [made[0].info.run_id] * 2 and _left(twins) == [made[0].info.run_id]
+
+
+@pytest.mark.parametrize("filled", ["params", "note", ""])
+def test_a_run_that_is_being_filled_is_kept_by_all_who_look(
+    twins: tuple[Any, str, list[Any]], filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, experiment, made = twins
+    monkeypatch.setattr("harness.mlruns.TURN", 0.0)
+    lower, higher = (run.info.run_id for run in made)
+    if filled == "params":
+        client.log_param(higher, "lr", 1)
+    elif filled == "note":
+        client.set_tag(higher, "mlflow.note.content", "A report.")
+    kept = higher if filled else lower
+    assert Runs(client, experiment)._only("k", made[0]) == kept and _left(twins) == [kept]
+    client.restore_run(lower if filled else higher)
+    looking = Runs(client, experiment)
+    looking._look_up(["k"])
+    assert looking.runs["k"].info.run_id == kept and _left(twins) == [kept]
 
 
 def test_runs_and_experiments_deleted_by_hand_come_back(root: Path) -> None:
