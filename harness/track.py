@@ -169,8 +169,18 @@ class Mirror:
         shown = {"mlflow.note.content": study.description, "mlflow.experimentKind": "custom_model_development"}
         for key, value in (shown | named(study.tags)).items():
             if known.get(key) != cut(value, NOTE):
-                client.set_experiment_tag(number, key, cut(value, NOTE))
+                self._describe(client, number, key, cut(value, NOTE))
         return number
+
+    def _describe(self, client: Any, number: str, key: str, value: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client.set_experiment_tag(number, key, value)
+        except MlflowException:
+            if key not in client.get_experiment(number).tags:
+                raise
+            client.set_experiment_tag(number, key, value)  # another machine set it for the first time at the same moment
 
     def _new_experiment(self, client: Any, name: str) -> str:
         from mlflow.exceptions import MlflowException

@@ -274,6 +274,24 @@ def test_a_run_that_is_made_twice_is_kept_once(root: Path, monkeypatch: pytest.M
     assert Mirror(root).sync(_study(root)) == Counts(0, 7, 0)
 
 
+def test_a_study_that_two_machines_describe_at_once_is_described(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    describe, asked = MlflowClient.set_experiment_tag, []
+
+    def at_once(self: Any, number: str, key: str, value: str) -> None:
+        asked.append(key)
+        describe(self, number, key, value if asked.count(key) > 1 else "theirs")
+        if asked.count(key) == 1:
+            raise MlflowException("UNIQUE constraint failed")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", at_once)
+    Mirror(root).sync(_study(root))
+    tags = _client(root).get_experiment_by_name("masking/numbers").tags
+    assert (tags["plan"], tags["mlflow.note.content"]) == ("abc", "Does masking matter?")
+
+
 @pytest.fixture
 def twins(root: Path) -> tuple[Any, str, list[Any]]:
     """A client, an experiment, and two runs of one key in the order of their ids, as two machines make them at once."""
