@@ -74,6 +74,8 @@ def main() -> None:
     except Exception:  # a fault of ours, to be reported: without what a user would not want to show
         sys.stderr.write(masked(traceback.format_exc()))
         sys.exit(1)
+    finally:
+        stopping.ended()
 
 
 def _leave(stop: Stopped) -> NoReturn:
@@ -81,8 +83,7 @@ def _leave(stop: Stopped) -> NoReturn:
     from harness.console import complain
 
     with suppress(OSError):  # the terminal may be gone
-        finished = stop.finished or "what is finished is kept"
-        complain(f"stopped; {finished}, and the same command goes on.")
+        complain(str(stop))
         sys.stdout.flush()
     os._exit(stop.code)
 

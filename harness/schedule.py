@@ -22,7 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
-from harness import memory
+from harness import memory, stopping
 from harness import worker as child
 from harness.spec import SpecError
 
@@ -306,7 +306,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         # Daemonic: should the parent fail before the `with`, its exit ends them instead of waiting for them.
         self.process = context.Process(target=child.work, args=(theirs, slot.device, *order), daemon=True)
-        with _environment(slot.env):
+        with stopping.whole(), _environment(slot.env):  # half an order is a traceback of the child
             self.process.start()
         theirs.close()
         assert self.process.pid

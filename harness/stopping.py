@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What asks a process to stop."""
 SHOW_CURSOR = b"\x1b[?25h"
+PATIENCE = 5.0
+"""Seconds that what must not be broken off has to come to its end; then the process ends where it is."""
+SOON = 0.02
+"""Seconds until it is tried again to raise what could not be raised, or was swallowed."""
 
 
 class Stopped(BaseException):
@@ -20,8 +26,11 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-        self.finished = ""
+        self.finished = "what is finished is kept"
         """What a user has of the work so far, in words."""
+
+    def __str__(self) -> str:
+        return f"stopped; {self.finished}, and the same command goes on."
 
     @property
     def code(self) -> int:
@@ -38,15 +47,72 @@ def heed() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
+    sys.unraisablehook = _again
 
 
-def _stop(number: int, _: FrameType | None) -> NoReturn:
+def ended() -> None:
+    """Have signals do what they do by themselves: a command that has ended keeps nobody waiting."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Have a block end before a stop is raised."""
+    _whole.append(None)
+    try:
+        yield
+    finally:
+        _whole.pop()
+
+
+_whole: list[None] = []
+"""One for each block that is to end first."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
     for other in SIGNALS:
-        signal.signal(other, _end if other == signal.SIGINT else signal.SIG_IGN)
+        signal.signal(other, _end if other == signal.SIGINT else _pass)  # a child would inherit SIG_IGN
     with suppress(OSError, RuntimeError):  # the terminal may be gone, or just be written to
         if sys.stderr.isatty():
             print("stopping; Ctrl-C again ends at once", file=sys.stderr)
-    raise Stopped(number)
+    latest = time.monotonic() + PATIENCE
+
+    def stop(_: int, frame: FrameType | None) -> None:
+        # Native code that imports, as torch does numpy, goes on after an exception with half a module, or aborts.
+        if not (_whole or _importing(frame)):
+            raise Stopped(number)
+        if time.monotonic() > latest:
+            with suppress(OSError, RuntimeError):
+                print(f"s2s: {Stopped(number)}", file=sys.stderr)
+            _end(number, frame)
+        signal.setitimer(signal.ITIMER_REAL, SOON)
+
+    signal.signal(signal.SIGALRM, stop)
+    stop(number, frame)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Say whether a module is being imported where this frame is, however deep."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _again(swallowed: sys.UnraisableHookArgs) -> None:
+    """Raise once more what was raised where nothing can be: in a finalizer, which Python goes on after."""
+    if isinstance(swallowed.exc_value, Stopped):
+        signal.setitimer(signal.ITIMER_REAL, SOON)
+    else:
+        sys.__unraisablehook__(swallowed)
+
+
+def _pass(number: int, _: FrameType | None) -> None:
+    """Hear that what stops already is to stop."""
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

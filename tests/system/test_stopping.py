@@ -38,12 +38,12 @@ class Home:
         self.folder, self.store = folder, folder / "runs"
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, updates: int, *more: str, **env: str) -> subprocess.Popen[str]:
+    def start(self, updates: int, *more: str, **environment: str) -> subprocess.Popen[str]:
         sets = [word for path, value in (SMALL | {"training.updates": updates}).items()
                 for word in ("--set", f"{path}={value}")]  # fmt: skip
         words = ["run", "masking", "--seeds", "1", "--jobs", "2", "--no-track", *sets, *more]
-        env = os.environ | {"S2S_STORE": str(self.store), "S2S_RESULTS": str(self.folder / "results")} | env
-        env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        env = os.environ | {"S2S_STORE": str(self.store), "S2S_RESULTS": str(self.folder / "results")}
+        env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", *words],
             cwd=ROOT,
@@ -222,6 +222,36 @@ def test_workers_that_do_not_answer_are_ended_in_time(home: Home) -> None:
     process.wait(60)
     assert time.monotonic() - began < WITHIN and process.returncode == 143
     assert not left(everybody)
+
+
+STOPS_AT_IMPORT = """
+import os, signal, sys
+name = os.environ.pop("STOP_AT", None)
+class Finder:
+    def find_spec(self, module, *_):
+        if module == name:
+            signal.raise_signal(signal.SIGTERM)
+if name:
+    sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize("module", ["numpy._core.multiarray", "numpy.exceptions", "torch.distributed", "harness.study"])
+def test_it_can_be_stopped_in_the_middle_of_an_import(home: Home, module: str) -> None:
+    """Torch imports numpy by native code, which goes on after an exception with half of it, or aborts."""
+    (home.folder / "sitecustomize.py").write_text(STOPS_AT_IMPORT, encoding="utf-8")
+    process = home.start(100_000, STOP_AT=module, PYTHONPATH=f"{home.folder}:{ROOT}")
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, "s2s: stopped; what is finished is kept, and the same command goes on.\n")
+
+
+def test_a_command_that_has_ended_can_be_stopped_while_python_ends(home: Home) -> None:
+    asks = "import atexit, signal\natexit.register(signal.raise_signal, signal.SIGTERM)\n"
+    (home.folder / "sitecustomize.py").write_text(asks, encoding="utf-8")
+    env = os.environ | {"PYTHONPATH": f"{home.folder}:{ROOT}"}
+    typed = [sys.executable, "-m", "harness", "plan", "--help"]
+    ended = subprocess.run(typed, cwd=ROOT, env=env, text=True, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGTERM, "") and "Show what would run" in ended.stdout
 
 
 @pytest.mark.parametrize("after", [0.3, 0.8, 1.5, 2.5])

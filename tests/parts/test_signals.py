@@ -1,0 +1,90 @@
+"""A stop is never raised where it would be swallowed or leave half of something, and is never lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGIN = """
+import signal, subprocess, sys, time
+from harness import stopping
+stopping.heed()
+def ask():
+    signal.raise_signal(signal.SIGTERM)
+def wait():
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        time.sleep(0.01)
+done = []
+try:
+{body}
+    wait()
+except stopping.Stopped as stop:
+    print("stopped", stop.code, *done)
+"""
+ANYWHERE = "    ask()\n    done.append('went on')"
+IMPORT = "    import asks\n    done.append(asks.whole)"
+NESTED = "    import outer\n    done.append(outer.whole)"
+FINALIZER = """
+    class Held:
+        def __del__(self):
+            ask()
+            done.append('went on')
+    Held()
+"""
+WHOLE = """
+    with stopping.whole():
+        with stopping.whole():
+            ask()
+        time.sleep(0.2)
+        done.append('whole')
+"""
+CHILD = """
+    with stopping.whole():
+        ask()
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"])
+        child.terminate()
+        done.append(child.wait())
+"""
+ASKS = "import signal\nsignal.raise_signal(signal.SIGTERM)\nimport time\ntime.sleep(0.1)\nwhole = 'whole'\n"
+OUTER = "def read():\n    import asks\n    return asks.whole\nwhole = read()\n"
+CASES = {
+    "anywhere": (ANYWHERE, ""),
+    "import": (IMPORT, " whole"),
+    "import in an import": (NESTED, " whole"),
+    "finalizer": (FINALIZER, ""),
+    "whole": (WHOLE, " whole"),
+    "a child hears the next": (CHILD, " -15"),
+}
+
+
+def run(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
+    (folder / "asks.py").write_text(ASKS, encoding="utf-8")
+    (folder / "outer.py").write_text(OUTER, encoding="utf-8")
+    (folder / "endless.py").write_text(f"{ASKS}while True: time.sleep(0.01)\n", encoding="utf-8")
+    (folder / "program.py").write_text(program, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT)},
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stop_comes_once_and_breaks_nothing_off(case: str, tmp_path: Path) -> None:
+    body, done = CASES[case]
+    ended = run(tmp_path, BEGIN.format(body=body))
+    assert (ended.stdout, ended.stderr, ended.returncode) == (f"stopped 143{done}\n", "", 0)
+
+
+def test_an_import_without_end_is_not_waited_for(tmp_path: Path) -> None:
+    ended = run(tmp_path, BEGIN.format(body="    stopping.PATIENCE = 0.3\n    import endless"))
+    assert ended.stderr == "s2s: stopped; what is finished is kept, and the same command goes on.\n"
+    assert (ended.stdout, ended.returncode) == ("", 143)
