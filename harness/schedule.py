@@ -195,6 +195,8 @@ class Workers:
                 waiting.extend(islice(source, max(0, places - len(self._busy()) - len(waiting))))
                 if not waiting and not self._busy():
                     break
+                if at_once is not None:
+                    self._end([worker for worker in self._workers if worker.used and not worker.task])
                 self._staff(len(waiting) + len(self._busy()))
                 for worker in self._workers:
                     if waiting and worker.ready and worker.task is None and worker.give(waiting[0], timeout):
@@ -298,7 +300,7 @@ class _Worker:
     """The parent's view of one worker process."""
 
     def __init__(self, number: int, slot: Slot, order: tuple[Any, ...]) -> None:
-        self.number, self.ready = number, False
+        self.number, self.ready, self.used = number, False, False
         self.task: Task | None = None
         self.timeout = self.deadline = math.inf
         self.peak_mb, self._measured, self._log, self._said = 0.0, 0.0, str(order[-1]), 0
@@ -320,7 +322,7 @@ class _Worker:
             self.pipe.send_bytes(json.dumps(task.payload).encode())
         except OSError:
             return False
-        self.task, self.timeout = task, timeout or math.inf
+        self.task, self.used, self.timeout = task, True, timeout or math.inf
         self.deadline = time.monotonic() + self.timeout
         self._said = said
         return True

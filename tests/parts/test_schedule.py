@@ -218,7 +218,7 @@ def test_workers_print_to_their_own_logs(tmp_path: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
-def test_alone_means_one_at_a_time_in_a_fresh_process() -> None:
+def test_alone_means_one_at_a_time_each_in_a_fresh_process() -> None:
     with _workers(2) as workers:
         before = {end.value["pid"] for end in workers.run([_task(f"t{n}", "echo") for n in range(4)], _ignore)}
         tasks, running, most = [_task(f"c{n}", "count", n=1) for n in range(3)], set[str](), 0
@@ -230,8 +230,11 @@ def test_alone_means_one_at_a_time_in_a_fresh_process() -> None:
 
         for end in workers.run(tasks, watch, at_once=1):
             running.remove(end.name)
-        (alone,) = workers.run([_task("e", "echo")], _ignore, at_once=1)
-    assert most == 1 and alone.value["pid"] not in before
+        alone = [
+            end.value["pid"] for end in workers.run([_task(f"e{n}", "echo") for n in range(3)], _ignore, at_once=1)
+        ]
+        assert not any(psutil.pid_exists(pid) for pid in alone[:2]), "what a task left of memory is free for the next"
+    assert most == 1 and len({*before, *alone}) == len(before) + 3
 
 
 def test_tasks_are_taken_as_there_is_room_and_may_end_early() -> None:
