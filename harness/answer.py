@@ -80,7 +80,8 @@ def _answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, tra
         made.ran = run.execute(plan.upto(made.seeds), store, settings, listen)
         return made
     store.demand_writable()
-    run.prepare(plan, store, keep_stale=settings.keep_stale)  # data that cannot be used are found before a plan stands
+    # Data that cannot be used are found before a plan stands.
+    run.prepare(plan, store, keep_stale=settings.keep_stale, say=lambda text: listen("data", {"note": text}))
     if not known:
         frozen.freeze(plan, store)
     _refer(plan, store)

@@ -181,7 +181,7 @@ def show_plan(
 
     plans, store = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     with store.in_use():
-        params = [run.prepare(plan, store) for plan in plans]
+        params = [run.prepare(plan, store, say=console.complain) for plan in plans]
         if any(plan.sequential for plan in plans):
             from harness.looks import upcoming
 

@@ -33,7 +33,16 @@ DOOR, USER = "store.lock", "run-"
 
 
 class Busy(SpecError):
-    """Another process is at the same work."""
+    """Another process is at the same work.
+
+    Attributes:
+        owner: which one, in words.
+        work: what its lock is called.
+    """
+
+    def __init__(self, message: str, place: str = "", *, owner: str = "", work: str = "") -> None:
+        super().__init__(message, place=place)
+        self.owner, self.work = owner, work
 
 
 @contextmanager
@@ -51,10 +60,12 @@ def holding(path: Path, *, wait: bool = True, signs: Callable[[], object] = lamb
     make_folder(path.parent)
     lock = FileLock(path, poll_interval=POLL, fallback_to_soft=False, on_acquired=_sign)
     try:
-        lock.acquire(blocking=wait, cancel_check=_Patience(signs) if wait else None)
+        lock.acquire(blocking=wait, cancel_check=Patience(signs) if wait else None)
     except Timeout:
+        process, since = owner(path), _since(path)
         silent = f", which has written nothing for {SILENCE / 60:.0f} minutes; end it" if wait else ""
-        raise Busy(f"{path.stem} is being worked on by {owner(path)}{silent}") from None
+        told = f"{path.stem} is being worked on by {process}{since}{silent}"
+        raise Busy(told, owner=process, work=path.stem) from None
     try:
         yield
     finally:
@@ -63,11 +74,19 @@ def holding(path: Path, *, wait: bool = True, signs: Callable[[], object] = lamb
 
 def owner(path: Path) -> str:
     """Say who holds a lock, or held it last."""
+    return _said(path, "process {process} on {host}") or "another process"
+
+
+def _since(path: Path) -> str:
+    return _said(path, ", since {since}")
+
+
+def _said(path: Path, words: str) -> str:
+    """Put what the owner of a lock said of itself into words; nothing if that cannot be read."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {said['process']} on {said['host']}, since {said['since']}"
+        return words.format(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError):
-        return "another process"
+        return ""
 
 
 def remove_free(path: Path) -> bool:
@@ -110,7 +129,7 @@ def alone(folder: Path) -> Iterator[None]:
     with holding(folder / DOOR, wait=False):
         for path in folder.glob(f"{USER}*.lock"):
             if not remove_free(path):
-                raise Busy(f"a command is at work here: {owner(path)}; wait for its end", place=str(folder.parent))
+                raise Busy(f"a command is at work here: {owner(path)}{_since(path)}; wait for its end", str(folder.parent))
         yield
 
 
@@ -121,13 +140,18 @@ def _sign(handle: int) -> None:
         os.pwrite(handle, json.dumps(said).encode(), 0)
 
 
-class _Patience:
-    """Says when an owner has given no sign of life for too long."""
+class Patience:
+    """Says when an owner has given no sign of life for too long.
+
+    Args:
+        signs: what changes while the owner works.
+    """
 
     def __init__(self, signs: Callable[[], object]) -> None:
         self.signs, self.seen, self.since = signs, signs(), time.monotonic()
 
     def __call__(self) -> bool:
+        """Look once more."""
         if (now := self.signs()) != self.seen:
             self.seen, self.since = now, time.monotonic()
         return time.monotonic() - self.since > SILENCE

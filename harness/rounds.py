@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import failures, plugins
+from harness import failures, locks, plugins
 from harness.failures import Failure
 from harness.schedule import Ended, Executor, Task
 from harness.spec import encode
@@ -76,6 +76,25 @@ def state(store: Store, trial: Trial) -> tuple[Literal["done", "stale", "absent"
     return ("stale", stale) if stale else ("done", "")
 
 
+class Others:
+    """Other runs that are at what this one wants: who gives no sign of life is named once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._patience: dict[tuple[str, str], locks.Patience] = {}
+        self._named: set[tuple[str, str]] = set()
+
+    def silent(self, owner: str, work: str) -> str:
+        """Say of an owner what is to be done about it, the first time that it has been silent for too long."""
+        who = owner, work
+        if who not in self._patience:
+            self._patience[who] = locks.Patience(lambda: self.store.signs(work))
+        if not self._patience[who]() or who in self._named:
+            return ""
+        self._named.add(who)
+        return f"{owner} has written nothing for {locks.SILENCE / 60:.0f} minutes; if it hangs, end it, and this run goes on"
+
+
 class Rounds:
     """The trials of one run of a plan.
 
@@ -107,6 +126,7 @@ class Rounds:
         self.again: dict[str, str] = {}
         """Trials that are to run once more, alone, and what was measured of the first time."""
         self.alone = False
+        self.others = Others(store)
 
     def run(self) -> Ran:
         """Run what is not done, and say what became of it.
@@ -178,6 +198,8 @@ class Rounds:
         name = event.pop("trial")
         if "status" in event:
             self._close(name, event)
+        elif "owner" in event:
+            self._wait(name, event)
         else:
             self.listen(name, event | ({"note": f"{name}: {event['note']}"} if "note" in event else {}))
 
@@ -197,7 +219,7 @@ class Rounds:
             self.ran.stages[stage] = self.ran.stages.get(stage, 0) + 1
         if event["status"] == "busy":
             self.busy.append(name)
-            self.listen(name, {"waits": "for another run"})
+            self._wait(name, event)
             return
         if event["status"] in ("out_of_memory", "killed") and not self.alone:
             self.again[name] = _measured(event)
@@ -211,6 +233,12 @@ class Rounds:
         else:
             event = self._fail(name, event)
         self.listen(name, event)
+
+    def _wait(self, name: str, event: Mapping[str, Any]) -> None:
+        """Say for whom a trial waits."""
+        note = self.others.silent(event["owner"], event["work"])
+        waits = {"waits": f"for another run ({event['owner']})"}
+        self.listen(name, waits | ({"note": f"{name} waits; {note}"} if note else {}))
 
     def _fail(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
         """Write down how a trial failed and return it as an event."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,36 +13,61 @@ import torch
 
 from harness import failures, plugins, worker
 from harness.prepare import words_of
+from harness.rounds import PAUSE, Others, Rounds
 from harness.rounds import Listen as Listen
 from harness.rounds import Ran as Ran
-from harness.rounds import Rounds
 from harness.rounds import Settings as Settings
 from harness.rounds import state as state
 from harness.secrets import masked
 from harness.spec import Incompatible, read
-from harness.store import Busy, Store
+from harness.store import Busy, Record, Store
 from harness.study import Plan, Variant
 from harness.train import Diverged, Emit, count_parameters
 from harness.trial import Corridor, Trial, TrialChoice
 
 
-def prepare(plan: Plan, store: Store, *, keep_stale: bool = False) -> dict[str, int]:
+def prepare(
+    plan: Plan, store: Store, *, keep_stale: bool = False, say: Callable[[str], None] | None = None
+) -> dict[str, int]:
     """Prepare the data of every variant and return the number of parameters of each.
 
+    Args:
+        plan: whose data.
+        store: where they are prepared.
+        keep_stale: use what was prepared by code that has changed since.
+        say: told of another run that is at it and is waited for; if nobody is, only one that shows signs of life is.
+
     Raises:
+        Busy: another run is at it and gives no sign of life.
         SpecError: data cannot be used; nothing has been trained yet.
     """
-    corridor = Corridor(store, plan.folders, "cpu", keep_stale=keep_stale)
+    corridor = Corridor(store, plan.folders, "cpu", keep_stale=keep_stale, wait=say is None)
     words: dict[str, Any] = {}
     params = {}
     for variant in (v for v in plan.variants if not v.skipped):
         trial = plan.trial(variant, plan.seeds[0])
         key = trial.stages["prepare"].key
         if key not in words:
-            _, record, _ = next(corridor.run(trial, lambda _: None, last="prepare"))
-            words[key] = words_of(record.facts)
+            words[key] = words_of(_prepared(corridor, trial, say).facts)
         params[variant.name] = count_parameters(variant.choice.model, words[key])
     return params
+
+
+def _prepared(corridor: Corridor, trial: Trial, say: Callable[[str], None] | None) -> Record:
+    """Prepare the data of a trial, unless another run does."""
+    others, owner = Others(corridor.store), ""
+    while True:
+        try:
+            return next(corridor.run(trial, lambda _: None, last="prepare"))[1]
+        except Busy as busy:
+            if say is None:
+                raise
+            if busy.owner != owner:
+                say(f"the data are being prepared by another run ({busy.owner}); this one waits for it")
+            if note := others.silent(busy.owner, busy.work):
+                say(note)
+            owner = busy.owner
+            time.sleep(PAUSE)
 
 
 def execute(plan: Plan, store: Store, settings: Settings, listen: Listen) -> Ran:
@@ -99,8 +126,8 @@ def _close_to(corridor: Corridor, trial: Trial, emit: Emit) -> dict[str, Any]:
         for name, _, found in corridor.run(trial, emit):
             passed.append(name)
             made += [] if found else [name]
-    except Busy:
-        ended = {"status": "busy"}
+    except Busy as busy:
+        ended = {"status": "busy", "owner": busy.owner, "work": busy.work}
     except Exception as error:
         ended = _failed(error, corridor)
     return ended | {"passed": passed, "made": made}

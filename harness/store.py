@@ -141,7 +141,7 @@ class Store:
                 found.append({"folder": path.stem} | {n: str(said[n]) for n in ("stage", "key", "fault", "since")})
         return found
 
-    def admit(self, folder: Path, *, replace: bool = False) -> Record:
+    def admit(self, folder: Path, *, replace: bool = False, wait: bool = True) -> Record:
         """Take over a stage that was made in another store, from a folder within ``<root>/work``.
 
         The folder is gone afterwards. If an equal stage is here already, that one stays.
@@ -149,14 +149,16 @@ class Store:
         Args:
             folder: holds ``stage.json`` and the outputs that it names, and nothing else.
             replace: put it in the place of one that was made by other code or has other results.
+            wait: for another process that is at this stage; else be busy at once.
 
         Raises:
+            Busy: another process is at this stage, and is not to be waited for or gives no sign of life.
             Damaged: it is not whole, not what was written, or not a stage.
             SpecError: another one is here, and is not to be replaced.
         """
         record = sealed.inspect(folder)
         stage = record.stage
-        with self.claim(stage.name, stage.key):
+        with self.claim(stage.name, stage.key, wait=wait):
             self._mend(stage)
             here, fault = self._look(stage.name, stage.key, leave_out=())
             if fault:
@@ -178,10 +180,22 @@ class Store:
         Raises:
             Busy: another one is, and is not to be waited for or gives no sign of life.
         """
-        work = self.root / "work" / f"{name}-{key}"
-        path = self.root / "locks" / f"{name}-{key}.lock"
-        with locks.holding(path, wait=wait, signs=lambda: (newest(path), newest(work))):
+        work = f"{name}-{key}"
+        with locks.holding(self._lock(work), wait=wait, signs=lambda: self.signs(work)):
             yield
+
+    def signs(self, work: str) -> tuple[int, int]:
+        """Return what changes while a process is at the work that a lock is called after."""
+        return newest(self._lock(work)), newest(self.root / "work" / work)
+
+    def free(self, work: str) -> bool:
+        """Say whether no process is at the work that a lock is called after."""
+        with suppress(Busy), locks.holding(self._lock(work), wait=False):
+            return True
+        return False
+
+    def _lock(self, work: str) -> Path:
+        return self.root / "locks" / f"{work}.lock"
 
     def in_use(self) -> AbstractContextManager[None]:
         """Let nobody remove anything meanwhile; a store that cannot be written is only read."""

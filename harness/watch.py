@@ -19,7 +19,7 @@ from harness.stopping import Stopped
 from harness.study import Plan
 
 LATEST = 5
-"""Failed trials that a live display keeps in sight."""
+"""Failed trials that a live display keeps in sight, and things that trials wait for."""
 
 
 class Watch:
@@ -138,8 +138,8 @@ class Watch:
         shown = ProgressBar(max(1, self.total), done, 20, style="dim", complete_style="cyan", finished_style="green")
         bar = Table.grid(padding=(0, 1))
         bar.add_row(shown, Text(words))
-        for waits, count in Counter(self.waiting.copy().values()).items():
-            bar.add_row("", Text(f"{count} {'wait' if count > 1 else 'waits'} {waits}", style="yellow"))
+        for row in _waits(Counter(self.waiting.copy().values())):
+            bar.add_row("", Text(row, style="yellow"))
         if self.failed:
             bar.add_row("", Text(f"{self.failed} failed", style="red"))
         trials = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -149,6 +149,14 @@ class Watch:
         for name, now in list(self.running.items()):
             trials.add_row(Text(name, style="cyan"), *map(Text, _progress(now)))
         return Group(bar, *list(self.latest), trials)
+
+
+def _waits(counts: Counter[str]) -> list[str]:
+    """Return how many trials wait for what, first what most do; each worker of another run is one to wait for."""
+    shown = counts.most_common(LATEST)
+    rows = [f"{count} {'wait' if count > 1 else 'waits'} {waits}" for waits, count in shown]
+    left = counts.total() - sum(count for _, count in shown)
+    return [*rows, f"and {left} more"] if left else rows
 
 
 def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:

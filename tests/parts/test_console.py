@@ -330,6 +330,19 @@ def test_the_latest_failures_and_what_waits_stay_in_sight(plan: Any, screen: io.
     assert "e · seed 1: out of memory" not in screen.getvalue(), "a note is a line above, not a row"
 
 
+def test_what_most_wait_for_stays_in_sight(plan: Any, screen: io.StringIO) -> None:
+    with Watch(plan) as watch:
+        for seed, process in enumerate([1, 2, 2, 3, 4, 5, 6, 7]):
+            watch.listen(f"d · seed {seed}", {"waits": f"for another run (process {process} on far)"})
+        screen.truncate(0)
+        watch.live.refresh()  # type: ignore[union-attr]
+        drawn = screen.getvalue()
+    assert (
+        "2 wait for another run (process 2 on far)" in drawn and "1 waits for another run (process 1 on far)" in drawn
+    )
+    assert drawn.count("for another run") == 5 and "and 2 more" in drawn
+
+
 def test_in_a_pipe_what_waits_is_said_once_and_a_failure_of_before_has_no_time(
     plan: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from harness import failures, rounds, study
+from harness import failures, locks, rounds, run, study
 from harness.failures import Failure, disk_trouble, out_of_memory
 from harness.rounds import Listen, Ran, Rounds, Settings
 from harness.run import title
 from harness.schedule import Ended, Task
-from harness.store import Store
+from harness.store import Busy, Store
 from harness.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +106,7 @@ def only_first(trials: dict[str, Trial], what: Callable[[int], dict[str, Any] | 
     return lambda name, attempt: what(attempt) if name == first(trials) else ok(name, attempt)
 
 
+BUSY = {"status": "busy", "owner": "process 12 on far", "work": "train-key"}
 MEASURED = {"peak_memory_mb": 1234.5, "free_memory_mb": 56.0}
 NO_MEMORY = {"status": "out_of_memory", "reason": "MemoryError", "measured": MEASURED, "log": "last\nlines"}
 KILLED = Ended("", "killed", reason="was killed by SIGKILL", log="a line", measured=MEASURED)
@@ -187,18 +191,68 @@ def test_what_another_run_is_at_is_found_or_made_later_and_reported_once(
         if name == one and attempt == 2:
             finish(Store(tmp_path), trials[two])  # by the other run
         busy = (name == one and attempt < 3) or name == two
-        return {"status": "busy"} if busy else ok(name, attempt)
+        return BUSY if busy else ok(name, attempt)
 
     made, played, heard = ran(tmp_path, trials, script)
     assert (made.made, made.found, made.failed) == (3, 1, 0)
     assert [names for _, names in played.rounds] == [list(trials), [one, two], [one]]
-    assert [event["waits"] for name, event in heard if name == one and "waits" in event] == ["for another run"] * 2
+    waits = [event for name, event in heard if name == one and "waits" in event]
+    assert waits == [{"waits": "for another run (process 12 on far)"}] * 2
+
+
+def test_who_gives_no_sign_of_life_is_named_once(
+    tmp_path: Path, trials: dict[str, Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "SILENCE", 0.05)
+    work = tmp_path / "work" / BUSY["work"]
+    work.mkdir(parents=True)
+
+    def busy(attempt: int) -> dict[str, Any]:
+        time.sleep(0.1)
+        if attempt < 4:
+            (work / "curve.jsonl").write_text("." * attempt, encoding="utf-8")
+        return BUSY if attempt < 8 else ok("", attempt)
+
+    made, _, heard = ran(tmp_path, trials, only_first(trials, busy))
+    waits = [event for name, event in heard if "waits" in event]
+    notes = [(at, event["note"]) for at, event in enumerate(waits) if "note" in event]
+    assert made.made == 4 and len(waits) == 7
+    assert [at for at, _ in notes] == [3], "not before it fell silent, and not again"
+    assert f"{first(trials)} waits; process 12 on far has written nothing" in notes[0][1] and "end it" in notes[0][1]
+
+
+def test_the_data_that_another_run_prepares_are_waited_for_and_it_is_named(
+    tmp_path: Path, trials: dict[str, Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "PAUSE", 0.05)
+    monkeypatch.setattr(locks, "SILENCE", 0.2)
+    store, said, over = Store(tmp_path), list[str](), threading.Event()
+    plan, key = study.resolve(study.load("masking", seeds=1)), trials[first(trials)].stages["prepare"].key
+
+    def hold() -> None:
+        with store.claim("prepare", key):
+            over.wait(30)
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 2:
+            over.set()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    while store.free(f"prepare-{key}"):
+        time.sleep(0.01)
+    with pytest.raises(Busy, match="end it"):
+        run.prepare(plan, store)
+    assert run.prepare(plan, store, say=say) and len(said) == 2
+    thread.join()
+    assert f"another run (process {os.getpid()} on " in said[0] and "has written nothing" in said[1]
 
 
 def test_what_another_run_found_to_fail_for_good_is_not_tried_again(tmp_path: Path, trials: dict[str, Trial]) -> None:
     def busy(_: int) -> dict[str, Any]:
         failures.keep(Store(tmp_path), trials[first(trials)], Failure("diverged", "nan"))
-        return {"status": "busy"}
+        return BUSY
 
     made, played, _ = ran(tmp_path, trials, only_first(trials, busy))
     assert (made.made, made.failed, made.lost) == (3, 1, 0) and played.attempts[first(trials)] == 1
