@@ -71,20 +71,22 @@ def pack(store: Store, records: Iterable[Record], file: BinaryIO) -> None:
     parcel.write(file, {}, members(store, records))
 
 
-def unpack(file: BinaryIO, store: Store, *, replace: bool = False) -> list[Record]:
+def unpack(file: BinaryIO, store: Store, *, replace: bool = False, wait: bool = True) -> list[Record]:
     """Take the stages of an archive into a store, upstream first, and return them as they are there then.
 
     Args:
         file: the archive.
         store: where to.
         replace: put stages in the place of those that were made by other code or have other results.
+        wait: for other processes that are at these stages; else be busy at once. The same call again completes it.
 
     Raises:
+        Busy: another process is at one of them, and is not to be waited for or gives no sign of life.
         Damaged: the archive is not whole or not an archive; nothing of it has landed.
         SpecError: another stage is there, and is not to be replaced.
     """
-    with opened(file, store) as contents:
-        return [store.admit(record.folder, replace=replace) for record in contents.stages]
+    with opened(file, store, wait=wait) as contents:
+        return [store.admit(record.folder, replace=replace, wait=wait) for record in contents.stages]
 
 
 def members(store: Store, records: Iterable[Record]) -> dict[str, Path]:
@@ -103,17 +105,18 @@ def members(store: Store, records: Iterable[Record]) -> dict[str, Path]:
 
 
 @contextmanager
-def opened(file: BinaryIO, store: Store) -> Iterator[Contents]:
+def opened(file: BinaryIO, store: Store, *, wait: bool = True) -> Iterator[Contents]:
     """Check an archive to the end and offer its members in a folder of the store's work.
 
     Raises:
+        Busy: another process is at the same archive, and is not to be waited for or gives no sign of life.
         Damaged: it is not whole, not an archive, or holds what none may hold; the message says what.
     """
     text = parcel.first(file)
     manifest = parcel.manifest(text)
     wanted = sum(said.bytes for said in manifest.files.values())
     mark = hashlib.sha256(text).hexdigest()[:16]
-    with store.claim("import", mark):
+    with store.claim("import", mark, wait=wait):
         folder = store.root / "work" / f"import-{mark}"  # one that a killed import left is done anew
         shutil.rmtree(folder, ignore_errors=True)
         make_folder(folder)

@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import socket
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,12 +31,14 @@ from harness.disk import make_folder
 from harness.node import Order
 from harness.schedule import GRACE, Ended, Listen, Task
 from harness.spec import SpecError
-from harness.store import Damaged, Store
+from harness.store import Busy, Damaged, Store
 
 ATTEMPTS = 3
 """How often a task is begun whose node or supervisor is lost."""
 PULSE = 0.25
 """Seconds between looks at what tasks say."""
+ABSENCE = 600.0
+"""Seconds that a run waits for a node when none is left."""
 KNOCK = 5.0
 """Seconds in which a cluster must take a connection."""
 STEPS = 10_000
@@ -76,6 +79,10 @@ class Cluster:
         self._order = Order(entry, tuple(modules), "cpu", node.identity(entry, tuple(modules)))
         self._numbers = itertools.count()
         self._flights: dict[int, _Flight] = {}
+        self._landed: list[_Flight] = []
+        """Flights that are over, of which not all that they said is taken yet."""
+        self._deserted: float | None = None
+        """Since when no node is left."""
         self._apart = False
         """Whether some node has shown that it does not see this store."""
         self._tokens: dict[Path, str] = {}
@@ -137,7 +144,8 @@ class Cluster:
             at_once: tasks at once at most.
 
         Raises:
-            SpecError: a node has another version of this package, or workers fail before their first task.
+            SpecError: a node has another version of this package, workers fail before their first task, or no node is
+                left and none comes.
         """
         source, again = iter(tasks), deque[_Flight]()
         try:
@@ -146,8 +154,9 @@ class Cluster:
                 again.extend(_Flight(task) for task in islice(source, max(0, room - len(again))))
                 for _ in range(min(room, len(again))):
                     self._begin(again.popleft(), self._order._replace(timeout=timeout, alone=at_once is not None))
-                if not self._flights:
+                if not self._flights and not self._landed:
                     break
+                self._look_for_nodes(listen)
                 yield from self._hear(listen, again)
         except SystemError as error:
             if error.__cause__ is None:
@@ -192,29 +201,75 @@ class Cluster:
             found += [packed] if packed is not None else []
         return found
 
+    def _look_for_nodes(self, listen: Listen) -> None:
+        """Say once that no node is left.
+
+        Raises:
+            SpecError: none has come for long.
+        """
+        if self._places() or not self._flights:
+            self._deserted = None
+        elif self._deserted is None:
+            self._deserted = time.monotonic()
+            waits = f"for a node of the cluster; none is left, and if none comes in {ABSENCE / 60:.0f} minutes, this run ends"
+            for flight in self._flights.values():
+                for trial, *_ in flight.left()[:1]:
+                    listen(flight.task.name, {"trial": trial, "waits": waits})
+        elif time.monotonic() - self._deserted > ABSENCE:
+            raise SpecError(
+                f"the cluster has had no node for a task for {ABSENCE / 60:.0f} minutes; what is finished is kept: "
+                "start nodes (`ray start`), and the same command goes on"
+            )
+
     def _hear(self, listen: Listen, again: deque[_Flight]) -> Iterator[Ended]:
-        """Wait until a task ends, at most one pulse; pass on what was said, and yield the tasks that ended."""
+        """Wait until a task ends, at most one pulse; pass on what was said, and yield the tasks that are over."""
         numbers = {flight.ref: number for number, flight in self._flights.items()}
-        ended, _ = ray.wait(list(numbers), timeout=PULSE)
+        if not numbers:
+            time.sleep(PULSE)
+        ended = ray.wait(list(numbers), timeout=PULSE)[0] if numbers else []
         for number, event, archive in ray.get(self._ear.take.remote()):
             if number in self._flights:
-                self._take(self._flights[number], event, archive, listen)
-        for ref in ended:
-            flight = self._flights.pop(numbers[ref])
+                self._flights[number].said.append((event, archive))
+        self._landed += [self._flights.pop(numbers[ref]) for ref in ended]
+        for flight in (*self._flights.values(), *self._landed):
+            self._take(flight, listen)
+        for flight in [flight for flight in self._landed if not flight.said]:
+            self._landed.remove(flight)
             end = self._end(flight, listen)
             if end is None:
                 again.appendleft(flight)
             else:
                 yield end
 
-    def _take(self, flight: _Flight, event: dict[str, Any], archive: bytes, listen: Listen) -> None:
-        """Admit what a task made, then pass on what it said: who hears that a trial is done finds its stages."""
-        if archive:
-            unpack(io.BytesIO(archive), Store(Path(flight.task.payload["store"])), replace=True)
-        if event:
+    def _take(self, flight: _Flight, listen: Listen) -> None:
+        """Admit what a task made, then pass on what it said: who hears that a trial is done finds its stages.
+
+        What another run is at is taken later, and all that was said after it too.
+        """
+        while flight.said:
+            event, archive = flight.said[0]
+            if archive and not self._admit(flight, archive, event.get("trial", flight.task.name), listen):
+                return
+            flight.said.popleft()
             if "status" in event:
                 flight.closed.add(event["trial"])
-            listen(flight.task.name, event)
+            if event:
+                listen(flight.task.name, event)
+
+    @staticmethod
+    def _admit(flight: _Flight, archive: bytes, trial: str, listen: Listen) -> bool:
+        """Take stages into the store, unless another run is at one of them."""
+        store = Store(Path(flight.task.payload["store"]))
+        try:
+            if flight.awaits:  # an archive is not checked again and again
+                store.demand_free(flight.awaits)
+            unpack(io.BytesIO(archive), store, replace=True, wait=False)
+        except Busy as busy:
+            flight.awaits = busy.work
+            listen(flight.task.name, {"trial": trial, "owner": busy.owner, "work": busy.work})
+            return False
+        flight.awaits = ""
+        return True
 
     def _end(self, flight: _Flight, listen: Listen) -> Ended | None:
         """Return how a task ended, or None if it is to begin once more."""
@@ -239,11 +294,10 @@ class Cluster:
         flight.lost += 1
         if flight.lost == ATTEMPTS:
             return Ended(flight.task.name, "died", reason=f"its process or node was lost {ATTEMPTS} times: {reason}")
-        payload = flight.task.payload
-        left = [trial for trial in payload["trials"] if trial[0] not in flight.closed]
+        left = flight.left()
         if not left:
             return Ended(flight.task.name, "done")
-        flight.task = Task(flight.task.name, payload | {"trials": left})
+        flight.task = Task(flight.task.name, flight.task.payload | {"trials": left})
         listen(
             flight.task.name, {"trial": left[0][0], "note": f"begins again elsewhere; its process is lost: {reason}"}
         )
@@ -252,6 +306,7 @@ class Cluster:
     def _recall(self) -> None:
         """Have what still runs write its checkpoints and stop; after a grace end it."""
         flights, self._flights = list(self._flights.values()), {}
+        self._landed.clear()
         for force in (False, True):
             running = ray.wait([f.ref for f in flights], num_returns=len(flights), timeout=0)[1] if flights else []
             for ref in running:
@@ -275,6 +330,14 @@ class _Flight:
     closed: set[str] = field(default_factory=set)
     """Trials whose end was heard."""
     lost: int = 0
+    said: deque[tuple[dict[str, Any], bytes]] = field(default_factory=deque)
+    """Events and archives that are not taken yet."""
+    awaits: str = ""
+    """What another run is at, if the next archive has a stage of it."""
+
+    def left(self) -> list[Any]:
+        """Return the trials whose end was not heard."""
+        return [trial for trial in self.task.payload["trials"] if trial[0] not in self.closed]
 
 
 class _Ear:

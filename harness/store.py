@@ -188,11 +188,14 @@ class Store:
         """Return what changes while a process is at the work that a lock is called after."""
         return newest(self._lock(work)), newest(self.root / "work" / work)
 
-    def free(self, work: str) -> bool:
-        """Say whether no process is at the work that a lock is called after."""
-        with suppress(Busy), locks.holding(self._lock(work), wait=False):
-            return True
-        return False
+    def demand_free(self, work: str) -> None:
+        """Check that no process is at the work that a lock is called after.
+
+        Raises:
+            Busy: one is.
+        """
+        with locks.holding(self._lock(work), wait=False):
+            pass
 
     def _lock(self, work: str) -> Path:
         return self.root / "locks" / f"{work}.lock"

@@ -7,7 +7,9 @@ import signal
 import socket
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +19,13 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'seq2seq-harness[ray]'")
 
 from harness import cluster as door
+from harness import locks
 from harness.arguments import executor_of
 from harness.cluster import ATTEMPTS, Cluster, share
+from harness.node import archived
 from harness.schedule import Task
 from harness.spec import SpecError
+from harness.store import Stage, Store
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{free}", "nowhere.invalid:6379", "nonsense", "auto"])
@@ -83,6 +88,109 @@ def test_a_signal_while_ray_waits_is_heard_as_itself(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Cluster, "_begin", swallow)
     with pytest.raises(Stop):
         list(cluster.run([Task("t", {"store": str(tmp_path)})], lambda *_: None))
+
+
+class Played:
+    """Ray, as far as a run asks it, with tasks that are over as soon as there is a node for them."""
+
+    exceptions = door.ray.exceptions
+
+    def __init__(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.alive, self.looks = True, 0
+        self.told: list[tuple[int, dict[str, Any], bytes]] = []
+        self.begun: dict[str, int] = {}
+        cluster._share, cluster._ear = 0, SimpleNamespace(take=SimpleNamespace(remote=self.take))
+        monkeypatch.setattr(Cluster, "_begin", self.begin)
+        monkeypatch.setattr(door, "ray", self)
+        monkeypatch.setattr(door, "PULSE", 0.02)
+        self.cluster = cluster
+
+    def begin(self, flight: door._Flight, _: Any) -> None:
+        flight.ref, number = flight.task.name, len(self.begun)
+        self.begun[flight.ref] = number
+        self.cluster._flights[number] = flight
+        archive = flight.task.payload.get("makes", b"")
+        self.told += [(number, {"trial": flight.ref, "status": "ok"}, archive), (number, {}, b"")]
+
+    def take(self) -> list[tuple[int, dict[str, Any], bytes]]:
+        told, self.told = (self.told, []) if self.alive else ([], self.told)
+        return told
+
+    def nodes(self) -> list[dict[str, Any]]:
+        self.looks += 1
+        return [{"Alive": self.alive, "Resources": {"CPU": 2.0}}]
+
+    def wait(self, refs: list[str], *, timeout: float, num_returns: int = 1) -> tuple[list[str], list[str]]:
+        if not self.alive:
+            time.sleep(timeout)
+        return (refs, []) if self.alive else ([], refs)
+
+    def get(self, ref: Any) -> Any:
+        return {"ended": {"name": ref, "status": "done"}} if isinstance(ref, str) else ref
+
+    def cancel(self, *_: Any, **__: Any) -> None:
+        self.alive = True  # what waits for a node is over then
+
+
+def made_elsewhere(folder: Path, name: str) -> bytes:
+    store = Store(folder)
+    stage = Stage("train", name, {}, "code")
+    record, _ = store.make(stage, lambda work: (work / "out").write_text(name) and {}, {})
+    return archived(store, [record])
+
+
+def test_what_another_run_is_at_is_taken_later_and_holds_up_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "SILENCE", 1.0)  # who waited in place would not get the lock
+    store, cluster = Store(tmp_path / "here"), Cluster("auto", "entries:act", ())
+    Played(cluster, monkeypatch)
+    tasks = [
+        Task(name, {"store": str(store.root), "trials": [[name]], "makes": made_elsewhere(tmp_path / "there", name)})
+        for name in ("busy", "free")
+    ]
+    heard: list[tuple[str, dict[str, Any]]] = []
+
+    def listen(name: str, event: dict[str, Any]) -> None:
+        heard.append((name, event))
+        assert "status" not in event or store.record("train", name), "who hears that a trial is done finds its stages"
+
+    ends = []
+    with ExitStack() as other:
+        other.enter_context(store.claim("train", "busy"))
+        for end in cluster.run(tasks, listen):
+            ends.append((end.name, end.status))
+            time.sleep(0.1)
+            other.close()
+    assert ends == [("free", "done"), ("busy", "done")]
+    waits = [event for name, event in heard if name == "busy"]
+    assert waits.pop() == {"trial": "busy", "status": "ok"}
+    assert waits and all(event["owner"].startswith(f"process {os.getpid()} on ") for event in waits)
+    assert {event["work"] for event in waits} == {"train-busy"} and not list(store.root.glob("work/*"))
+
+
+def test_without_a_node_a_run_says_so_once_and_ends_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "ABSENCE", 0.5)
+    cluster = Cluster("auto", "entries:act", (), jobs=1)
+    played, heard = Played(cluster, monkeypatch), list[dict[str, Any]]()
+
+    def listen(_: str, event: dict[str, Any]) -> None:
+        heard.append(event)
+        played.alive |= len(heard) == 1 and "waits" in event  # the first time one comes back
+
+    played.alive = False
+    tasks = [Task(name, {"store": str(tmp_path), "trials": [[name]]}) for name in "abc"]
+    ends = cluster.run(tasks, listen)
+    assert [next(ends).name, next(ends).name] == ["a", "b"]
+    played.alive = False
+    began = time.monotonic()
+    with pytest.raises(SpecError, match=r"no node for a task .* the same command goes on"):
+        next(ends)
+    waits = [event for event in heard if "waits" in event]
+    assert [event["trial"] for event in waits] == ["a", "c"] and "none is left" in waits[0]["waits"]
+    assert 0.5 <= time.monotonic() - began < 5 and played.looks > 10
 
 
 @pytest.mark.parametrize(

@@ -240,8 +240,9 @@ def test_the_data_that_another_run_prepares_are_waited_for_and_it_is_named(
 
     thread = threading.Thread(target=hold)
     thread.start()
-    while store.free(f"prepare-{key}"):
-        time.sleep(0.01)
+    with pytest.raises(Busy):
+        while True:
+            store.demand_free(f"prepare-{key}")
     with pytest.raises(Busy, match="end it"):
         run.prepare(plan, store)
     assert run.prepare(plan, store, say=say) and len(said) == 2
