@@ -53,7 +53,7 @@ class Ran:
     failed: int = 0
     """Trials that did not finish, now or before."""
     stages: dict[str, int] = field(default_factory=dict)
-    """How many stages of each kind were computed now."""
+    """How many stages of each kind were computed now, of those whose worker lived to say so."""
     lost: int = 0
     """Trials that failed now."""
     untried: int = 0
