@@ -129,7 +129,9 @@ def alone(folder: Path) -> Iterator[None]:
     with holding(folder / DOOR, wait=False):
         for path in folder.glob(f"{USER}*.lock"):
             if not remove_free(path):
-                raise Busy(f"a command is at work here: {owner(path)}{_since(path)}; wait for its end", str(folder.parent))
+                raise Busy(
+                    f"a command is at work here: {owner(path)}{_since(path)}; wait for its end", str(folder.parent)
+                )
         yield
 
 

@@ -180,7 +180,9 @@ class Mirror:
         except MlflowException:
             if key not in client.get_experiment(number).tags:
                 raise
-            client.set_experiment_tag(number, key, value)  # another machine set it for the first time at the same moment
+            client.set_experiment_tag(
+                number, key, value
+            )  # another machine set it for the first time at the same moment
 
     def _new_experiment(self, client: Any, name: str) -> str:
         from mlflow.exceptions import MlflowException
