@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import frozen, study
 from harness.answer import results_folder
 from harness.spec import digest
-from harness.store import Store
+from harness.storage.store import Store
 from harness.study import Plan
 
 

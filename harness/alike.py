@@ -11,8 +11,8 @@ from typing import Any, Literal
 from harness import checkpoint, decode
 from harness.outcomes import read_lines
 from harness.score import METRICS
-from harness.sealed import Record
 from harness.spec import flatten
+from harness.storage.sealed import Record
 from harness.train import ELSEWHERE
 from harness.trial import STAGES
 

@@ -15,21 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import alike, frozen, run, study, sweep, verify
+from harness import alike, frozen, run, study, verify
 from harness.batches import Pairs
 from harness.decode import hypotheses
 from harness.fingerprint import fingerprint
 from harness.names import inside
 from harness.run import Listen, Ran, Settings
 from harness.spec import SpecError, digest
-from harness.store import Record, Store, write
+from harness.storage import sweep
+from harness.storage.store import Record, Store, write
 from harness.study import Plan
 from harness.trial import SPLIT, STAGES, Corridor, restore
 
 if TYPE_CHECKING:
     from harness.analyze import Comparison, Outcome
-    from harness.mirror import Mirroring
     from harness.report.pages import StudyFacts
+    from harness.tracking.mirror import Mirroring
 
 PAGES = ("report.html", "report.md")
 
@@ -141,8 +142,8 @@ def _run_to_the_end(plan: Plan, store: Store, settings: Settings, listen: Listen
 
 def _mirroring(plan: Plan, store: Store, settings: Settings, tracked: bool) -> Mirroring | None:
     """Return what mirrors a study, if it is to be mirrored; load what its report needs."""
-    from harness.mirror import Mirroring
     from harness.report import pages  # noqa: F401 (its figures take seconds to load)
+    from harness.tracking.mirror import Mirroring
 
     return Mirroring(plan, store, results_folder(plan), keep_stale=settings.keep_stale) if tracked else None
 

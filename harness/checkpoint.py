@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import torch
 
-from harness.disk import rename, sync
+from harness.storage.disk import rename, sync
 
 CHECKPOINT = "checkpoint.pt"
 _DAMAGE = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError)

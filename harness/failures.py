@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from harness import memory
-from harness.disk import write
 from harness.provenance import peak_memory_mb
 from harness.secrets import masked
-from harness.store import Store
+from harness.storage.disk import write
+from harness.storage.store import Store
 from harness.trial import Trial
+from harness.workers import memory
 
 FINAL = ("diverged", "incompatible", "out_of_memory")
 """The same code on the same data would end so again; out of memory is written down only of a trial that ran alone."""

@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness import store as disk
 from harness.claims import Claim, groups
 from harness.expand import SequentialSeeds
 from harness.names import inside
 from harness.spec import SpecError, digest, encode, flatten, read
-from harness.store import Store
+from harness.storage import store as disk
+from harness.storage.store import Store
 from harness.study import Plan
 from harness.trial import Trial
 

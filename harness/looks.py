@@ -8,7 +8,7 @@ from harness import frozen
 from harness.analyze import Comparison, Outcome
 from harness.analyze.looks import Design, look_at
 from harness.outcomes import gather
-from harness.store import Store
+from harness.storage.store import Store
 from harness.study import Plan
 
 

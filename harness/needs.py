@@ -23,7 +23,7 @@ from harness.analyze.power import (
 from harness.claims import Claim
 from harness.outcomes import gather
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage.store import Store
 from harness.study import Plan
 
 TARGETS = (0.8, 0.9)

@@ -19,7 +19,7 @@ from harness.analyze import Outcome, TestSet
 from harness.analyze.outcome import Attended, Attention
 from harness.contracts import UNK
 from harness.score import load as load_statistics
-from harness.store import Record, Store
+from harness.storage.store import Record, Store
 from harness.study import Plan, Variant
 from harness.trial import SPLIT, Trial
 

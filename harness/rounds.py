@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import failures, locks, plugins
+from harness import failures, plugins
 from harness.failures import Failure
-from harness.schedule import Ended, Executor, Task
 from harness.spec import encode
-from harness.store import Store
+from harness.storage import locks
+from harness.storage.store import Store
 from harness.train import CHECKPOINT_EVERY
 from harness.trial import Trial
+from harness.workers.schedule import Ended, Executor, Task
 
 Listen = Callable[[str, dict[str, Any]], None]
 """Hears of progress: the name of a trial, and an event such as ``{"update": 100, "loss": 1.2}``, ``{"waits": "..."}``,

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from harness import failures, plugins, worker
+from harness import failures, plugins
 from harness.prepare import words_of
 from harness.rounds import PAUSE, Others, Rounds
 from harness.rounds import Listen as Listen
@@ -20,10 +20,11 @@ from harness.rounds import Settings as Settings
 from harness.rounds import state as state
 from harness.secrets import masked
 from harness.spec import Incompatible, read
-from harness.store import Busy, Record, Store
+from harness.storage.store import Busy, Record, Store
 from harness.study import Plan, Variant
 from harness.train import Diverged, Emit, count_parameters
 from harness.trial import Corridor, Trial, TrialChoice
+from harness.workers import worker
 
 
 def prepare(

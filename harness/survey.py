@@ -10,7 +10,7 @@ import torch
 
 from harness import failures
 from harness.rounds import state
-from harness.store import Store
+from harness.storage.store import Store
 from harness.study import Plan
 from harness.train import Diverged, Training, build, foreseen_seconds
 from harness.trial import Corridor, Trial

@@ -12,14 +12,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from harness import archive, frozen, parcel, sweep
+from harness import frozen
 from harness.answer import results_folder
-from harness.archive import Contents
-from harness.disk import PART, rename, sync, write
 from harness.failures import Failure
-from harness.sealed import Damaged, Record
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage import archive, parcel, sweep
+from harness.storage.archive import Contents
+from harness.storage.disk import PART, rename, sync, write
+from harness.storage.sealed import Damaged, Record
+from harness.storage.store import Store
 from harness.study import Plan
 from harness.trial import STAGES, Trial
 

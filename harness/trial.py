@@ -20,7 +20,7 @@ from harness.prepare import DataChoice
 from harness.provenance import forget_peak_memory, peak_memory_mb, place, provenance
 from harness.registry import Choice
 from harness.spec import SpecError, digest, encode, read
-from harness.store import Record, Stage, Store
+from harness.storage.store import Record, Stage, Store
 from harness.train import Emit, TrainingChoice
 
 SPLIT = "test"

@@ -18,12 +18,12 @@ from pydantic import TypeAdapter
 
 from harness import alike, failures, frozen, run
 from harness.alike import ALIKE, Likeness
-from harness.disk import make_folder, write
 from harness.failures import Failure
 from harness.run import Listen, Settings
-from harness.sealed import Record
 from harness.spec import SpecError, digest
-from harness.store import Store
+from harness.storage.disk import make_folder, write
+from harness.storage.sealed import Record
+from harness.storage.store import Store
 from harness.study import Plan, Variant
 from harness.trial import Trial
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.disk import make_folder, sync
+from harness.storage.disk import make_folder, sync
 
 MADE = ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md", "tables/*.tex", "failures/*.txt")
 """What a report writes under names that depend on the study; of an earlier report nothing of it stays."""

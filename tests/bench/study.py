@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.schedule import slots
+from harness.workers.schedule import slots
 from tests.bench.measure import Row, command, middle
 from tests.bench.watched import EVENTS
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness import cli
+from harness.commands import cli
 
 EVENTS = "events.jsonl"
 """Beside the store: ``[time, trial, stage or status]``, line by line."""
@@ -16,7 +16,9 @@ EVENTS = "events.jsonl"
 
 def main() -> None:
     """Run a command."""
-    from harness.watch import Watch  # here, because a worker imports this module first and is to be as quick as ever
+    from harness.commands.watch import (
+        Watch,  # here, because a worker imports this module first and is to be as quick as ever
+    )
 
     listen = Watch.listen
     with (Path(os.environ["S2S_STORE"]).parent / EVENTS).open("w", encoding="utf-8", buffering=1) as file:

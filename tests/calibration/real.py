@@ -13,7 +13,7 @@ from harness.analyze import ALPHA, Arm, Outcome, Resampler, compare
 from harness.outcomes import gather
 from harness.score import METRICS
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage.store import Store
 from tests.calibration.experiments import rate
 from tests.calibration.synthetic import REPLICATES, arm
 

@@ -124,7 +124,7 @@ class Inline:
     ) -> Iterator[Any]:
         """Run one task after the other."""
         from harness.run import perform
-        from harness.schedule import Ended
+        from harness.workers.schedule import Ended
 
         for task in tasks:
             value = perform(task.payload, {}, "cpu", lambda event, name=task.name: listen(name, event))
@@ -143,7 +143,7 @@ def answered(home: Home, study: Path, part: str, scored: Callable[[], Any] = lam
     from harness import answer
     from harness.report import pages
     from harness.run import Settings
-    from harness.store import Store
+    from harness.storage.store import Store
     from harness.study import load
 
     os.environ |= {"S2S_RESULTS": str(home.results), "FAULTS_AUDIT": str(home.audit)}
@@ -183,8 +183,8 @@ def forked(act: Callable[[], None], said: Path) -> int:
 
 def swept(home: Home) -> None:
     """Remove what a kill can leave: files that were being written, and locks."""
-    from harness.store import Store
-    from harness.sweep import remove
+    from harness.storage.store import Store
+    from harness.storage.sweep import remove
 
     remove(Store(home.store), home.results)
 
@@ -224,8 +224,9 @@ def _tail(path: Path) -> bytes:
 def main(folder: Path, part: str, ways: list[str], every: int) -> None:
     """Count, then die at every n-th call in each way, run again, and print what was wrong."""
     import variants  # noqa: F401
-    from harness import answer, looks, run, sweep  # noqa: F401
+    from harness import answer, looks, run  # noqa: F401
     from harness.report import pages  # noqa: F401
+    from harness.storage import sweep  # noqa: F401
     from harness.study import load, resolve
 
     study = study_file(folder / "studies", cases={"plain": {}}, seeds=1, **SIZES)

@@ -31,8 +31,8 @@ def hurt(path: Path, way: str) -> None:
 
 def noticed(home: Home) -> list[str]:
     """Return the stages that ``s2s gc --check`` would name."""
-    from harness.store import Store
-    from harness.sweep import damage
+    from harness.storage.store import Store
+    from harness.storage.sweep import damage
 
     return [name for (name, _), _ in damage(Store(home.store))]
 
@@ -57,7 +57,8 @@ def wrong(home: Home, whole: Home, hurt_stage: str, path: Path, answer: dict[str
 def main(folder: Path) -> None:
     """Answer a study, then damage, answer and compare."""
     import variants  # noqa: F401
-    from harness import answer, looks, sweep  # noqa: F401
+    from harness import answer, looks  # noqa: F401
+    from harness.storage import sweep  # noqa: F401
     from harness.study import load, resolve
 
     study = study_file(folder / "studies", cases={"plain": {}}, seeds=1, **SIZES)

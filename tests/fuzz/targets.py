@@ -16,13 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet
 
 import variants  # noqa: F401
-from harness import answer, archive, catalog, console, corpus, failures, frozen, names, study
+from harness import answer, corpus, failures, frozen, names, study
 from harness.analyze import runs
+from harness.commands import catalog, console
 from harness.contracts import Dataset
 from harness.registry import Choice
 from harness.report import index
 from harness.spec import digest, encode, parse_yaml, read
-from harness.store import Stage, Store
+from harness.storage import archive
+from harness.storage.store import Stage, Store
 from harness.trial import restore
 
 HOME = Path(__file__).resolve().parents[2]

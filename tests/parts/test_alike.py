@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.alike import compare, tolerances
-from harness.sealed import Record, Stage
-from harness.store import Store
+from harness.storage.sealed import Record, Stage
+from harness.storage.store import Store
 from harness.trial import STAGES
 
 CURVE = [{"update": u, "loss": 3.0 / u, "dev_nll": 4.0 / u} for u in (10, 20, 30)]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness.archive import opened, pack, unpack
-from harness.sealed import Damaged, Record, Stage, _digest
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage.archive import opened, pack, unpack
+from harness.storage.sealed import Damaged, Record, Stage, _digest
+from harness.storage.store import Store
 
 
 def made(store: Store, name: str, key: str, text: str = "weights", code: str = "c1", **inputs: str) -> Record:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from harness import catalog, corpus
+from harness import corpus
+from harness.commands import catalog
 from harness.contracts import Cell, Words
 from harness.model import ModelChoice
 from harness.registry import SLOTS, Choice

@@ -18,14 +18,14 @@ import pytest
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'seq2seq-harness[ray]'")
 
-from harness import cluster as door
-from harness import locks
-from harness.arguments import executor_of
-from harness.cluster import ATTEMPTS, Cluster, share
-from harness.node import archived
-from harness.schedule import Task
+from harness.commands.arguments import executor_of
 from harness.spec import SpecError
-from harness.store import Stage, Store
+from harness.storage import locks
+from harness.storage.store import Stage, Store
+from harness.workers import cluster as door
+from harness.workers.cluster import ATTEMPTS, Cluster, share
+from harness.workers.node import archived
+from harness.workers.schedule import Task
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{free}", "nowhere.invalid:6379", "nonsense", "auto"])
@@ -204,7 +204,7 @@ def test_without_a_node_a_run_says_so_once_and_ends_after_a_while(
 def test_mistakes_are_told_in_a_line(
     executor: str, address: str | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name == "harness.cluster" or name.partition(".")[0] == "ray"]:
+    for name in [name for name in sys.modules if name == "harness.workers.cluster" or name.partition(".")[0] == "ray"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SpecError, match=words):

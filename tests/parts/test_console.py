@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness import catalog, console, study
+from harness import study
 from harness.analyze import Comparison
 from harness.answer import _verdicts
+from harness.commands import catalog, console
+from harness.commands.watch import Watch
 from harness.stopping import Stopped
-from harness.watch import Watch
 
 HOME = Path(__file__).resolve().parents[2]
 
@@ -46,7 +47,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
         )
 
     monkeypatch.setattr(console, "terminal", terminal)
-    monkeypatch.setattr("harness.watch.terminal", terminal)
+    monkeypatch.setattr("harness.commands.watch.terminal", terminal)
     return received
 
 
@@ -254,7 +255,7 @@ def test_a_report_of_an_unfinished_study_does_not_call_it_done(plan: Any, capsys
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Set the seconds that have passed."""
     now = [100.0]
-    monkeypatch.setattr("harness.watch.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("harness.commands.watch.time.monotonic", lambda: now[0])
     return lambda seconds: now.__setitem__(0, 100.0 + seconds)
 
 

@@ -12,9 +12,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from typer.testing import CliRunner
 
-from harness import cli
 from harness.analyze.change import change, corrected
 from harness.analyze.runs import diff
+from harness.commands import cli
 from harness.report.diff import page, sections
 from harness.spec import SpecError
 

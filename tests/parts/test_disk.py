@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import disk
-from harness.disk import Memory, make_folder, sha256, write
+from harness.storage import disk
+from harness.storage.disk import Memory, make_folder, sha256, write
 
 
 def test_many_writers_of_one_file_leave_one_whole_text(tmp_path: Path) -> None:

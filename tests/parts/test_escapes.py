@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rich.live import Live
 from rich.text import Text
 
-from harness import console
-from harness.arguments import print_json
+from harness.commands import console
+from harness.commands.arguments import print_json
 from harness.escapes import HIDDEN, for_spreadsheet, visible
 from harness.report import figures, pages
 from harness.report.html import page

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness import cli
+from harness.commands import cli
 from harness.report.index import read, write
 from harness.spec import SpecError
 

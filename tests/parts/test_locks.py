@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import locks
-from harness.locks import Busy, alone, holding, owner, remove_free, using
+from harness.storage import locks
+from harness.storage.locks import Busy, alone, holding, owner, remove_free, using
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from harness.locks import holding
+from harness.storage.locks import holding
 with holding(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -26,7 +26,7 @@ with holding(Path(sys.argv[1])):
 COUNT = """
 import sys
 from pathlib import Path
-from harness.locks import holding
+from harness.storage.locks import holding
 path, number = Path(sys.argv[1]), Path(sys.argv[2])
 for _ in range(60):
     with holding(path):

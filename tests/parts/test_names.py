@@ -102,7 +102,7 @@ TYPED = [
 ]
 RUN = """
 import sys, contextlib, io
-from harness import cli
+from harness.commands import cli
 for argv in {all!r}:
     sys.argv = ["s2s", *argv]
     said = io.StringIO()

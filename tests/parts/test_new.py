@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import new, study
+from harness import study
+from harness.commands import new
 from harness.registry import SLOTS
 from harness.spec import SpecError
 
@@ -71,7 +72,7 @@ def test_every_kind_can_be_copied() -> None:
 def test_a_part_that_reaches_into_the_machine_breaks_the_import_law(checkout: Path) -> None:
     new.part("attention", "mine")
     execute(*LINT_IMPORTS)
-    for module in ("harness.store", "harness.analyze.power", "variants.losses"):
+    for module in ("harness.storage.store", "harness.analyze.power", "variants.losses"):
         (checkout / "variants/loss_mine.py").write_text(f"import {module}\n", encoding="utf-8")
         with pytest.raises(AssertionError, match=rf"variants\.loss_mine -> {module}"):
             execute(*LINT_IMPORTS)

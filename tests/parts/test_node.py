@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
-from harness import node
-from harness.archive import unpack
-from harness.node import Order
-from harness.schedule import Task
-from harness.store import Stage, Store
+from harness.storage.archive import unpack
+from harness.storage.store import Stage, Store
+from harness.workers import node
+from harness.workers.node import Order
+from harness.workers.schedule import Task
 
 SYSTEM = Path(__file__).parents[1] / "system"
 TOKEN = "cluster-of-a-test"

@@ -17,10 +17,16 @@ CALLS = {
 """Functions by their last name, wherever they are from."""
 ALLOWED = {
     ("variants/__init__.py", "import_module"): "the files of this very package, listed by the package itself",
-    ("harness/worker.py", "import_module"): "entry and modules of workers are written in the code of the parent",
+    (
+        "harness/workers/worker.py",
+        "import_module",
+    ): "entry and modules of workers are written in the code of the parent",
     ("harness/checkpoint.py", "pickle"): "an error by its name, for a checkpoint that is none; nothing of it is called",
-    ("harness/archive.py", "extract"): "a function of the project, not of tarfile: regular files by checked names only",
-    ("harness/schedule.py", "import_module"): "torch, by a literal name, only where there may be a GPU",
+    (
+        "harness/storage/archive.py",
+        "extract",
+    ): "a function of the project, not of tarfile: regular files by checked names only",
+    ("harness/workers/schedule.py", "import_module"): "torch, by a literal name, only where there may be a GPU",
     ("harness/plugins.py", "spec_from_file_location"): "a file that the user names on the command line",
     ("harness/plugins.py", "exec_module"): "a file that the user names on the command line",
 }

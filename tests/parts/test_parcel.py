@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import parcel
-from harness.sealed import Damaged
+from harness.storage import parcel
+from harness.storage.sealed import Damaged
 
 GOOD = {"plan.json": b"{}", "stages/train/a1/model.safetensors": b"weights" * 200, "report/empty.csv": b""}
 

@@ -10,7 +10,6 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestIndPower
 
-from harness import console
 from harness.analyze import Arm, compare
 from harness.analyze.power import (
     Components,
@@ -23,6 +22,7 @@ from harness.analyze.power import (
     stated,
 )
 from harness.analyze.twoway import two_way
+from harness.commands import console
 from harness.score import METRICS
 
 EXACT = METRICS["exact_match"]
@@ -179,7 +179,7 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     from harness import study
     from harness.needs import Asked, needs
     from harness.spec import SpecError
-    from harness.store import Store
+    from harness.storage.store import Store
 
     path = tmp_path / "mask.yaml"
     said = {

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-from harness import failures, locks, rounds, run, study
+from harness import failures, rounds, run, study
 from harness.failures import Failure, disk_trouble, out_of_memory
 from harness.rounds import Listen, Ran, Rounds, Settings
 from harness.run import title
-from harness.schedule import Ended, Task
-from harness.store import Busy, Store
+from harness.storage import locks
+from harness.storage.store import Busy, Store
 from harness.trial import Trial
+from harness.workers.schedule import Ended, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 Script = Callable[[str, int], dict[str, Any] | Ended]

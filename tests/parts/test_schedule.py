@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from harness import memory, schedule
-from harness.schedule import CannotStart, Slot, Task, Workers, slots
 from harness.spec import SpecError
+from harness.workers import memory, schedule
+from harness.workers.schedule import CannotStart, Slot, Task, Workers, slots
 
 SYSTEM = Path(__file__).parents[1] / "system"
 ROOT = Path(__file__).parents[2]
@@ -185,7 +185,7 @@ def test_a_worker_deaf_to_sigterm_is_killed_after_a_grace(tmp_path: Path, monkey
 
 PARENT = """
 import signal, sys
-from harness.schedule import Slot, Task, Workers
+from harness.workers.schedule import Slot, Task, Workers
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     with Workers("entries:act", (), [Slot("cpu", {})] * 2, {}) as workers:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from harness import disk, sealed
 from harness.spec import SpecError
-from harness.store import Busy, Damaged, Record, Stage, Store, write
+from harness.storage import disk, sealed
+from harness.storage.store import Busy, Damaged, Record, Stage, Store, write
 
 
 def stage(name: str = "train", key: str = "k1", code: str = "c1", **inputs: str) -> Stage:
@@ -316,7 +316,7 @@ def test_killed_at_every_boundary_nothing_is_lost_or_done_twice(
         if old:
             store.make(stage(code="c0"), produce("old"), {})
         with monkeypatch.context() as patched:
-            for module in ("harness.disk", "harness.store", "harness.sealed"):
+            for module in ("harness.storage.disk", "harness.storage.store", "harness.storage.sealed"):
                 for name in ("sync", "rename"):
                     if hasattr(__import__(module, fromlist=["x"]), name):
                         patched.setattr(f"{module}.{name}", counted(getattr(disk, name)))

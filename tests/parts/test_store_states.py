@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 )
 from test_store import DAMAGES
 
-from harness import disk, sweep
-from harness.store import Stage, Store
+from harness.storage import disk, sweep
+from harness.storage.store import Stage, Store
 
 KEYS = ("a", "b")
 CODES = ("c1", "c2", "c3")
@@ -58,10 +58,10 @@ def killed_at(place: int) -> Iterator[None]:
 
         return call
 
-    import harness.sealed
-    import harness.store
+    import harness.storage.sealed
+    import harness.storage.store
 
-    modules: tuple[Any, ...] = (disk, harness.store, harness.sealed)
+    modules: tuple[Any, ...] = (disk, harness.storage.store, harness.storage.sealed)
     bound = [(module, name) for module in modules for name in real if hasattr(module, name)]
     for module, name in bound:
         setattr(module, name, counted(name))

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from harness import catalog, frozen, study
+from harness import frozen, study
+from harness.commands import catalog
 from harness.match import learned_words
 from harness.prepare import prepare, words_of
 from harness.spec import SpecError, encode, override, read
-from harness.store import Store
+from harness.storage.store import Store
 from harness.train import build
 from harness.trial import TrialChoice
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from test_store import flip, produce, stage
 
-from harness import sweep
 from harness.spec import SpecError
-from harness.store import Busy, Store
+from harness.storage import sweep
+from harness.storage.store import Busy, Store
 
 
 def filled(home: Path) -> tuple[Store, Path]:

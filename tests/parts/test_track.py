@@ -20,10 +20,10 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from harness.mlruns import Counts, Runs
-from harness.records import StudyRecord, TrialRecord, VariantRecord, seals
 from harness.spec import SpecError
-from harness.track import Mirror, ui_command
+from harness.tracking.mlruns import Counts, Runs
+from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord, seals
+from harness.tracking.track import Mirror, ui_command
 
 ROOT = Path(__file__).parents[2]
 LONG = "y" * 7000
@@ -112,7 +112,7 @@ def _rows(root: Path) -> dict[str, int]:
 
 
 def test_import_of_the_module_is_cheap() -> None:
-    code = "import sys; import harness.track; print('mlflow' in sys.modules)"
+    code = "import sys; import harness.tracking.track; print('mlflow' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert said.stdout == "False\n"
 
@@ -266,7 +266,7 @@ def test_a_run_that_is_made_twice_is_kept_once(root: Path, monkeypatch: pytest.M
         made = sorted((create(self, *args, **kwargs) for _ in range(2)), key=lambda run: run.info.run_id)
         return made[0] if first else made[1]
 
-    monkeypatch.setattr("harness.mlruns.TURN", 0.0)
+    monkeypatch.setattr("harness.tracking.mlruns.TURN", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_run", twice)
         assert Mirror(root).sync(_study(root)).written == 7
@@ -315,7 +315,7 @@ def test_of_two_machines_that_find_each_other_at_once_both_keep_the_same_run(
 
     client, experiment, made = twins
     delete = MlflowClient.delete_run
-    monkeypatch.setattr("harness.mlruns.TURN", 0.2)
+    monkeypatch.setattr("harness.tracking.mlruns.TURN", 0.2)
     monkeypatch.setattr(MlflowClient, "delete_run", lambda self, run: (time.sleep(2.0), delete(self, run)))
     with ThreadPoolExecutor() as machines:
         kept = [machines.submit(Runs(client, experiment)._only, "k", run) for run in made]
@@ -327,7 +327,7 @@ def test_a_run_that_is_being_filled_is_kept_by_all_who_look(
     twins: tuple[Any, str, list[Any]], filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, experiment, made = twins
-    monkeypatch.setattr("harness.mlruns.TURN", 0.0)
+    monkeypatch.setattr("harness.tracking.mlruns.TURN", 0.0)
     lower, higher = (run.info.run_id for run in made)
     if filled == "params":
         client.log_param(higher, "lr", 1)
@@ -518,7 +518,7 @@ def test_three_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
     (tmp_path / "mlflow").mkdir()
     (tmp_path / "mlflow" / "mlflow.part").write_text("left by one that was killed")
     code = (
-        "import sys; from pathlib import Path; from harness.records import *; from harness.track import Mirror;"
+        "import sys; from pathlib import Path; from harness.tracking.records import *; from harness.tracking.track import Mirror;"
         "print(*Mirror(Path(sys.argv[1])).sync(StudyRecord('a/b', variants=[VariantRecord('v')])))"
     )
     env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}

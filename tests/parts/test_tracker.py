@@ -17,12 +17,12 @@ from typing import ClassVar
 import psutil
 import pytest
 
-from harness import mirror
-from harness.records import StudyRecord, TrialRecord, VariantRecord, from_line, to_line
 from harness.spec import SpecError
-from harness.store import Store
-from harness.track import Mirror
-from harness.tracker import POLITENESS, Tracker
+from harness.storage.store import Store
+from harness.tracking import mirror
+from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord, from_line, to_line
+from harness.tracking.track import Mirror
+from harness.tracking.tracker import POLITENESS, Tracker
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,7 +99,7 @@ def test_a_mirror_that_is_given_up_starts_no_other(tmp_path: Path, monkeypatch: 
     for name, value in {"Tracker": Hanging, "SILENCE": 0.1, "PATIENCE": 0.2}.items():
         monkeypatch.setattr(mirror, name, value)
     for name in ("whole_record", "Mirroring._record_of"):
-        monkeypatch.setattr(f"harness.mirror.{name}", lambda *_, **__: StudyRecord("a/b"))
+        monkeypatch.setattr(f"harness.tracking.mirror.{name}", lambda *_, **__: StudyRecord("a/b"))
     for begun in (True, False):
         mirroring = mirror.Mirroring(SimpleNamespace(name="s"), Store(tmp_path), tmp_path)  # type: ignore[arg-type]
         if begun:
@@ -117,7 +117,7 @@ def test_a_mirror_that_is_given_up_starts_no_other(tmp_path: Path, monkeypatch: 
 
 def test_it_ends_with_its_parent_even_amid_a_call_that_hangs(tmp_path: Path) -> None:
     code = (
-        "import sys, threading; from pathlib import Path; from harness.records import *; from harness.tracker import *;"
+        "import sys, threading; from pathlib import Path; from harness.tracking.records import *; from harness.tracking.tracker import *;"
         "made = Tracker(Path(sys.argv[1])); print(made.process.pid, flush=True);"
         "threading.Thread(target=made.write, args=[StudyRecord('a/b')], daemon=True).start(); sys.stdin.read()"
     )

@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 from test_store import rewrite
 
-from harness import failures, frozen, run, study, sweep, verify
+from harness import failures, frozen, run, study, verify
 from harness.failures import Failure
 from harness.report import sentences
 from harness.run import Settings
-from harness.schedule import Ended, Listen, Task
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage import sweep
+from harness.storage.store import Store
 from harness.study import Plan
 from harness.trial import Trial
+from harness.workers.schedule import Ended, Listen, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"data.dataset.train": 40, "data.dataset.validation": 10, "data.dataset.test": 10, "data.dataset.digits": 2}

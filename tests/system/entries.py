@@ -74,7 +74,7 @@ def _stubborn(payload: Any, emit: Any) -> dict[str, Any]:
 
 def _make(payload: Any, emit: Any) -> dict[str, Any]:
     """Make the stages that are wanted, each with what it says of itself, and tell of each."""
-    from harness.store import Stage, Store
+    from harness.storage.store import Stage, Store
 
     def write(folder: Path) -> dict[str, Any]:
         (folder / "made.txt").write_text(str(os.getpid()), encoding="utf-8")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from harness.track import ENVIRONMENT
+from harness.tracking.track import ENVIRONMENT
 
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 MARKS = ("s2s.record", "s2s.mirrored")

@@ -14,9 +14,9 @@ from harness import answer, frozen, study
 from harness.answer import Answer
 from harness.looks import upcoming
 from harness.run import Settings
-from harness.schedule import Workers, slots
-from harness.store import Store
+from harness.storage.store import Store
 from harness.survey import survey
+from harness.workers.schedule import Workers, slots
 
 CLAIM: dict[str, Any] = {
     "name": "the mask does not matter",

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, NoReturn
 import pytest
 import typer
 
-from harness import cli
-from harness.store import Store
+from harness.commands import cli
+from harness.storage.store import Store
 
 HOME = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -32,7 +32,7 @@ HEAVY = {
 }
 START = """
 import sys
-from harness import cli
+from harness.commands import cli
 sys.argv = ["s2s", *{argv}]
 try:
     cli.main()
@@ -316,7 +316,7 @@ def test_nothing_is_removed_under_a_command_that_reads(
     (folder / "studies/two.yaml").write_text(STUDY.replace("base: numbers", "base: [numbers, scan]"))
     (folder / "runs").mkdir()
     monkeypatch.setattr("harness.answer.report_on", lambda *_, **__: None)
-    monkeypatch.setattr("harness.console.print_answer", lambda *_: None)
+    monkeypatch.setattr("harness.commands.console.print_answer", lambda *_: None)
 
     def removed(*_: Any, **__: Any) -> NoReturn:
         with Store(folder / "runs").alone():

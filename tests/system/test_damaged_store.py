@@ -17,15 +17,16 @@ from test_run import SMALL, at_home  # noqa: F401 (a fixture)
 from test_store import cut, flip
 from typer.testing import CliRunner
 
-from harness import answer, study, sweep
+from harness import answer, study
 from harness.answer import Answer
-from harness.cli import app
+from harness.commands.cli import app
 from harness.rounds import Settings
-from harness.schedule import Workers, slots
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage import sweep
+from harness.storage.store import Store
 from harness.study import Plan
 from harness.trial import Trial
+from harness.workers.schedule import Workers, slots
 
 STUDY = "decoding"
 

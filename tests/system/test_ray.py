@@ -25,13 +25,13 @@ pytest.importorskip("ray", reason="Ray is an extra: pip install 'seq2seq-harness
 from ray.cluster_utils import Cluster as Nodes
 
 from harness import answer, failures, study
-from harness.cluster import Cluster
 from harness.rounds import Settings
 from harness.run import execute, prepare
-from harness.schedule import Ended, Executor, Task, Workers, slots
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage.store import Store
 from harness.study import Plan
+from harness.workers.cluster import Cluster
+from harness.workers.schedule import Ended, Executor, Task, Workers, slots
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from harness import answer, corpus, decode, study
 from harness.corpus import Corpus
 from harness.prepare import Prepared
-from harness.store import Store
+from harness.storage.store import Store
 from harness.trial import Corridor
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,15 +13,15 @@ from test_store import rewrite
 from harness import answer, frozen, run, study
 from harness.analyze import Outcome
 from harness.answer import Answer, try_out
-from harness.mirror import _over_seeds
 from harness.outcomes import _test_set
 from harness.run import Settings
-from harness.schedule import Workers, slots
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage.store import Store
 from harness.study import Plan
 from harness.survey import survey
+from harness.tracking.mirror import _over_seeds
 from harness.trial import Trial
+from harness.workers.schedule import Workers, slots
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {

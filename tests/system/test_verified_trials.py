@@ -18,11 +18,11 @@ from harness import answer, frozen, study, transfer, verify
 from harness.analyze import Outcome
 from harness.outcomes import gather
 from harness.run import Settings
-from harness.schedule import Slot, Workers, slots
-from harness.sealed import Damaged
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage.sealed import Damaged
+from harness.storage.store import Store
 from harness.study import Plan
+from harness.workers.schedule import Slot, Workers, slots
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

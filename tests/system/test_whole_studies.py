@@ -112,7 +112,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -
 def build_one(tmp_path: Path, changes: dict[str, Any]) -> tuple[Any, Any]:
     import variants  # noqa: F401
     from harness import study
-    from harness.store import Store
+    from harness.storage.store import Store
     from harness.trial import Corridor
 
     sets = dict(change.split("=") for change in SMALL)

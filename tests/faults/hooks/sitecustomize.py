@@ -69,9 +69,9 @@ def _step(owner: Any, function: str, step: str) -> None:
 
 
 PATCHES: dict[str, Callable[[Any], None]] = {
-    "harness.store": audit_store,
+    "harness.storage.store": audit_store,
     "harness.report.pages": lambda module: _step(module, "write", "report"),
-    "harness.track": lambda module: _step(module.Mirror, "sync", "mirror"),
+    "harness.tracking.track": lambda module: _step(module.Mirror, "sync", "mirror"),
 }
 
 

@@ -20,16 +20,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import locks, sealed
-from harness.disk import PART, make_folder, newest, rename, sync
-from harness.disk import sha256 as sha256
-from harness.disk import write as write
-from harness.locks import Busy as Busy
-from harness.sealed import HEAVY, RECORD
-from harness.sealed import Damaged as Damaged
-from harness.sealed import Record as Record
-from harness.sealed import Stage as Stage
 from harness.spec import SpecError
+from harness.storage import locks, sealed
+from harness.storage.disk import PART, make_folder, newest, rename, sync
+from harness.storage.disk import sha256 as sha256
+from harness.storage.disk import write as write
+from harness.storage.locks import Busy as Busy
+from harness.storage.sealed import HEAVY, RECORD
+from harness.storage.sealed import Damaged as Damaged
+from harness.storage.sealed import Record as Record
+from harness.storage.sealed import Stage as Stage
 
 SCAFFOLD = ("work.json", "checkpoint.pt")
 """What stands in a work folder until the stage is complete."""

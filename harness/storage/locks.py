@@ -20,8 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.disk import make_folder
 from harness.spec import SpecError
+from harness.storage.disk import make_folder
 
 SILENCE = 3600.0
 """Seconds for which who waits for a lock watches an owner that gives no sign of life."""

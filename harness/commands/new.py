@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.excerpt import copied, defined, pruned
+from harness.commands.excerpt import copied, defined, pruned
 from harness.names import file_name
 from harness.registry import SLOTS, Choice, suggest
 from harness.spec import SpecError, override, read

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.arguments import (
+from harness.commands.arguments import (
     AsJson,
     Base,
     KeepStale,
@@ -35,7 +35,8 @@ def sync(
     _plugins: Plugins = None,
 ) -> None:
     """Bring MLflow up to date with the store: what is there is left, what is missing is added."""
-    from harness import answer, mirror, study
+    from harness import answer, study
+    from harness.tracking import mirror
 
     for plan in plans_of(name, base, sets, seeds):
         pinned = study.resolve(plan)
@@ -46,7 +47,7 @@ def sync(
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 5000) -> None:
     """Open MLflow's page on this machine, at http://127.0.0.1:PORT."""
-    from harness import track
+    from harness.tracking import track
 
     argv, env, note = track.ui_command(the_store().root, port)
     if note:
@@ -74,11 +75,12 @@ def verify(
     """Do finished trials once more from their choices, and compare losses, weights, hypotheses and scores."""
     from dataclasses import asdict
 
-    from harness import console, study
+    from harness import study
     from harness import verify as again
+    from harness.commands import console
+    from harness.commands.watch import Watch
     from harness.run import Settings
-    from harness.schedule import Workers, slots
-    from harness.watch import Watch
+    from harness.workers.schedule import Workers, slots
 
     plans, done = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], []
     with store_in_use() as store:
@@ -110,7 +112,8 @@ def export(
     _plugins: Plugins = None,
 ) -> None:
     """Write all that the store has of a study, and its report, into one file that another machine can import."""
-    from harness import console, study, transfer
+    from harness import study, transfer
+    from harness.commands import console
     from harness.spec import SpecError
 
     plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
@@ -124,7 +127,8 @@ def export(
 @app.command("import")
 def take(file: Annotated[Path, typer.Argument(metavar="FILE", help="What `s2s export` wrote.")]) -> None:
     """Take over the results of a study from another machine; nothing lands before all of the file is checked."""
-    from harness import console, transfer
+    from harness import transfer
+    from harness.commands import console
 
     moved = transfer.take(file, the_store())
     study = moved.about.study
@@ -144,7 +148,8 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Show what the store holds, and what of it no study refers to; remove nothing unless told to."""
-    from harness import console, sweep
+    from harness.commands import console
+    from harness.storage import sweep
 
     store, results = the_store(), Path(os.environ.get("S2S_RESULTS", "results"))
     found = (sweep.remove if delete else sweep.survey)(store, results, drop or [])

@@ -18,8 +18,8 @@ from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.disk import known_sha256, sync
-from harness.sealed import Damaged
+from harness.storage.disk import known_sha256, sync
+from harness.storage.sealed import Damaged
 
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64 << 20

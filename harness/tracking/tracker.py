@@ -15,9 +15,9 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from harness.records import StudyRecord, from_line, to_line
 from harness.spec import SpecError
-from harness.track import Mirror
+from harness.tracking.records import StudyRecord, from_line, to_line
+from harness.tracking.track import Mirror
 
 POLITENESS = 10
 """What is added to the process's nice value: workers come first."""
@@ -33,7 +33,7 @@ class Tracker:
                 sys.executable,
                 "-P",
                 "-m",
-                "harness.tracker",
+                "harness.tracking.tracker",
                 str(root.absolute()),
             ],  # -P: no modules of the current folder
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [HOME, os.environ.get("PYTHONPATH")]))},

@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness import parcel
-from harness.disk import make_folder
-from harness.parcel import Manifest, plain
-from harness.sealed import RECORD, Damaged, Record, Stage, inspect
 from harness.spec import SpecError
-from harness.store import Store
+from harness.storage import parcel
+from harness.storage.disk import make_folder
+from harness.storage.parcel import Manifest, plain
+from harness.storage.sealed import RECORD, Damaged, Record, Stage, inspect
+from harness.storage.store import Store
 
 STAGE = re.compile(r"(stages/[a-z_]+/[0-9a-z]+)/[^/]+")
 

@@ -1,6 +1,6 @@
 """What a node of a cluster does for a task, whatever engine brought it there.
 
-The task is done by ``harness.schedule.Workers`` in a process of its own, so that it is measured, logged, stopped and
+The task is done by ``harness.workers.schedule.Workers`` in a process of its own, so that it is measured, logged, stopped and
 killed by the same code as on one machine. Whether this node sees the driver's store is found out by a token that lies in
 it. If it does not, the stages that the task begins from come along, and those that it makes go back as soon as they are
 made.
@@ -22,11 +22,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.archive import pack, unpack
-from harness.disk import sha256
-from harness.schedule import Ended, Task, Workers, slot
 from harness.spec import SpecError
-from harness.store import Record, Store
+from harness.storage.archive import pack, unpack
+from harness.storage.disk import sha256
+from harness.storage.store import Record, Store
+from harness.workers.schedule import Ended, Task, Workers, slot
 
 PULSE = 1.0
 """Seconds between looks at whether a run is over."""

@@ -19,8 +19,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.records import Point, StudyRecord, TrialRecord, VariantRecord, seals
 from harness.secrets import masked
+from harness.tracking.records import Point, StudyRecord, TrialRecord, VariantRecord, seals
 
 NAME, PARAM, TAG, NOTE = 250, 6000, 8000, 20000
 """Characters that MLflow keeps of a name, of a parameter, of a run's tag, of an experiment's tag."""

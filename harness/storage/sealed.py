@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.disk import Memory, known_sha256, sync, write
 from harness.spec import SpecError
+from harness.storage.disk import Memory, known_sha256, sync, write
 
 RECORD = "stage.json"
 """The file that says what the others in its folder are."""

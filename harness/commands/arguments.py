@@ -14,10 +14,10 @@ import typer
 from harness.escapes import visible
 
 if TYPE_CHECKING:
-    from harness.cluster import Cluster
-    from harness.schedule import Workers
-    from harness.store import Store
+    from harness.storage.store import Store
     from harness.study import Plan
+    from harness.workers.cluster import Cluster
+    from harness.workers.schedule import Workers
 
 
 def _load(files: list[str] | None) -> list[str] | None:
@@ -46,7 +46,7 @@ KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Use results of co
 
 def the_store() -> Store:
     """Return the store that S2S_STORE names, or the one in this folder."""
-    from harness.store import Store
+    from harness.storage.store import Store
 
     return Store(Path(os.environ.get("S2S_STORE", "runs")))
 
@@ -101,14 +101,14 @@ def executor_of(
     work = ("harness.run:perform", ("variants",))
     if executor == "ray":
         try:
-            from harness.cluster import Cluster
+            from harness.workers.cluster import Cluster
         except ModuleNotFoundError as error:
             if error.name != "ray":
                 raise
             message = "ray is not installed; pip install 'seq2seq-harness[ray]'"
             raise SpecError(message, place="--executor ray") from None
         return Cluster(address or "auto", *work, device=device, jobs=jobs, per_gpu=per_gpu)  # type: ignore[arg-type]
-    from harness.schedule import Workers, slots
+    from harness.workers.schedule import Workers, slots
 
     places, root = slots(device, jobs, per_gpu), the_store().root  # type: ignore[arg-type]
     # Workers load while the plan is made, unless the study was answered before and there may be nothing to do.

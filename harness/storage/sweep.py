@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import locks
-from harness.disk import PART, make_folder, rename, write
 from harness.spec import SpecError
-from harness.store import Busy, Store
+from harness.storage import locks
+from harness.storage.disk import PART, make_folder, rename, write
+from harness.storage.store import Busy, Store
 
 LIST = "stages.json"
 Kind = Literal[

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from harness.answer import Answer
     from harness.claims import Claim, Group
     from harness.report.section import Section
+    from harness.storage.sweep import Survey
     from harness.study import Plan
-    from harness.sweep import Survey
     from harness.transfer import Moved
     from harness.verify import Row, Verified
 

@@ -22,9 +22,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
-from harness import memory, stopping
-from harness import worker as child
+from harness import stopping
 from harness.spec import SpecError
+from harness.workers import memory
+from harness.workers import worker as child
 
 Listen = Callable[[str, dict[str, Any]], None]
 

@@ -1,6 +1,6 @@
 """Mirrors finished work into MLflow. The store is the truth: what MLflow shows can be rebuilt from it at any time.
 
-A study is an experiment, its variants and trials are runs of it (``harness.mlruns``).
+A study is an experiment, its variants and trials are runs of it (``harness.tracking.mlruns``).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
-from harness.database import Database
-from harness.mlruns import NOTE, Counts, Runs, cut, named
-from harness.records import StudyRecord
 from harness.secrets import masked
 from harness.spec import SpecError
 from harness.stopping import Stopped
-from harness.trouble import reason
+from harness.tracking.database import Database
+from harness.tracking.mlruns import NOTE, Counts, Runs, cut, named
+from harness.tracking.records import StudyRecord
+from harness.tracking.trouble import reason
 
 T = TypeVar("T")
 

@@ -20,14 +20,14 @@ from harness.analyze.diagnose import t_interval
 from harness.claims import groups
 from harness.looks import standing
 from harness.outcomes import outcome, read_lines
-from harness.records import StudyRecord, TrialRecord, VariantRecord
 from harness.secrets import masked
 from harness.spec import SpecError, encode, flatten
 from harness.stopping import Stopped
-from harness.store import Store
+from harness.storage.store import Store
 from harness.study import Plan, Variant
-from harness.track import Mirror
-from harness.tracker import Tracker
+from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
+from harness.tracking.track import Mirror
+from harness.tracking.tracker import Tracker
 from harness.trial import Trial
 
 PATIENCE = 60.0

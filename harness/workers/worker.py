@@ -1,4 +1,4 @@
-"""The inside of a worker process that ``harness.schedule`` starts: imports, then one task after the other.
+"""The inside of a worker process that ``harness.workers.schedule`` starts: imports, then one task after the other.
 
 Imports nothing heavy, so that a worker is listening to its parent before anything heavy is loaded.
 """

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from harness import upkeep
-from harness.arguments import (
+from harness.commands import upkeep
+from harness.commands.arguments import (
     AsJson,
     Base,
     KeepStale,
@@ -80,7 +80,7 @@ def main() -> None:
 
 def _leave(stop: Stopped) -> NoReturn:
     """Say where a stopped command stands, and end without waiting for threads that a server keeps waiting."""
-    from harness.console import complain
+    from harness.commands.console import complain
 
     with suppress(OSError):  # the terminal may be gone
         complain(str(stop))
@@ -89,7 +89,7 @@ def _leave(stop: Stopped) -> NoReturn:
 
 
 def _fail(message: str) -> None:
-    from harness.console import complain
+    from harness.commands.console import complain
 
     complain(masked(message))
     sys.exit(2)
@@ -98,7 +98,8 @@ def _fail(message: str) -> None:
 def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | None, *, keep_stale: bool) -> None:
     """Write and print the joint report of a study, if it has several bases."""
     if len(plans) > 1:
-        from harness import across, console, study
+        from harness import across, study
+        from harness.commands import console
 
         command = study.command(name, None, study.parse_sets(sets or []), seeds)
         pinned = [study.resolve(plan) for plan in plans]
@@ -115,7 +116,7 @@ def list_parts(
 ) -> None:
     """Show every slot and the parts that can fill it, the bases and the studies."""
     import variants  # noqa: F401
-    from harness import catalog, console
+    from harness.commands import catalog, console
 
     found = catalog.parts(slot)
     folders = {"presets": str(catalog.presets_folder()), "bases": "studies/bases", "studies": "studies"}
@@ -138,7 +139,7 @@ def show(
 ) -> None:
     """Show one variant on one page: its choices, where the parts come from, its shapes and parameters."""
     import variants  # noqa: F401
-    from harness import catalog, console
+    from harness.commands import catalog, console
 
     page = catalog.page(name, base, sets or [])
     print_json(page) if as_json else console.print_page(page)
@@ -154,7 +155,7 @@ def validate(
     _plugins: Plugins = None,
 ) -> None:
     """Check a study without reading data: every choice, every claim, every pair of parts."""
-    from harness import console
+    from harness.commands import console
 
     plans = plans_of(name, base, sets, seeds)
     if as_json:
@@ -175,9 +176,10 @@ def show_plan(
     _plugins: Plugins = None,
 ) -> None:
     """Show what would run: trials, parameter counts, what is cached, what is stale, what is skipped, and how long it takes."""
-    from harness import console, run, study
-    from harness.schedule import slots
+    from harness import run, study
+    from harness.commands import console
     from harness.survey import survey
+    from harness.workers.schedule import slots
 
     plans, store = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     with store.in_use():
@@ -212,9 +214,10 @@ def power(
     _plugins: Plugins = None,
 ) -> None:
     """Say how many seeds or sentences the claims need, and the time: from finished trials, or from stated SDs."""
-    from harness import console, study
+    from harness import study
+    from harness.commands import console
     from harness.needs import Asked, needs
-    from harness.schedule import slots
+    from harness.workers.schedule import slots
 
     plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     asked = Asked(delta, claim, sd_seed, sd_sentence, sentences, len(slots("auto", jobs)))
@@ -259,9 +262,10 @@ def run_study(
     """Run what is not done yet, and write the report. The same command again resumes."""
     with executor_of(name, executor, address, device=device, jobs=jobs, per_gpu=per_gpu) as workers:
         plans, lost, whole = plans_of(name, base, sets, seeds), 0, True
-        from harness import across, answer, console
+        from harness import across, answer
+        from harness.commands import console
+        from harness.commands.watch import Watch
         from harness.run import Settings
-        from harness.watch import Watch
 
         most = 1 if fail_fast else max_failures
         settings = Settings(workers, timeout, keep_stale, replan, checkpoint_every, most, retry_failed)
@@ -288,7 +292,8 @@ def report(
     _plugins: Plugins = None,
 ) -> None:
     """Write the report anew from what is in the store, without running anything."""
-    from harness import answer, console, study
+    from harness import answer, study
+    from harness.commands import console
 
     plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     for plan in plans:
@@ -306,8 +311,8 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs of a study: what was changed, what came out otherwise, and whether that is real."""
-    from harness import console
     from harness.analyze.runs import diff
+    from harness.commands import console
     from harness.report import diff as report
 
     found = diff(run_a, run_b)
@@ -339,7 +344,8 @@ def data(
 ) -> None:
     """Look at a dataset: sizes, lengths, duplicates across splits, sha256, first rows."""
     import variants  # noqa: F401
-    from harness import catalog, console, corpus
+    from harness import corpus
+    from harness.commands import catalog, console
 
     loaded = corpus.load(catalog.dataset(choice), (Path.cwd(),))
     facts = catalog.dataset_facts(loaded, rows)
@@ -358,8 +364,8 @@ def try_trial(
 ) -> None:
     """Let a trained model of the store answer source texts of your own."""
     import variants  # noqa: F401
-    from harness import console
     from harness.answer import try_out
+    from harness.commands import console
 
     with store_in_use() as store:
         answers = try_out(store, trial, texts)
@@ -374,7 +380,7 @@ def new_part(
 ) -> None:
     """Write a working part file and its test, to be changed into your own."""
     import variants  # noqa: F401
-    from harness import new
+    from harness.commands import new
 
     typer.echo(new.part(slot, kind, like))
 
@@ -382,7 +388,7 @@ def new_part(
 @new_app.command("study")
 def new_study(name: Annotated[str, typer.Argument(help="Name of the study.")]) -> None:
     """Write a study file to be filled in."""
-    from harness import new
+    from harness.commands import new
 
     typer.echo(new.study(name))
 
@@ -393,6 +399,6 @@ def new_base(
     like: Annotated[str, typer.Option(help="The base that it starts as a copy of.")] = "numbers",
 ) -> None:
     """Write a base, a complete trial, to be changed into your own."""
-    from harness import new
+    from harness.commands import new
 
     typer.echo(new.base(name, like))

@@ -1,6 +1,6 @@
 """The one door to Ray: the tasks of a plan on the nodes of a cluster.
 
-What Ray runs on a node is a supervisor, ``harness.node``, that has the task done there in a process of its own. What it
+What Ray runs on a node is a supervisor, ``harness.workers.node``, that has the task done there in a process of its own. What it
 says goes to an actor beside the driver, in order, and the driver fetches it from there.
 """
 
@@ -25,13 +25,14 @@ from typing import Any, Literal, Self
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from harness import node, stopping
-from harness.archive import unpack
-from harness.disk import make_folder
-from harness.node import Order
-from harness.schedule import GRACE, Ended, Listen, Task
+from harness import stopping
 from harness.spec import SpecError
-from harness.store import Busy, Damaged, Store
+from harness.storage.archive import unpack
+from harness.storage.disk import make_folder
+from harness.storage.store import Busy, Damaged, Store
+from harness.workers import node
+from harness.workers.node import Order
+from harness.workers.schedule import GRACE, Ended, Listen, Task
 
 ATTEMPTS = 3
 """How often a task is begun whose node or supervisor is lost."""

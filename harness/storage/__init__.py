@@ -1,0 +1,1 @@
+"""Finished work on disk: whole or not at all, and still what was written."""

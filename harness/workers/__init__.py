@@ -1,0 +1,1 @@
+"""What runs tasks: processes of this machine, or the nodes of a cluster."""
