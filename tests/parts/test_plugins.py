@@ -177,7 +177,8 @@ def s2s(work: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     script = work.parent / "bin" / "s2s"
     script.parent.mkdir(exist_ok=True)
     script.write_text(
-        f"import sys\nsys.path.insert(1, {str(HOME)!r})\nfrom harness.commands.cli import main\nif __name__ == '__main__':\n    main()\n"
+        f"import sys\nsys.path.insert(1, {str(HOME)!r})\nfrom harness.commands.cli import main\n"
+        "if __name__ == '__main__':\n    main()\n"
     )
     env = {k: v for k, v in os.environ.items() if not k.startswith(("S2S_", "PYTHON"))}
     return subprocess.run(

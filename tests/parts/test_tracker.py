@@ -117,7 +117,8 @@ def test_a_mirror_that_is_given_up_starts_no_other(tmp_path: Path, monkeypatch: 
 
 def test_it_ends_with_its_parent_even_amid_a_call_that_hangs(tmp_path: Path) -> None:
     code = (
-        "import sys, threading; from pathlib import Path; from harness.tracking.records import *; from harness.tracking.tracker import *;"
+        "import sys, threading; from pathlib import Path;"
+        "from harness.tracking.records import *; from harness.tracking.tracker import *;"
         "made = Tracker(Path(sys.argv[1])); print(made.process.pid, flush=True);"
         "threading.Thread(target=made.write, args=[StudyRecord('a/b')], daemon=True).start(); sys.stdin.read()"
     )
