@@ -80,7 +80,7 @@ def main() -> None:
 
 def _leave(stop: Stopped) -> NoReturn:
     """Say where a stopped command stands, and end without waiting for threads that a server keeps waiting."""
-    from harness.commands.console import complain
+    from harness.commands.terminal import complain
 
     with suppress(OSError):  # the terminal may be gone
         complain(str(stop))
@@ -89,7 +89,7 @@ def _leave(stop: Stopped) -> NoReturn:
 
 
 def _fail(message: str) -> None:
-    from harness.commands.console import complain
+    from harness.commands.terminal import complain
 
     complain(masked(message))
     sys.exit(2)
@@ -99,13 +99,13 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
     """Write and print the joint report of a study, if it has several bases."""
     if len(plans) > 1:
         from harness import across, study
-        from harness.commands import console
+        from harness.commands import shown_answers
 
         command = study.command(name, None, study.parse_sets(sets or []), seeds)
         pinned = [study.resolve(plan) for plan in plans]
         with store_in_use() as store:
             joint = across.report_on(pinned, store, command, keep_stale=keep_stale)
-        console.print_joint(joint)
+        shown_answers.print_joint(joint)
 
 
 @app.command("list")
@@ -116,7 +116,7 @@ def list_parts(
 ) -> None:
     """Show every slot and the parts that can fill it, the bases and the studies."""
     import variants  # noqa: F401
-    from harness.commands import catalog, console
+    from harness.commands import catalog, shown_parts
 
     found = catalog.parts(slot)
     folders = {"presets": str(catalog.presets_folder()), "bases": "studies/bases", "studies": "studies"}
@@ -124,9 +124,9 @@ def list_parts(
     if as_json:
         print_json({"parts": found} | files)
         return
-    console.print_parts(found)
+    shown_parts.print_parts(found)
     for what, about in files.items() if slot is None else ():
-        console.print_files(what, about)
+        shown_parts.print_files(what, about)
 
 
 @app.command()
@@ -139,10 +139,10 @@ def show(
 ) -> None:
     """Show one variant on one page: its choices, where the parts come from, its shapes and parameters."""
     import variants  # noqa: F401
-    from harness.commands import catalog, console
+    from harness.commands import catalog, shown_parts
 
     page = catalog.page(name, base, sets or [])
-    print_json(page) if as_json else console.print_page(page)
+    print_json(page) if as_json else shown_parts.print_page(page)
 
 
 @app.command()
@@ -155,14 +155,14 @@ def validate(
     _plugins: Plugins = None,
 ) -> None:
     """Check a study without reading data: every choice, every claim, every pair of parts."""
-    from harness.commands import console
+    from harness.commands import shown_plans
 
     plans = plans_of(name, base, sets, seeds)
     if as_json:
         print_json([plan.frozen() for plan in plans] if len(plans) > 1 else plans[0].frozen())
         return
     for plan in plans:
-        console.print_validated(plan)
+        shown_plans.print_validated(plan)
 
 
 @app.command("plan")
@@ -177,13 +177,13 @@ def show_plan(
 ) -> None:
     """Show what would run: trials, parameter counts, what is cached, what is stale, what is skipped, and how long it takes."""
     from harness import run, study
-    from harness.commands import console
+    from harness.commands import shown_plans, terminal
     from harness.survey import survey
     from harness.workers.schedule import slots
 
     plans, store = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     with store.in_use():
-        params = [run.prepare(plan, store, say=console.complain) for plan in plans]
+        params = [run.prepare(plan, store, say=terminal.complain) for plan in plans]
         if any(plan.sequential for plan in plans):
             from harness.looks import upcoming
 
@@ -193,7 +193,7 @@ def show_plan(
         print_json(rows if len(rows) > 1 else rows[0])
         return
     for plan, found in zip(plans, rows, strict=True):
-        console.print_plan(plan, found)
+        shown_plans.print_plan(plan, found)
 
 
 @app.command()
@@ -215,7 +215,7 @@ def power(
 ) -> None:
     """Say how many seeds or sentences the claims need, and the time: from finished trials, or from stated SDs."""
     from harness import study
-    from harness.commands import console
+    from harness.commands import shown_plans
     from harness.needs import Asked, needs
     from harness.workers.schedule import slots
 
@@ -227,7 +227,7 @@ def power(
         print_json(found if len(found) > 1 else found[0])
         return
     for each in found:
-        console.print_needs(each)
+        shown_plans.print_needs(each)
 
 
 @app.command("run")
@@ -263,7 +263,7 @@ def run_study(
     with executor_of(name, executor, address, device=device, jobs=jobs, per_gpu=per_gpu) as workers:
         plans, lost, whole = plans_of(name, base, sets, seeds), 0, True
         from harness import across, answer
-        from harness.commands import console
+        from harness.commands import shown_answers
         from harness.commands.watch import Watch
         from harness.run import Settings
 
@@ -276,7 +276,7 @@ def run_study(
             now = replace(settings, max_failures=most and most - lost)
             with Watch(plan) as watch:
                 done = answer.answer(plan, the_store(), now, watch.listen, tracked=track)
-            console.print_answer(plan, done)
+            shown_answers.print_answer(plan, done)
             lost, whole = lost + done.ran.lost, whole and not done.failed
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
     raise typer.Exit(0 if whole else 1)
@@ -293,13 +293,13 @@ def report(
 ) -> None:
     """Write the report anew from what is in the store, without running anything."""
     from harness import answer, study
-    from harness.commands import console
+    from harness.commands import shown_answers
 
     plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     for plan in plans:
         with store_in_use() as store:
             done = answer.report_on(plan, store, keep_stale=keep_stale)
-        console.print_answer(plan, done)
+        shown_answers.print_answer(plan, done)
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
 
 
@@ -312,13 +312,13 @@ def diff(
 ) -> None:
     """Compare two runs of a study: what was changed, what came out otherwise, and whether that is real."""
     from harness.analyze.runs import diff
-    from harness.commands import console
+    from harness.commands import shown_answers
     from harness.report import diff as report
 
     found = diff(run_a, run_b)
     if out is not None:
         out.write_text(report.page(found), encoding="utf-8", newline="\n")
-    print_json(found.plain()) if as_json else console.print_sections(report.sections(found))
+    print_json(found.plain()) if as_json else shown_answers.print_sections(report.sections(found))
 
 
 @app.command()
@@ -345,11 +345,11 @@ def data(
     """Look at a dataset: sizes, lengths, duplicates across splits, sha256, first rows."""
     import variants  # noqa: F401
     from harness import corpus
-    from harness.commands import catalog, console
+    from harness.commands import catalog, shown_parts
 
     loaded = corpus.load(catalog.dataset(choice), (Path.cwd(),))
     facts = catalog.dataset_facts(loaded, rows)
-    print_json(facts) if as_json else console.print_dataset(facts)
+    print_json(facts) if as_json else shown_parts.print_dataset(facts)
     if export is not None:
         replaced = corpus.export(loaded, export)
         typer.echo(f"written to {export} ({replaced} tabs or line breaks inside texts became spaces)")
@@ -365,11 +365,11 @@ def try_trial(
     """Let a trained model of the store answer source texts of your own."""
     import variants  # noqa: F401
     from harness.answer import try_out
-    from harness.commands import console
+    from harness.commands import shown_parts
 
     with store_in_use() as store:
         answers = try_out(store, trial, texts)
-    print_json(answers) if as_json else console.print_tried(answers)
+    print_json(answers) if as_json else shown_parts.print_tried(answers)
 
 
 @new_app.command("part")

@@ -77,7 +77,7 @@ def verify(
 
     from harness import study
     from harness import verify as again
-    from harness.commands import console
+    from harness.commands import shown_answers
     from harness.commands.watch import Watch
     from harness.run import Settings
     from harness.workers.schedule import Workers, slots
@@ -96,7 +96,7 @@ def verify(
         said = [title | asdict(found) | {"well": found.well} for title, found in zip(titles, done, strict=True)]
         print_json(said if len(said) > 1 else said[0])
     for title, found in zip(titles, done, strict=True) if not as_json else ():
-        console.print_verified(" on ".join(title.values()), found)
+        shown_answers.print_verified(" on ".join(title.values()), found)
     if not as_json:
         typer.echo(f"`s2s report {name}` writes this into the report")
     raise typer.Exit(0 if all(found.well for found in done) else 1)
@@ -113,7 +113,7 @@ def export(
 ) -> None:
     """Write all that the store has of a study, and its report, into one file that another machine can import."""
     from harness import study, transfer
-    from harness.commands import console
+    from harness.commands import shown_answers
     from harness.spec import SpecError
 
     plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
@@ -121,18 +121,18 @@ def export(
         raise SpecError("the study has several bases, a file each; choose one with --base, or leave --out away")
     for plan in plans:
         file = out or Path(f"{plan.name}-{plan.base}.tar")
-        console.print_moved(transfer.export(plan, the_store(), file), f"written to {file}")
+        shown_answers.print_moved(transfer.export(plan, the_store(), file), f"written to {file}")
 
 
 @app.command("import")
 def take(file: Annotated[Path, typer.Argument(metavar="FILE", help="What `s2s export` wrote.")]) -> None:
     """Take over the results of a study from another machine; nothing lands before all of the file is checked."""
     from harness import transfer
-    from harness.commands import console
+    from harness.commands import shown_answers
 
     moved = transfer.take(file, the_store())
     study = moved.about.study
-    console.print_moved(moved, f"taken into {the_store().root}; `s2s report {study}` reports on it")
+    shown_answers.print_moved(moved, f"taken into {the_store().root}; `s2s report {study}` reports on it")
     raise typer.Exit(1 if moved.different else 0)
 
 
@@ -148,7 +148,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Show what the store holds, and what of it no study refers to; remove nothing unless told to."""
-    from harness.commands import console
+    from harness.commands import shown_answers
     from harness.storage import sweep
 
     store, results = the_store(), Path(os.environ.get("S2S_RESULTS", "results"))
@@ -157,5 +157,5 @@ def gc(
     if as_json:
         print_json(sweep.plain(store, found, damaged) | {"removed": delete})
     else:
-        console.print_swept(found, damaged, removed=delete)
+        shown_answers.print_swept(found, damaged, removed=delete)
     raise typer.Exit(1 if damaged and not delete else 0)

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.commands.console import duration, say, terminal
+from harness.commands.terminal import duration, say, terminal
 from harness.stopping import Stopped
 from harness.study import Plan
 

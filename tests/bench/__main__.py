@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from harness.commands.console import say
+from harness.commands.terminal import say
 from tests.bench.measure import Row, figure
 
 SECTIONS = ("commands", "study", "workers", "tracking", "report", "training", "decoding", "load", "data")

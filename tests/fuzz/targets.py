@@ -18,7 +18,7 @@ import pyarrow.parquet
 import variants  # noqa: F401
 from harness import answer, corpus, failures, frozen, names, study
 from harness.analyze import runs
-from harness.commands import catalog, console
+from harness.commands import catalog, shown_parts, shown_plans
 from harness.contracts import Dataset
 from harness.registry import Choice
 from harness.report import index
@@ -111,14 +111,14 @@ def _study(data: bytes) -> None:
     Path("studies/fuzzed.yaml").write_bytes(data)
     for base in study.bases("studies/fuzzed.yaml"):
         plan = study.load("studies/fuzzed.yaml", base=base)
-        console.print_validated(plan)
+        shown_plans.print_validated(plan)
         assert plan.digest and plan.frozen()
 
 
 def _base(data: bytes) -> None:
     Path("studies/bases/altered.yaml").write_bytes(data)
     assert study.load("masking", base="altered").digest
-    console.print_page(catalog.page("altered", None, []))
+    shown_parts.print_page(catalog.page("altered", None, []))
 
 
 def _set(data: bytes) -> None:
@@ -148,7 +148,7 @@ def _data(data: bytes) -> None:
         said = f"{{kind: files, train: data.{ending}, {columns}}}"
     choice = read(_Holder, {"dataset": parse_yaml(said, "fuzzed")}).dataset
     loaded = corpus.load(choice, (Path.cwd(),))
-    console.print_dataset(catalog.dataset_facts(loaded, 2))
+    shown_parts.print_dataset(catalog.dataset_facts(loaded, 2))
 
 
 def _tables() -> list[bytes]:

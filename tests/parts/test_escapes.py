@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.live import Live
 from rich.text import Text
 
-from harness.commands import console
+from harness.commands import terminal
 from harness.commands.arguments import print_json
 from harness.escapes import HIDDEN, for_spreadsheet, visible
 from harness.report import figures, pages
@@ -49,22 +49,22 @@ def test_all_control_characters_are_hidden() -> None:
     assert visible(kept) == kept
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_terminal_obeys_no_text(terminal: bool) -> None:
+@pytest.mark.parametrize("real", [True, False])
+def test_a_terminal_obeys_no_text(real: bool) -> None:
     file = io.StringIO()
-    screen = console.Screen(file=file, force_terminal=terminal, markup=False, width=300, color_system=None)
-    table = console._grid([[EVIL, Text(EVIL)]], headers=[EVIL, "b"])
+    screen = terminal.Screen(file=file, force_terminal=real, markup=False, width=300, color_system=None)
+    table = terminal.grid([[EVIL, Text(EVIL)]], headers=[EVIL, "b"])
     screen.print(EVIL, Text(EVIL, style="red"), table, sep="\n")
     with Live(Text(EVIL), console=screen, transient=False, auto_refresh=False):
         pass
     # What rich itself says to a terminal: hide the cursor, go up, clear the line.
-    said = re.sub(r"\x1b\[(\?25[lh]|\d*[AK])|\r" if terminal else "(?!)", "", file.getvalue())
+    said = re.sub(r"\x1b\[(\?25[lh]|\d*[AK])|\r" if real else "(?!)", "", file.getvalue())
     assert not HIDDEN.search(said), ascii(said)
     assert said.count(r"\u001b[2J") >= 4 and r"\u202egnp.exe" in said
 
 
 def test_errors_and_answers_for_programs_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
-    console.complain(EVIL)
+    terminal.complain(EVIL)
     print_json({EVIL: [EVIL]})
     out, err = capsys.readouterr()
     assert not HIDDEN.search(out + err)

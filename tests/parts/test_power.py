@@ -22,7 +22,7 @@ from harness.analyze.power import (
     stated,
 )
 from harness.analyze.twoway import two_way
-from harness.commands import console
+from harness.commands import shown_plans
 from harness.score import METRICS
 
 EXACT = METRICS["exact_match"]
@@ -209,7 +209,7 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     assert alone["for"][0]["seeds"] == seeds_for(lambda count: power(3.0, have, count), 0.8)
     assert equal["levels"][0]["power_as_planned"] == equivalence_power(6.0, have, 5)
     assert found["cost"] is None
-    console.print_needs(json.loads(json.dumps(found)))
+    shown_plans.print_needs(json.loads(json.dumps(found)))
     shown = capsys.readouterr().out
     assert "0.025 Holm" in shown and f"{alone['for'][0]['seeds']}" in shown and "nobody knows the time" in shown
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from harness import study
 from harness.analyze import Comparison
 from harness.answer import _verdicts
-from harness.commands import catalog, console
+from harness.commands import catalog, shown_answers, shown_parts, shown_plans, terminal
 from harness.commands.watch import Watch
 from harness.stopping import Stopped
 
@@ -46,7 +46,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
             file=received, force_terminal=True, width=80, height=25, markup=False, highlight=False, emoji=False
         )
 
-    monkeypatch.setattr(console, "terminal", terminal)
+    monkeypatch.setattr("harness.commands.terminal.terminal", terminal)
     monkeypatch.setattr("harness.commands.watch.terminal", terminal)
     return received
 
@@ -98,15 +98,15 @@ FULL = {
 
 
 def show_answer(plan: Any) -> None:
-    console.print_answer(plan, answer(**FULL))
+    shown_answers.print_answer(plan, answer(**FULL))
 
 
 PAGES: dict[str, Callable[[Any], None]] = {
-    "parts": lambda plan: console.print_parts(catalog.parts()),
-    "files": lambda plan: console.print_files("bases", catalog.files("studies/bases")),
-    "page": lambda plan: console.print_page(catalog.page("masking:3", None, [])),
-    "validated": console.print_validated,
-    "plan": lambda plan: console.print_plan(plan, survey(plan, "stale", "the code of train has changed")),
+    "parts": lambda plan: shown_parts.print_parts(catalog.parts()),
+    "files": lambda plan: shown_parts.print_files("bases", catalog.files("studies/bases")),
+    "page": lambda plan: shown_parts.print_page(catalog.page("masking:3", None, [])),
+    "validated": shown_plans.print_validated,
+    "plan": lambda plan: shown_plans.print_plan(plan, survey(plan, "stale", "the code of train has changed")),
     "answer": show_answer,
 }
 
@@ -129,13 +129,13 @@ def test_a_terminal_of_80_columns_is_enough(name: str, plan: Any, screen: io.Str
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, screen: io.StringIO) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    console.say(console.Text("red", style="red"))
+    terminal.say(terminal.Text("red", style="red"))
     assert "\x1b[31m" not in screen.getvalue()
 
 
 def test_a_complaint_is_one_paragraph_on_stderr_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     message = "a.yaml:3: training.loss: unknown [bold]kind[/bold] :smile: " + "long " * 40 + "[/]"
-    console.complain(message)
+    terminal.complain(message)
     out, err = capsys.readouterr()
     assert not out and err == f"s2s: {message}\n"
 
@@ -144,22 +144,22 @@ def test_a_complaint_is_one_paragraph_on_stderr_and_no_markup(capsys: pytest.Cap
     ("seconds", "text"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (125, "2 min 05 s"), (7805, "2 h 10 min")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert console.duration(seconds) == text
+    assert terminal.duration(seconds) == text
 
 
 def test_texts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    console.say("[bold]x[/bold] :smile:")
+    terminal.say("[bold]x[/bold] :smile:")
     assert capsys.readouterr().out == "[bold]x[/bold] :smile:\n"
 
 
 def test_long_lists_of_values_move_to_the_description(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_parts(catalog.parts("dataset"))
+    shown_parts.print_parts(catalog.parts("dataset"))
     line = next(line for line in capsys.readouterr().out.splitlines() if "filler_num3" in line)
     assert line.split()[:3] == ["split", "see", "right"] and "Known: simple | length" in line
 
 
 def test_a_valid_study_says_what_each_claim_compares(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_validated(plan)
+    shown_plans.print_validated(plan)
     out = capsys.readouterr().out
     assert "masking on numbers is valid: 4 variants with 5 seeds, 20 trials" in out
     assert "better  mask=true, normalize=token; mask=true, normalize=padded" in out
@@ -174,27 +174,27 @@ def test_skipped_variants_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[
         "set: {model.decoder.context: {kind: attention, score: dot, mask: true, place: readout, merge: concat}}\n"
     )
     plan = study.load(str(file))
-    console.print_validated(plan)
-    console.print_plan(plan, survey(plan) | {"variants": [], "to_run": 0})
+    shown_plans.print_validated(plan)
+    shown_plans.print_plan(plan, survey(plan) | {"variants": [], "to_run": 0})
     out = capsys.readouterr().out
     assert "is valid: 0 variants" in out and "incompatible: a dot product needs equal widths" in out
 
 
 def test_a_plan_says_what_runs_why_and_how_long(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_plan(plan, survey(plan, "stale", "the code of train has changed"))
+    shown_plans.print_plan(plan, survey(plan, "stale", "the code of train has changed"))
     out = capsys.readouterr().out
     assert "mask=true, normalize=token    5 stale      98,765" in out
     assert "  stale, the code of train has changed: mask=true, normalize=token · seeds 1 2 3 4 5; mask=true" in out
     assert "to run: 20 trials, 20 trainings, about 3 min 20 s (from x)" in out
-    console.print_plan(plan, survey(plan, "done"))
+    shown_plans.print_plan(plan, survey(plan, "done"))
     assert "nothing to do: all 20 trials are done" in capsys.readouterr().out
 
 
 def test_a_dataset_and_what_a_model_says(capsys: pytest.CaptureFixture[str]) -> None:
     splits = {"train": {"rows": 4000, "source_words_mean": 8.125}, "test": {"rows": 7, "source_words_mean": 3.0}}
     rows = {"train": [{"source": "two [b]", "references": ["二", "两"]}], "test": []}
-    console.print_dataset({"sha256": "abc", "revision": "", "splits": splits, "rows": rows})
-    console.print_tried([{"source": "one", "hypothesis": "一 [x]", "score": -0.5, "truncated": True}])
+    shown_parts.print_dataset({"sha256": "abc", "revision": "", "splits": splits, "rows": rows})
+    shown_parts.print_tried([{"source": "one", "hypothesis": "一 [x]", "score": -0.5, "truncated": True}])
     out = capsys.readouterr().out
     assert "rows               4,000     7" in out and "source words mean    8.1   3.0" in out
     assert "two [b]  二 | 两" in out and "test, first rows" not in out
@@ -231,7 +231,7 @@ def test_verdicts_come_in_the_unit_of_what_is_compared() -> None:
 
 def test_a_finished_study_says_so_first(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
     done = answer(ran=SimpleNamespace(found=20, made=0, failed=0, untried=0), files=[Path("results/report.html")])
-    console.print_answer(plan, done)
+    shown_answers.print_answer(plan, done)
     assert capsys.readouterr().out.splitlines()[:2] == [
         "nothing to do: all 20 trials are done",
         "report: results/report.html",
@@ -240,14 +240,14 @@ def test_a_finished_study_says_so_first(plan: Any, capsys: pytest.CaptureFixture
 
 def test_a_study_that_wants_no_more_seeds_is_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
     sequential = replace(plan, looks=(3, 4, 5))
-    console.print_answer(sequential, answer(ran=SimpleNamespace(found=12, made=0, failed=0, untried=0), seeds=3))
+    shown_answers.print_answer(sequential, answer(ran=SimpleNamespace(found=12, made=0, failed=0, untried=0), seeds=3))
     assert capsys.readouterr().out.splitlines()[0] == "nothing to do: all 12 trials are done"
-    console.print_plan(sequential, survey(plan, "done") | {"to_run": 0})
+    shown_plans.print_plan(sequential, survey(plan, "done") | {"to_run": 0})
     assert "until the claims are decided, 5 at most" in capsys.readouterr().out
 
 
 def test_a_report_of_an_unfinished_study_does_not_call_it_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_answer(plan, answer(ran=SimpleNamespace(found=7, made=0, failed=0, untried=0)))
+    shown_answers.print_answer(plan, answer(ran=SimpleNamespace(found=7, made=0, failed=0, untried=0)))
     assert capsys.readouterr().out.splitlines()[0] == "7 of 20 trials are done"
 
 
