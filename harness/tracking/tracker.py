@@ -21,7 +21,7 @@ from harness.tracking.track import Mirror
 
 POLITENESS = 10
 """What is added to the process's nice value: workers come first."""
-HOME = str(Path(__file__).resolve().parents[1])
+HOME = str(Path(__file__).resolve().parents[2])
 
 
 class Tracker:

@@ -282,9 +282,7 @@ def test_slots_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_looking_for_gpus_loads_no_torch_where_there_are_none() -> None:
-    code = (
-        "import sys, json; from harness import schedule; n = schedule._count_gpus(); print(n, 'torch' in sys.modules)"
-    )
+    code = "import sys, json; from harness.workers import schedule; n = schedule._count_gpus(); print(n, 'torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     devices = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
     assert devices or json.loads(said.split()[0]) == 0

@@ -554,7 +554,10 @@ def test_presets_build_on_numbers() -> None:
 
 
 def test_the_schema_of_study_files_is_current() -> None:
-    """Write it anew with: python -c "import variants; from harness import catalog; print(catalog.study_schema(), end='')"."""
+    """Write it anew with:
+
+    python -c "import variants; from harness.commands import catalog; print(catalog.study_schema(), end='')"
+    """
     assert (ROOT / "studies/schema.json").read_text(encoding="utf-8") == catalog.study_schema()
 
 

@@ -305,7 +305,7 @@ def test_a_full_disk_is_told_without_a_traceback(
         (["report", "s"], "answer.report_on"),
         (["report", "two"], "across.report_on"),
         (["try", "abc", "one"], "answer.try_out"),
-        (["sync", "s"], "mirror.sync"),
+        (["sync", "s"], "tracking.mirror.sync"),
         (["verify", "s"], "verify.choose"),
     ],
 )
@@ -316,7 +316,7 @@ def test_nothing_is_removed_under_a_command_that_reads(
     (folder / "studies/two.yaml").write_text(STUDY.replace("base: numbers", "base: [numbers, scan]"))
     (folder / "runs").mkdir()
     monkeypatch.setattr("harness.answer.report_on", lambda *_, **__: None)
-    monkeypatch.setattr("harness.commands.console.print_answer", lambda *_: None)
+    monkeypatch.setattr("harness.commands.shown_answers.print_answer", lambda *_: None)
 
     def removed(*_: Any, **__: Any) -> NoReturn:
         with Store(folder / "runs").alone():
