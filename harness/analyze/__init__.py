@@ -16,7 +16,7 @@ from harness.analyze.compare import (
 )
 from harness.analyze.effects import curve_frame, effects, numeric_axes, steps
 from harness.analyze.frames import lengths_frame, spelled, trials_frame, variants_frame
-from harness.analyze.outcome import Outcome, TestSet
+from harness.analyze.outcome import Outcome, TestSet, deviation
 from harness.analyze.resample import REPLICATES, Resampler
 from harness.analyze.twoway import ALPHA
 
@@ -38,6 +38,7 @@ __all__ = [
     "compare",
     "compare_all",
     "curve_frame",
+    "deviation",
     "effects",
     "holm",
     "lengths_frame",

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.analyze.outcome import Outcome, TestSet
+from harness.analyze.outcome import Outcome, TestSet, deviation
 from harness.analyze.twoway import ALPHA
 from harness.score import Array, Metric, percent
 
@@ -29,13 +29,13 @@ GROUPINGS: dict[str, Callable[[TestSet], NDArray[np.int64]]] = {
 def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the mean and its 95 % interval, ``mean ± t(1 - alpha/2, n - 1) s / sqrt(n)``.
 
-    One value has no interval (NaN), none has no mean either.
+    One value has no interval (NaN), nor do infinite ones; none has no mean either.
     """
     known = np.asarray(values, np.float64)
     if len(known) < 2:
         return (float(known[0]) if len(known) else math.nan), math.nan, math.nan
     mean = float(known.mean())
-    half = float(stats.t.isf(ALPHA / 2, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+    half = float(stats.t.isf(ALPHA / 2, len(known) - 1) * deviation(known) / math.sqrt(len(known)))
     return mean, mean - half, mean + half
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analyze.outcome import Outcome
+from harness.analyze.outcome import Outcome, deviation
 from harness.score import METRICS, Metric
 
 
@@ -34,7 +34,7 @@ def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
 
 
 def variants_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Return one row per variant and metric: mean, SD (ddof 1), n, number of failed trials, score of every seed."""
+    """Return one row per variant and metric: mean, SD, n, number of failed trials, score of every seed."""
     rows = []
     names = [name for name in METRICS if any(name in o.metrics for o in outcomes)]
     for variant in dict.fromkeys(o.variant for o in outcomes):
@@ -44,8 +44,7 @@ def variants_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
             seeds = {o.seed: o.metrics[name] for o in done if name in o.metrics}
             values = np.array(list(seeds.values()), np.float64)
             mean = float(values.mean()) if len(values) else math.nan
-            sd = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-            row = {"variant": variant, "metric": name, "mean": mean, "sd": sd, "n": len(values)}
+            row = {"variant": variant, "metric": name, "mean": mean, "sd": deviation(values), "n": len(values)}
             rows.append(row | {"failed": len(mine) - len(done), "seeds": seeds})
     return pd.DataFrame(rows, columns=["variant", "metric", "mean", "sd", "n", "failed", "seeds"])
 

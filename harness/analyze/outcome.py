@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,3 +101,12 @@ class Outcome:
     """Of a failed trial, the last lines that its worker printed."""
     account: str = ""
     """Of a failed trial, all that is known: what was measured, the traceback, the log."""
+
+
+def deviation(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Return the standard deviation of a sample, ``sqrt(sum (x - mean)^2 / (n - 1))``.
+
+    NaN for fewer than two values, and where one is infinite, as the perplexity of a model that rules a word out.
+    """
+    known = np.asarray(values, np.float64)
+    return float(known.std(ddof=1)) if len(known) > 1 and np.isfinite(known).all() else math.nan

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analyze import Outcome, lengths_frame
+from harness.analyze import Outcome, deviation, lengths_frame
 from harness.escapes import visible
 from harness.names import file_name
 from harness.report.section import Figure
@@ -67,9 +67,9 @@ def by_variant(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -
     for row, variant in enumerate(order):
         values = frame[frame["variant"] == variant]["value"]
         if len(values):
-            sd = values.std(ddof=1) if len(values) > 1 else 0.0
-            mean, place = values.mean(), row + 0.22
-            axes.errorbar(mean, place, xerr=sd, fmt="|", color=orange, markersize=9, capsize=3, linewidth=1.8)
+            mean, sd = values.mean(), deviation(list(values))
+            bar = 0.0 if math.isnan(sd) else sd
+            axes.errorbar(mean, row + 0.22, xerr=bar, fmt="|", color=orange, markersize=9, capsize=3, linewidth=1.8)
     axes.set(xlabel=METRICS[metric].title, ylabel="")
     axes.set_yticks(range(len(order)), [wrapped(variant) for variant in order])
     axes.set_title(wrapped(f"{plain(metric)} of every variant: dots are seeds, bars mean ± SD", 80))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from harness.analyze import Comparison, Outcome, lengths_frame, variants_frame
+from harness.analyze import Comparison, Outcome, deviation, lengths_frame, variants_frame
 from harness.analyze.compare import SUCCESS_RATES
 from harness.claims import Claim, groups
 from harness.escapes import visible
@@ -115,14 +115,13 @@ def probability(p: float) -> str:
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Return ``mean ± SD``; the SD is left out for a single value."""
-    series = pd.Series(values, dtype=float)
-    if series.empty:
+    """Return ``mean ± SD``; the SD is left out where there is none, for a single value and for infinite ones."""
+    if not values:
         return NONE
-    mean, sd = series.mean(), series.std(ddof=1)
-    return number(mean, digits) + (
-        f" ± {number(sd, digits) if abs(mean) < LARGE else f'{sd:.3g}'}" if len(series) > 1 else ""
-    )
+    mean, sd = pd.Series(values, dtype=float).mean(), deviation(values)
+    if math.isnan(sd):
+        return number(mean, digits)
+    return f"{number(mean, digits)} ± {number(sd, digits) if abs(mean) < LARGE else f'{sd:.3g}'}"
 
 
 def finished(outcomes: Sequence[Outcome], variants: Collection[str], metric: str = "") -> tuple[str, ...]:

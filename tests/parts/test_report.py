@@ -268,6 +268,7 @@ def test_texts_and_numbers():
     assert (probability(0.0004), probability(0.0314)) == ("< 0.001", "0.031")
     assert (number(math.inf, 2), number(-math.inf, 2), spread([1.2e10, 1.4e10], 0)) == ("∞", "-∞", "1.3e+10 ± 1.41e+09")
     assert (spread([1, 2, 3], 1), spread([2], 1), spread([], 1)) == ("2.0 ± 1.0", "2.0", "–")
+    assert (spread([math.inf, 2.0], 1), spread([math.inf, math.inf], 1)) == ("∞", "∞")
     table = Table("t", ["a", "b|c"], [["x", "2"]], pd.DataFrame())
     assert table.markdown() == "| a | b\\|c |\n| --- | ---: |\n| x | 2 |"
 
