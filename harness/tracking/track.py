@@ -182,7 +182,7 @@ class Mirror:
                 raise
             client.set_experiment_tag(
                 number, key, value
-            )  # another machine set it for the first time at the same moment
+            )  # another machine was the first, just now
 
     def _new_experiment(self, client: Any, name: str) -> str:
         from mlflow.exceptions import MlflowException
