@@ -6,6 +6,7 @@ A study that was answered before is answered from what was written then: nothing
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Collection, Sequence
@@ -263,6 +264,8 @@ def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
     from harness.report.tables import interval, measured, quantity, told
 
     def line(made: Comparison) -> str:
+        if math.isnan(made.delta):  # no seed finished on both sides
+            return f"{made.claim}: {told(made)}"
         numbers = f"difference {quantity(made, made.delta)} in {measured(made)}, 95 % interval {interval(made)}"
         return f"{made.claim}: {told(made)} ({numbers})"
 

@@ -180,9 +180,7 @@ class Mirror:
         except MlflowException:
             if key not in client.get_experiment(number).tags:
                 raise
-            client.set_experiment_tag(
-                number, key, value
-            )  # another machine was the first, just now
+            client.set_experiment_tag(number, key, value)  # another machine was the first, just now
 
     def _new_experiment(self, client: Any, name: str) -> str:
         from mlflow.exceptions import MlflowException
