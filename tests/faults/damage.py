@@ -1,6 +1,6 @@
 """A warm process that damages one file of a finished study after the other, and answers the study again in a child.
 
-``python damage.py FOLDER``: prints, per damage, what was computed again and what was wrong, as a line of JSON.
+``python damage.py FOLDER EVERY``: prints, per damage, what was computed again and what was wrong, as a line of JSON.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,8 @@ def wrong(home: Home, whole: Home, hurt_stage: str, path: Path, answer: dict[str
     return "" if noticed(home) == [hurt_stage] else f"{path.name} is damaged and nobody is told: {noticed(home)}"
 
 
-def main(folder: Path) -> None:
-    """Answer a study, then damage, answer and compare."""
+def main(folder: Path, every: int) -> None:
+    """Answer a study, then damage, answer and compare, every so-manieth of all ways to damage each file."""
     import variants  # noqa: F401
     from harness import answer, looks  # noqa: F401
     from harness.storage import sweep  # noqa: F401
@@ -74,26 +75,30 @@ def main(folder: Path) -> None:
     answer._code()  # the children need not read the code again for its fingerprint
     [trial.stages for _, _, trial in resolve(load(str(study))).trials()]
     expected = json.loads((whole.folder / "answer.json").read_text())
+    for stage, file, way, known in list(damages(whole))[::every]:
+        home = Home(folder / f"{stage}-{file.name}-{way}-{known}")
+        shutil.copytree(whole.store, home.store)
+        if not known:
+            for memory in home.store.glob("studies/*/*/answer.json"):
+                memory.unlink()
+        hurt(home.store / file.relative_to(whole.store), way)
+        code = forked(lambda: told(home), home.folder / "said.txt")  # noqa: B023 (called at once)
+        fault = (home.folder / "said.txt").read_text()[-1000:] if code else ""
+        fault = fault or wrong(home, whole, stage, file, expected)
+        remade = len([event for event in home.events() if event["what"] == "end"])
+        said = {"stage": stage, "file": file.name, "way": way, "known": known, "remade": remade}
+        print(json.dumps(said | {"wrong": fault}), flush=True)
+        if not fault:
+            shutil.rmtree(home.folder)
+
+
+def damages(whole: Home) -> Iterator[tuple[str, Path, str, bool]]:
+    """Yield the stage, the file, the way, and whether the study remembers that it was answered before."""
     for stage in STAGES:
         for file in sorted((whole.store / "stages" / stage).glob("*/*")):
-            for way in WAYS:
-                # Whether the study remembers that it was answered before.
-                for known in (True, False) if way == "flip" else (False,):
-                    home = Home(folder / f"{stage}-{file.name}-{way}-{known}")
-                    shutil.copytree(whole.store, home.store)
-                    if not known:
-                        for memory in home.store.glob("studies/*/*/answer.json"):
-                            memory.unlink()
-                    hurt(home.store / file.relative_to(whole.store), way)
-                    code = forked(lambda: told(home), home.folder / "said.txt")  # noqa: B023 (called at once)
-                    fault = (home.folder / "said.txt").read_text()[-1000:] if code else ""
-                    fault = fault or wrong(home, whole, stage, file, expected)
-                    remade = len([event for event in home.events() if event["what"] == "end"])
-                    said = {"stage": stage, "file": file.name, "way": way, "known": known, "remade": remade}
-                    print(json.dumps(said | {"wrong": fault}), flush=True)
-                    if not fault:
-                        shutil.rmtree(home.folder)
+            yield stage, file, "flip", True
+            yield from ((stage, file, way, False) for way in WAYS)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

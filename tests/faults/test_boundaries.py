@@ -29,7 +29,7 @@ def warm(script: str, *words: str, folder: Path) -> list[dict[str, Any]]:
 
 
 THINNED = int(os.environ.get("FAULTS_EVERY", "1"))
-"""Only every so-manieth call is tried: all of them take a quarter of an hour."""
+"""Only every so-manieth call, or damage, is tried: all of them take a quarter of an hour."""
 
 
 @pytest.mark.slow

@@ -154,9 +154,10 @@ def test_a_variant_against_itself_is_rarely_significant():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
-@pytest.mark.parametrize("sd", [0.02, 0.05, 0.3])
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+@pytest.mark.parametrize("sd", [0.02, 0.3])
 def test_calibration(seeds, sd):
+    """The ends of what `make calibration` measures in full, with three times the repetitions."""
     metric = MEAN
     # Three standard errors of 1,000 repetitions about 5 %, and below: with two seeds t intervals are cautious.
     assert 0.005 <= false_positives(additive, metric, seeds, sd, 400, 1000) <= 0.071
