@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.workers.schedule import slots
 from tests.bench.measure import Row, command, middle
-from tests.bench.watched import EVENTS
+from tests.bench.watched import EVENTS, TAKEN_UP
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _trials(events: Path, trained: float) -> list[Spent]:
     training = sum(at["decode"] - at["train"] for at in heard.values())
     return [
         Spent(
-            began=at["prepare"],
+            began=at[TAKEN_UP],
             ended=at["ok"],
             train=(at["decode"] - at["train"]) / training * trained,
             decode=at["score"] - at["decode"],

@@ -1,4 +1,4 @@
-"""``s2s`` as it is, except that it writes down when it heard of each stage and of each trial's end."""
+"""``s2s`` as it is, except that it writes down when it heard of each trial's beginning, stages and end."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from harness.commands import cli
 
 EVENTS = "events.jsonl"
 """Beside the store: ``[time, trial, stage or status]``, line by line."""
+TAKEN_UP = "taken up"
+"""What stands there where a worker begins with a trial."""
 
 
 def main() -> None:
@@ -24,7 +26,7 @@ def main() -> None:
     with (Path(os.environ["S2S_STORE"]).parent / EVENTS).open("w", encoding="utf-8", buffering=1) as file:
 
         def heard(self: Watch, name: str, event: dict[str, Any]) -> None:
-            if said := event.get("stage") or event.get("status"):
+            if said := event.get("stage") or event.get("status") or (TAKEN_UP if not event else ""):
                 file.write(json.dumps([time.time(), name, said]) + "\n")
             listen(self, name, event)
 
