@@ -1,4 +1,4 @@
-"""What MLflow is to show of a study, and the mirroring of it beside the study: never slower, never lost, never in the way."""
+"""What MLflow is to show of a study, and the mirroring of it beside the study: never lost, never in the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLflow filled by a process of its own, which cannot slow a study, hang it, or bring it down.
+"""MLflow filled by a process of its own, which cannot hang a study or bring it down.
 
 The process takes study records on its standard input, one a line, and answers each with a line: what was written, or why
 nothing was. It ends when the input does.
