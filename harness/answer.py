@@ -83,7 +83,7 @@ def _answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, tra
         return made
     store.demand_writable()
     # Data that cannot be used are found before a plan stands.
-    run.prepare(plan, store, keep_stale=settings.keep_stale, say=lambda text: listen("data", {"note": text}))
+    run.prepare(plan, store, lambda text: listen("data", {"note": text}), keep_stale=settings.keep_stale)
     if not known:
         frozen.freeze(plan, store)
     _refer(plan, store)

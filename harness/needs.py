@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -49,19 +49,25 @@ class Asked:
     workers: int = 1
 
 
-def needs(plan: Plan, store: Store, asked: Asked) -> dict[str, Any]:
+def needs(plan: Plan, store: Store, asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
     """Return what each claim of a plan needs, as plain data.
+
+    Args:
+        plan: the study.
+        store: where its finished trials are.
+        asked: what somebody wants to find.
+        say: told of another run that is waited for, where the test set is not prepared.
 
     Raises:
         SpecError: neither finished trials nor deviations are there, or nothing is said to be found.
     """
     claims = _chosen(plan, asked)
+    if asked.sd_seed is not None and asked.sentences is None:
+        asked = replace(asked, sentences=_test_sentences(plan, store, say))
     found = gather(plan, store)
     made = {answer.claim: answer for answer in compare_all(found, plan.file.claims, plan.digest)}
     cost = _cost(found, len(plan.seeds), asked.workers)
-    rows = [
-        _row(claim, _components(claim, made[claim.name], plan, store, asked), plan, asked, cost) for claim in claims
-    ]
+    rows = [_row(claim, _components(claim, made[claim.name], asked), plan, asked, cost) for claim in claims]
     return {"study": plan.name, "base": plan.base, "seeds": len(plan.seeds), "claims": rows, "cost": cost}
 
 
@@ -86,10 +92,10 @@ def _chosen(plan: Plan, asked: Asked) -> list[Claim]:
     return claims
 
 
-def _components(claim: Claim, made: Comparison, plan: Plan, store: Store, asked: Asked) -> tuple[Components, str]:
+def _components(claim: Claim, made: Comparison, asked: Asked) -> tuple[Components, str]:
     """Return the variances that a claim faces, and where they are from."""
-    if asked.sd_seed is not None and asked.sd_sentence is not None:
-        said = stated(asked.sd_seed, asked.sd_sentence, asked.sentences or _test_sentences(plan, store))
+    if asked.sd_seed is not None and asked.sd_sentence is not None and asked.sentences is not None:
+        said = stated(asked.sd_seed, asked.sd_sentence, asked.sentences)
         twice = len(claim.conditions)  # a difference of differences has the noise of both
         variances = said.var_seed_1 * twice, said.var_sentence_1 * twice
         return Components(*variances, said.sentences, said.sides * twice), "the stated SDs"
@@ -105,9 +111,9 @@ def _components(claim: Claim, made: Comparison, plan: Plan, store: Store, asked:
     return have, f"{made.seeds_a} and {made.seeds_b} finished seeds"
 
 
-def _test_sentences(plan: Plan, store: Store) -> int:
+def _test_sentences(plan: Plan, store: Store, say: Callable[[str], None]) -> int:
     """Return the size of the test set, which is prepared if it is not there."""
-    run.prepare(plan, store)
+    run.prepare(plan, store, say)
     variant = next(variant for variant in plan.variants if not variant.skipped)
     record = store.record("prepare", plan.trial(variant, plan.seeds[0]).stages["prepare"].key)
     if record is None:

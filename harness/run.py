@@ -27,22 +27,20 @@ from harness.trial import Corridor, Trial, TrialChoice
 from harness.workers import worker
 
 
-def prepare(
-    plan: Plan, store: Store, *, keep_stale: bool = False, say: Callable[[str], None] | None = None
-) -> dict[str, int]:
+def prepare(plan: Plan, store: Store, say: Callable[[str], None], *, keep_stale: bool = False) -> dict[str, int]:
     """Prepare the data of every variant and return the number of parameters of each.
 
     Args:
         plan: whose data.
         store: where they are prepared.
+        say: told of another run that is at it and is waited for.
         keep_stale: use what was prepared by code that has changed since.
-        say: told of another run that is at it and is waited for; if nobody is, only one that shows signs of life is.
 
     Raises:
-        Busy: another run is at it and gives no sign of life.
         SpecError: data cannot be used; nothing has been trained yet.
     """
-    corridor = Corridor(store, plan.folders, "cpu", keep_stale=keep_stale, wait=say is None)
+    torch.set_num_threads(1)  # as in workers: what a result was made with should not say which process it was
+    corridor = Corridor(store, plan.folders, "cpu", keep_stale=keep_stale, wait=False)
     words: dict[str, Any] = {}
     params = {}
     for variant in (v for v in plan.variants if not v.skipped):
@@ -54,15 +52,13 @@ def prepare(
     return params
 
 
-def _prepared(corridor: Corridor, trial: Trial, say: Callable[[str], None] | None) -> Record:
+def _prepared(corridor: Corridor, trial: Trial, say: Callable[[str], None]) -> Record:
     """Prepare the data of a trial, unless another run does."""
     others, owner = Others(corridor.store), ""
     while True:
         try:
             return next(corridor.run(trial, lambda _: None, last="prepare"))[1]
         except Busy as busy:
-            if say is None:
-                raise
             if busy.owner != owner:
                 say(f"the data are being prepared by another run ({busy.owner}); this one waits for it")
             if note := others.silent(busy.owner, busy.work):

@@ -129,7 +129,7 @@ def verify(plan: Plan, part: Part, chosen: Verified, store: Store, settings: Set
         SpecError: the data cannot be used.
     """
     with store.in_use(), _place(store, plan) as place:
-        run.prepare(part, place)
+        run.prepare(part, place, lambda text: listen("data", {"note": text}))
         run.execute(part, place, settings, listen)
         tolerance = alike.tolerances(_scores(plan, store))
         rows = [_row(store, place, *found, tolerance) for found in part.trials()]

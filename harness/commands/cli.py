@@ -183,7 +183,7 @@ def show_plan(
 
     plans, store = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     with store.in_use():
-        params = [run.prepare(plan, store, say=terminal.complain) for plan in plans]
+        params = [run.prepare(plan, store, terminal.complain) for plan in plans]
         if any(plan.sequential for plan in plans):
             from harness.looks import upcoming
 
@@ -215,14 +215,14 @@ def power(
 ) -> None:
     """Say how many seeds or sentences the claims need, and the time: from finished trials, or from stated SDs."""
     from harness import study
-    from harness.commands import shown_plans
+    from harness.commands import shown_plans, terminal
     from harness.needs import Asked, needs
     from harness.workers.schedule import slots
 
     plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     asked = Asked(delta, claim, sd_seed, sd_sentence, sentences, len(slots("auto", jobs)))
     with store_in_use() as store:
-        found = [needs(plan, store, asked) for plan in plans]
+        found = [needs(plan, store, asked, terminal.complain) for plan in plans]
     if as_json:
         print_json(found if len(found) > 1 else found[0])
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,8 @@ class Watched:
     trials: list[Spent]
     words: float
     """Target tokens that the trainings read."""
+    tracking_cpu: float
+    """CPU seconds of the process that fills MLflow, until the last trial ended."""
 
     @property
     def span(self) -> float:
@@ -59,14 +61,14 @@ def watch(home: Path, *words: str) -> Watched:
     facts = [json.loads(path.read_text())["facts"] for path in home.glob("runs/stages/train/*/stage.json")]
     trained = sum(each["train_seconds"] for each in facts)
     read = sum(each["train_seconds"] * each["target_tokens_per_second"] for each in facts)
-    return Watched(began, seconds, _trials(home / EVENTS, trained), read)
+    events = [json.loads(line) for line in (home / EVENTS).read_text(encoding="utf-8").splitlines()]
+    return Watched(began, seconds, _trials(events, trained), read, max(spent for *_, spent in events))
 
 
-def _trials(events: Path, trained: float) -> list[Spent]:
+def _trials(events: Sequence[tuple[float, str, str, float]], trained: float) -> list[Spent]:
     """Divide time by trial; the time in training loops is known of all together and is shared out by their lengths."""
     heard: dict[str, dict[str, float]] = {}
-    for line in events.read_text(encoding="utf-8").splitlines():
-        moment, name, said = json.loads(line)
+    for moment, name, said, _ in events:
         heard.setdefault(name, {})[said] = moment
     training = sum(at["decode"] - at["train"] for at in heard.values())
     return [

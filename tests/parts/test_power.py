@@ -193,14 +193,14 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     path.write_text(json.dumps(said))
     plan, store = study.resolve(study.load(str(path), base=str(_base()))), Store(tmp_path / "runs")
     with pytest.raises(SpecError, match="Say --delta"):
-        needs(plan, store, Asked())
+        needs(plan, store, Asked(), print)
     with pytest.raises(SpecError, match=r"no pilot.*--sd-seed"):
-        needs(plan, store, Asked(3.0))
+        needs(plan, store, Asked(3.0), print)
     with pytest.raises(SpecError, match="both --sd-seed"):
-        needs(plan, store, Asked(3.0, sd_seed=1.0))
+        needs(plan, store, Asked(3.0, sd_seed=1.0), print)
     with pytest.raises(SpecError, match="no such claim; known: helps"):
-        needs(plan, store, Asked(3.0, claim="hurts"))
-    found = needs(plan, store, Asked(3.0, sd_seed=2.0, sd_sentence=25.0, sentences=1000))
+        needs(plan, store, Asked(3.0, claim="hurts"), print)
+    found = needs(plan, store, Asked(3.0, sd_seed=2.0, sd_sentence=25.0, sentences=1000), print)
     helps, equal = found["claims"]
     have = stated(2.0, 25.0, 1000)
     alone, corrected = helps["levels"]
@@ -209,6 +209,10 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     assert alone["for"][0]["seeds"] == seeds_for(lambda count: power(3.0, have, count), 0.8)
     assert equal["levels"][0]["power_as_planned"] == equivalence_power(6.0, have, 5)
     assert found["cost"] is None
+    own = needs(plan, store, Asked(3.0, sd_seed=2.0, sd_sentence=25.0), print)  # prepared for it
+    (prepared,) = store.root.glob("stages/prepare/*/stage.json")
+    facts = json.loads(prepared.read_text())["facts"]
+    assert {row["sentences"] for row in own["claims"]} == {facts["test"]["pairs"]}
     shown_plans.print_needs(json.loads(json.dumps(found)))
     shown = capsys.readouterr().out
     assert "0.025 Holm" in shown and f"{alone['for'][0]['seeds']}" in shown and "nobody knows the time" in shown

@@ -244,9 +244,7 @@ def test_the_data_that_another_run_prepares_are_waited_for_and_it_is_named(
     with pytest.raises(Busy):
         while True:
             store.demand_free(f"prepare-{key}")
-    with pytest.raises(Busy, match="end it"):
-        run.prepare(plan, store)
-    assert run.prepare(plan, store, say=say) and len(said) == 2
+    assert run.prepare(plan, store, say) and len(said) == 2
     thread.join()
     assert f"another run (process {os.getpid()} on " in said[0] and "has written nothing" in said[1]
 

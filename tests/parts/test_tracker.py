@@ -55,7 +55,19 @@ def test_a_record_travels_as_one_line(tmp_path: Path) -> None:
 def test_what_it_writes_is_what_a_sync_would_write(tracker: Tracker, tmp_path: Path) -> None:
     assert tracker.write(_study(tmp_path)) == ""
     assert Mirror(tmp_path).sync(_study(tmp_path)) == (0, 3, 0, "")
+
+
+def test_workers_come_first_where_cores_are_shared_out_by_process_and_where_by_session(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    tracker.write(_study(tmp_path))
     assert psutil.Process(tracker.process.pid).nice() >= min(19, os.nice(0) + POLITENESS)
+    assert os.getsid(tracker.process.pid) == tracker.process.pid != os.getsid(0)
+    group = Path(f"/proc/{tracker.process.pid}/autogroup")
+    if not group.exists():
+        pytest.skip("this system knows no autogroups")
+    assert group.read_text(encoding="ascii").split()[-1] == f"{POLITENESS}"
+    assert Path("/proc/self/autogroup").read_text(encoding="ascii").split()[-1] == "0", "its own, not that of all"
 
 
 def test_trouble_is_told_and_does_not_end_it(tracker: Tracker, tmp_path: Path) -> None:

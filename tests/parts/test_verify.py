@@ -91,7 +91,7 @@ def store(filled: Store, tmp_path: Path) -> Store:
 def filled(planned: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store in which the first three seeds of both variants have finished, and the fourth diverged or failed."""
     store = Store(tmp_path_factory.mktemp("filled"))
-    run.prepare(planned, store)
+    run.prepare(planned, store, print)
     frozen.freeze(planned, store)
     for variant, seed, trial in planned.trials():
         if seed < 4:

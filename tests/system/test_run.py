@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from test_store import rewrite
 
 from harness import answer, frozen, run, study
@@ -165,11 +166,24 @@ def test_a_report_of_trials_that_no_frozen_plan_came_before_is_exploratory(tmp_p
     assert frozen.exploratory(plan, store) == {}, "a seed is still to come"
 
 
+def test_what_prepared_data_were_made_with_is_the_same_in_any_process(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        run.prepare(plan, store, print)
+    finally:
+        torch.set_num_threads(before)
+    (_, _, trial), *_ = plan.trials()
+    record = store.record("prepare", trial.stages["prepare"].key)
+    assert record is not None and record.provenance["threads"] == 1
+
+
 def test_variants_that_cut_the_same_test_sentences_otherwise_share_their_resamples(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     vary = {"data.source": ["words", "characters"], "data.dataset.seed": [0, 1]}
     plan = planned(tmp_path, vary=vary, claims=[], seeds=1)
-    run.prepare(plan, store)
+    run.prepare(plan, store, print)
     folders = [store.folder("prepare", trial.stages["prepare"].key) for _, _, trial in plan.trials()]
     words, others, characters, _ = (_test_set(folder, "", exhaustive=False) for folder in folders)
     assert words.name == characters.name != others.name
