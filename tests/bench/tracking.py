@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from harness.workers.schedule import slots
@@ -30,9 +30,7 @@ def rows(home: Path, repeats: int) -> Iterator[Row]:
     after: dict[str, list[float]] = {name: [] for name in SERVERS}
     for number in range(repeats):
         for place, (name, server) in enumerate(SERVERS.items()):
-            bare = watch(home / f"{number}-{place}-bare", *WORDS, "--no-track")
-            with server() as address, _tracking(address):
-                tracked = watch(home / f"{number}-{place}", *WORDS)
+            bare, tracked = _pair(home / f"{number}-{place}", server, bare_first=number % 2 == 0)
             ratios[name].append(tracked.span / bare.span)
             shares[name].append(100 * tracked.tracking_cpu / (tracked.span * workers))
             after[name].append(_rest(tracked) - _rest(bare))
@@ -40,6 +38,17 @@ def rows(home: Path, repeats: int) -> Iterator[Row]:
         yield middle(f"trials, {name}", ratios[name], "x", "<= 1.02", "with MLflow / without")
         yield middle("  computed meanwhile", shares[name], "%", "<= 2", "CPU seconds of the workers' seconds")
         yield middle("  more after the last trial", after[name], "s")
+
+
+def _pair(
+    home: Path, server: Callable[[], AbstractContextManager[str]], *, bare_first: bool
+) -> tuple[Watched, Watched]:
+    """Return a run without MLflow and one with it, made in one order or the other."""
+    made: dict[bool, Watched] = {}
+    for bare in (bare_first, not bare_first):
+        with nullcontext("") if bare else server() as address, _tracking(address):
+            made[bare] = watch(home / ("bare" if bare else "tracked"), *WORDS, *(("--no-track",) if bare else ()))
+    return made[True], made[False]
 
 
 def _rest(run: Watched) -> float:
