@@ -204,13 +204,15 @@ def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any
 
 
 def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
-    """Return the answer that was given to these very results before, if it and all of its report still stand."""
+    """Return the answer that was given to these very results before, if it, its report and its mirror still stand."""
+    from harness.tracking.track import Mirror
+
     folder = results_folder(plan)
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         said = json.loads(_memory(plan, store).read_text(encoding="utf-8"))
         told = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["results"]
         whole = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}.issuperset(said["written"])
-        if whole and said["code"] == _code() and said["tracked"] >= tracked:
+        if whole and said["code"] == _code() and (not tracked or said["tracked"] == Mirror(store.root).mark != ""):
             results = _results(plan.upto(said["answer"]["seeds"]), store)
             if results and results == said["results"] == told:
                 return Answer(**said["answer"], files=[folder / page for page in PAGES])
@@ -218,8 +220,11 @@ def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
 
 
 def _remember(plan: Plan, store: Store, made: Answer, tracked: bool) -> None:
+    from harness.tracking.track import Mirror
+
     kept = {"table": made.table, "verdicts": made.verdicts, "seeds": made.seeds}
-    marks = {"results": _results(plan, store), "code": _code(), "tracked": tracked, "written": made.written}
+    mirrored = Mirror(store.root).mark if tracked else ""
+    marks = {"results": _results(plan, store), "code": _code(), "tracked": mirrored, "written": made.written}
     said = marks | {"answer": kept}
     write(_memory(plan, store), json.dumps(said, ensure_ascii=False))
 

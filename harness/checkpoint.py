@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import pickle
 import signal
 import threading
-import zipfile
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -16,7 +17,10 @@ import torch
 from harness.storage.disk import rename, sync
 
 CHECKPOINT = "checkpoint.pt"
-_DAMAGE = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError)
+_SUM = 32
+"""Bytes that a sha256 of all that follows takes, at the beginning of a file."""
+_STRANGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError)
+"""What torch says of files that it did not write."""
 _BAD_DISK = (errno.EIO, errno.EINVAL)
 """What a disk says that cannot read a block, and what a place says that a damaged file leads to."""
 
@@ -33,8 +37,12 @@ def write(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; the one before stays until it is on disk."""
     temporary = path.with_name(f"{path.name}.part")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("wb+") as file:
+            file.write(bytes(_SUM))
             torch.save(state, file)
+            sum_ = _sum(file)
+            file.seek(0)
+            file.write(sum_)
         sync(temporary)
         rename(temporary, path)
     except BaseException:
@@ -43,7 +51,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint holds; every piece of it carries a checksum, which torch does not look at.
+    """Return what a checkpoint holds.
 
     Raises:
         Unreadable: it is not what was written.
@@ -51,11 +59,12 @@ def read(path: Path) -> dict[str, Any]:
         OSError: it cannot be opened now; it may be good.
     """
     try:
-        with zipfile.ZipFile(path) as pieces:
-            if broken := pieces.testzip():
-                raise Unreadable(f"{broken} is damaged")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
+        with path.open("rb") as file:
+            if file.read(_SUM) != _sum(file):
+                raise Unreadable("its sha256 is another one")
+            file.seek(_SUM)
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except _STRANGE as error:
         if "memory" in str(error).lower():  # torch has no type of its own for that on a CPU
             raise MemoryError(str(error)) from error
         raise Unreadable(str(error)) from error
@@ -64,6 +73,12 @@ def read(path: Path) -> dict[str, Any]:
             raise Unreadable(str(error)) from error
         raise
     return state
+
+
+def _sum(file: BufferedRandom | BufferedReader) -> bytes:
+    """Return the sha256 of all that follows the sum; torch's own checksums are of pieces, and nothing looks at them."""
+    file.seek(_SUM)
+    return hashlib.file_digest(file, "sha256").digest()
 
 
 def otherwise(there: Place, here: Place) -> Place:

@@ -205,10 +205,11 @@ class Training:
         spent = self.at.seconds
         updates = self._updates()
         with Postponed() as stop:
-            over = self.at.owed and self._settle(emit, stop)
+            over = False
             while not over:
-                self._update(next(updates))
-                self.at.seconds = spent + self._now() - began
+                if not self.at.owed:
+                    self._update(next(updates))
+                    self.at.seconds = spent + self._now() - began
                 over = self._settle(emit, stop)
                 now = time.monotonic()
                 self.at.seconds = spent + now - began

@@ -132,13 +132,12 @@ def verify(plan: Plan, part: Part, chosen: Verified, store: Store, settings: Set
         run.prepare(part, place, lambda text: listen("data", {"note": text}))
         run.execute(part, place, settings, listen)
         tolerance = alike.tolerances(_scores(plan, store))
-        rows = [_row(store, place, *found, tolerance) for found in part.trials()]
-    made = replace(chosen, rows=rows)
-    try:
-        _keep(plan, store, rows)
-    except OSError as error:
-        said = f"the outcome could not be written into {store.root} ({error.strerror}): reports will not know of it"
-        made.notes.append(said)
+        made = replace(chosen, rows=[_row(store, place, *found, tolerance) for found in part.trials()])
+        try:
+            _keep(plan, store, made.rows)  # before what it comes from is removed
+        except OSError as error:
+            said = f"the outcome could not be written into {store.root} ({error.strerror}): reports will not know of it"
+            made.notes.append(said)
     return made
 
 

@@ -88,8 +88,9 @@ class Memory(Generic[T]):
         """Return what reading the file gives, or gave before."""
         now = path.stat()
         mark = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-        if mark in self.known:
-            return self.known[mark]
+        known = self.known.get(mark)  # in one step: another thread may forget it
+        if known is not None:
+            return known
         made = self.read(path)
         if time.time_ns() - max(now.st_mtime_ns, now.st_ctime_ns) > CLOCK_TICK_NS:
             if len(self.known) >= self.limit:

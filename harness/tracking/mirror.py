@@ -62,7 +62,7 @@ class Mirroring:
         self.trouble, self.rest_until = "", 0.0
         self.notes: list[str] = []
         self.tracker: Tracker | None = None
-        self.ended, self.starting = False, threading.Lock()
+        self.ended, self.waited_for, self.starting = False, False, threading.Lock()
         self.thread = threading.Thread(target=self._work, daemon=True)
         self.thread.start()
 
@@ -78,6 +78,7 @@ class Mirroring:
         """
         patience = SHORT_PATIENCE if self.trouble else PATIENCE
         self.waiting.put(None)
+        self._hurry()
         try:
             self.thread.join(SILENCE)
             if self.thread.is_alive():
@@ -102,6 +103,12 @@ class Mirroring:
             self.ended = True
             if self.tracker is not None:
                 self.tracker.end()
+
+    def _hurry(self) -> None:
+        with self.starting:
+            self.waited_for = True
+            if self.tracker is not None:
+                self.tracker.hurry()
 
     def _work(self) -> None:
         told: list[tuple[Variant, int, Trial]] | None
@@ -138,7 +145,7 @@ class Mirroring:
         with self.starting:
             if self.ended:
                 raise SpecError("it has stopped")
-            self.tracker = self.tracker or Tracker(self.store.root)
+            self.tracker = self.tracker or Tracker(self.store.root, polite=not self.waited_for)
             return self.tracker
 
 

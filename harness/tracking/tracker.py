@@ -12,6 +12,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,15 +22,20 @@ from harness.tracking.track import Mirror
 
 POLITENESS = 15
 """Its nice value. Beside busy workers it has 3.4 % of one core: the most it can slow a study by, 1.7 % on two cores."""
-AUTOGROUP = Path("/proc/self/autogroup")
-"""Where Linux keeps the nice value of a session, if it shares cores out by sessions."""
+BETWEEN = 0.15
+"""Seconds between two attempts to set that of a session: Linux takes a tenth of a second for each, of whichever user."""
 HOME = str(Path(__file__).resolve().parents[2])
 
 
 class Tracker:
-    """The parent's side."""
+    """The parent's side.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: of the store whose MLflow is filled.
+        polite: workers of a study come first; until ``hurry``.
+    """
+
+    def __init__(self, root: Path, *, polite: bool = True) -> None:
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -45,6 +51,8 @@ class Tracker:
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C in a terminal is for the study alone
         )
+        if polite:
+            self._weigh(POLITENESS)
 
     @property
     def alive(self) -> bool:
@@ -69,6 +77,24 @@ class Tracker:
             raise SpecError(said["trouble"])
         return str(said["note"])
 
+    def hurry(self) -> None:
+        """Let it take its full share of the cores, where the system allows that: it is waited for."""
+        self._weigh(0)
+
+    def _weigh(self, nice: int) -> None:
+        """Set the nice value of its session: where Linux shares cores out by sessions, that of a process counts within one.
+
+        Workers have sessions of their own; beside them the nice value of this process alone would count for nothing.
+        """
+        for _ in range(5):
+            try:
+                Path(f"/proc/{self.process.pid}/autogroup").write_text(f"{nice}", encoding="ascii")
+                return
+            except BlockingIOError:
+                time.sleep(BETWEEN)
+            except OSError:  # it has ended, or cores are shared out by process alone
+                return
+
     def end(self) -> None:
         """End the process, whatever it is doing: what is written by half is completed by the next sync."""
         self.process.kill()
@@ -77,7 +103,7 @@ class Tracker:
 
 def main() -> None:
     """Be the process: answer records until there are no more."""
-    _give_way()
+    os.nice(POLITENESS)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
     records: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -90,13 +116,6 @@ def main() -> None:
             trouble = str(error)
         answers.write(json.dumps({"trouble": trouble, "note": note}) + "\n")
         answers.flush()
-
-
-def _give_way() -> None:
-    """Let workers come first. They have sessions of their own, and a nice value may count within a session only."""
-    os.nice(POLITENESS)
-    with suppress(OSError):  # no autogroups here
-        AUTOGROUP.write_text(f"{POLITENESS}", encoding="ascii")
 
 
 def _listen(records: queue.SimpleQueue[str]) -> None:

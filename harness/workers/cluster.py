@@ -26,6 +26,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness import stopping
+from harness.secrets import masked
 from harness.spec import SpecError
 from harness.storage.archive import unpack
 from harness.storage.disk import make_folder
@@ -163,6 +164,9 @@ class Cluster:
             if error.__cause__ is None:
                 raise
             raise error.__cause__ from None  # what a signal raised while Ray waited
+        except ray.exceptions.RayError as error:  # of tasks it is told to who asks for them
+            why = masked(str(error).strip().splitlines()[0])
+            raise SpecError(f"the cluster failed ({why}); what is finished is kept: the same command goes on") from None
         finally:
             self._recall()
 

@@ -196,7 +196,7 @@ def test_without_a_node_a_run_says_so_once_and_ends_after_a_while(
 @pytest.mark.parametrize(
     ("executor", "address", "words"),
     [
-        ("ray", None, r"pip install 'seq2seq-harness\[ray\]'"),
+        ("ray", None, r"pip install -e '\.\[ray\]' -c constraints\.txt"),
         ("local", "host:1", "--executor ray"),
         ("slurm", None, "known: local, ray"),
     ],

@@ -60,7 +60,7 @@ def test_what_it_writes_is_what_a_sync_would_write(tracker: Tracker, tmp_path: P
 def test_workers_come_first_where_cores_are_shared_out_by_process_and_where_by_session(
     tracker: Tracker, tmp_path: Path
 ) -> None:
-    tracker.write(_study(tmp_path))
+    tracker.write(_study(tmp_path))  # by now it has told what it is itself
     assert psutil.Process(tracker.process.pid).nice() >= min(19, os.nice(0) + POLITENESS)
     assert os.getsid(tracker.process.pid) == tracker.process.pid != os.getsid(0)
     group = Path(f"/proc/{tracker.process.pid}/autogroup")
@@ -68,6 +68,8 @@ def test_workers_come_first_where_cores_are_shared_out_by_process_and_where_by_s
         pytest.skip("this system knows no autogroups")
     assert group.read_text(encoding="ascii").split()[-1] == f"{POLITENESS}"
     assert Path("/proc/self/autogroup").read_text(encoding="ascii").split()[-1] == "0", "its own, not that of all"
+    tracker.hurry()
+    assert group.read_text(encoding="ascii").split()[-1] == "0", "it is waited for"
 
 
 def test_trouble_is_told_and_does_not_end_it(tracker: Tracker, tmp_path: Path) -> None:
@@ -91,8 +93,8 @@ class Hanging:
 
     made: ClassVar[list[Hanging]] = []
 
-    def __init__(self, root: Path) -> None:
-        self.ended = threading.Event()
+    def __init__(self, root: Path, *, polite: bool) -> None:
+        self.ended, self.polite = threading.Event(), polite
         self.made.append(self)
 
     @property
@@ -102,6 +104,9 @@ class Hanging:
     def write(self, study: StudyRecord) -> str:
         assert self.ended.wait(60)
         raise SpecError("the process that fills MLflow ended")
+
+    def hurry(self) -> None:
+        self.polite = False
 
     end = property(lambda self: self.ended.set)
 
@@ -118,7 +123,9 @@ def test_a_mirror_that_is_given_up_starts_no_other(tmp_path: Path, monkeypatch: 
             mirroring.add("v", 1, "t")  # type: ignore[arg-type]
             while not Hanging.made:
                 time.sleep(0.01)
+            assert Hanging.made[0].polite, "workers are busy"
             (note,) = mirroring.finish(lambda _: None)
+            assert not Hanging.made[0].polite, "it is waited for"
             assert "it was not done after 0 s" in note and "`s2s sync s`" in note
         else:
             mirroring.end()

@@ -217,6 +217,22 @@ def test_an_interrupted_verification_goes_on(planned: Plan, store: Store) -> Non
     assert not set(first.asked) & set(rest.asked), "what was done is not done again"
 
 
+def test_the_outcome_is_kept_before_what_it_comes_from_is_removed(
+    planned: Plan, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = shutil.rmtree
+
+    def interrupted(path: Path, **more: Any) -> None:
+        if path.parent == store.root / "verify":
+            raise KeyboardInterrupt
+        remove(path, **more)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        done(planned, store, Played({4: {"status": "diverged", "reason": "loss is nan"}}))
+    assert verify.standing(planned, store)["verdicts"] == {"exact": 7}
+
+
 def test_a_store_that_is_only_read_is_verified_elsewhere(
     planned: Plan, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

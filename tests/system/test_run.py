@@ -21,6 +21,7 @@ from harness.storage.store import Store
 from harness.study import Plan
 from harness.survey import survey
 from harness.tracking.mirror import _over_seeds
+from harness.tracking.track import Mirror
 from harness.trial import Trial
 from harness.workers.schedule import Workers, slots
 
@@ -164,6 +165,43 @@ def test_a_report_of_trials_that_no_frozen_plan_came_before_is_exploratory(tmp_p
     assert "frozen" in frozen.exploratory(plan, store)[CLAIM["name"]]
     frozen.freeze(plan, store)
     assert frozen.exploratory(plan, store) == {}, "a seed is still to come"
+
+
+def test_what_was_answered_is_mirrored_where_it_is_not_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that is done has nothing to do, unless its mirror is another one or gone."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made: list[str] = []
+
+    class Mirrored:
+        def __init__(self, plan: Plan, store: Store, *_: Any, **__: Any) -> None:
+            self.mirror = Mirror(store.root)
+
+        def add(self, *_: object) -> None:
+            pass
+
+        def finish(self, _: object) -> list[str]:
+            made.append(self.mirror.tracking_uri)
+            self.mirror.database.folder.mkdir(parents=True, exist_ok=True)
+            self.mirror.database.path.touch()
+            return []
+
+    monkeypatch.setattr("harness.tracking.mirror.Mirroring", Mirrored)
+    store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=1)
+
+    def run_it(*, tracked: bool = True) -> int:
+        before = len(made)
+        with Workers("harness.run:perform", ("variants",), slots("cpu", 1), {}) as workers:
+            answer.answer(plan, store, Settings(workers), lambda *_: None, tracked=tracked)
+        return len(made) - before
+
+    assert [run_it(), run_it(), run_it(tracked=False)] == [1, 0, 0]
+    Mirror(store.root).database.path.unlink()
+    assert [run_it(tracked=False), run_it(), run_it()] == [0, 1, 0], "it is gone, and built anew"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://somebody:secret@mlflow.example")
+    assert [run_it(), run_it()] == [1, 0], "another one"
+    assert "secret" not in (store.root / "studies" / plan.name / plan.base / "answer.json").read_text()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert run_it() == 1, "only the last one is known"
 
 
 def test_what_prepared_data_were_made_with_is_the_same_in_any_process(tmp_path: Path) -> None:
