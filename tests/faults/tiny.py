@@ -173,8 +173,9 @@ class Home:
 
 
 def _hear_signals() -> None:
-    """Let a child hear Ctrl-C although it was started in the background."""
+    """Let a child hear Ctrl-C although it was started in the background, and a closed terminal although under nohup."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def computed_again(events: Iterable[dict[str, Any]]) -> list[str]:

@@ -37,6 +37,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder, self.store = folder, folder / "runs"
         self.started: list[subprocess.Popen[str]] = []
+        self.hear = _hear_signals
 
     def start(self, updates: int, *more: str, **environment: str) -> subprocess.Popen[str]:
         sets = [word for path, value in (SMALL | {"training.updates": updates}).items()
@@ -52,7 +53,7 @@ class Home:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=_hear_ctrl_c,
+            preexec_fn=self.hear,
         )
         self.started.append(process)
         return process
@@ -72,9 +73,10 @@ class Home:
         return {f"{said['stage']['name']}-{said['stage']['key']}": said["seal"] for said in self.records()}
 
 
-def _hear_ctrl_c() -> None:
-    """What a shell starts in the background ignores it."""
+def _hear_signals() -> None:
+    """What a shell starts in the background ignores Ctrl-C; what runs under nohup, a closed terminal."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def until(true: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120.0) -> None:
@@ -268,11 +270,11 @@ def test_it_can_be_stopped_while_it_plans_and_prepares(home: Home, after: float)
 
 
 def test_what_nohup_ignores_stays_ignored(home: Home) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = home.start(300)
-    finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    home.hear = ignore
+    process = home.start(300)
     until(home.working, process)
     process.send_signal(signal.SIGHUP)
     out, err = process.communicate(timeout=120)
