@@ -58,7 +58,7 @@ def one_line(said: str) -> None:
 def same(home: Home, plain: dict[str, Any]) -> None:
     """Check that everything is there, and as it is without limits."""
     assert home.results_of() == plain["results"]
-    assert computed_again(home.events()) == [] and home.left_behind() == [] and not home.living()
+    assert computed_again(home.events()) == [] and home.left_behind() == [] and home.quiet()
 
 
 @pytest.mark.slow
