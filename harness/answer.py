@@ -26,6 +26,7 @@ from harness.spec import SpecError, digest
 from harness.storage import sweep
 from harness.storage.store import Record, Store, write
 from harness.study import Plan
+from harness.tracking.track import Mirror
 from harness.trial import SPLIT, STAGES, Corridor, restore
 
 if TYPE_CHECKING:
@@ -205,8 +206,6 @@ def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any
 
 def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
     """Return the answer that was given to these very results before, if it, its report and its mirror still stand."""
-    from harness.tracking.track import Mirror
-
     folder = results_folder(plan)
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         said = json.loads(_memory(plan, store).read_text(encoding="utf-8"))
@@ -220,8 +219,6 @@ def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
 
 
 def _remember(plan: Plan, store: Store, made: Answer, tracked: bool) -> None:
-    from harness.tracking.track import Mirror
-
     kept = {"table": made.table, "verdicts": made.verdicts, "seeds": made.seeds}
     mirrored = Mirror(store.root).mark if tracked else ""
     marks = {"results": _results(plan, store), "code": _code(), "tracked": mirrored, "written": made.written}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -109,10 +108,9 @@ def executor_of(
             message = "ray is not installed; pip install -e '.[ray]' -c constraints.txt"
             raise SpecError(message, place="--executor ray") from None
         return Cluster(address or "auto", *work, device=device, jobs=jobs, per_gpu=per_gpu)  # type: ignore[arg-type]
-    from harness.workers.schedule import Workers, slots
+    from harness.workers.schedule import Workers, logs_of, slots
 
     places, root = slots(device, jobs, per_gpu), the_store().root  # type: ignore[arg-type]
     # Workers load while the plan is made, unless the study was answered before and there may be nothing to do.
     eager = not any((root / "studies" / Path(name).stem).glob("*/answer.json"))
-    logs = root / "logs" / f"{socket.gethostname()}-{os.getpid()}"  # as a node of a cluster names its own
-    return Workers(*work, places, {"logs": str(logs)}, eager=eager)
+    return Workers(*work, places, {"logs": str(logs_of(root))}, eager=eager)

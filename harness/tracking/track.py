@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from harness.secrets import masked
-from harness.spec import SpecError, digest
+from harness.spec import SpecError
 from harness.stopping import Stopped
 from harness.tracking.database import Database
 from harness.tracking.mlruns import NOTE, Counts, Runs, cut, named
@@ -65,10 +65,10 @@ class Mirror:
 
     @property
     def mark(self) -> str:
-        """What tells one place that is filled from another, in a few characters; nothing if our own is not there."""
+        """What tells one place that is filled from another, without its secrets; nothing if our own is not there."""
         if self.own:
             return "own" if self.database.path.exists() else ""
-        return digest(self.tracking_uri)
+        return masked(self.tracking_uri)
 
     def sync(self, study: StudyRecord) -> Counts:
         """Write what is not there yet; called again with the same record it changes nothing.

@@ -37,6 +37,8 @@ from harness.workers.schedule import GRACE, Ended, Listen, Task
 
 ATTEMPTS = 3
 """How often a task is begun whose node or supervisor is lost."""
+LONGEST = 300
+"""Characters of what Ray says of itself: it says it in paragraphs."""
 PULSE = 0.25
 """Seconds between looks at what tasks say."""
 ABSENCE = 600.0
@@ -165,7 +167,7 @@ class Cluster:
                 raise
             raise error.__cause__ from None  # what a signal raised while Ray waited
         except ray.exceptions.RayError as error:  # of tasks it is told to who asks for them
-            why = masked(str(error).strip().splitlines()[0])
+            why = masked(" ".join(f"{type(error).__name__} {error}".split()))[:LONGEST]
             raise SpecError(f"the cluster failed ({why}); what is finished is kept: the same command goes on") from None
         finally:
             self._recall()

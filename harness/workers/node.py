@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import socket
 import tempfile
 import threading
 import time
@@ -26,7 +25,7 @@ from harness.spec import SpecError
 from harness.storage.archive import pack, unpack
 from harness.storage.disk import sha256
 from harness.storage.store import Record, Store
-from harness.workers.schedule import Ended, Task, Workers, slot
+from harness.workers.schedule import Ended, Task, Workers, logs_of, slot
 
 PULSE = 1.0
 """Seconds between looks at whether a run is over."""
@@ -88,7 +87,7 @@ _lock = threading.Lock()
 
 def _work_here(order: Order, task: Task, root: Path, hear: Callable[[dict[str, Any]], None]) -> Ended:
     """Have a task done in the driver's store, by the process that did the one before, if it is there still."""
-    logs = root / "logs" / f"{socket.gethostname()}-{os.getpid()}"
+    logs = logs_of(root)
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     with _lock:
         seen, workers = _idle.pop(logs, (gpus, None))

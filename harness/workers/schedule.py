@@ -12,6 +12,7 @@ import json
 import math
 import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -97,6 +98,11 @@ class Executor(Protocol):
 
 class CannotStart(SpecError):
     """Workers fail before their first task; the message holds their traceback or how they died."""
+
+
+def logs_of(root: Path) -> Path:
+    """Return where the workers of this process log to in a store, which other processes and machines may use besides."""
+    return root / "logs" / f"{socket.gethostname()}-{os.getpid()}"
 
 
 def slots(device: Literal["auto", "cpu", "cuda"], jobs: int | None = None, per_gpu: int = 1) -> list[Slot]:

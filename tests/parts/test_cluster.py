@@ -90,6 +90,20 @@ def test_a_signal_while_ray_waits_is_heard_as_itself(tmp_path: Path, monkeypatch
         list(cluster.run([Task("t", {"store": str(tmp_path)})], lambda *_: None))
 
 
+@pytest.mark.parametrize("said", ["", "The actor died.\n\tpid: 12\nsecond: https://me:secret@head"])
+def test_a_cluster_that_fails_is_told_in_a_line(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster("auto", "entries:act", (), jobs=1)
+    Played(cluster, monkeypatch)
+
+    def fail() -> None:
+        raise door.ray.exceptions.RayError(said)
+
+    cluster._ear = SimpleNamespace(take=SimpleNamespace(remote=fail))
+    with pytest.raises(SpecError, match=r"the cluster failed \(RayError.*the same command goes on") as told:
+        list(cluster.run([Task("t", {"store": str(tmp_path), "trials": [["t"]]})], lambda *_: None))
+    assert "\n" not in str(told.value) and "secret" not in str(told.value)
+
+
 class Played:
     """Ray, as far as a run asks it, with tasks that are over as soon as there is a node for them."""
 
