@@ -67,7 +67,8 @@ def test_workers_come_first_where_cores_are_shared_out_by_process_and_where_by_s
     if not group.exists():
         pytest.skip("this system knows no autogroups")
     assert group.read_text(encoding="ascii").split()[-1] == f"{POLITENESS}"
-    assert Path("/proc/self/autogroup").read_text(encoding="ascii").split()[-1] == "0", "its own, not that of all"
+    ours = Path("/proc/self/autogroup").read_text(encoding="ascii").split()  # nothing, where no session was ever made
+    assert not ours or ours[-1] == "0", "its own, not that of all"
     tracker.hurry()
     assert group.read_text(encoding="ascii").split()[-1] == "0", "it is waited for"
 
