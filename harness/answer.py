@@ -154,13 +154,15 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
     """Write the report of what is in the store; nothing is run."""
     from harness.analyze import primary_metrics
     from harness.looks import standing
+    from harness.outcomes import made_sense_of
     from harness.report import pages
 
     frozen.check(plan, store)
     at = standing(plan, store, keep_stale=keep_stale)
     plan, found, comparisons = at.plan, at.outcomes, at.comparisons
     folder = results_folder(plan)
-    facts = _facts(plan, store, found)
+    with made_sense_of(f"{plan.name} on {plan.base}"):
+        facts = _facts(plan, store, found)
     try:
         written = pages.write(folder, facts, found, comparisons)
     except OSError as error:
@@ -183,6 +185,11 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
 def results_folder(plan: Plan) -> Path:
     """Return where the report of a plan goes: under ``results``, or where ``S2S_RESULTS`` says."""
     return inside(Path(os.environ.get("S2S_RESULTS", "results")), plan.name, plan.base)
+
+
+def reported(plan: Plan, store: Store) -> bool:
+    """Say whether the report of a plan tells of the results that are in the store now."""
+    return _told(plan) == _results(plan, store)
 
 
 def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -209,11 +216,10 @@ def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
     folder = results_folder(plan)
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         said = json.loads(_memory(plan, store).read_text(encoding="utf-8"))
-        told = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["results"]
         whole = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}.issuperset(said["written"])
         if whole and said["code"] == _code() and (not tracked or said["tracked"] == Mirror(store.root).mark != ""):
-            results = _results(plan.upto(said["answer"]["seeds"]), store)
-            if results and results == said["results"] == told:
+            now = plan.upto(said["answer"]["seeds"])
+            if _results(now, store) == said["results"] == _told(plan):
                 return Answer(**said["answer"], files=[folder / page for page in PAGES])
     return None
 
@@ -236,14 +242,18 @@ def _memory(plan: Plan, store: Store) -> Path:
 
 
 def _results(plan: Plan, store: Store) -> str:
-    """Return the name of all results of a plan together; nothing unless every trial is done."""
-    seals = []
-    for _, _, trial in plan.trials():
-        record = store.record("score", trial.digest)
-        if record is None or run.state(store, trial)[0] != "done":
-            return ""
-        seals.append(record.seal)
-    return digest([plan.digest, seals])
+    """Return the name of all results of a plan together, those that are not there among them."""
+    records = ((store.record("score", t.digest), run.state(store, t)[0]) for _, _, t in plan.trials())
+    return digest([plan.digest, [record.seal if record and state == "done" else "" for record, state in records]])
+
+
+def _told(plan: Plan) -> str:
+    """Return the name of the results that the report of a plan tells of; nothing if there is no report."""
+    try:
+        told = json.loads((results_folder(plan) / "provenance.json").read_text(encoding="utf-8"))
+        return str(told["results"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def _table(found: Sequence[Outcome], metrics: Sequence[str]) -> list[dict[str, Any]]:

@@ -25,10 +25,9 @@ class Standing:
     """How many seeds the design asks for that have not all been run; 0 if for no more."""
 
 
-def upcoming(plan: Plan, store: Store) -> Plan:
+def upcoming(plan: Plan, store: Store, *, keep_stale: bool = False) -> Plan:
     """Return a plan with the seeds that a run of it would make sure of first: those of its next look, or of its last."""
-    at = standing(plan, store)
-    return plan.upto(at.wanted or len(at.plan.seeds))
+    return standing(plan, store, keep_stale=keep_stale).plan if plan.sequential else plan
 
 
 def standing(plan: Plan, store: Store, *, keep_stale: bool = False) -> Standing:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from harness.analyze import Outcome, TestSet
 from harness.analyze.outcome import Attended, Attention
 from harness.contracts import UNK
 from harness.score import load as load_statistics
-from harness.storage.store import Record, Store
+from harness.spec import SpecError
+from harness.storage.store import Damaged, Record, Store
 from harness.study import Plan, Variant
 from harness.trial import SPLIT, Trial
 
@@ -60,6 +63,27 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
             return Outcome(**about, status="missing", reason=f"{now}: {why}", stages=stages)
         about |= {"log": failed.log, "account": failed.page}
         return Outcome(**about, status=failed.status, reason=failed.reason, stages=stages)
+    with made_sense_of(run.title(variant, seed)):
+        return _finished(about, stages, store)
+
+
+@contextmanager
+def made_sense_of(what: str) -> Iterator[None]:
+    """Say in a line that stages are whole, but do not hold what this version of the package writes.
+
+    Raises:
+        Damaged: so it is; and what to do.
+    """
+    try:
+        yield
+    except SpecError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        told = f"its results cannot be made sense of ({type(error).__name__}: {error}): they were written by another version"
+        raise Damaged(f"{told}, or made up; `s2s gc --drop STUDY --delete` removes them", place=what) from error
+
+
+def _finished(about: dict[str, Any], stages: dict[str, str], store: Store) -> Outcome:
     records = {name: _found(store, name, key) for name, key in stages.items()}
     return Outcome(
         **about,

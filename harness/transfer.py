@@ -12,15 +12,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from harness import frozen
-from harness.answer import results_folder
+from harness import frozen, looks
+from harness.answer import reported, results_folder
 from harness.failures import Failure
 from harness.spec import SpecError
 from harness.storage import archive, parcel, sweep
 from harness.storage.archive import Contents
 from harness.storage.disk import PART, rename, sync, write
 from harness.storage.sealed import Damaged, Record
-from harness.storage.store import Store
+from harness.storage.store import Busy, Different, Store
 from harness.study import Plan
 from harness.trial import STAGES, Trial
 
@@ -59,7 +59,14 @@ class Moved:
     """Stages that were here already, with the same results."""
     different: tuple[str, ...] = ()
     """Stages that are here with other results: they were left as they are."""
+    busy: tuple[str, ...] = ()
+    """Whom stages were left to that are being made here just now."""
     note: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that the file holds is here now."""
+        return not (self.different or self.busy)
 
 
 def export(plan: Plan, store: Store, file: Path) -> Moved:
@@ -73,8 +80,10 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
         raise SpecError("nothing of this study is in the store; `s2s run` runs it", place=f"{plan.name} on {plan.base}")
     with store.in_use():
         trials = [trial for _, _, trial in plan.trials()]
+        at = looks.upcoming(plan, store, keep_stale=True)
+        wanted = [trial for _, _, trial in at.trials()]
         records = {(r.stage.name, r.stage.key): r for trial in trials for r in _records(store, trial)}
-        pages, note = _report(plan)
+        pages, note = _report(at, store)
         members: dict[str, Path] = archive.members(store, records.values())
         members |= {"plan.json": frozen.folder(store, plan.name, plan.base) / "plan.json"} | pages
         failed = {f"failures/{trial.digest}.json" for trial in trials}
@@ -84,8 +93,8 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
             base=plan.base,
             plan=plan.digest,
             version=version("seq2seq-harness"),
-            trials=len(trials),
-            finished=sum(("score", trial.digest) in records for trial in trials),
+            trials=len(wanted),
+            finished=sum(("score", trial.digest) in records for trial in wanted),
             report=bool(pages),
             keys=_keys(trials),
             made_with=_distinct([record.provenance.get("versions", {}) for record in records.values()]),
@@ -97,7 +106,8 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
 def take(file: Path, store: Store) -> Moved:
     """Take the results of a study out of a file that another machine wrote; nothing lands before all of it is checked.
 
-    What is here already stays; the same call again goes on where one was interrupted.
+    What is here already stays, unless it is damaged; what is being made here just now is left to who makes it. The same
+    call again goes on where one was interrupted.
 
     Raises:
         Damaged: the file is not whole, or not what an export writes.
@@ -111,19 +121,41 @@ def take(file: Path, store: Store) -> Moved:
             raise Damaged("plan.json in the archive is that of another study")
         _expect(contents, about)
         failed = {name: _failure(contents, name) for name in contents.names if name.startswith("failures/")}
-        here = {r.stage.title: store.record(r.stage.name, r.stage.key) for r in contents.stages}
-        different = [r.stage.title for r in contents.stages if (own := here[r.stage.title]) and own.seal != r.seal]
-        new = [record for record in contents.stages if here[record.stage.title] is None]
         # The plan first: that a claim was stated before there were results is to be seen.
         if not path.exists():
             write(path, json.dumps(plan, indent=1, ensure_ascii=False))
-        sweep.refer(path.parent, about.keys)
-        for record in new:
-            store.admit(record.folder)
+        sweep.refer(path.parent, about.keys, add=True)
+        moved = _admit(about, contents, store)
         for name, said in failed.items():
             if not (store.root / name).exists():
                 write(store.root / name, json.dumps(said, indent=1))
-    return Moved(about, len(new), len(contents.stages) - len(new) - len(different), tuple(different))
+    return moved
+
+
+def _admit(about: About, contents: Contents, store: Store) -> Moved:
+    """Take over the stages of an archive that are not here."""
+    added = there = otherwise = 0
+    different, busy = [], []
+    for record in contents.stages:
+        stage = record.stage
+        here = store.record(stage.name, stage.key)
+        if here is None or (here.seal == record.seal and not store.sound(here)):
+            try:
+                store.admit(record.folder, wait=False)
+                added += 1
+                continue
+            except Busy as error:
+                busy.append(str(error))
+                continue
+            except Different:  # made here since we looked
+                here = store.record(stage.name, stage.key)
+        if here is None or here.seal != record.seal:
+            different.append(stage.title)
+        else:
+            there += 1
+            otherwise += here.results != record.results
+    note = f"{otherwise} of those that were here come from other code or other inputs, and stay" if otherwise else ""
+    return Moved(about, added, there, tuple(different), tuple(busy), note)
 
 
 def _write(file: Path, about: About, members: Mapping[str, Path]) -> None:
@@ -152,15 +184,11 @@ def _records(store: Store, trial: Trial) -> Iterator[Record]:
             raise Damaged(f"{why}; `s2s run` makes it anew")
 
 
-def _report(plan: Plan) -> tuple[dict[str, Path], str]:
-    """Return the files of the report of this very plan, and what to know of what was left out."""
+def _report(plan: Plan, store: Store) -> tuple[dict[str, Path], str]:
+    """Return the files of the report of these very results, and what to know of what was left out."""
     folder = results_folder(plan)
-    try:
-        same = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["plan"] == plan.digest
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    if not same:
-        return {}, f"no report of this plan is in {folder}: `s2s report` writes it"
+    if not reported(plan, store):
+        return {}, f"no report of these results is in {folder}: `s2s report` writes it"
     found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
     files = [path for path in found if not path.relative_to(folder).parts[0].startswith(".")]  # being written just now
     named = {f"report/{path.relative_to(folder).as_posix()}": path for path in files}

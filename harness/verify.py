@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harness import alike, failures, frozen, run
+from harness import alike, failures, frozen, looks, run
 from harness.alike import ALIKE, Likeness
 from harness.failures import Failure
 from harness.run import Listen, Settings
@@ -100,7 +100,7 @@ def choose(plan: Plan, store: Store, sample: int | None = None) -> tuple[Part, V
     if not frozen.check(plan, store):
         raise SpecError("nothing of this study is in the store; `s2s run` runs it", place=f"{plan.name} on {plan.base}")
     finished, skipped = [], []
-    for variant, seed, trial in plan.trials():
+    for variant, seed, trial in looks.upcoming(plan, store, keep_stale=True).trials():
         reason = _cannot(store, trial)
         if reason:
             skipped.append((run.title(variant, seed), reason))

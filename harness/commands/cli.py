@@ -187,7 +187,7 @@ def show_plan(
         if any(plan.sequential for plan in plans):
             from harness.looks import upcoming
 
-            plans = [upcoming(plan, store) if plan.sequential else plan for plan in plans]
+            plans = [upcoming(plan, store) for plan in plans]
         rows = [survey(p, store, n, workers=len(slots("auto", jobs))) for p, n in zip(plans, params, strict=True)]
     if as_json:
         print_json(rows if len(rows) > 1 else rows[0])

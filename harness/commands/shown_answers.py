@@ -116,6 +116,8 @@ def print_moved(moved: Moved, where: str) -> None:
     say(indented(f"{number_of(moved.added, 'stage')} written, {moved.there:,} were there already"))
     for name in moved.different:
         say(indented(f"{name} is there with other results, and was left as it is", style="red"))
+    for who in moved.busy:
+        say(indented(f"{who}; the same command takes what it leaves", style="yellow"))
     say(*([Text(f"note: {moved.note}", style="yellow")] if moved.note else []))
 
 

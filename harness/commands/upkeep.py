@@ -105,7 +105,9 @@ def verify(
 @app.command()
 def export(
     name: StudyName,
-    out: Annotated[Path | None, typer.Option(help="The file; STUDY-BASE.tar if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file, or a folder for STUDY-BASE.tar; here if not given.")
+    ] = None,
     base: Base = None,
     sets: Sets = None,
     seeds: Seeds = None,
@@ -117,23 +119,26 @@ def export(
     from harness.spec import SpecError
 
     plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
-    if out is not None and len(plans) > 1:
-        raise SpecError("the study has several bases, a file each; choose one with --base, or leave --out away")
+    given = out or Path()
+    if len(plans) > 1 and not given.is_dir():
+        raise SpecError("the study has several bases, a file each; choose one with --base, or let --out be a folder")
     for plan in plans:
-        file = out or Path(f"{plan.name}-{plan.base}.tar")
+        file = given / f"{plan.name}-{plan.base}.tar" if given.is_dir() else given
         shown_answers.print_moved(transfer.export(plan, the_store(), file), f"written to {file}")
 
 
 @app.command("import")
-def take(file: Annotated[Path, typer.Argument(metavar="FILE", help="What `s2s export` wrote.")]) -> None:
-    """Take over the results of a study from another machine; nothing lands before all of the file is checked."""
+def take(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What `s2s export` wrote.")]) -> None:
+    """Take over the results of a study from another machine; nothing lands before all of a file is checked."""
     from harness import transfer
     from harness.commands import shown_answers
 
-    moved = transfer.take(file, the_store())
-    study = moved.about.study
-    shown_answers.print_moved(moved, f"taken into {the_store().root}; `s2s report {study}` reports on it")
-    raise typer.Exit(1 if moved.different else 0)
+    whole = True
+    for file in files:
+        moved = transfer.take(file, the_store())
+        study, whole = moved.about.study, whole and moved.whole
+        shown_answers.print_moved(moved, f"taken into {the_store().root}; `s2s report {study}` reports on it")
+    raise typer.Exit(0 if whole else 1)
 
 
 @app.command()

@@ -35,6 +35,10 @@ SCAFFOLD = ("work.json", "checkpoint.pt")
 """What stands in a work folder until the stage is complete."""
 
 
+class Different(SpecError):
+    """A stage is here already, with other results or made by other code."""
+
+
 class Store:
     """A folder of finished stages, addressed by their digests."""
 
@@ -112,14 +116,15 @@ class Store:
             self._mend(stage)
             if (found := self._usable(stage, keep_stale)) is not None:  # made while we waited
                 return found, True
-            work = self._workplace(stage)
+            seals = self._seals(stage)  # as they are before the work reads what is upstream
+            work = self._workplace(stage, seals)
             try:
                 facts = produce(work)
             except Exception as failure:
                 if not _of_the_machine(failure):
                     self._clear(work)  # a failure leaves nothing behind; only an interruption leaves a checkpoint
                 raise
-            return self._finish(stage, work, facts, provenance), False
+            return self._finish(stage, seals, work, facts, provenance), False
 
     def set_aside(self, name: str, key: str, *, wait: bool = True) -> str:
         """Move a stage that is damaged to the quarantine, so that it is done anew, and say what was wrong.
@@ -154,7 +159,7 @@ class Store:
         Raises:
             Busy: another process is at this stage, and is not to be waited for or gives no sign of life.
             Damaged: it is not whole, not what was written, or not a stage.
-            SpecError: another one is here, and is not to be replaced.
+            Different: another one is here, and is not to be replaced.
         """
         record = sealed.inspect(folder)
         stage = record.stage
@@ -167,7 +172,7 @@ class Store:
                 shutil.rmtree(folder)
                 return here
             if here is not None and not replace:
-                raise SpecError(
+                raise Different(
                     f"{stage.title} is in this store already, with other results or made by other code; "
                     "keep both by naming another store (S2S_STORE)"
                 )
@@ -267,9 +272,9 @@ class Store:
     def _replaced(self, stage: Stage) -> Path:
         return self.root / "work" / f"replaced-{stage.title}"
 
-    def _workplace(self, stage: Stage) -> Path:
+    def _workplace(self, stage: Stage, seals: dict[str, str]) -> Path:
         work = self._work(stage)
-        meant = json.dumps([stage.fingerprint, self._seals(stage)], sort_keys=True)
+        meant = json.dumps([stage.fingerprint, seals], sort_keys=True)
         mark = work / "work.json"
         if work.exists() and not (mark.exists() and mark.read_bytes() == meant.encode()):
             shutil.rmtree(work)
@@ -287,13 +292,15 @@ class Store:
         found = {name: self.record(name, key) for name, key in stage.inputs.items()}
         return {name: record.seal for name, record in found.items() if record is not None}
 
-    def _finish(self, stage: Stage, work: Path, facts: dict[str, Any], provenance: dict[str, Any]) -> Record:
+    def _finish(
+        self, stage: Stage, seals: dict[str, str], work: Path, facts: dict[str, Any], provenance: dict[str, Any]
+    ) -> Record:
         """Write down what was made, when all of it is on disk, and put it into its place."""
         # A kill in the middle of a write leaves its part; safetensors writes to hidden files first.
         for left in {*work.glob(f"*{PART}"), *work.glob(".*")}:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         outputs = [path.name for path in work.iterdir() if path.name not in (*SCAFFOLD, RECORD)]
-        record = sealed.seal(stage, self._seals(stage), work, outputs, facts, provenance)
+        record = sealed.seal(stage, seals, work, outputs, facts, provenance)
         return self._place(record)
 
     def _place(self, record: Record) -> Record:

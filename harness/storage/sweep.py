@@ -28,6 +28,7 @@ LIST = "stages.json"
 Kind = Literal[
     "unreferenced stages",
     "interrupted work",
+    "tracking databases set aside",
     "damaged stages set aside",
     "failures",
     "temporary files",
@@ -70,9 +71,22 @@ class Survey:
         return {kind: (count[kind], size[kind]) for kind in count}
 
 
-def refer(folder: Path, stages: Mapping[str, Collection[str]]) -> None:
-    """Write down which stages a study refers to: their keys by stage name; ``folder`` is the study's own in the store."""
-    text = json.dumps({name: sorted(set(keys)) for name, keys in stages.items()}, indent=1)
+def refer(folder: Path, stages: Mapping[str, Collection[str]], *, add: bool = False) -> None:
+    """Write down which stages a study refers to.
+
+    Args:
+        folder: the study's own in the store.
+        stages: their keys by stage name.
+        add: to those that it refers to already.
+
+    Raises:
+        SpecError: those cannot be read.
+    """
+    if add:
+        known = _in_list(folder, reported=True)
+        names = {*stages, *(name for name, _ in known)}
+        stages = {n: [*stages.get(n, ()), *(key for name, key in known if name == n)] for n in names}
+    text = json.dumps({name: sorted(set(keys)) for name, keys in sorted(stages.items())}, indent=1)
     path = folder / LIST
     if not (path.exists() and path.read_text(encoding="utf-8") == text):
         try:
@@ -120,8 +134,6 @@ def remove(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
     """
     with store.alone():
         found = survey(store, results, drop)
-        for study in drop:
-            _discard(store, store.root / "studies" / study)
         for item in list(found.loose):
             try:
                 with store.claim(*item.stage, wait=False) if item.stage else nullcontext():
@@ -131,6 +143,8 @@ def remove(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
             except Busy as busy:
                 found.loose.remove(item)
                 found.busy.append(str(busy))
+        for study in drop:  # last: what is broken off before can be gone on with
+            _discard(store, store.root / "studies" / study)
         for path in _entries(store.root / "locks"):
             if path.suffix == ".lock" and path.name != locks.DOOR:
                 locks.remove_free(path)
@@ -138,15 +152,20 @@ def remove(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
 
 
 def damage(store: Store, *, aside: bool = False) -> list[tuple[Name, str]]:
-    """Hash every file of a store and return which stages are damaged, and how; set them ``aside`` if that is asked for."""
+    """Hash every file of a store and return which stages are damaged, and how; set them ``aside`` if that is asked for.
+
+    Every fault is looked at twice: a run may have put another stage in the place of this one meanwhile. What a run is at
+    just now it looks over itself: it is not set aside, and not told of.
+    """
     found: list[tuple[Name, str]] = []
     for folder in _entries(store.root / "stages"):
         for path in _entries(folder):
-            if fault := store.fault(folder.name, path.name):
-                found.append(((folder.name, path.name), fault))
-                if aside:
-                    with suppress(Busy):  # a run is at it, and does that itself
-                        store.set_aside(folder.name, path.name, wait=False)
+            name = folder.name, path.name
+            with suppress(Busy):
+                if store.fault(*name) and (
+                    fault := store.set_aside(*name, wait=False) if aside else store.fault(*name)
+                ):
+                    found.append((name, fault))
     return found
 
 
@@ -170,10 +189,11 @@ def _references(store: Store, results: Path, drop: Collection[str]) -> dict[Name
     """Return the stages that each study on each base refers to."""
     found: dict[Name, set[Name]] = {}
     known = {path.name for path in _entries(store.root / "studies") if path.is_dir()}
-    for study in drop:
-        if study not in known:
-            raise SpecError(f"no study is called '{study}' in this store; known: {', '.join(sorted(known)) or 'none'}")
     tables = {(path.parent.parent.name, path.parent.name): path for path in sorted(results.glob("*/*/trials.csv"))}
+    named = sorted(known | {study for study, _ in tables})
+    for study in drop:
+        if study not in named:
+            raise SpecError(f"no study is called '{study}' in this store; known: {', '.join(named) or 'none'}")
     for (study, base), path in tables.items():
         if study not in drop:
             found[study, base] = set(_in_table(path))
@@ -224,6 +244,7 @@ def _add_work(found: Survey, store: Store, users: Mapping[Name, int]) -> None:
 def _add_rest(found: Survey, store: Store, users: Mapping[Name, int]) -> None:
     root = store.root
     kinds: dict[Kind, list[Path]] = {
+        "tracking databases set aside": _set_aside(root / "mlflow"),
         "damaged stages set aside": [
             path
             for path in _entries(root / "quarantine")
@@ -243,6 +264,10 @@ def _add_rest(found: Survey, store: Store, users: Mapping[Name, int]) -> None:
         found.loose += [Item(kind, path, _size(path)) for path in paths]
 
 
+def _set_aside(mlflow: Path) -> list[Path]:
+    return [] if mlflow.is_symlink() else sorted(mlflow.glob("aside-*"))
+
+
 def _entries(folder: Path) -> list[Path]:
     """Return what is in a folder of the store; nothing if there is no such folder.
 
@@ -255,9 +280,13 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder; links count as themselves."""
+    """Return the bytes of a file, or of all files in a folder; links count as themselves, what goes meanwhile not at all."""
     inside = (Path(folder, name) for folder, _, files in os.walk(path) for name in files)
-    return sum(each.lstat().st_size for each in (path, *inside) if not each.is_dir() or each.is_symlink())
+    total = 0
+    for each in (path, *inside):
+        with suppress(FileNotFoundError):
+            total += each.lstat().st_size if each.is_symlink() or not each.is_dir() else 0
+    return total
 
 
 def _discard(store: Store, path: Path) -> None:

@@ -23,6 +23,8 @@ class Database:
         self.folder = folder
         self.path = folder / "mlflow.db"
         self.artifacts = folder / "artifacts"
+        self.beside = [folder / name for name in FILES if name.startswith("mlflow.db-")]
+        """What SQLite keeps beside it."""
         self.uri = f"sqlite:///{self.path}"
 
     @contextmanager

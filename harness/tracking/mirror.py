@@ -25,8 +25,9 @@ from harness.spec import SpecError, encode, flatten
 from harness.stopping import Stopped
 from harness.storage.store import Store
 from harness.study import Plan, Variant
+from harness.tracking.mlruns import CLAIM
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
-from harness.tracking.track import Mirror
+from harness.tracking.track import VERDICT, Mirror
 from harness.tracking.tracker import Tracker
 from harness.trial import Trial
 
@@ -41,8 +42,13 @@ PAUSE = 60.0
 
 
 def sync(plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> str:
-    """Bring MLflow up to date with the store and say what was added."""
-    frozen.check(plan, store)
+    """Bring MLflow up to date with the store and say what was added.
+
+    Raises:
+        SpecError: nothing has run, the study changed since its plan was frozen, or MLflow could not be filled.
+    """
+    if not frozen.check(plan, store):
+        raise SpecError("nothing of this study is in the store; `s2s run` runs it", place=f"{plan.name} on {plan.base}")
     return str(Mirror(store.root).sync(whole_record(plan, store, report, keep_stale=keep_stale)))
 
 
@@ -154,13 +160,13 @@ def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: b
     at = standing(plan, store, keep_stale=keep_stale)
     made = study_record(plan, store, at.outcomes)
     answers = {claim.name: (claim, told) for claim, told in zip(plan.file.claims, at.comparisons, strict=False)}
-    verdicts = {f"verdict: {name}": told.verdict for name, (_, told) in answers.items()}
+    verdicts = {f"{VERDICT}{name}": told.verdict for name, (_, told) in answers.items()}
     factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
     tags: dict[str, dict[str, str]] = {name: {} for name in factors}
     for name, (claim, told) in answers.items():
         with suppress(SpecError):  # what it compares turned out to be incompatible
             for variant in (variant for group in groups(claim, factors) for variant in group.variants):
-                tags[variant][f"claim: {name}"] = told.verdict
+                tags[variant][f"{CLAIM}{name}"] = told.verdict
     reports = {path.name: path for path in report_folder.glob("[!.]*.*")} | {
         f"{path.parent.name}/{path.name}": path for path in report_folder.glob("[!.]*/*.*")
     }
@@ -172,7 +178,7 @@ def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: b
         )
         for own in made.variants
     ]
-    return replace(made, tags={**made.tags, **verdicts}, artifacts=reports, variants=variants)
+    return replace(made, tags={**made.tags, **verdicts}, artifacts=reports, variants=variants, whole=True)
 
 
 def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRecord:

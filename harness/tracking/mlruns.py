@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import posixpath
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +20,7 @@ from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlparse
 
 from harness.secrets import masked
 from harness.tracking.records import Point, StudyRecord, TrialRecord, VariantRecord, seals
@@ -32,6 +35,8 @@ FEW = 10
 """Runs that are looked up one by one; for more, all of an experiment are listed."""
 TURN, POLL = 5.0, 0.25
 """Seconds in which a machine that made the same run at the same moment takes its own back or fills it, and between looks."""
+CLAIM = "claim: "
+"""What the tags begin with that carry the verdicts on a variant."""
 REPORT = "report"
 """Key and name of the run that holds a report."""
 STATUS = {"ok": "FINISHED", "timeout": "KILLED"}
@@ -52,34 +57,54 @@ class Counts(NamedTuple):
 
 
 class Runs:
-    """One pass over the runs of one experiment, by a client of MLflow."""
+    """One pass over the runs of one experiment, by a client of MLflow.
 
-    def __init__(self, client: Any, experiment: str) -> None:
-        self.client, self.experiment = client, experiment
+    Args:
+        client: MLflow's.
+        experiment: its id.
+        home: the folder of the files of its runs, where they are ours to remove.
+    """
+
+    def __init__(self, client: Any, experiment: str, home: Path | None = None) -> None:
+        self.client, self.experiment, self.home = client, experiment, home
         self.written = self.unchanged = self.points = 0
         self.runs: dict[str, Any] = {}
 
     def write(self, study: StudyRecord) -> Counts:
-        """Write runs in the order of the study, the report last."""
+        """Write runs in the order of the study, the report last; what a whole study no longer has is taken away."""
         trials = [trial for trial in study.trials if trial.status != "missing"]
         keys = [*map(_variant_key, study.variants), *map(_trial_key, trials), *([REPORT] if study.artifacts else [])]
-        self._look_up(keys)
-        parents = {variant.name: self._variant(variant) for variant in study.variants}
+        self._look_up(keys, everything=study.whole)
+        parents = {variant.name: self._variant(variant, whole=study.whole) for variant in study.variants}
         for trial in trials:
             self._trial(trial, parents[trial.variant])
         if study.artifacts:
             self._report(study)
+        if study.whole:
+            self._forget({*keys, *map(_trial_key, study.trials), REPORT})
         return Counts(self.written, self.unchanged, self.points)
 
-    def _look_up(self, keys: list[str]) -> None:
+    def _look_up(self, keys: list[str], *, everything: bool = False) -> None:
         """Find the runs that are there; of those with one key, from machines that wrote at once, the first is kept."""
         single = (run for key in keys for run in self._search(f"tags.`s2s.key` = '{key}'"))
-        for run in sorted(single if len(keys) <= FEW else self._search(""), key=_turn):
+        for run in sorted(self._search("") if everything or len(keys) > FEW else single, key=_turn):
             key = run.data.tags.get("s2s.key")
             if key in self.runs:
-                self.client.delete_run(run.info.run_id)
+                self._delete(run)
             elif key:
                 self.runs[key] = run
+
+    def _forget(self, keys: set[str]) -> None:
+        """Delete the runs of variants and trials that are not in the study any more."""
+        for key in self.runs.keys() - keys:
+            self._delete(self.runs[key])
+
+    def _delete(self, run: Any) -> None:
+        """Delete a run; MLflow only marks it, and would keep its files for ever."""
+        self.client.delete_run(run.info.run_id)
+        folder = Path(unquote(urlparse(run.info.artifact_uri).path)).parent
+        if self.home is not None and folder.name == run.info.run_id and self.home in folder.parents:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _search(self, wanted: str) -> Iterator[Any]:
         page = self.client.search_runs([self.experiment], wanted, max_results=PAGE)
@@ -88,13 +113,21 @@ class Runs:
             page = self.client.search_runs([self.experiment], wanted, max_results=PAGE, page_token=page.token)
             yield from page
 
-    def _variant(self, variant: VariantRecord) -> str:
-        """Write a variant's run; means change as seeds are added, so the run is kept and its metrics move on."""
-        record = _digest(asdict(variant))
+    def _variant(self, variant: VariantRecord, *, whole: bool) -> str:
+        """Write a variant's run; means change as seeds are added, so the run is kept and its metrics move on.
+
+        A metric cannot be taken back: one that a whole study no longer has becomes no number.
+        """
+        record = _digest([asdict(variant), whole])
         run, complete = self._run(_variant_key(variant), variant.name, record)
         if not complete:
             now = round(time.time() * 1000)  # MLflow shows the latest
-            points = [(name, value, now, 0) for name, value in named(variant.metrics).items()]
+            shown = self.runs[key].data if whole and (key := _variant_key(variant)) in self.runs else None
+            gone = dict.fromkeys(shown.metrics if shown else (), math.nan)
+            points = [(name, value, now, 0) for name, value in (gone | named(variant.metrics)).items()]
+            for name in shown.tags.keys() - named(variant.tags).keys() if shown else ():
+                if name.startswith(CLAIM):
+                    self.client.delete_tag(run, name)
             self._log(run, {**variant.params, **variant.factors}, variant.tags, points)
             self._finish(run, record)
         return run
@@ -138,7 +171,7 @@ class Runs:
         if found is not None and (not parent or found.data.tags.get("s2s.record") == record):
             return str(found.info.run_id), False
         if found is not None:
-            self.client.delete_run(found.info.run_id)
+            self._delete(found)
         marks = {"s2s.key": key, "s2s.record": record} | ({"mlflow.parentRunId": parent} if parent else {})
         made = self.client.create_run(self.experiment, start_time=start, tags=marks, run_name=cut(name, NAME))
         return self._only(key, made), False
@@ -153,13 +186,13 @@ class Runs:
         while others := self._others(key, own):
             first = min([made, *others], key=_turn)
             if first is not made:
-                self.client.delete_run(own)
+                self._delete(made)
                 return str(first.info.run_id)
             if time.monotonic() >= until:
                 break
             time.sleep(POLL)
         for other in others:
-            self.client.delete_run(other.info.run_id)
+            self._delete(other)
         return own
 
     def _others(self, key: str, own: str) -> list[Any]:

@@ -79,6 +79,8 @@ class StudyRecord:
     """The report and its figures."""
     variants: list[VariantRecord] = field(default_factory=list)
     trials: list[TrialRecord] = field(default_factory=list)
+    whole: bool = False
+    """Whether this is all of the study: what is shown besides is no longer true."""
 
 
 def to_line(study: StudyRecord) -> str:

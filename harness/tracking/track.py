@@ -42,6 +42,8 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """Set before MLflow is imported, where the user has not set them otherwise."""
+VERDICT = "verdict: "
+"""What the tags of an experiment begin with that carry the verdicts on its claims."""
 GRACE = 10.0
 """Seconds that the page has to end."""
 LONGEST_WAIT = 600.0
@@ -65,10 +67,11 @@ class Mirror:
 
     @property
     def mark(self) -> str:
-        """What tells one place that is filled from another, without its secrets; nothing if our own is not there."""
+        """What tells one place that is filled from another, without its secrets; nothing if it is a file that is not there."""
         if self.own:
             return "own" if self.database.path.exists() else ""
-        return masked(self.tracking_uri)
+        file = re.fullmatch(r"sqlite:///([^?]+).*", self.tracking_uri)
+        return masked(self.tracking_uri) if file is None or Path(file[1]).exists() else ""
 
     def sync(self, study: StudyRecord) -> Counts:
         """Write what is not there yet; called again with the same record it changes nothing.
@@ -120,7 +123,9 @@ class Mirror:
             from mlflow import MlflowClient
 
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
-            return Runs(client, self._experiment(client, study)).write(study)
+            return Runs(client, self._experiment(client, study), self.database.artifacts if self.own else None).write(
+                study
+            )
 
     def _look_over(self) -> None:
         """Ask what a page asks first; of a database of our own, pages of it that are damaged show only when they are read."""
@@ -160,6 +165,8 @@ class Mirror:
         SqlAlchemyStore(f"sqlite:///{part}", self.database.artifacts.as_uri())
         with self.database.opened(part) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer at a time do not wait for each other
+        for beside in self.database.beside:  # of a database that was deleted: SQLite would write it into this one
+            beside.unlink(missing_ok=True)
         part.replace(self.database.path)
 
     def _experiment(self, client: Any, study: StudyRecord) -> str:
@@ -174,6 +181,8 @@ class Mirror:
         if not number:  # as of a server that says yes to everything
             raise SpecError(f"{masked(self.tracking_uri)}: what answers there is not MLflow")
         shown = {"mlflow.note.content": study.description, "mlflow.experimentKind": "custom_model_development"}
+        if study.whole:  # older servers delete no tag of an experiment
+            shown |= {key: "no longer a claim of this study" for key in known if key.startswith(VERDICT)}
         for key, value in (shown | named(study.tags)).items():
             if known.get(key) != cut(value, NOTE):
                 self._describe(client, number, key, cut(value, NOTE))

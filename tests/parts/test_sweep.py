@@ -69,6 +69,71 @@ def test_a_dropped_study_takes_along_what_only_it_refers_to(tmp_path: Path) -> N
         sweep.remove(store, results, ["../runs"])
 
 
+def test_a_drop_that_was_broken_off_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, results = filled(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "_discard", _after(sweep._discard, 1))
+        with pytest.raises(KeyboardInterrupt):
+            sweep.remove(store, results, ["first", "second"])
+    sweep.remove(store, results, ["first", "second"])
+    assert not (store.root / "stages" / "train").exists() or not here(store)
+    table = results / "third" / "numbers" / "trials.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("trial,prepare,train,decode,score\nx,p,again,d,s\n", encoding="utf-8")
+    store.make(stage("train", "again"), produce("again"), {})
+    sweep.remove(store, results)
+    assert here(store) == {"again"}
+    sweep.remove(store, results, ["third"])
+    assert not here(store), "a study of which nothing but its report is left can be forgotten too"
+
+
+def _after(work: Any, times: int) -> Any:
+    """Return a function that is interrupted when it is called once more."""
+    left = iter(range(times))
+
+    def interrupted(*arguments: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        work(*arguments)
+
+    return interrupted
+
+
+def test_an_addition_takes_no_reference_away(tmp_path: Path) -> None:
+    store, results = filled(tmp_path)
+    sweep.refer(store.root / "studies" / "first" / "numbers", {"train": ["lone"]}, add=True)
+    assert kinds(sweep.survey(store, results)) == {}
+    sweep.refer(store.root / "studies" / "first" / "numbers", {}, add=True)
+    assert kinds(sweep.survey(store, results)) == {}
+    sweep.refer(store.root / "studies" / "new" / "numbers", {"train": ["lone"]}, add=True)
+    (store.root / "studies" / "new" / "numbers" / sweep.LIST).write_text("no list", encoding="utf-8")
+    with pytest.raises(SpecError, match="cannot be read"):
+        sweep.refer(store.root / "studies" / "new" / "numbers", {"train": ["lone"]}, add=True)
+
+
+def test_a_tracking_database_that_was_set_aside_is_found(tmp_path: Path) -> None:
+    store, results = filled(tmp_path)
+    aside = store.root / "mlflow" / "aside-20260101T000000.000000"
+    aside.mkdir(parents=True)
+    (aside / "mlflow.db").write_bytes(b"no database")
+    assert kinds(sweep.survey(store, results))["tracking databases set aside"] == 1
+    sweep.remove(store, results)
+    assert not aside.exists() and aside.parent.exists()
+    aside.parent.rmdir()
+    aside.parent.symlink_to(tmp_path)
+    assert kinds(sweep.survey(store, results)) == {}, "what is behind a link is not the store's own"
+
+
+def test_what_is_replaced_while_it_is_hashed_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, _ = filled(tmp_path)
+    faults = iter(["weights is not there"])
+    look = store.fault
+    monkeypatch.setattr(store, "fault", lambda name, key: next(faults, "") or look(name, key))
+    assert sweep.damage(store) == []
+    faults = iter(["weights is not there"])
+    assert sweep.damage(store, aside=True) == []
+
+
 def test_a_report_refers_to_its_trials(tmp_path: Path) -> None:
     store, results = filled(tmp_path)
     table = results / "third" / "numbers" / "trials.csv"

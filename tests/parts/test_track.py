@@ -179,6 +179,41 @@ def test_new_trials_are_added_and_means_move_on(root: Path) -> None:
     assert runs["mask=true · seed 2"].data.tags["mlflow.parentRunId"] == runs["mask=true"].info.run_id
 
 
+def test_a_whole_study_takes_away_what_it_no_longer_has(root: Path) -> None:
+    study = _study(root)
+    claimed = [dataclasses.replace(v, tags={"claim: a": "supported", "claim: b": "refuted"}) for v in study.variants]
+    verdicts = {**study.tags, "verdict: a": "supported", "verdict: b": "refuted"}
+    Mirror(root).sync(dataclasses.replace(study, variants=claimed, tags=verdicts))
+    before = _runs(root)
+    client = _client(root)
+    client.create_run(before["report"].info.experiment_id, run_name="of somebody else")
+    once = [dataclasses.replace(study.variants[0], metrics={"bleu": 12.0, "seeds": 1}, tags={"claim: a": "open"})]
+    own = [dataclasses.replace(study.trials[0]), dataclasses.replace(study.trials[1], status="missing")]
+    less = dataclasses.replace(study, variants=once, trials=own, tags={**study.tags, "verdict: a": "open"})
+
+    Mirror(root).sync(less)  # part of a study, as while it runs
+    runs, experiment = _runs(root), client.get_experiment_by_name("masking/numbers")
+    assert len(runs) == 8 and runs["mask=true"].data.tags["claim: b"] == experiment.tags["verdict: b"] == "refuted"
+    assert runs["mask=true"].data.metrics["bleu_sd"] == 1.0
+
+    whole = dataclasses.replace(less, whole=True)
+    for _ in range(2):
+        Mirror(root).sync(dataclasses.replace(whole, description="Anew?"))
+        runs, experiment = _runs(root), client.get_experiment_by_name("masking/numbers")
+        assert set(runs) == {"mask=true", "mask=true · seed 0", "mask=true · seed 1", "report", "of somebody else"}
+        assert "claim: b" not in runs["mask=true"].data.tags and runs["mask=true"].data.tags["claim: a"] == "open"
+        assert experiment.tags["verdict: b"] == "no longer a claim of this study"
+        assert experiment.tags["verdict: a"] == "open"
+        whole = dataclasses.replace(
+            whole, variants=[dataclasses.replace(once[0], metrics={"bleu": 12.0, "seeds": 1, "new": 1.0})]
+        )
+    metrics = runs["mask=true"].data.metrics
+    assert metrics["bleu"] == 12.0 and math.isnan(metrics["bleu_sd"]) and metrics["new"] == 1.0
+    gone = before["mask=false · seed 0"].info
+    assert not Path(unquote(urlparse(gone.artifact_uri).path)).parent.exists(), "files of runs that were deleted"
+    assert Path(unquote(urlparse(runs["mask=true · seed 0"].info.artifact_uri).path)).exists()
+
+
 def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path) -> None:
     study = _study(root)
     first, second, third, fourth = study.trials
@@ -362,6 +397,34 @@ def test_a_deleted_database_is_rebuilt(root: Path, template: Path) -> None:
     shutil.copy(template, root / "mlflow")  # what a sync does first, without the wait
     assert Mirror(root).sync(study).written == 7
     assert set(_runs(root)) == before
+
+
+def test_a_deleted_database_does_not_come_back_out_of_what_stood_beside_it(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path)
+    mirror.ready()
+    kept = []
+    with closing(sqlite3.connect(mirror.database.path)) as open_still:  # as of a process that is killed
+        open_still.execute("INSERT INTO tags (key, value, run_uuid) VALUES ('k', 'v', 'r')")
+        open_still.commit()
+        kept = [(path, path.read_bytes()) for path in mirror.database.beside]
+        mirror.database.path.unlink()
+    for path, content in kept:
+        path.write_bytes(content)
+    assert len(kept) == 2 and kept[0][1]
+    assert mirror.ready() == "" and mirror.database.fault() == ""
+    with closing(sqlite3.connect(mirror.database.path)) as db:
+        assert db.execute("SELECT count(*) FROM tags").fetchone() == (0,)
+
+
+def test_a_file_of_another_place_that_is_gone_is_to_be_filled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
+    assert Mirror(tmp_path).mark == ""
+    (tmp_path / "elsewhere.db").touch()
+    assert Mirror(tmp_path).mark.endswith("elsewhere.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:secret@localhost/mlflow")
+    assert "secret" not in Mirror(tmp_path).mark != ""
 
 
 def _told(root: Path) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from harness.analyze import Outcome
 from harness.outcomes import gather
 from harness.run import Settings
 from harness.spec import SpecError
-from harness.storage.sealed import Damaged
+from harness.storage import sealed, sweep
+from harness.storage.sealed import Damaged, Record
 from harness.storage.store import Store
 from harness.study import Plan
 from harness.workers.schedule import Slot, Workers, slots
@@ -193,6 +194,73 @@ def test_what_is_there_otherwise_is_reported_and_left(store: Store, tmp_path: Pa
     assert there.record("train", stage.key).seal == seal  # type: ignore[union-attr]
 
 
+def test_an_import_takes_no_reference_away_and_mends_what_is_damaged(store: Store, tmp_path: Path) -> None:
+    plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
+    transfer.export(plan, store, file)
+    transfer.take(file, there)
+    listed = frozen.folder(there, plan.name, plan.base) / sweep.LIST
+    known = json.loads(listed.read_text(encoding="utf-8"))
+    listed.write_text(json.dumps(known | {"train": [*known["train"], "0" * 16]}), encoding="utf-8")
+    stage = next(plan.trials())[2].stages["train"]
+    model = there.folder("train", stage.key) / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1] + b"?")
+    taken = transfer.take(file, there)
+    assert taken.added == 1 and taken.whole and there.fault("train", stage.key) == ""
+    assert "0" * 16 in json.loads(listed.read_text(encoding="utf-8"))["train"]
+    assert len(there.aside()) == 1
+
+
+def test_an_import_leaves_to_a_run_what_it_is_at(store: Store, tmp_path: Path) -> None:
+    plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
+    made = transfer.export(plan, store, file)
+    stage = next(plan.trials())[2].stages["train"]
+    with there.claim("train", stage.key):
+        taken = transfer.take(file, there)
+    assert taken.added == made.added - 1 and not taken.whole
+    assert stage.title in taken.busy[0] and "being worked on" in taken.busy[0]
+    assert transfer.take(file, there).whole and there.record("train", stage.key)
+
+
+def test_the_same_results_of_other_code_are_named(store: Store, tmp_path: Path) -> None:
+    plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
+    transfer.export(plan, store, file)
+    transfer.take(file, there)
+    own = _of(there, "train")
+    sealed.seal(replace(own.stage, fingerprint="older"), own.seals, own.folder, own.sizes, own.facts, own.provenance)
+    taken = transfer.take(file, there)
+    assert taken.whole and taken.added == 0 and taken.note.startswith("1 of those that were here come from other code")
+
+
+def test_an_export_carries_the_report_of_its_own_results_alone(store: Store, tmp_path: Path) -> None:
+    plan = planned()
+    answer.report_on(plan, store)
+    assert transfer.export(plan, store, tmp_path / "a.tar").about.report
+    record = _of(store, "score")
+    sealed.seal(replace(record.stage, fingerprint="older"), *_rest(record), record.facts, record.provenance)
+    made = transfer.export(plan, store, tmp_path / "b.tar")
+    assert not made.about.report and "no report of these results" in made.note
+
+
+@pytest.mark.parametrize(("name", "without"), [("score", "facts"), ("train", "provenance"), ("prepare", "facts")])
+def test_what_no_run_wrote_is_told_in_a_line(store: Store, name: str, without: str) -> None:
+    record = _of(store, name)
+    said = {"facts": record.facts, "provenance": record.provenance} | {without: {}}
+    sealed.seal(record.stage, *_rest(record), said["facts"], said["provenance"])
+    with pytest.raises(Damaged, match=r"cannot be made sense of \(KeyError: '\w+'\)"):
+        answer.report_on(planned(), store)
+
+
+def _of(store: Store, name: str) -> Record:
+    """Return a stage of the first trial."""
+    record = store.record(name, next(planned().trials())[2].stages[name].key)
+    assert record is not None
+    return record
+
+
+def _rest(record: Record) -> tuple[dict[str, str], Path, list[str]]:
+    return record.seals, record.folder, list(record.sizes)
+
+
 def test_failures_travel_and_are_verified(tmp_path: Path) -> None:
     wild = {"training.optimizer": {"kind": "sgd", "lr": 1e38}, "training.clip": 0.0}
     plan, there = planned(**wild), Store(tmp_path / "there")
@@ -265,14 +333,18 @@ def test_the_commands_say_what_they_did(store: Store, tmp_path: Path, monkeypatc
     found = json.loads(said)
     assert code == 0 and found["well"] and [row["verdict"] for row in found["rows"]] == ["exact"]
     assert typed("export", "--out", file)[0] == 0
+    code, said = typed("export", "--out", str(tmp_path))
+    assert code == 0 and (tmp_path / "decoding-numbers.tar").read_bytes() == Path(file).read_bytes(), said
     record = next(store.root.glob("stages/train/*/stage.json"))
     record.write_text(record.read_text(encoding="utf-8").replace("curve", "CURVE"), encoding="utf-8")
     code, said = typed("export", "--out", file)
     assert code == 2 and "is damaged" in said and "Traceback" not in said
 
     monkeypatch.setenv("S2S_STORE", str(tmp_path / "there"))
-    code, said = typed("import", file)
-    assert code == 0 and "10 of 10 trials finished" in said, said
+    code, said = typed("export", "--out", str(tmp_path))
+    assert code == 2 and "nothing of this study" in said, said
+    code, said = typed("import", file, file)
+    assert code == 0 and said.count("10 of 10 trials finished") == 2, said
     train = sorted(Path(tmp_path / "there/stages/train").iterdir())
     _pass_off(train[0], train[1])
     code, said = typed("import", file)
@@ -281,6 +353,6 @@ def test_the_commands_say_what_they_did(store: Store, tmp_path: Path, monkeypatc
     code, said = typed("import", file)
     assert code == 2 and said.startswith("s2s: ") and said.count("\n") == 1, said
     monkeypatch.setenv("S2S_STORE", str(tmp_path / "empty"))
-    for command in ("verify", "export"):
+    for command in ("verify", "export", "sync"):
         code, said = typed(command)
         assert code == 2 and "nothing of this study is in the store" in said, said
