@@ -37,6 +37,7 @@ def prepare(plan: Plan, store: Store, say: Callable[[str], None], *, keep_stale:
         keep_stale: use what was prepared by code that has changed since.
 
     Raises:
+        OSError: the disk is full, or the store cannot be written.
         SpecError: data cannot be used; nothing has been trained yet.
     """
     torch.set_num_threads(1)  # as in workers: what a result was made with should not say which process it was
@@ -65,6 +66,10 @@ def _prepared(corridor: Corridor, trial: Trial, say: Callable[[str], None]) -> R
                 say(note)
             owner = busy.owner
             time.sleep(PAUSE)
+        except Exception as error:  # libraries tell of a full disk by errors of their own
+            if disk := failures.disk_trouble(error, corridor.store.root):
+                raise disk from None
+            raise
 
 
 def execute(plan: Plan, store: Store, settings: Settings, listen: Listen) -> Ran:

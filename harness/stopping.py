@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,17 +43,54 @@ def heed() -> None:
     """Have the first signal raise ``Stopped``; Ctrl-C after it ends the process at once.
 
     A signal that is ignored (as by ``nohup``) stays so. Terminals send several SIGHUP as they close: after the first
-    signal only Ctrl-C counts.
+    signal only Ctrl-C counts. Where native code keeps Python from its handlers (a vocabulary being learned), the second
+    Ctrl-C, or ``PATIENCE``, ends the process all the same.
     """
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
     sys.unraisablehook = _again
 
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    _heard.clear()
+    _ear.append(told)
+    threading.Thread(target=_watch, args=(heard,), daemon=True).start()
+
+
+_ear: list[int] = []
+"""Where the interpreter writes the number of each signal, as soon as it comes."""
+_heard: list[int] = []
+"""Signals whose handler was reached."""
+
+
+def _watch(pipe: int) -> None:
+    """End the process in place of a main thread that comes to no handler."""
+    first = True
+    while number := int.from_bytes(os.read(pipe, 1), "little"):
+        if number == signal.SIGINT and not first:
+            _end(number, None)
+        if number in SIGNALS and first:
+            first = False
+            timer = threading.Timer(PATIENCE, _end_unheard, (number,))
+            timer.daemon = True
+            timer.start()
+    os.close(pipe)
+
+
+def _end_unheard(number: int) -> None:
+    if not _heard:
+        _say(number)
+        _end(number, None)
+
 
 def ended() -> None:
     """Have signals do what they do by themselves: a command that has ended keeps nobody waiting."""
     signal.setitimer(signal.ITIMER_REAL, 0)
+    if _ear:
+        signal.set_wakeup_fd(-1)
+        os.close(_ear.pop())
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -73,6 +111,7 @@ _whole: list[None] = []
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    _heard.append(number)
     for other in SIGNALS:
         signal.signal(other, _end if other == signal.SIGINT else _pass)  # a child would inherit SIG_IGN
     with suppress(OSError, RuntimeError):  # the terminal may be gone, or just be written to
@@ -85,13 +124,17 @@ def _stop(number: int, frame: FrameType | None) -> None:
         if not (_whole or _importing(frame)):
             raise Stopped(number)
         if time.monotonic() > latest:
-            with suppress(OSError, RuntimeError):
-                print(f"s2s: {Stopped(number)}", file=sys.stderr)
+            _say(number)
             _end(number, frame)
         signal.setitimer(signal.ITIMER_REAL, SOON)
 
     signal.signal(signal.SIGALRM, stop)
     stop(number, frame)
+
+
+def _say(number: int) -> None:
+    with suppress(OSError, RuntimeError):  # the terminal may be gone, or just be written to
+        print(f"s2s: {Stopped(number)}", file=sys.stderr)
 
 
 def _importing(frame: FrameType | None) -> bool:

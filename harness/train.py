@@ -194,8 +194,15 @@ class Training:
         # Summed on the device and read at evaluations only: loss and positions since the last one, words since the start.
         self.loss_sum, self.loss_count, self.words = torch.zeros(3, 1, dtype=torch.float64, device=device)
 
-    def run(self, emit: Emit, checkpoint_every: float = CHECKPOINT_EVERY) -> dict[str, Any]:
+    def run(
+        self, emit: Emit, checkpoint_every: float = CHECKPOINT_EVERY, stop: Postponed | None = None
+    ) -> dict[str, Any]:
         """Train to the end, write ``model.safetensors``, ``curve.jsonl`` and ``clock.jsonl``, and return facts.
+
+        Args:
+            emit: hears of every evaluation.
+            checkpoint_every: seconds between two checkpoints.
+            stop: who puts signals off, where they are put off for longer than the training.
 
         Raises:
             Diverged: the loss became infinite or no number.
@@ -204,7 +211,7 @@ class Training:
         began = saved = time.monotonic()
         spent = self.at.seconds
         updates = self._updates()
-        with Postponed() as stop:
+        with nullcontext(stop) if stop else Postponed() as stop:
             over = False
             while not over:
                 if not self.at.owed:
@@ -262,6 +269,10 @@ class Training:
 
     def _update(self, batches: list[Batch]) -> None:
         self.model.train()
+        if self.device.type == "cuda":
+            # cuDNN drops out between layers by a state of its own, which no checkpoint can hold: it is made anew from the
+            # generator whenever that is set.
+            torch.cuda.set_rng_state(torch.cuda.get_rng_state(self.device), self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self.choice.optimizer.lr * self.schedule.factor(self.at.update, self.choice.updates)
         normalizer = torch.stack([self.loss.normalizer(batch.targets_BT) for batch in batches]).sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from harness import decode, flops, prepare, score, train
+from harness.checkpoint import Postponed
 from harness.contracts import Dataset
 from harness.decode import DecodingChoice
 from harness.fingerprint import fingerprint
@@ -144,13 +146,17 @@ class Corridor:
         self._distrust(stages)
         work: dict[str, Callable[[Path], dict[str, Any]]] = {
             "prepare": lambda folder: prepare.prepare(trial.choice.data, trial.revision, self.folders, folder),
-            "train": lambda folder: self._train(trial, folder, emit),
+            "train": lambda folder: self._train(trial, folder, emit, stop),
             "decode": lambda folder: self._decode(trial, folder),
             "score": lambda folder: self._score(trial, folder),
         }
         for stage in stages:
             produce, facts = partial(self._begin, stage, work[stage.name], emit), provenance(self.device)
-            yield stage.name, *self.store.make(stage, produce, facts, keep_stale=self.keep_stale, wait=self.wait)
+            # A training that has ended is sealed before a signal is heard: there is no checkpoint of its end.
+            held: Postponed | nullcontext[None] = Postponed() if stage.name == "train" else nullcontext()
+            with held as stop:
+                made = self.store.make(stage, produce, facts, keep_stale=self.keep_stale, wait=self.wait)
+            yield stage.name, *made
 
     @staticmethod
     def _begin(stage: Stage, produce: Callable[[Path], dict[str, Any]], emit: Emit, folder: Path) -> dict[str, Any]:
@@ -187,13 +193,13 @@ class Corridor:
             self._prepared = stage.key, prepare.load(self.store.verified("prepare", stage.key))
         return self._prepared[1]
 
-    def _train(self, trial: Trial, folder: Path, emit: Emit) -> dict[str, Any]:
+    def _train(self, trial: Trial, folder: Path, emit: Emit, stop: Postponed | None) -> dict[str, Any]:
         forget_peak_memory(self.device)
         prepared, c = self.prepared(trial), trial.choice
         model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
         here = place(self.device)
         training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device, here)
-        facts = training.run(emit, self.checkpoint_every) | {"peak_memory_mb": peak_memory_mb(self.device)}
+        facts = training.run(emit, self.checkpoint_every, stop) | {"peak_memory_mb": peak_memory_mb(self.device)}
         per_token = flops.training_flops(
             model, training.loss, training.forcing, prepared.pairs["train"], facts["updates"] // 2
         )

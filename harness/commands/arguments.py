@@ -78,8 +78,9 @@ def plans_of(name: str, base: str | None, sets: list[str] | None, seeds: int | N
 
 
 def print_json(value: Any) -> None:
-    """Print an answer for a program; a person may read it in a terminal too."""
-    typer.echo(visible(json.dumps(value, indent=1, ensure_ascii=False)))
+    """Print an answer for a program; a person may read it in a terminal too. What is no number or not finite is null."""
+    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    typer.echo(visible(json.dumps(finite, indent=1, ensure_ascii=False)))
 
 
 def executor_of(

@@ -352,7 +352,7 @@ def data(
     print_json(facts) if as_json else shown_parts.print_dataset(facts)
     if export is not None:
         replaced = corpus.export(loaded, export)
-        typer.echo(f"written to {export} ({replaced} tabs or line breaks inside texts became spaces)")
+        typer.echo(f"written to {export} ({replaced} tabs or line breaks inside texts became spaces)", err=as_json)
 
 
 @app.command("try")

@@ -80,12 +80,13 @@ def verify(
     from harness.commands import shown_answers
     from harness.commands.watch import Watch
     from harness.run import Settings
-    from harness.workers.schedule import Workers, slots
+    from harness.workers.schedule import Workers, logs_of, slots
 
     plans, done = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], []
     with store_in_use() as store:
         parts = [again.choose(plan, store, sample) for plan in plans]
-        with Workers("harness.run:perform", ("variants",), slots(device, jobs), {}) as workers:
+        settings = {"logs": str(logs_of(store.root))}
+        with Workers("harness.run:perform", ("variants",), slots(device, jobs), settings) as workers:
             for plan, (part, chosen) in zip(plans, parts, strict=True):
                 with Watch(part) as watch:
                     watch.total = len(part.only)

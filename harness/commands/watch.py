@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ class Watch:
     def __init__(self, plan: Plan) -> None:
         self.of = f"{plan.name} on {plan.base}"
         self.total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
+        self.bound = " at most" if plan.sequential else ""
         self.found, self.made, self.failed = 0, 0, 0
         self.running: dict[str, dict[str, Any]] = {}
         self.waiting: dict[str, str] = {}
@@ -50,12 +52,13 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, Stopped):
+            error.finished = f"{self.found + self.made} of{self.bound} {self.total} trials of {self.of} are finished"
         if self.live:
-            self.live.stop()
+            with suppress(OSError):  # the terminal may be gone
+                self.live.stop()
         elif kind is None and self.found < self.total:
             self._tell_found()
-        if isinstance(error, Stopped):
-            error.finished = f"{self.found + self.made} of {self.total} trials of {self.of} are finished"
 
     @property
     def ended(self) -> int:
@@ -113,7 +116,7 @@ class Watch:
 
     def _tell_found(self) -> None:
         if self.found > self._told:
-            say(f"{self.found - self._told} of {self.total} trials were done before")
+            say(f"{self.found - self._told} of{self.bound} {self.total} trials were done before")
             self._told = self.found
 
     def done_now(self) -> float:
@@ -129,11 +132,11 @@ class Watch:
 
     def _picture(self) -> RenderableType:
         left = self.remaining()
-        words = f"{self.ended}/{self.total} trials · {duration(time.monotonic() - self.began)}"
+        words = f"{self.ended}/{self.total} trials{self.bound} · {duration(time.monotonic() - self.began)}"
         if self.ended == self.total:
             words += " · writing the report"
         elif left is not None:
-            words += f" · about {duration(left)} left"
+            words += f" ·{self.bound or ' about'} {duration(left)} left"
         done = self.found + self.done_now()
         shown = ProgressBar(max(1, self.total), done, 20, style="dim", complete_style="cyan", finished_style="green")
         bar = Table.grid(padding=(0, 1))

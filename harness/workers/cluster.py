@@ -288,7 +288,9 @@ class Cluster:
         except LOST as error:
             return self._lost(flight, _first_line(error), listen)
         except ray.exceptions.RayError as error:
-            return Ended(name, "error", reason=_first_line(error), traceback=str(error))
+            cause = getattr(error, "cause", None) or error
+            reason = f"on its node: {type(cause).__name__}: {_first_line(cause)}"
+            return Ended(name, "error", reason=masked(reason), traceback=masked(str(error)))
         if "cannot" in said:
             raise SpecError(said["cannot"])
         if "ended" not in said:

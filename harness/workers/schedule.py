@@ -197,14 +197,23 @@ class Workers:
         if at_once is not None:
             self._end(self._workers)  # what they hold of memory is free then
         places, source, waiting = min(at_once or self.capacity, self.capacity), iter(tasks), deque[Task]()
+        more = True
         try:
             while True:
-                waiting.extend(islice(source, max(0, places - len(self._busy()) - len(waiting))))
-                if not waiting and not self._busy():
+                busy, ready = len(self._busy()), sum(w.ready and not w.task for w in self._workers)
+                # Asked for when it can begin: who makes tasks may have had enough of failures by then.
+                room = min(places - busy, max(ready, not busy)) - len(waiting)
+                if more and room > 0:
+                    taken = list(islice(source, room))
+                    waiting.extend(taken)
+                    more = len(taken) == room
+                if not waiting and not busy:
                     break
+                if not busy:
+                    self._oom_kills = memory.oom_kills()
                 if at_once is not None:
                     self._end([worker for worker in self._workers if worker.used and not worker.task])
-                self._staff(len(waiting) + len(self._busy()))
+                self._staff(places if more else len(waiting) + busy)
                 for worker in self._workers:
                     if waiting and worker.ready and worker.task is None and worker.give(waiting[0], timeout):
                         waiting.popleft()
@@ -282,10 +291,11 @@ class Workers:
             return "killed", f"{reason}, which somebody sent"
         if -code != signal.SIGKILL:
             return "died", reason
-        before, self._oom_kills = self._oom_kills, memory.oom_kills()
-        if before is None or self._oom_kills is None:
+        before, now = self._oom_kills, memory.oom_kills()
+        if before is None or now is None:
             return "out_of_memory", f"{reason}; the kernel does that when memory runs out, but does not tell here"
-        if self._oom_kills > before:
+        if now > before:
+            self._oom_kills = before + 1  # the others are of those that died with it
             return "out_of_memory", f"{reason}: memory ran out, as the kernel's count of such kills says"
         return "killed", f"{reason}; the kernel counts no kill for want of memory, so somebody else sent it"
 
@@ -315,7 +325,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         # Daemonic: should the parent fail before the `with`, its exit ends them instead of waiting for them.
         self.process = context.Process(target=child.work, args=(theirs, slot.device, *order), daemon=True)
-        with stopping.whole(), _environment(slot.env):  # half an order is a traceback of the child
+        with stopping.whole(), _environment(slot.env), _deaf():  # half an order is a traceback of the child
             self.process.start()
         theirs.close()
         assert self.process.pid
@@ -358,6 +368,16 @@ class _Worker:
         except OSError:
             if self.process.is_alive():  # too young to lead a session of its own
                 os.kill(self.pid, number)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Keep Ctrl-C from a process that is started meanwhile, until it has a session of its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -39,6 +39,9 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
         log: file for what is printed here, "" leaves it as it is.
     """
     os.setsid()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # throws away what a terminal sent: the parent hears it too
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    signal.signal(signal.SIGINT, before)
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
     try:
@@ -82,9 +85,12 @@ def _read(pipe: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
 
 def print_to(log: str) -> None:
-    """Send all that this process and its children print, C libraries included, to a file."""
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    """Send all that this process and its children print, C libraries included, to a file; nowhere if there can be none."""
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError:  # on a disk that is full or read-only; who looks for a log finds none
+        file = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(file, number)
     os.close(file)

@@ -97,7 +97,18 @@ def choices() -> Iterator[tuple[str, TrainingChoice]]:
 CHOICES = dict(choices())
 
 
-def trained(choice: TrainingChoice, folder: Path, seed: int = 3, kill_at: int | None = None) -> dict[str, bytes]:
+DEVICES = [torch.device("cpu"), *(torch.device("cuda", n) for n in range(min(1, torch.cuda.device_count())))]
+
+
+def trained(
+    choice: TrainingChoice,
+    folder: Path,
+    seed: int = 3,
+    kill_at: int | None = None,
+    *,
+    device: torch.device = DEVICES[0],
+    model: ModelChoice = MODEL,
+) -> dict[str, bytes]:
     """Train; with ``kill_at``, drop everything after the checkpoint of that update and go on from it in a new object."""
     folder.mkdir()
     if kill_at is not None:
@@ -111,11 +122,10 @@ def trained(choice: TrainingChoice, folder: Path, seed: int = 3, kill_at: int | 
                 raise Killed
 
         dying = type("Dying", (Training,), {"_save": kill})
-        model = build(MODEL, choice.initializer, WORDS, seed)
+        first = build(model, choice.initializer, WORDS, seed)
         with pytest.raises(Killed):
-            dying(model, choice, seed, PAIRS, folder, torch.device("cpu")).run(lambda _: None, checkpoint_every=0.0)
-    model = build(MODEL, choice.initializer, WORDS, seed)
-    Training(model, choice, seed, PAIRS, folder, torch.device("cpu")).run(lambda _: None)
+            dying(first, choice, seed, PAIRS, folder, device).run(lambda _: None, checkpoint_every=0.0)
+    Training(build(model, choice.initializer, WORDS, seed), choice, seed, PAIRS, folder, device).run(lambda _: None)
     return {name: (folder / name).read_bytes() for name in ("model.safetensors", "curve.jsonl")}
 
 
@@ -127,6 +137,22 @@ def test_same_seed_same_curve_bit_for_bit_and_killed_is_never_killed(name: str, 
     assert trained(CHOICES[name], tmp_path / "killed", kill_at=4) == whole
     assert trained(CHOICES[name], tmp_path / "evaluated", kill_at=3) == whole, "right after an evaluation"
     assert trained(CHOICES[name], tmp_path / "other", seed=4) != whole
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_what_is_dropped_between_layers_is_the_same_after_a_kill(device: torch.device, tmp_path: Path) -> None:
+    """Law 15, where masks are drawn by the library that walks the layers."""
+    cell = {"kind": "lstm", "hidden": 6, "layers": 2, "dropout": 0.4}
+    plain = encode(MODEL)
+    deep = read(ModelChoice, plain | {s: plain[s] | {"cell": cell} for s in ("encoder", "decoder")})
+    choice = read(TrainingChoice, BASE)
+    whole = trained(choice, tmp_path / "whole", device=device, model=deep)
+    assert trained(choice, tmp_path / "killed", kill_at=4, device=device, model=deep) == whole
+    assert trained(choice, tmp_path / "evaluated", kill_at=3, device=device, model=deep) == whole
+    calm = read(
+        ModelChoice, encode(deep) | {s: plain[s] | {"cell": cell | {"dropout": 0.0}} for s in ("encoder", "decoder")}
+    )
+    assert trained(choice, tmp_path / "calm", device=device, model=calm) != whole
 
 
 class Ended(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -14,14 +15,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from harness import failures, rounds, run, study
+from harness import failures, prepare, rounds, run, study
 from harness.failures import Failure, disk_trouble, out_of_memory
 from harness.rounds import Listen, Ran, Rounds, Settings
 from harness.run import title
 from harness.storage import locks
 from harness.storage.store import Busy, Store
-from harness.trial import Trial
+from harness.trial import Corridor, Trial
 from harness.workers.schedule import Ended, Task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -271,6 +273,47 @@ def test_a_disk_that_is_full_is_no_failure_of_a_trial(tmp_path: Path, trials: di
     with pytest.raises(OSError, match="No space left") as stopped:
         ran(tmp_path, trials, only_first(trials, lambda _: full))
     assert stopped.value.filename == str(tmp_path) and not list(tmp_path.glob("failures/*"))
+
+
+@pytest.mark.usefixtures("trials")
+def test_a_disk_that_is_full_of_data_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(prepare, "prepare", full)
+    with pytest.raises(OSError, match="disk is full"):
+        run.prepare(study.resolve(study.load("masking", seeds=1)), Store(tmp_path), print)
+    monkeypatch.setattr(prepare, "prepare", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.prepare(study.resolve(study.load("masking", seeds=1)), Store(tmp_path), print)
+
+
+def test_a_stop_after_the_last_evaluation_waits_for_the_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(*_: Any) -> None:
+        raise Stopped
+
+    def emit(event: dict[str, Any]) -> None:
+        if event.get("update") == 20:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.chdir(ROOT)
+    sizes = {"train": 60, "validation": 20, "test": 20, "digits": 2}
+    sets = {f"data.dataset.{name}": size for name, size in sizes.items()}
+    sets |= {"training.updates": 20, "training.evaluate_every": 10}
+    sets |= {f"model.{side}.cell.hidden": 8 for side in ("encoder", "decoder")}
+    _, _, trial = next(study.resolve(study.load("masking", seeds=1, sets=sets)).trials())
+    corridor, before = Corridor(Store(tmp_path), (), "cpu"), signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Stopped):
+            list(corridor.run(trial, emit))
+        assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [corridor.store.state(stage)[0] for stage in trial.stages.values()] == ["done", "done", "absent", "absent"]
+    assert not list((tmp_path / "work").iterdir())
 
 
 def test_secrets_do_not_stay_in_what_is_kept(

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -114,9 +115,8 @@ def test_a_dead_worker_costs_its_task_only_and_what_is_known_of_its_death_is_sai
     case: tuple[str, int | None, int | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     number, before, after = case
-    counts = iter([before, after])
-    monkeypatch.setattr(memory, "oom_kills", lambda: next(counts))
     heard: list[Any] = []
+    monkeypatch.setattr(memory, "oom_kills", lambda: after if heard else before)
     with _workers(logs=str(tmp_path)) as workers:
         tasks = [_task("e", "echo", n=1), _task("d", "die", signal=number), _task("f", "echo", n=2)]
         _, dead, fine = workers.run(tasks, lambda name, event: heard.append((name, event)))
@@ -126,6 +126,14 @@ def test_a_dead_worker_costs_its_task_only_and_what_is_known_of_its_death_is_sai
     assert dead.measured["peak_memory_mb"] > 1 and dead.measured["free_memory_mb"] > 1
     assert heard == [("d", {"last": "words"})]
     assert fine.status == "done"
+
+
+def test_each_death_is_explained_by_a_kill_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead: Any = SimpleNamespace(process=SimpleNamespace(exitcode=-signal.SIGKILL))
+    monkeypatch.setattr(memory, "oom_kills", lambda: 5)
+    workers = Workers("entries:act", (), [CPU], {}, eager=False)
+    monkeypatch.setattr(memory, "oom_kills", lambda: 7)
+    assert [workers._death(dead)[0] for _ in range(3)] == ["out_of_memory", "out_of_memory", "killed"]
 
 
 def test_a_worker_killed_from_outside_is_replaced(tmp_path: Path) -> None:
@@ -218,6 +226,13 @@ def test_workers_print_to_their_own_logs(tmp_path: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_worker_that_can_have_no_log_prints_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "logs").touch()  # no folder
+    with _workers(1, logs=str(tmp_path / "logs")) as workers:
+        (end,) = workers.run([_task("t", "echo", n=5)], _ignore)
+    assert end.status == "done" and capfd.readouterr() == ("", "")
+
+
 def test_alone_means_one_at_a_time_each_in_a_fresh_process() -> None:
     with _workers(2) as workers:
         before = {end.value["pid"] for end in workers.run([_task(f"t{n}", "echo") for n in range(4)], _ignore)}
@@ -251,6 +266,52 @@ def test_tasks_are_taken_as_there_is_room_and_may_end_early() -> None:
         for end in workers.run(tasks(), _ignore):
             failed += [end] if end.status == "error" else []
     assert taken == [0, 1, 2] and [end.name for end in failed] == ["t2"]
+
+
+def test_a_task_is_asked_for_when_it_can_begin_and_not_before() -> None:
+    ended: list[Any] = []
+
+    def tasks() -> Iterator[Task]:
+        for n in range(6):
+            idle = sum(worker.ready and worker.task is None for worker in workers._workers)
+            busy = len(workers._busy())
+            assert n - len(ended) - busy < max(idle, not busy), "what fails meanwhile may be enough"
+            yield _task(f"t{n}", "fail")
+
+    with _workers(3) as workers:
+        for end in workers.run(tasks(), _ignore):
+            ended.append(end)
+    assert len(ended) == 6
+
+
+PRESSED = """
+import json, os, signal, sys, threading
+from harness.workers.schedule import Slot, Task, Workers
+def press():
+    while not over.wait(0.003):
+        os.killpg(0, signal.SIGINT)
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, lambda *_: None)
+    over = threading.Event()
+    threading.Thread(target=press).start()
+    with Workers("entries:act", (), [Slot("cpu", {})], {}) as workers:
+        print(*(end.status for end in workers.run([Task("t", {"do": "echo"})], print)))
+    over.set()
+"""
+
+
+def test_ctrl_c_in_a_terminal_is_for_the_parent_alone(tmp_path: Path) -> None:
+    (tmp_path / "pressed.py").write_text(PRESSED)
+    ended = subprocess.run(
+        [sys.executable, "pressed.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{SYSTEM}:{ROOT}"},
+        text=True,
+        capture_output=True,
+        start_new_session=True,
+        timeout=60,
+    )
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("printed by None\ndone\n", "", 0)
 
 
 def test_what_cannot_start_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,47 @@ def test_a_stop_comes_once_and_breaks_nothing_off(case: str, tmp_path: Path) -> 
     body, done = CASES[case]
     ended = run(tmp_path, BEGIN.format(body=body))
     assert (ended.stdout, ended.stderr, ended.returncode) == (f"stopped 143{done}\n", "", 0)
+
+
+NATIVE = """
+import hashlib, signal, sys
+from harness import stopping
+stopping.PATIENCE = float(sys.argv[1])
+stopping.heed()
+print("native", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"what keeps Python", b"from its handlers", 10**9)
+"""
+
+
+@pytest.mark.parametrize(("patience", "signals"), [(0.3, 1), (60.0, 2)])
+def test_native_code_that_lets_no_handler_run_keeps_nobody_waiting(
+    patience: float, signals: int, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(NATIVE, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "program.py", str(patience)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout and process.stdout.readline() == "native\n"
+    for _ in range(signals):
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said == ("s2s: stopped; what is finished is kept, and the same command goes on.\n" if signals == 1 else "")
+
+
+def test_after_a_command_nobody_listens(tmp_path: Path) -> None:
+    program = BEGIN.format(body="    pass").replace("    wait()\n", "") + (
+        "stopping.ended()\nstopping.heed()\nstopping.ended()\nsignal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "stopping.PATIENCE = 0.1\nask()\ntime.sleep(0.5)\nprint('alive')\n"
+    )
+    ended = run(tmp_path, program)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("alive\n", "", 0)
 
 
 def test_an_import_without_end_is_not_waited_for(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import signal
@@ -361,6 +362,24 @@ def test_in_a_pipe_what_waits_is_said_once_and_a_failure_of_before_has_no_time(
         "[ 1/20] a · seed 1: diverged (before): nan",
         "a · seed 2: its checkpoint cannot be read",
     ]
+
+
+def test_a_terminal_that_is_gone_changes_no_ending(plan: Any, screen: io.StringIO) -> None:
+    with pytest.raises(Stopped) as stopped, Watch(plan) as watch:
+        assert watch.live is not None
+
+        def gone(_: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        screen.write = gone  # type: ignore[method-assign]
+        raise Stopped(signal.SIGHUP)
+    assert stopped.value.finished.startswith("0 of 20") and stopped.value.code == 129
+
+
+def test_who_adds_seeds_counts_to_what_may_come(plan: Any) -> None:
+    with pytest.raises(Stopped) as stopped, Watch(replace(plan, looks=(3, 5))):
+        raise Stopped(signal.SIGTERM)
+    assert stopped.value.finished == "0 of at most 20 trials of masking on numbers are finished"
 
 
 def test_who_stops_a_study_hears_what_is_finished(plan: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import typer
 
 from harness.commands import cli
+from harness.commands.arguments import print_json
 from harness.storage.store import Store
 
 HOME = Path(__file__).resolve().parents[2]
@@ -369,6 +371,14 @@ def test_data_are_exported(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert (
         counts == {"train.tsv": 9, "validation.tsv": 3, "test.tsv": 4} and "written to out" in capsys.readouterr().out
     )
+    assert run(["data", choice, "--export", "out", "--json"], monkeypatch) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["splits"] and "written to out" in told.err
+
+
+def test_json_for_programs_holds_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"perplexity": [math.inf, math.nan, 1.5]})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {"perplexity": [None, None, 1.5]}
 
 
 def test_new_files_are_written_and_valid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

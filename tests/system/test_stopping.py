@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +44,9 @@ class Home:
         self.started: list[subprocess.Popen[str]] = []
         self.hear = _hear_signals
 
-    def start(self, updates: int, *more: str, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, updates: int, *more: str, stream: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.Popen[str]:
         sets = [word for path, value in (SMALL | {"training.updates": updates}).items()
                 for word in ("--set", f"{path}={value}")]  # fmt: skip
         words = ["run", "masking", "--seeds", "1", "--jobs", "2", "--no-track", *sets, *more]
@@ -50,8 +57,8 @@ class Home:
             cwd=ROOT,
             env=env,
             text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=stream,
+            stderr=stream,
             start_new_session=True,
             preexec_fn=self.hear,
         )
@@ -267,6 +274,33 @@ def test_it_can_be_stopped_while_it_plans_and_prepares(home: Home, after: float)
     # Before Python has come to its first line, a signal ends it without a word.
     assert process.returncode in (143, -signal.SIGTERM) and "Traceback" not in err
     assert process.returncode < 0 or "the same command goes on" in err
+
+
+def test_a_window_that_is_closed_stops_like_a_signal(home: Home) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
+    os.set_blocking(ours, False)
+
+    def own() -> None:
+        _hear_signals()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    def trained() -> bool:
+        with suppress(BlockingIOError):
+            while shown := os.read(ours, 1 << 16):
+                seen.append(shown)
+        return home.working() and b"trials" in b"".join(seen)
+
+    seen: list[bytes] = []
+    home.hear = own
+    process = home.start(100_000, stream=theirs, TERM="xterm-256color")
+    os.close(theirs)
+    until(trained, process)
+    everybody = family(process)
+    os.close(ours)
+    process.wait(WITHIN)
+    assert process.returncode == 129 and home.checkpoints() == 2
+    assert not left(everybody)
 
 
 def test_what_nohup_ignores_stays_ignored(home: Home) -> None:

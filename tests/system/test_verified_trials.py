@@ -331,6 +331,7 @@ def test_the_commands_say_what_they_did(store: Store, tmp_path: Path, monkeypatc
     )
     code, said = typed("verify", "--sample", "1", "--jobs", "1", "--json")
     found = json.loads(said)
+    assert list(store.root.glob("logs/*/worker-0.log")), "what parts print is no part of an answer"
     assert code == 0 and found["well"] and [row["verdict"] for row in found["rows"]] == ["exact"]
     assert typed("export", "--out", file)[0] == 0
     code, said = typed("export", "--out", str(tmp_path))
