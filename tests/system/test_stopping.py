@@ -32,6 +32,8 @@ SMALL = {
     "model.decoder.cell.hidden": 8,
     "training.evaluate_every": 10,
 }
+WHOLE = 600
+"""Updates of a training that is stopped in its middle: seconds."""
 WITHIN = 10.0
 """Seconds in which all is to be over."""
 
@@ -133,7 +135,7 @@ def _runs(process: psutil.Process) -> bool:
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The results of a run that nobody stopped."""
     made = Home(tmp_path_factory.mktemp("unbroken"))
-    out, err = made.start(1500).communicate(timeout=300)
+    out, err = made.start(WHOLE).communicate(timeout=300)
     assert "4 trials done" in out, err
     return made.made()
 
@@ -144,7 +146,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_it_writes_checkpoints_says_one_line_and_goes_on_bit_for_bit(
     home: Home, unbroken: dict[str, str], number: int, code: int
 ) -> None:
-    process = home.start(1500)
+    process = home.start(WHOLE)
     until(home.working, process)
     everybody = family(process)
     time.sleep(0.5)
@@ -157,7 +159,7 @@ def test_it_writes_checkpoints_says_one_line_and_goes_on_bit_for_bit(
     assert len(err.splitlines()) == 1 and "stopped; " in err and "the same command goes on" in err
     assert "of 4 trials of masking on numbers are finished" in err and "Traceback" not in out
     assert home.checkpoints() == 2
-    again = home.start(1500)
+    again = home.start(WHOLE)
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0 and home.made() == unbroken, err
     assert not list(home.store.glob("work/*"))
@@ -165,13 +167,13 @@ def test_it_writes_checkpoints_says_one_line_and_goes_on_bit_for_bit(
 
 
 def test_what_goes_on_with_other_instructions_is_told_and_written_down(home: Home) -> None:
-    process = home.start(1500)
+    process = home.start(WHOLE)
     until(home.working, process)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert home.checkpoints() == 2
-    out, err = home.start(1500, ATEN_CPU_CAPABILITY="default").communicate(timeout=300)
+    out, err = home.start(WHOLE, ATEN_CPU_CAPABILITY="default").communicate(timeout=300)
     assert out.count("it was saved elsewhere (capability ") == 2 and "capability DEFAULT here" in out, out + err
     moved = [said["facts"]["begun_elsewhere"] for said in home.records() if "begun_elsewhere" in said["facts"]]
     assert len(moved) == 2 and all(list(place) == ["capability"] for (place,) in moved)
@@ -182,7 +184,7 @@ def test_what_goes_on_with_other_instructions_is_told_and_written_down(home: Hom
 def test_a_worker_that_is_stopped_alone_writes_a_checkpoint_and_another_goes_on(
     home: Home, unbroken: dict[str, str]
 ) -> None:
-    process = home.start(1500)
+    process = home.start(WHOLE)
     until(home.working, process)
     time.sleep(0.5)
     one = workers(process)[0]
@@ -195,7 +197,7 @@ def test_a_worker_that_is_stopped_alone_writes_a_checkpoint_and_another_goes_on(
 
 
 def test_a_killed_worker_costs_nothing(home: Home, unbroken: dict[str, str]) -> None:
-    process = home.start(1500, "--checkpoint-every", "0.2")
+    process = home.start(WHOLE, "--checkpoint-every", "0.2")
     until(lambda: home.checkpoints() >= 1, process)
     workers(process)[0].kill()
     out, err = process.communicate(timeout=300)
