@@ -288,8 +288,8 @@ class Cluster:
         except LOST as error:
             return self._lost(flight, _first_line(error), listen)
         except ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error
-            reason = f"on its node: {type(cause).__name__}: {_first_line(cause)}"
+            cause, node = getattr(error, "cause", None) or error, getattr(error, "ip", None)
+            reason = f"on {f'node {node}' if node else 'its node'}: {type(cause).__name__}: {_first_line(cause)}"
             return Ended(name, "error", reason=masked(reason), traceback=masked(str(error)))
         if "cannot" in said:
             raise SpecError(said["cannot"])

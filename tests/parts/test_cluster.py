@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ import pytest
 # Ray reads this when it is imported; tests of clusters need it, and may run in this process.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'seq2seq-harness[ray]'")
+
+import ray
 
 from harness.commands.arguments import executor_of
 from harness.spec import SpecError
@@ -60,6 +63,20 @@ def test_trials_that_are_closed_are_not_done_again_and_what_is_lost_too_often_is
     flight.lost, flight.closed = 0, {"a", "b"}
     ended = cluster._lost(flight, "its node", lambda *_: None)
     assert ended is not None and ended.status == "done"
+
+
+def test_what_fails_on_a_node_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/tmp/s2s-1/store")
+    failed = ray.exceptions.RayTaskError("supervise", "Traceback ...\nOSError: ...", full, pid=4711, ip="10.0.0.7")
+
+    def get(_: Any) -> None:
+        raise failed
+
+    monkeypatch.setattr(ray, "get", get)
+    flight = door._Flight(Task("a", {"trials": [["a", 1]], "store": "s"}))
+    ended = Cluster("auto", "entries:act", ())._end(flight, lambda *_: None)
+    assert ended is not None and ended.status == "error" and "OSError" in ended.traceback
+    assert ended.reason == "on node 10.0.0.7: OSError: [Errno 28] No space left on device: '/tmp/s2s-1/store'"
 
 
 def test_signals_do_what_they_did_before_ray_came() -> None:
