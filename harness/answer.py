@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from harness.storage import sweep
 from harness.storage.store import Record, Store, write
 from harness.study import Plan
 from harness.tracking.track import Mirror
-from harness.trial import SPLIT, STAGES, Corridor, restore
+from harness.trial import SPLIT, STAGES, Corridor, Trial, restore
 
 if TYPE_CHECKING:
     from harness.analyze import Comparison, Outcome
@@ -154,15 +154,13 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
     """Write the report of what is in the store; nothing is run."""
     from harness.analyze import primary_metrics
     from harness.looks import standing
-    from harness.outcomes import made_sense_of
     from harness.report import pages
 
     frozen.check(plan, store)
     at = standing(plan, store, keep_stale=keep_stale)
     plan, found, comparisons = at.plan, at.outcomes, at.comparisons
     folder = results_folder(plan)
-    with made_sense_of(f"{plan.name} on {plan.base}"):
-        facts = _facts(plan, store, found)
+    facts = _facts(plan, store, found)
     try:
         written = pages.write(folder, facts, found, comparisons)
     except OSError as error:
@@ -188,8 +186,8 @@ def results_folder(plan: Plan) -> Path:
 
 
 def reported(plan: Plan, store: Store) -> bool:
-    """Say whether the report of a plan tells of the results that are in the store now."""
-    return _told(plan) == _results(plan, store)
+    """Say whether the report of a plan tells of all the results that are in the store now, by whatever code."""
+    return _told(plan) == _results(plan, store, lambda _: True)
 
 
 def try_out(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -219,7 +217,7 @@ def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
         whole = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}.issuperset(said["written"])
         if whole and said["code"] == _code() and (not tracked or said["tracked"] == Mirror(store.root).mark != ""):
             now = plan.upto(said["answer"]["seeds"])
-            if _results(now, store) == said["results"] == _told(plan):
+            if _results(now, store, _done_in(store)) == said["results"] == _told(plan):
                 return Answer(**said["answer"], files=[folder / page for page in PAGES])
     return None
 
@@ -227,7 +225,12 @@ def _answered(plan: Plan, store: Store, tracked: bool) -> Answer | None:
 def _remember(plan: Plan, store: Store, made: Answer, tracked: bool) -> None:
     kept = {"table": made.table, "verdicts": made.verdicts, "seeds": made.seeds}
     mirrored = Mirror(store.root).mark if tracked else ""
-    marks = {"results": _results(plan, store), "code": _code(), "tracked": mirrored, "written": made.written}
+    marks = {
+        "results": _results(plan, store, _done_in(store)),
+        "code": _code(),
+        "tracked": mirrored,
+        "written": made.written,
+    }
     said = marks | {"answer": kept}
     write(_memory(plan, store), json.dumps(said, ensure_ascii=False))
 
@@ -241,10 +244,15 @@ def _memory(plan: Plan, store: Store) -> Path:
     return inside(store.root / "studies", plan.name, plan.base) / "answer.json"
 
 
-def _results(plan: Plan, store: Store) -> str:
-    """Return the name of all results of a plan together, those that are not there among them."""
-    records = ((store.record("score", t.digest), run.state(store, t)[0]) for _, _, t in plan.trials())
-    return digest([plan.digest, [record.seal if record and state == "done" else "" for record, state in records]])
+def _results(plan: Plan, store: Store, counts: Callable[[Trial], bool]) -> str:
+    """Return the name of the results of those trials of a plan that count; of the others, that they do not."""
+    trials = [trial for _, _, trial in plan.trials()]
+    records = [store.record("score", trial.digest) if counts(trial) else None for trial in trials]
+    return digest([plan.digest, [record.seal if record else "" for record in records]])
+
+
+def _done_in(store: Store) -> Callable[[Trial], bool]:
+    return lambda trial: run.state(store, trial)[0] == "done"
 
 
 def _told(plan: Plan) -> str:
@@ -286,28 +294,35 @@ def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
 
 def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
     """Return all that a report says beside the trials; its provenance names the results that it tells of."""
+    from harness.outcomes import made_sense_of
     from harness.report.pages import StudyFacts
 
     done = [outcome for outcome in found if outcome.status == "ok"]
+    told = {outcome.trial for outcome in done}
     records = [r for name in STAGES for o in done if (r := store.record(name, o.stages[name])) is not None]
     provenance: dict[str, Any] = {
         "plan": plan.digest,
-        "results": _results(plan, store),
-        "finished": _finished(records),
+        "results": _results(plan, store, lambda trial: trial.digest in told),
         "made_with": _distinct([record.provenance for record in records]),
         "code": {name: sorted({r.stage.fingerprint for r in records if r.stage.name == name}) for name in STAGES},
         "set_aside": _set_aside(plan, store),
         "stale": [t.digest for _, _, t in plan.trials() if run.state(store, t)[0] == "stale"],
         "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
     }
-    if begun := {r.stage.key: told for r in records if (told := alike.elsewhere(r))}:
+    if begun := {r.stage.key: spelled for r in records if (spelled := alike.elsewhere(r))}:
         provenance["begun_elsewhere"] = begun
     if again := verify.standing(plan, store):
         provenance["verified"] = again
-    scores = (
-        json.loads((store.folder("score", done[0].stages["score"]) / "scores.json").read_text("utf-8")) if done else {}
-    )
     file, gone = plan.file, frozen.dropped(plan, store)
+    origins = (
+        [("claims left out or changed after results, counted in Holm's correction", ", ".join(gone))] if gone else []
+    )
+    with made_sense_of(f"{plan.name} on {plan.base}"):
+        provenance["finished"] = _finished(records)
+        first = store.folder("score", done[0].stages["score"]) if done else None
+        scores = json.loads((first / "scores.json").read_text("utf-8")) if first else {}
+        origins += [row for facts in provenance["data"].values() for row in _data_rows(facts)]
+        origins += _making_rows(provenance)
     return StudyFacts(
         name=plan.name,
         base=plan.base,
@@ -320,15 +335,7 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
         matched=dict(plan.matched),
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],
         signatures={name: said["signature"] for name, said in scores.items()},
-        origins=[
-            *(
-                [("claims left out or changed after results, counted in Holm's correction", ", ".join(gone))]
-                if gone
-                else []
-            ),
-            *(row for facts in provenance["data"].values() for row in _data_rows(facts)),
-            *_making_rows(provenance),
-        ],
+        origins=origins,
         provenance=provenance,
         plan=plan.frozen() | {"digest": plan.digest, "exploratory": frozen.exploratory(plan, store)},
     )

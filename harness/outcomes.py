@@ -80,7 +80,8 @@ def made_sense_of(what: str) -> Iterator[None]:
         raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         told = f"its results cannot be made sense of ({type(error).__name__}: {error}): they were written by another version"
-        raise Damaged(f"{told}, or made up; `s2s gc --drop STUDY --delete` removes them", place=what) from error
+        again = "if they came from elsewhere, `s2s gc --drop STUDY --delete` removes them"
+        raise Damaged(f"{told}, or made up; {again}", place=what) from error
 
 
 def _finished(about: dict[str, Any], stages: dict[str, str], store: Store) -> Outcome:

@@ -139,8 +139,9 @@ class Rounds:
         waiting = self._left(self.trials)
         while waiting and not self._enough():
             at_once = 1 if self.alone else None
+            run = self.settings.workers.run
             tasks = self._tasks(waiting)
-            for ended in self.settings.workers.run(tasks, self._hear, self.settings.timeout, at_once=at_once):
+            for ended in run(tasks, self._hear, self.settings.timeout, at_once=at_once, enough=self._enough):
                 self._end(ended)
             waiting = self._later()
         self.ran.untried = len(self.open)
@@ -182,13 +183,11 @@ class Rounds:
         return self.settings.max_failures is not None and self.ran.lost >= self.settings.max_failures
 
     def _tasks(self, names: Iterable[str]) -> Iterator[Task]:
-        """Yield a task for the trials of each training, so that it is trained once, until enough have failed."""
+        """Yield a task for the trials of each training, so that it is trained once."""
         groups: dict[str, list[str]] = {}
         for name in names:
             groups.setdefault(self.trials[name].stages["train"].key, []).append(name)
         for group in groups.values():
-            if self._enough():
-                return
             self.handed[group[0]] = group
             said = [(name, self.trials[name]) for name in group]
             trials = [[name, encode(trial.choice), trial.seed, trial.revision] for name, trial in said]

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
@@ -46,51 +47,61 @@ def heed() -> None:
     signal only Ctrl-C counts. Where native code keeps Python from its handlers (a vocabulary being learned), the second
     Ctrl-C, or ``PATIENCE``, ends the process all the same.
     """
+    heard: list[int] = []
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _stop)
+            signal.signal(number, partial(_stop, heard))
     sys.unraisablehook = _again
-
-    heard, told = os.pipe()
+    _listen_no_more()
+    ear, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    _heard.clear()
-    _ear.append(told)
-    threading.Thread(target=_watch, args=(heard,), daemon=True).start()
+    _told.append(told)
+    threading.Thread(target=_watch, args=(ear, heard), daemon=True).start()
 
 
-_ear: list[int] = []
+_told: list[int] = []
 """Where the interpreter writes the number of each signal, as soon as it comes."""
-_heard: list[int] = []
-"""Signals whose handler was reached."""
 
 
-def _watch(pipe: int) -> None:
-    """End the process in place of a main thread that comes to no handler."""
+def _watch(ear: int, heard: list[int]) -> None:
+    """End the process in place of a main thread that comes to no handler.
+
+    Args:
+        ear: where numbers of signals come from; its end is the end of this.
+        heard: the signal whose handler was reached, if one was.
+    """
     first = True
-    while number := int.from_bytes(os.read(pipe, 1), "little"):
+    while number := int.from_bytes(os.read(ear, 1), "little"):
         if number == signal.SIGINT and not first:
             _end(number, None)
         if number in SIGNALS and first:
             first = False
-            timer = threading.Timer(PATIENCE, _end_unheard, (number,))
+            timer = threading.Timer(PATIENCE, _end_unheard, (number, heard))
             timer.daemon = True
             timer.start()
-    os.close(pipe)
+    os.close(ear)
 
 
-def _end_unheard(number: int) -> None:
-    if not _heard:
+def _end_unheard(number: int, heard: list[int]) -> None:
+    if not heard:
         _say(number)
         _end(number, None)
+
+
+def _listen_no_more() -> None:
+    if _told:
+        signal.set_wakeup_fd(-1)
+        os.close(_told.pop())
+
+
+os.register_at_fork(after_in_child=_listen_no_more)  # what is sent to a child is not meant for its parent
 
 
 def ended() -> None:
     """Have signals do what they do by themselves: a command that has ended keeps nobody waiting."""
     signal.setitimer(signal.ITIMER_REAL, 0)
-    if _ear:
-        signal.set_wakeup_fd(-1)
-        os.close(_ear.pop())
+    _listen_no_more()
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -110,8 +121,8 @@ _whole: list[None] = []
 """One for each block that is to end first."""
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    _heard.append(number)
+def _stop(heard: list[int], number: int, frame: FrameType | None) -> None:
+    heard.append(number)
     for other in SIGNALS:
         signal.signal(other, _end if other == signal.SIGINT else _pass)  # a child would inherit SIG_IGN
     with suppress(OSError, RuntimeError):  # the terminal may be gone, or just be written to

@@ -217,7 +217,11 @@ class Training:
                 if not self.at.owed:
                     self._update(next(updates))
                     self.at.seconds = spent + self._now() - began
-                over = self._settle(emit, stop)
+                try:
+                    over = self._settle(emit, stop)
+                except Diverged:
+                    stop.go()  # with its last checkpoint, where it will diverge again
+                    raise
                 now = time.monotonic()
                 self.at.seconds = spent + now - began
                 if not over and (stop.asked or now - saved >= checkpoint_every):

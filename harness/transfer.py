@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from harness import frozen, looks
 from harness.answer import reported, results_folder
 from harness.failures import Failure
+from harness.rounds import state
 from harness.spec import SpecError
 from harness.storage import archive, parcel, sweep
 from harness.storage.archive import Contents
@@ -139,7 +140,7 @@ def _admit(about: About, contents: Contents, store: Store) -> Moved:
     for record in contents.stages:
         stage = record.stage
         here = store.record(stage.name, stage.key)
-        if here is None or (here.seal == record.seal and not store.sound(here)):
+        if here is None or not store.sound(here):
             try:
                 store.admit(record.folder, wait=False)
                 added += 1
@@ -188,7 +189,9 @@ def _report(plan: Plan, store: Store) -> tuple[dict[str, Path], str]:
     """Return the files of the report of these very results, and what to know of what was left out."""
     folder = results_folder(plan)
     if not reported(plan, store):
-        return {}, f"no report of these results is in {folder}: `s2s report` writes it"
+        stale = any(state(store, trial)[0] == "stale" for _, _, trial in plan.trials())
+        writes = "`s2s report --keep-stale`" if stale else "`s2s report`"
+        return {}, f"no report of these results is in {folder}: {writes} writes it"
     found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
     files = [path for path in found if not path.relative_to(folder).parts[0].startswith(".")]  # being written just now
     named = {f"report/{path.relative_to(folder).as_posix()}": path for path in files}

@@ -77,6 +77,26 @@ def plans_of(name: str, base: str | None, sets: list[str] | None, seeds: int | N
     return [_plan(name, each if len(bases) > 1 else base, sets, seeds) for each in bases]
 
 
+def that_ran(plans: list[Plan], store: Store) -> list[Plan]:
+    """Return those plans of a study of which something is in the store, and say of the others that nothing is.
+
+    Raises:
+        SpecError: nothing is of any, or the study changed since a plan of it was frozen.
+    """
+    from harness import frozen
+    from harness.commands.terminal import complain
+    from harness.spec import SpecError
+
+    ran = [frozen.check(plan, store) for plan in plans]
+    for plan in (plan for plan, did in zip(plans, ran, strict=True) if not did):
+        place = f"{plan.name} on {plan.base}"
+        told = SpecError("nothing of this study is in the store; `s2s run` runs it", place=place)
+        if not any(ran):
+            raise told
+        complain(f"{told}; left out")
+    return [plan for plan, did in zip(plans, ran, strict=True) if did]
+
+
 def print_json(value: Any) -> None:
     """Print an answer for a program; a person may read it in a terminal too. What is no number or not finite is null."""
     finite = json.loads(json.dumps(value), parse_constant=lambda _: None)

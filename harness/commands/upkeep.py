@@ -19,6 +19,7 @@ from harness.commands.arguments import (
     plans_of,
     print_json,
     store_in_use,
+    that_ran,
     the_store,
 )
 
@@ -38,10 +39,10 @@ def sync(
     from harness import answer, study
     from harness.tracking import mirror
 
-    for plan in plans_of(name, base, sets, seeds):
-        pinned = study.resolve(plan)
-        with store_in_use() as store:
-            typer.echo(mirror.sync(pinned, store, answer.results_folder(pinned), keep_stale=keep_stale))
+    plans = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
+    with store_in_use() as store:
+        for plan in that_ran(plans, store):
+            typer.echo(mirror.sync(plan, store, answer.results_folder(plan), keep_stale=keep_stale))
 
 
 @app.command()
@@ -84,6 +85,7 @@ def verify(
 
     plans, done = [study.resolve(plan) for plan in plans_of(name, base, sets, seeds)], []
     with store_in_use() as store:
+        plans = that_ran(plans, store)
         parts = [again.choose(plan, store, sample) for plan in plans]
         settings = {"logs": str(logs_of(store.root))}
         with Workers("harness.run:perform", ("variants",), slots(device, jobs), settings) as workers:
@@ -123,7 +125,7 @@ def export(
     given = out or Path()
     if len(plans) > 1 and not given.is_dir():
         raise SpecError("the study has several bases, a file each; choose one with --base, or let --out be a folder")
-    for plan in plans:
+    for plan in that_ran(plans, the_store()):
         file = given / f"{plan.name}-{plan.base}.tar" if given.is_dir() else given
         shown_answers.print_moved(transfer.export(plan, the_store(), file), f"written to {file}")
 

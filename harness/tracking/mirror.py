@@ -42,13 +42,8 @@ PAUSE = 60.0
 
 
 def sync(plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> str:
-    """Bring MLflow up to date with the store and say what was added.
-
-    Raises:
-        SpecError: nothing has run, the study changed since its plan was frozen, or MLflow could not be filled.
-    """
-    if not frozen.check(plan, store):
-        raise SpecError("nothing of this study is in the store; `s2s run` runs it", place=f"{plan.name} on {plan.base}")
+    """Bring MLflow up to date with the store and say what was added."""
+    frozen.check(plan, store)
     return str(Mirror(store.root).sync(whole_record(plan, store, report, keep_stale=keep_stale)))
 
 
@@ -178,7 +173,8 @@ def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: b
         )
         for own in made.variants
     ]
-    return replace(made, tags={**made.tags, **verdicts}, artifacts=reports, variants=variants, whole=True)
+    planned = [trial.digest for _, _, trial in plan.trials()]
+    return replace(made, tags={**made.tags, **verdicts}, artifacts=reports, variants=variants, planned=planned)
 
 
 def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRecord:

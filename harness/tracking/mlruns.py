@@ -37,6 +37,8 @@ TURN, POLL = 5.0, 0.25
 """Seconds in which a machine that made the same run at the same moment takes its own back or fills it, and between looks."""
 CLAIM = "claim: "
 """What the tags begin with that carry the verdicts on a variant."""
+TRIAL = "trial "
+"""What the keys of trials begin with."""
 REPORT = "report"
 """Key and name of the run that holds a report."""
 STATUS = {"ok": "FINISHED", "timeout": "KILLED"}
@@ -62,7 +64,7 @@ class Runs:
     Args:
         client: MLflow's.
         experiment: its id.
-        home: the folder of the files of its runs, where they are ours to remove.
+        home: the folder of the files of its runs, where only one store writes: what that no longer has is ours to remove.
     """
 
     def __init__(self, client: Any, experiment: str, home: Path | None = None) -> None:
@@ -71,7 +73,7 @@ class Runs:
         self.runs: dict[str, Any] = {}
 
     def write(self, study: StudyRecord) -> Counts:
-        """Write runs in the order of the study, the report last; what a whole study no longer has is taken away."""
+        """Write runs in the order of the study, the report last; in a place of our own, take away what it no longer has."""
         trials = [trial for trial in study.trials if trial.status != "missing"]
         keys = [*map(_variant_key, study.variants), *map(_trial_key, trials), *([REPORT] if study.artifacts else [])]
         self._look_up(keys, everything=study.whole)
@@ -80,8 +82,8 @@ class Runs:
             self._trial(trial, parents[trial.variant])
         if study.artifacts:
             self._report(study)
-        if study.whole:
-            self._forget({*keys, *map(_trial_key, study.trials), REPORT})
+        if study.whole and self.home is not None:  # elsewhere another store may have another plan
+            self._forget({*keys, *(f"{TRIAL}{digest}" for digest in study.planned), REPORT})
         return Counts(self.written, self.unchanged, self.points)
 
     def _look_up(self, keys: list[str], *, everything: bool = False) -> None:
@@ -116,21 +118,30 @@ class Runs:
     def _variant(self, variant: VariantRecord, *, whole: bool) -> str:
         """Write a variant's run; means change as seeds are added, so the run is kept and its metrics move on.
 
-        A metric cannot be taken back: one that a whole study no longer has becomes no number.
+        A metric cannot be taken back: one that a study no longer has becomes no number, if it has any.
         """
         record = _digest([asdict(variant), whole])
         run, complete = self._run(_variant_key(variant), variant.name, record)
         if not complete:
             now = round(time.time() * 1000)  # MLflow shows the latest
             shown = self.runs[key].data if whole and (key := _variant_key(variant)) in self.runs else None
-            gone = dict.fromkeys(shown.metrics if shown else (), math.nan)
+            gone = dict.fromkeys(shown.metrics if shown and variant.metrics.get("seeds") else (), math.nan)
             points = [(name, value, now, 0) for name, value in (gone | named(variant.metrics)).items()]
             for name in shown.tags.keys() - named(variant.tags).keys() if shown else ():
                 if name.startswith(CLAIM):
-                    self.client.delete_tag(run, name)
+                    self._untag(run, name)
             self._log(run, {**variant.params, **variant.factors}, variant.tags, points)
             self._finish(run, record)
         return run
+
+    def _untag(self, run: str, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.delete_tag(run, name)
+        except MlflowException:
+            if name in self.client.get_run(run).data.tags:  # else another machine was the first, just now
+                raise
 
     def _trial(self, trial: TrialRecord, parent: str) -> None:
         unknown = {name: path for name, path in trial.artifacts.items() if name not in trial.sums}
@@ -247,7 +258,7 @@ def _variant_key(variant: VariantRecord) -> str:
 
 
 def _trial_key(trial: TrialRecord) -> str:
-    return f"trial {trial.trial}"
+    return f"{TRIAL}{trial.trial}"
 
 
 def named(entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,8 +79,13 @@ class StudyRecord:
     """The report and its figures."""
     variants: list[VariantRecord] = field(default_factory=list)
     trials: list[TrialRecord] = field(default_factory=list)
-    whole: bool = False
-    """Whether this is all of the study: what is shown besides is no longer true."""
+    planned: list[str] = field(default_factory=list)
+    """Digests of all trials of the plan, where this is the whole study: what else is shown of it is no longer true."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether this is all of a study as it stands, not what has just been finished of it."""
+        return bool(self.planned)
 
 
 def to_line(study: StudyRecord) -> str:

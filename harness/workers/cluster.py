@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -33,7 +33,7 @@ from harness.storage.disk import make_folder
 from harness.storage.store import Busy, Damaged, Store
 from harness.workers import node
 from harness.workers.node import Order
-from harness.workers.schedule import GRACE, Ended, Listen, Task
+from harness.workers.schedule import GRACE, Ended, Listen, Task, never
 
 ATTEMPTS = 3
 """How often a task is begun whose node or supervisor is lost."""
@@ -135,17 +135,24 @@ class Cluster:
         return sum(cores)
 
     def run(
-        self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, *, at_once: int | None = None
+        self,
+        tasks: Iterable[Task],
+        listen: Listen,
+        timeout: float | None = None,
+        *,
+        at_once: int | None = None,
+        enough: Callable[[], bool] = never,
     ) -> Iterator[Ended]:
         """Hand out tasks in their order and yield how each ended, as soon as it does.
 
         A task whose node is lost is begun elsewhere, from its last checkpoint if nodes share the store.
 
         Args:
-            tasks: what to do; taken one by one as there is room.
+            tasks: what to do.
             listen: called here with the name of a task and each event that it emits, in order.
             timeout: seconds for one task from when it begins on a node; then its process is killed.
             at_once: tasks at once at most.
+            enough: asked before a task is handed to the cluster; if so, none is any more.
 
         Raises:
             SpecError: a node has another version of this package, workers fail before their first task, or no node is
@@ -155,7 +162,8 @@ class Cluster:
         try:
             while True:
                 room = min(at_once or self.capacity, self.capacity) - len(self._flights)
-                again.extend(_Flight(task) for task in islice(source, max(0, room - len(again))))
+                if not enough():
+                    again.extend(_Flight(task) for task in islice(source, max(0, room - len(again))))
                 for _ in range(min(room, len(again))):
                     self._begin(again.popleft(), self._order._replace(timeout=timeout, alone=at_once is not None))
                 if not self._flights and not self._landed:

@@ -17,8 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, Self
@@ -76,6 +75,11 @@ class Slot(NamedTuple):
     env: dict[str, str]
 
 
+def never() -> bool:
+    """Say that no number of failures is enough."""
+    return False
+
+
 class Executor(Protocol):
     """What the tasks of a plan are handed to: processes of this machine, or a cluster."""
 
@@ -84,15 +88,22 @@ class Executor(Protocol):
         """Tasks at once."""
 
     def run(
-        self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, *, at_once: int | None = None
+        self,
+        tasks: Iterable[Task],
+        listen: Listen,
+        timeout: float | None = None,
+        *,
+        at_once: int | None = None,
+        enough: Callable[[], bool] = never,
     ) -> Iterator[Ended]:
         """Hand out tasks in their order and yield how each ended; ``listen`` hears events in between.
 
         Args:
-            tasks: what to do; taken one by one as there is room, so that who makes them can stop.
+            tasks: what to do.
             listen: called with the name of a task and each event that it emits, in order.
             timeout: seconds for one task; then it is ended by force.
             at_once: tasks at once at most, for those that want the machine for themselves.
+            enough: asked before a task begins; if so, none begins any more.
         """
 
 
@@ -181,39 +192,40 @@ class Workers:
         self._end(self._workers)
 
     def run(
-        self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, *, at_once: int | None = None
+        self,
+        tasks: Iterable[Task],
+        listen: Listen,
+        timeout: float | None = None,
+        *,
+        at_once: int | None = None,
+        enough: Callable[[], bool] = never,
     ) -> Iterator[Ended]:
         """Hand out tasks in their order and yield how each ended, as soon as it does.
 
         Args:
-            tasks: what to do; taken one by one as there is room.
+            tasks: what to do.
             listen: called here with the name of a task and each event that it emits, in order.
             timeout: seconds for one task; then its worker and all its children are killed.
             at_once: tasks at once at most, each by a worker that nothing ran in before, and no others beside it.
+            enough: asked before a task begins; if so, none begins any more.
 
         Raises:
             CannotStart: workers fail before their first task.
         """
         if at_once is not None:
             self._end(self._workers)  # what they hold of memory is free then
-        places, source, waiting = min(at_once or self.capacity, self.capacity), iter(tasks), deque[Task]()
-        more = True
+        places, waiting = min(at_once or self.capacity, self.capacity), deque(tasks)
         try:
             while True:
-                busy, ready = len(self._busy()), sum(w.ready and not w.task for w in self._workers)
-                # Asked for when it can begin: who makes tasks may have had enough of failures by then.
-                room = min(places - busy, max(ready, not busy)) - len(waiting)
-                if more and room > 0:
-                    taken = list(islice(source, room))
-                    waiting.extend(taken)
-                    more = len(taken) == room
-                if not waiting and not busy:
+                if enough():
+                    waiting.clear()
+                if not waiting and not self._busy():
                     break
-                if not busy:
+                if not self._busy():
                     self._oom_kills = memory.oom_kills()
                 if at_once is not None:
                     self._end([worker for worker in self._workers if worker.used and not worker.task])
-                self._staff(places if more else len(waiting) + busy)
+                self._staff(min(places, len(waiting) + len(self._busy())))
                 for worker in self._workers:
                     if waiting and worker.ready and worker.task is None and worker.give(waiting[0], timeout):
                         waiting.popleft()
@@ -325,6 +337,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         # Daemonic: should the parent fail before the `with`, its exit ends them instead of waiting for them.
         self.process = context.Process(target=child.work, args=(theirs, slot.device, *order), daemon=True)
+        resource_tracker.ensure_running()  # a process that the first start would start too, and let Ctrl-C in by
         with stopping.whole(), _environment(slot.env), _deaf():  # half an order is a traceback of the child
             self.process.start()
         theirs.close()

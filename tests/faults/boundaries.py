@@ -119,9 +119,7 @@ class Inline:
 
     capacity = 1
 
-    def run(
-        self, tasks: Any, listen: Any, timeout: float | None = None, *, at_once: int | None = None
-    ) -> Iterator[Any]:
+    def run(self, tasks: Any, listen: Any, timeout: float | None = None, **_: Any) -> Iterator[Any]:
         """Run one task after the other."""
         from harness.run import perform
         from harness.workers.schedule import Ended

@@ -24,7 +24,7 @@ from harness.run import title
 from harness.storage import locks
 from harness.storage.store import Busy, Store
 from harness.trial import Corridor, Trial
-from harness.workers.schedule import Ended, Task
+from harness.workers.schedule import Ended, Task, never
 
 ROOT = Path(__file__).resolve().parents[2]
 Script = Callable[[str, int], dict[str, Any] | Ended]
@@ -43,11 +43,19 @@ class Played:
         self.trials: dict[str, Trial] = {}
 
     def run(
-        self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, *, at_once: int | None = None
+        self,
+        tasks: Iterable[Task],
+        listen: Listen,
+        timeout: float | None = None,
+        *,
+        at_once: int | None = None,
+        enough: Callable[[], bool] = never,
     ) -> Iterator[Ended]:
         handed: list[str] = []
         self.rounds.append((at_once, handed))
         for task in tasks:
+            if enough():
+                return
             ended = Ended(task.name, "done")
             for name, *_ in task.payload["trials"]:
                 handed.append(name)

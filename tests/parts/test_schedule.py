@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -252,36 +251,21 @@ def test_alone_means_one_at_a_time_each_in_a_fresh_process() -> None:
     assert most == 1 and len({*before, *alone}) == len(before) + 3
 
 
-def test_tasks_are_taken_as_there_is_room_and_may_end_early() -> None:
-    taken, failed = [], []
-
-    def tasks() -> Iterator[Task]:
-        for n in range(9):
-            if failed:
-                return
-            taken.append(n)
-            yield _task(f"t{n}", "fail" if n == 2 else "echo")
-
-    with _workers(1) as workers:
-        for end in workers.run(tasks(), _ignore):
-            failed += [end] if end.status == "error" else []
-    assert taken == [0, 1, 2] and [end.name for end in failed] == ["t2"]
-
-
-def test_a_task_is_asked_for_when_it_can_begin_and_not_before() -> None:
-    ended: list[Any] = []
-
-    def tasks() -> Iterator[Task]:
-        for n in range(6):
-            idle = sum(worker.ready and worker.task is None for worker in workers._workers)
-            busy = len(workers._busy())
-            assert n - len(ended) - busy < max(idle, not busy), "what fails meanwhile may be enough"
-            yield _task(f"t{n}", "fail")
-
+def test_no_task_begins_when_enough_have_failed() -> None:
+    """Not even on a worker that was loading when it was handed out."""
+    ends = dict[str, str]()
     with _workers(3) as workers:
-        for end in workers.run(tasks(), _ignore):
-            ended.append(end)
-    assert len(ended) == 6
+        tasks = [_task(f"t{n}", "fail" if n == 2 else "echo") for n in range(40)]
+        for end in workers.run(tasks, _ignore, enough=lambda: "error" in ends.values()):
+            ends[end.name] = end.status
+        assert ends["t2"] == "error" and "t2" in list(ends)[-3:], "what had begun beside it comes to its end"
+        assert [end.status for end in workers.run(tasks[:2], _ignore)] == ["done", "done"], "a run of its own"
+
+
+def test_no_more_workers_are_started_than_there_are_tasks() -> None:
+    with Workers("entries:act", (), [CPU] * 6, {}, eager=False) as workers:
+        assert [end.status for end in workers.run([_task("t", "echo")], _ignore)] == ["done"]
+        assert len(workers._workers) == 1
 
 
 PRESSED = """
@@ -295,7 +279,8 @@ if __name__ == "__main__":
     over = threading.Event()
     threading.Thread(target=press).start()
     with Workers("entries:act", (), [Slot("cpu", {})], {}) as workers:
-        print(*(end.status for end in workers.run([Task("t", {"do": "echo"})], print)))
+        first = workers._workers[0].pid
+        print(*((end.status, end.value["pid"] == first) for end in workers.run([Task("t", {"do": "echo"})], print)))
     over.set()
 """
 
@@ -311,7 +296,7 @@ def test_ctrl_c_in_a_terminal_is_for_the_parent_alone(tmp_path: Path) -> None:
         start_new_session=True,
         timeout=60,
     )
-    assert (ended.stdout, ended.stderr, ended.returncode) == ("printed by None\ndone\n", "", 0)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("printed by None\n('done', True)\n", "", 0)
 
 
 def test_what_cannot_start_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

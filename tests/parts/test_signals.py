@@ -89,6 +89,7 @@ def test_a_stop_comes_once_and_breaks_nothing_off(case: str, tmp_path: Path) -> 
 NATIVE = """
 import hashlib, signal, sys
 from harness import stopping
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 stopping.PATIENCE = float(sys.argv[1])
 stopping.heed()
 print("native", flush=True)
@@ -110,12 +111,43 @@ def test_native_code_that_lets_no_handler_run_keeps_nobody_waiting(
         stderr=subprocess.PIPE,
     )
     assert process.stdout and process.stdout.readline() == "native\n"
-    for _ in range(signals):
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    try:
+        for _ in range(signals):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert said == ("s2s: stopped; what is finished is kept, and the same command goes on.\n" if signals == 1 else "")
+
+
+ANSWERED = """
+import os, signal, time
+from harness import stopping
+stopping.PATIENCE = 0.3
+for _ in range(2):
+    stopping.heed()
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(5)
+    except stopping.Stopped:
+        stopping.heed()
+    time.sleep(0.6)
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.raise_signal(signal.SIGTERM)
+    os._exit(0)
+os.wait()
+time.sleep(0.6)
+print("alive", len(os.listdir("/dev/fd")))
+"""
+
+
+def test_a_stop_that_was_answered_or_was_meant_for_a_child_ends_nothing_later(tmp_path: Path) -> None:
+    ended = run(tmp_path, ANSWERED)
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    assert ended.stdout == "alive 6\n", "the two ends of one pipe beside what every process has open"
 
 
 def test_after_a_command_nobody_listens(tmp_path: Path) -> None:

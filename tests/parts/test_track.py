@@ -196,7 +196,11 @@ def test_a_whole_study_takes_away_what_it_no_longer_has(root: Path) -> None:
     assert len(runs) == 8 and runs["mask=true"].data.tags["claim: b"] == experiment.tags["verdict: b"] == "refuted"
     assert runs["mask=true"].data.metrics["bleu_sd"] == 1.0
 
-    whole = dataclasses.replace(less, whole=True)
+    whole = dataclasses.replace(less, planned=[trial.trial for trial in study.trials[:2]])
+    Mirror(root).sync(
+        dataclasses.replace(whole, trials=own[:1])
+    )  # seeds of a later look, of which nothing is known now
+    assert "mask=true · seed 1" in _runs(root)
     for _ in range(2):
         Mirror(root).sync(dataclasses.replace(whole, description="Anew?"))
         runs, experiment = _runs(root), client.get_experiment_by_name("masking/numbers")
@@ -212,6 +216,31 @@ def test_a_whole_study_takes_away_what_it_no_longer_has(root: Path) -> None:
     gone = before["mask=false · seed 0"].info
     assert not Path(unquote(urlparse(gone.artifact_uri).path)).parent.exists(), "files of runs that were deleted"
     assert Path(unquote(urlparse(runs["mask=true · seed 0"].info.artifact_uri).path)).exists()
+
+
+def test_what_nothing_is_known_of_now_stays_as_it_was_shown(root: Path) -> None:
+    study = _study(root)
+    planned = [trial.trial for trial in study.trials]
+    Mirror(root).sync(dataclasses.replace(study, planned=planned))
+    stale = [dataclasses.replace(trial, status="missing", metrics={}) for trial in study.trials]
+    means = [dataclasses.replace(variant, metrics={"seeds": 0.0}) for variant in study.variants]
+    Mirror(root).sync(dataclasses.replace(study, trials=stale, variants=means, planned=planned))
+    runs = _runs(root)
+    assert len(runs) == 7 and runs["mask=true"].data.metrics == {"bleu": 11.0, "bleu_sd": 1.0, "seeds": 0.0}
+
+
+def test_in_a_place_that_others_may_fill_too_no_run_is_deleted(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: Path
+) -> None:
+    shutil.copy(template, tmp_path / "shared.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+    study = _study(root)
+    theirs = dataclasses.replace(study, planned=[trial.trial for trial in study.trials])
+    Mirror(root).sync(theirs)
+    ours = dataclasses.replace(study, variants=study.variants[:1], trials=study.trials[:1], planned=["mask=true-0"])
+    Mirror(root).sync(ours)
+    assert len(_runs(root)) == 7
+    assert Mirror(root).sync(theirs) == Counts(written=0, unchanged=7, points=0)
 
 
 def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path) -> None:

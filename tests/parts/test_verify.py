@@ -38,9 +38,7 @@ class Played:
     def __init__(self, changes: dict[int, dict[str, Any]] | None = None) -> None:
         self.changes, self.asked = changes or {}, []
 
-    def run(
-        self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, *, at_once: int | None = None
-    ) -> Iterator[Ended]:
+    def run(self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, **_: Any) -> Iterator[Ended]:
         for task in tasks:
             for name, choice, seed, revision in task.payload["trials"]:
                 self.asked.append(name)

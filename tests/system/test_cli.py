@@ -17,6 +17,7 @@ import typer
 
 from harness.commands import cli
 from harness.commands.arguments import print_json
+from harness.spec import SpecError
 from harness.storage.store import Store
 
 HOME = Path(__file__).resolve().parents[2]
@@ -319,6 +320,7 @@ def test_nothing_is_removed_under_a_command_that_reads(
     (folder / "runs").mkdir()
     monkeypatch.setattr("harness.answer.report_on", lambda *_, **__: None)
     monkeypatch.setattr("harness.commands.shown_answers.print_answer", lambda *_: None)
+    monkeypatch.setattr("harness.frozen.check", lambda *_: True)
 
     def removed(*_: Any, **__: Any) -> NoReturn:
         with Store(folder / "runs").alone():
@@ -329,6 +331,30 @@ def test_nothing_is_removed_under_a_command_that_reads(
     assert run(argv, monkeypatch) == 2
     assert f"a command is at work here: process {os.getpid()}" in capsys.readouterr().err
     assert [path.name for path in (folder / "runs/locks").iterdir()] == ["store.lock"], "it is free again"
+
+
+@pytest.mark.parametrize("command", ["sync", "verify", "export"])
+def test_a_base_that_has_not_run_is_left_out(
+    command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "studies/two.yaml").write_text(STUDY.replace("base: numbers", "base: [numbers, scan]"))
+    (folder / "runs").mkdir()
+    done: list[str] = []
+
+    def stop(plan: Any, *_: Any, **__: Any) -> NoReturn:
+        done.append(plan.base)
+        raise SpecError("so far")
+
+    monkeypatch.setattr("harness.frozen.check", lambda plan, _: plan.base == "scan")
+    for reader in ("tracking.mirror.sync", "verify.choose", "transfer.export"):
+        monkeypatch.setattr(f"harness.{reader}", stop)
+    assert run([command, "two"], monkeypatch) == 2 and done == ["scan"]
+    assert (
+        "two on numbers: nothing of this study is in the store; `s2s run` runs it; left out" in capsys.readouterr().err
+    )
+    monkeypatch.setattr("harness.frozen.check", lambda *_: False)
+    assert run([command, "two"], monkeypatch) == 2 and done == ["scan"]
+    assert "left out" not in capsys.readouterr().err
 
 
 # --------------------------------------------------------------------------------------------------------- answers

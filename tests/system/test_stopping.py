@@ -32,7 +32,7 @@ SMALL = {
     "model.decoder.cell.hidden": 8,
     "training.evaluate_every": 10,
 }
-WHOLE = 600
+WHOLE = 1500
 """Updates of a training that is stopped in its middle: seconds."""
 WITHIN = 10.0
 """Seconds in which all is to be over."""

@@ -238,7 +238,12 @@ def test_an_export_carries_the_report_of_its_own_results_alone(store: Store, tmp
     record = _of(store, "score")
     sealed.seal(replace(record.stage, fingerprint="older"), *_rest(record), record.facts, record.provenance)
     made = transfer.export(plan, store, tmp_path / "b.tar")
-    assert not made.about.report and "no report of these results" in made.note
+    assert made.about.report, "the code has changed since; the results are those that it tells of"
+    answer.report_on(plan, store)
+    made = transfer.export(plan, store, tmp_path / "c.tar")
+    assert not made.about.report and "`s2s report --keep-stale` writes it" in made.note
+    answer.report_on(plan, store, keep_stale=True)
+    assert transfer.export(plan, store, tmp_path / "d.tar").about.report
 
 
 @pytest.mark.parametrize(("name", "without"), [("score", "facts"), ("train", "provenance"), ("prepare", "facts")])
