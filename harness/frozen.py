@@ -40,6 +40,12 @@ def check(plan: Plan, store: Store) -> bool:
     return True
 
 
+def missing(plan: Plan) -> SpecError:
+    """Return what is to be said of a plan that was never frozen, where results of it are wanted."""
+    told = "nothing of this study is in the store; `s2s run` runs it"
+    return SpecError(told, place=f"{plan.name} on {plan.base}")
+
+
 def freeze(plan: Plan, store: Store) -> None:
     """Write the plan down, before its first trial; it stands until a run with ``--replan``.
 

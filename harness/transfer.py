@@ -78,7 +78,7 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
         Damaged: a stage is not what was written.
     """
     if not frozen.check(plan, store):
-        raise SpecError("nothing of this study is in the store; `s2s run` runs it", place=f"{plan.name} on {plan.base}")
+        raise frozen.missing(plan)
     with store.in_use():
         trials = [trial for _, _, trial in plan.trials()]
         at = looks.upcoming(plan, store, keep_stale=True)

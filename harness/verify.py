@@ -98,7 +98,7 @@ def choose(plan: Plan, store: Store, sample: int | None = None) -> tuple[Part, V
         SpecError: no trial of the study has finished, or the study changed since its plan was frozen.
     """
     if not frozen.check(plan, store):
-        raise SpecError("nothing of this study is in the store; `s2s run` runs it", place=f"{plan.name} on {plan.base}")
+        raise frozen.missing(plan)
     finished, skipped = [], []
     for variant, seed, trial in looks.upcoming(plan, store, keep_stale=True).trials():
         reason = _cannot(store, trial)

@@ -85,16 +85,14 @@ def that_ran(plans: list[Plan], store: Store) -> list[Plan]:
     """
     from harness import frozen
     from harness.commands.terminal import complain
-    from harness.spec import SpecError
 
-    ran = [frozen.check(plan, store) for plan in plans]
-    for plan in (plan for plan, did in zip(plans, ran, strict=True) if not did):
-        place = f"{plan.name} on {plan.base}"
-        told = SpecError("nothing of this study is in the store; `s2s run` runs it", place=place)
-        if not any(ran):
-            raise told
-        complain(f"{told}; left out")
-    return [plan for plan, did in zip(plans, ran, strict=True) if did]
+    ran = [plan for plan in plans if frozen.check(plan, store)]
+    if not ran:
+        raise frozen.missing(plans[0])
+    for plan in plans:
+        if plan.base not in [each.base for each in ran]:
+            complain(f"{frozen.missing(plan)}; left out")
+    return ran
 
 
 def print_json(value: Any) -> None:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,14 +158,13 @@ def damage(store: Store, *, aside: bool = False) -> list[tuple[Name, str]]:
     Every fault is looked at twice: a run may have put another stage in the place of this one meanwhile. What a run is at
     just now it looks over itself: it is not set aside, and not told of.
     """
+    look_again = partial(store.set_aside, wait=False) if aside else store.fault
     found: list[tuple[Name, str]] = []
     for folder in _entries(store.root / "stages"):
         for path in _entries(folder):
             name = folder.name, path.name
             with suppress(Busy):
-                if store.fault(*name) and (
-                    fault := store.set_aside(*name, wait=False) if aside else store.fault(*name)
-                ):
+                if store.fault(*name) and (fault := look_again(*name)):
                     found.append((name, fault))
     return found
 

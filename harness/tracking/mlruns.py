@@ -124,7 +124,8 @@ class Runs:
         run, complete = self._run(_variant_key(variant), variant.name, record)
         if not complete:
             now = round(time.time() * 1000)  # MLflow shows the latest
-            shown = self.runs[key].data if whole and (key := _variant_key(variant)) in self.runs else None
+            found = self.runs.get(_variant_key(variant))
+            shown = found.data if whole and found else None
             gone = dict.fromkeys(shown.metrics if shown and variant.metrics.get("seeds") else (), math.nan)
             points = [(name, value, now, 0) for name, value in (gone | named(variant.metrics)).items()]
             for name in shown.tags.keys() - named(variant.tags).keys() if shown else ():

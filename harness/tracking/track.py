@@ -123,9 +123,8 @@ class Mirror:
             from mlflow import MlflowClient
 
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
-            return Runs(client, self._experiment(client, study), self.database.artifacts if self.own else None).write(
-                study
-            )
+            home = self.database.artifacts if self.own else None
+            return Runs(client, self._experiment(client, study), home).write(study)
 
     def _look_over(self) -> None:
         """Ask what a page asks first; of a database of our own, pages of it that are damaged show only when they are read."""
