@@ -1,6 +1,6 @@
 """``python -m harness`` is ``s2s``."""
 
-from harness.commands.cli import main
+from harness.cli.app import main
 
 if __name__ == "__main__":
     main()

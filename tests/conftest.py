@@ -14,7 +14,10 @@ import torch
 import variants  # noqa: F401
 
 torch.set_num_threads(1)
-for folder in ("laws", "parts"):
+for folder in (
+    ".",
+    "laws",
+):  # tests borrow from each other: ``from unit.storage.test_store import flip``, ``import choices``
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
 

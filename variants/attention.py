@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.contracts import Attention
-from harness.registry import register
-from harness.spec import Incompatible
+from harness.core.registry import register
+from harness.core.spec import Incompatible
 
 
 @register("additive")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.contracts import Bridge, Memory, StateShape
-from harness.registry import register
+from harness.core.registry import register
 
 Activation = Literal["tanh", "relu", "none"]
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from harness.contracts import Cell, State
-from harness.registry import register
+from harness.core.registry import register
 
 
 class Fused(Cell):

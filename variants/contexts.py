@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.contracts import Attention, Context, Memory, Source
-from harness.registry import register
+from harness.core.registry import register
 
 Place = Literal["input", "readout", "both"]
 Merge = Literal["concat", "add"]

@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.contracts import PAD, Embeddings, Words
-from harness.registry import register
-from harness.spec import Incompatible
+from harness.core.registry import register
+from harness.core.spec import Incompatible
 
 
 @register("separate")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.contracts import Cell, Encoder, Memory
-from harness.registry import register
+from harness.core.registry import register
 
 
 def _mirror(mask_BS: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ from pydantic import Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
 from harness.contracts import Dataset, Row, Rows, digests
-from harness.formats import format_of, lines, records
-from harness.reading import HELD_OUT, ReadRows, add_file, cell_text, cell_texts, require_room
-from harness.registry import Choice, register
-from harness.spec import SpecError
+from harness.contracts.row_reader import HELD_OUT, ReadRows, add_file, cell_text, cell_texts, require_room
+from harness.core.formats import format_of, lines, records
+from harness.core.registry import Choice, register
+from harness.core.spec import SpecError
 
 BY_SOURCE, APART = "source", "none"
 FIRST = 1000

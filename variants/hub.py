@@ -15,10 +15,10 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from harness.contracts import Dataset, Row, Rows
-from harness.names import file_name
-from harness.reading import HELD_OUT, ReadRows, add_file, cell_text, cell_texts
-from harness.registry import register, suggest
-from harness.spec import SpecError
+from harness.contracts.row_reader import HELD_OUT, ReadRows, add_file, cell_text, cell_texts
+from harness.core.names import file_name
+from harness.core.registry import register, suggest
+from harness.core.spec import SpecError
 
 BATCH = 1000
 COMMIT = re.compile("[0-9a-f]{40}")

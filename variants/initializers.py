@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.contracts import Initializer
-from harness.registry import register
+from harness.core.registry import register
 
 
 @register("default")

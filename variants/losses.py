@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.contracts import PAD, Loss, Output
-from harness.registry import register
+from harness.core.registry import register
 
 
 @register("cross_entropy")

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from harness.contracts import Dataset, Row, Rows
-from harness.registry import register
-from harness.spec import SpecError
+from harness.core.registry import register
+from harness.core.spec import SpecError
 
 # ruff: noqa: SIM905 (words in a row read better than a list of strings)
 ENGLISH = (

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import nn
 
 from harness.contracts import Optimizer
-from harness.registry import register
+from harness.core.registry import register
 
 
 @register("sgd")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.contracts import Embeddings, Output
-from harness.registry import register
+from harness.core.registry import register
 
 
 class _Softmax(Output):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Literal, NamedTuple
 
 from harness.contracts import Dataset, Rows
-from harness.registry import register
+from harness.core.registry import register
 
 VERBS = ("walk", "look", "run", "jump")
 SIDES = ("left", "right")

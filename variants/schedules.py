@@ -7,7 +7,7 @@ import math
 from pydantic import Field
 
 from harness.contracts import Schedule
-from harness.registry import register
+from harness.core.registry import register
 
 
 @register("constant")

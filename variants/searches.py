@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from harness.contracts import BOS, EOS, PAD, Found, Readout, Search, Source, State, repeat, sayable, select
-from harness.registry import register
+from harness.core.registry import register
 
 
 class _BestWord(Search):

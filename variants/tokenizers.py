@@ -15,8 +15,8 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 from tokenizers import Tokenizer as Learned
 
 from harness.contracts import SPECIALS, Tokenizer
-from harness.registry import register
-from harness.spec import SpecError
+from harness.core.registry import register
+from harness.core.spec import SpecError
 
 STORED = [f"{name} " for name in SPECIALS]
 UNKNOWN = STORED[-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.contracts.splits import Rows
-from harness.registry import Choice, slot
+from harness.core.registry import Choice, slot
 
 
 @slot

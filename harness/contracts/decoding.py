@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from harness.registry import Choice, slot
+from harness.core.registry import Choice, slot
 
 
 class Found(NamedTuple):
@@ -34,5 +34,5 @@ class Search(ABC):
     def find(self, model: Any, source_BS: Tensor, limit: int) -> Found:
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted.
 
-        ``model`` is a ``harness.model.Seq2Seq`` in evaluation mode; nothing depends on the company a sentence keeps.
+        ``model`` is a ``harness.trial.model.Seq2Seq`` in evaluation mode; nothing depends on the company a sentence keeps.
         """

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.contracts.tensors import Join, Memory, Readout, Source, State, StateShape, Words
-from harness.registry import Choice, slot
+from harness.core.registry import Choice, slot
 
 
 @slot

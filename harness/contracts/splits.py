@@ -14,7 +14,7 @@ from typing import IO, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.spec import SpecError
+from harness.core.spec import SpecError
 
 BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 2**24

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.contracts.model import Output
-from harness.registry import Choice, slot
+from harness.core.registry import Choice, slot
 
 
 @slot

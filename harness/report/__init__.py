@@ -1,1 +1,1 @@
-"""The report of a study: tables, figures and pages made from its trials."""
+"""Answers as pages, tables and figures."""

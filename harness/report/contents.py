@@ -7,13 +7,13 @@ from functools import partial
 
 import pandas as pd
 
-from harness.analyze import Comparison, Outcome, spelled
-from harness.analyze.comparable import comparable
+from harness.analysis import Comparison, Outcome, spelled
+from harness.analysis.comparable import comparable
 from harness.report import diagnostics, effects, fairness, figures, listings, tables
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
 from harness.report.tables import Table
-from harness.score import METRICS
+from harness.trial.score import METRICS
 
 METHOD = (
     "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the test "

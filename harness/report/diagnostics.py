@@ -8,8 +8,8 @@ from functools import partial
 
 import pandas as pd
 
-from harness.analyze import Outcome
-from harness.analyze.diagnose import (
+from harness.analysis import Outcome
+from harness.analysis.diagnose import (
     COSTS,
     GROUPINGS,
     attention_frame,
@@ -20,11 +20,11 @@ from harness.analyze.diagnose import (
     pareto_frame,
     reference_repetition,
 )
-from harness.analyze.examples import Example, Said, examples
+from harness.analysis.examples import Example, Said, examples
 from harness.report import figures, tables
 from harness.report.section import Figure, Section
 from harness.report.tables import NONE, Marked, Origin, Table, finished, number
-from harness.score import METRICS
+from harness.trial.score import METRICS
 
 BEHAVIOUR = ("nll", "free_nll", "exposure_gap", "length_ratio", "truncated", "repetition")
 ERRORS = ("exact_match", "search_error", "model_error", "truncated")

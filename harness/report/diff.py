@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from harness.analyze.change import IDENTICAL, REAL
-from harness.analyze.runs import Altered, Diff
+from harness.analysis.run_difference import IDENTICAL, REAL
+from harness.analysis.runs import Altered, Diff
 from harness.report.section import Section
 from harness.report.tables import NONE, Table, markdown, probability, score
-from harness.score import METRICS
+from harness.trial.score import METRICS
 
 
 def sections(found: Diff) -> list[Section]:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from harness.analyze import Comparison, Outcome, Resampler, curve_frame, effects, numeric_axes, steps
+from harness.analysis import Comparison, Outcome, Resampler, curve_frame, effects, numeric_axes, steps
 from harness.report import figures
 from harness.report.section import Figure, Section
 from harness.report.tables import (
@@ -23,7 +23,7 @@ from harness.report.tables import (
     quantity,
     score,
 )
-from harness.score import METRICS
+from harness.trial.score import METRICS
 
 EFFECTS = (
     "Exploratory. A setting against the first value of its axis, averaged over all other settings; an interaction is how "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.claims import Claim
+from harness.study.claims import Claim
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from harness.analyze import Comparison, Outcome
-from harness.analyze.comparable import mixed
+from harness.analysis import Comparison, Outcome
+from harness.analysis.comparable import mixed
 from harness.report.facts import StudyFacts
 from harness.report.section import Section
 from harness.report.tables import NONE, Table, finished, number
-from harness.score import METRICS, corpus_scores
+from harness.trial.score import METRICS, corpus_scores
 
 QUANTITIES: dict[str, tuple[str, str, int]] = {
     "parameters": ("params", "parameters", 0),

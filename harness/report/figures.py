@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analyze import Outcome, deviation, lengths_frame
-from harness.escapes import visible
-from harness.names import file_name
+from harness.analysis import Outcome, deviation, lengths_frame
+from harness.core.escapes import visible
+from harness.core.names import file_name
 from harness.report.section import Figure
 from harness.report.tables import span
-from harness.score import METRICS
+from harness.trial.score import METRICS
 
 DASHES: list[Any] = ["", (4, 1.5), (1, 1)]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]

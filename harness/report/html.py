@@ -14,15 +14,15 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
-from harness.analyze import Comparison, Outcome
-from harness.analyze.comparable import comparable
-from harness.analyze.examples import Said, examples, hypotheses
-from harness.claims import Claim
-from harness.escapes import visible
+from harness.analysis import Comparison, Outcome
+from harness.analysis.comparable import comparable
+from harness.analysis.examples import Said, examples, hypotheses
+from harness.core.escapes import visible
 from harness.report.listings import trials_table
 from harness.report.tables import NONE, NUMBER, Table, quantity
 from harness.report.tables import interval as span
-from harness.score import METRICS
+from harness.study.claims import Claim
+from harness.trial.score import METRICS
 
 BUDGET = 1_800_000
 """Bytes of figures that a page carries; those beyond are left to their files, named in their place."""

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.analyze import ONE_SEED
-from harness.analyze.runs import UNREADABLE
+from harness.analysis import ONE_SEED
+from harness.analysis.runs import UNREADABLE
+from harness.core.spec import SpecError
 from harness.report.html import page
 from harness.report.pages import markdown_page, write_text
 from harness.report.sentences import again
 from harness.report.tables import NONE
-from harness.spec import SpecError
 
 SIGNS = {
     "supported": "✓",

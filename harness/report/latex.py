@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.analyze import ALPHA, Comparison, holm
+from harness.analysis import ALPHA, Comparison, holm
 from harness.report.tables import NUMBER, Table
-from harness.score import METRICS
+from harness.trial.score import METRICS
 
 CORRECTED, UNCORRECTED = r"$^{*}$", r"$^{\dagger}$"
 MEANINGS = {

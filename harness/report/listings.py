@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from harness.analyze import Outcome, trials_frame
+from harness.analysis import Outcome, trials_frame
 from harness.report.section import Listing
 from harness.report.tables import COSTS, NONE, Origin, Table, number
-from harness.score import METRICS
+from harness.trial.score import METRICS
 
 SHOWN = 10
 """Lines of the log of a failed trial that stand in a page; its file has more."""

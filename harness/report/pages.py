@@ -11,9 +11,9 @@ import jinja2
 import pandas as pd
 from jinja2.sandbox import SandboxedEnvironment
 
-from harness.analyze import COMPARISON_COLUMNS, Comparison, Outcome, primary_metrics, trials_frame
-from harness.escapes import for_spreadsheet
-from harness.names import file_name
+from harness.analysis import COMPARISON_COLUMNS, Comparison, Outcome, primary_metrics, trials_frame
+from harness.core.escapes import for_spreadsheet
+from harness.core.names import file_name
 from harness.report import contents, figures, html, listings, tables
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing

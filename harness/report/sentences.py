@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from harness.analyze import ALPHA, ONE_SEED, Comparison, Outcome, spelled
-from harness.analyze.compare import SEEDS_ONLY, SUCCESS_RATES, TWO_WAY
-from harness.claims import Claim
+from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, spelled
+from harness.analysis.compare import SEEDS_ONLY, SUCCESS_RATES, TWO_WAY
 from harness.report.facts import StudyFacts
 from harness.report.tables import NONE, interval, number, probability, quantity, score
-from harness.score import METRICS
+from harness.study.claims import Claim
+from harness.trial.score import METRICS
 
 METHODS = {
     TWO_WAY: "The interval is about new seeds and new test sentences: it adds the variance of both.",
@@ -192,7 +192,7 @@ def _decides(made: Comparison, claim: Claim) -> str:
 
 
 def again(found: Mapping[str, Any]) -> str:
-    """Say what came of trials that were done once more (``harness.verify``); nothing if none was."""
+    """Say what came of trials that were done once more (``harness.workflows.verify``); nothing if none was."""
     if not found:
         return ""
     verdicts, made = found["verdicts"], sum(found["verdicts"].values())

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from harness.analyze import Comparison, Outcome, deviation, lengths_frame, variants_frame
-from harness.analyze.compare import SUCCESS_RATES
-from harness.claims import Claim, groups
-from harness.escapes import visible
-from harness.score import METRICS
-from harness.spec import SpecError
+from harness.analysis import Comparison, Outcome, deviation, lengths_frame, variants_frame
+from harness.analysis.compare import SUCCESS_RATES
+from harness.core.escapes import visible
+from harness.core.spec import SpecError
+from harness.study.claims import Claim, groups
+from harness.trial.score import METRICS
 
 NONE = "–"
 NUMBER = re.compile(rf"{NONE}$|(< )?-?(∞|\d[\d,.]*(e[+-]?\d+)?)( (±|to|of) .*| \[.*\])?$")

@@ -1,1 +1,1 @@
-"""Finished work on disk: whole or not at all, and still what was written."""
+"""Finished work on disk: a stage is there whole, or not at all."""

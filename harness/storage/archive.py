@@ -13,11 +13,11 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.spec import SpecError
-from harness.storage import parcel
+from harness.core.spec import SpecError
+from harness.storage import bundle
+from harness.storage.bundle import Manifest, plain
 from harness.storage.disk import make_folder
-from harness.storage.parcel import Manifest, plain
-from harness.storage.sealed import RECORD, Damaged, Record, Stage, inspect
+from harness.storage.sealing import RECORD, Damaged, Record, Stage, inspect
 from harness.storage.store import Store
 
 STAGE = re.compile(r"(stages/[a-z_]+/[0-9a-z]+)/[^/]+")
@@ -68,7 +68,7 @@ def pack(store: Store, records: Iterable[Record], file: BinaryIO) -> None:
     Raises:
         Damaged: a file is not what its stage says it is.
     """
-    parcel.write(file, {}, members(store, records))
+    bundle.write(file, {}, members(store, records))
 
 
 def unpack(file: BinaryIO, store: Store, *, replace: bool = False, wait: bool = True) -> list[Record]:
@@ -112,8 +112,8 @@ def opened(file: BinaryIO, store: Store, *, wait: bool = True) -> Iterator[Conte
         Busy: another process is at the same archive, and is not to be waited for or gives no sign of life.
         Damaged: it is not whole, not an archive, or holds what none may hold; the message says what.
     """
-    text = parcel.first(file)
-    manifest = parcel.manifest(text)
+    text = bundle.first(file)
+    manifest = bundle.manifest(text)
     wanted = sum(said.bytes for said in manifest.files.values())
     mark = hashlib.sha256(text).hexdigest()[:16]
     with store.claim("import", mark, wait=wait):
@@ -123,7 +123,7 @@ def opened(file: BinaryIO, store: Store, *, wait: bool = True) -> Iterator[Conte
         try:
             if (free := shutil.disk_usage(folder).free) < wanted:
                 raise SpecError(f"the archive holds {wanted:,} bytes, and {store.root} has room for {free:,}")
-            parcel.extract(file, manifest, folder)
+            bundle.extract(file, manifest, folder)
             yield Contents(manifest.about, folder, _stages(manifest, folder), sorted(manifest.files))
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.spec import SpecError
+from harness.core.spec import SpecError
 from harness.storage.disk import make_folder
 
 SILENCE = 3600.0

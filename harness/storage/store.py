@@ -20,16 +20,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.spec import SpecError
-from harness.storage import locks, sealed
+from harness.core.spec import SpecError
+from harness.storage import locks, sealing
 from harness.storage.disk import PART, make_folder, newest, rename, sync
 from harness.storage.disk import sha256 as sha256
 from harness.storage.disk import write as write
 from harness.storage.locks import Busy as Busy
-from harness.storage.sealed import HEAVY, RECORD
-from harness.storage.sealed import Damaged as Damaged
-from harness.storage.sealed import Record as Record
-from harness.storage.sealed import Stage as Stage
+from harness.storage.sealing import HEAVY, RECORD
+from harness.storage.sealing import Damaged as Damaged
+from harness.storage.sealing import Record as Record
+from harness.storage.sealing import Stage as Stage
 
 SCAFFOLD = ("work.json", "checkpoint.pt")
 """What stands in a work folder until the stage is complete."""
@@ -161,7 +161,7 @@ class Store:
             Damaged: it is not whole, not what was written, or not a stage.
             Different: another one is here, and is not to be replaced.
         """
-        record = sealed.inspect(folder)
+        record = sealing.inspect(folder)
         stage = record.stage
         with self.claim(stage.name, stage.key, wait=wait):
             self._mend(stage)
@@ -233,7 +233,7 @@ class Store:
         if not os.path.lexists(folder):
             return None, ""
         try:
-            record = sealed.read(folder)
+            record = sealing.read(folder)
         except Damaged as damaged:
             return None, str(damaged)
         fault = record.fault(leave_out)
@@ -250,7 +250,7 @@ class Store:
             self._quarantine(stage.name, stage.key, fault)
         work, replaced = self._work(stage), self._replaced(stage)
         with suppress(Damaged):
-            record = sealed.read(work)
+            record = sealing.read(work)
             made_so = record.stage.fingerprint == stage.fingerprint and record.seals == self._seals(stage)
             if made_so and not record.fault(leave_out=()):
                 self._place(record)
@@ -300,7 +300,7 @@ class Store:
         for left in {*work.glob(f"*{PART}"), *work.glob(".*")}:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         outputs = [path.name for path in work.iterdir() if path.name not in (*SCAFFOLD, RECORD)]
-        record = sealed.seal(stage, seals, work, outputs, facts, provenance)
+        record = sealing.seal(stage, seals, work, outputs, facts, provenance)
         return self._place(record)
 
     def _place(self, record: Record) -> Record:

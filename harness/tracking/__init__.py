@@ -1,1 +1,1 @@
-"""A study as MLflow shows it, filled beside the study."""
+"""A study as MLflow shows it."""

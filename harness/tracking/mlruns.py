@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
-from harness.secrets import masked
+from harness.core.redaction import masked
 from harness.tracking.records import Point, StudyRecord, TrialRecord, VariantRecord, seals
 
 NAME, PARAM, TAG, NOTE = 250, 6000, 8000, 20000

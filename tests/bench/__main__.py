@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from harness.commands.terminal import say
+from harness.cli.terminal import say
 from tests.bench.measure import Row, figure
 
 SECTIONS = ("commands", "study", "workers", "tracking", "report", "training", "decoding", "load", "data")
@@ -42,7 +42,7 @@ def main() -> None:
 def _machine() -> dict[str, str]:
     import torch
 
-    from harness.provenance import provenance
+    from harness.core.provenance import provenance
 
     facts = provenance(torch.device("cpu"))
     return {

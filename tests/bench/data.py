@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import prepare
-from harness.model import ModelChoice
-from harness.provenance import peak_memory_mb
-from harness.spec import read
-from harness.train import Training, TrainingChoice, build
+from harness.core.provenance import peak_memory_mb
+from harness.core.spec import read
+from harness.trial import prepare
+from harness.trial.model import ModelChoice
+from harness.trial.train import Training, TrainingChoice, build
 from tests.bench.measure import Row, alone
 from tests.bench.models import DEVIATION, MEAN, config
 

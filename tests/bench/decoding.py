@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.batches import collate, in_order
 from harness.contracts import EOS, Initializer, Search
-from harness.model import ModelChoice, Seq2Seq
-from harness.registry import Choice
-from harness.spec import read
-from harness.train import build
+from harness.core.registry import Choice
+from harness.core.spec import read
+from harness.trial.batches import collate, in_order
+from harness.trial.model import ModelChoice, Seq2Seq
+from harness.trial.train import build
 from tests.bench.measure import Row, alone, middle
 from tests.bench.models import config, sentences
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.workers.schedule import slots
+from harness.execution.local_pool import slots
 from tests.bench.measure import Row
 from tests.faults.tiny import COSTS, Home, computed_again, mirrored, study_file
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from harness.workers.schedule import Task, Workers, slots
+from harness.execution.local_pool import Task, Workers, slots
 
 ROOT = Path(__file__).resolve().parents[2]
 

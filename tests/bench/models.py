@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.batches import Pairs, epoch_order
 from harness.contracts import Words
-from harness.spec import override
-from harness.trial import TrialChoice
+from harness.core.spec import override
+from harness.trial.batches import Pairs, epoch_order
+from harness.trial.pipeline import TrialChoice
 
 MEAN, DEVIATION, CORRELATION = (2.474, 2.510), (0.316, 0.296), 0.838
 """Of the logarithms of words per sentence in Multi30k, German and English."""

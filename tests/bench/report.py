@@ -30,8 +30,8 @@ def rows(home: Path, repeats: int) -> Iterator[Row]:
 
 def draw(*_: Any) -> dict[str, float]:
     """Resample ten systems (the entry of a worker)."""
-    from harness.analyze import Resampler
-    from harness.score import METRICS
+    from harness.analysis import Resampler
+    from harness.trial.score import METRICS
 
     rng = np.random.default_rng(1)
     systems = [rng.integers(1, 9, (LONG, 10)).astype(float) for _ in range(SYSTEMS)]
@@ -46,10 +46,10 @@ def draw(*_: Any) -> dict[str, float]:
 
 def report(payload: dict[str, Any], *_: Any) -> dict[str, float]:
     """Answer a claim and write a report (the entry of a worker)."""
-    from harness.analyze import compare_all
-    from harness.claims import Claim
+    from harness.analysis import compare_all
     from harness.report import pages
     from harness.report.facts import StudyFacts
+    from harness.study.claims import Claim
 
     began, folder = time.monotonic(), Path(payload["folder"])
     first, second = ({"x": f"variant {n}"} for n in (1, 2))
@@ -66,8 +66,8 @@ def report(payload: dict[str, Any], *_: Any) -> dict[str, float]:
 
 
 def _outcome(variant: int, seed: int) -> Any:
-    from harness.analyze import Outcome, TestSet
-    from harness.score import corpus_scores
+    from harness.analysis import Outcome, TestSet
+    from harness.trial.score import corpus_scores
 
     shared, rng = np.random.default_rng(0), np.random.default_rng([variant, seed])
     lengths = shared.integers(3, 16, SENTENCES)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.workers.schedule import slots
+from harness.execution.local_pool import slots
 from tests.bench.measure import Row, command, middle
 from tests.bench.watched import EVENTS, TAKEN_UP
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from harness.workers.schedule import slots
+from harness.execution.local_pool import slots
 from tests.bench.measure import Row, middle
 from tests.bench.study import Watched, watch
 from tests.system.bad_servers import nobody, silent

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.model import ModelChoice
-from harness.spec import read
-from harness.train import Training, TrainingChoice, build
+from harness.core.spec import read
+from harness.trial.model import ModelChoice
+from harness.trial.train import Training, TrainingChoice, build
 from tests.bench.measure import Row, alone, middle
 from tests.bench.models import config, padding, sentences
 

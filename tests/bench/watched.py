@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from harness.commands import cli
+from harness.cli import app
 
 EVENTS = "events.jsonl"
 """Beside the store: ``[time, trial, stage or status, CPU seconds of what fills MLflow]``, line by line."""
@@ -24,7 +24,7 @@ TAKEN_UP = "taken up"
 
 def main() -> None:
     """Run a command."""
-    from harness.commands.watch import (
+    from harness.cli.watch import (
         Watch,  # here, because a worker imports this module first and is to be as quick as ever
     )
 
@@ -37,13 +37,13 @@ def main() -> None:
             listen(self, name, event)
 
         Watch.listen = heard  # type: ignore[method-assign]
-        cli.main()
+        app.main()
 
 
 def _tracking_cpu() -> float:
     for child in psutil.Process().children():
         with suppress(psutil.Error):
-            if "harness.tracking.tracker" in child.cmdline():
+            if "harness.tracking.process" in child.cmdline():
                 spent = child.cpu_times()
                 return float(spent.user + spent.system)
     return 0.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from harness.spec import SpecError
+from harness.core.spec import SpecError
 from tests.calibration import experiments, page, real
 from tests.calibration.experiments import Size
 
@@ -37,7 +37,7 @@ def simulated(size: Size, names: list[str]) -> dict[str, list[dict[str, Any]]]:
     for name in names:
         began = time.monotonic()
         # The smallest detectable difference takes most of the time of a comparison, and no p value depends on it.
-        with patch("harness.analyze.compare.detectable_with", lambda *_: math.nan):
+        with patch("harness.analysis.compare.detectable_with", lambda *_: math.nan):
             made[name] = list(EXPERIMENTS[name](size))
         print(f"{name}: {len(made[name])} cells in {time.monotonic() - began:.0f} s", flush=True)
     return made

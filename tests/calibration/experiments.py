@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.analyze import ALPHA, Arm, Resampler, compare
-from harness.analyze.power import Components, power
-from harness.analyze.sequential import information, nominal_levels
-from harness.claims import Claim
-from harness.score import METRICS
+from harness.analysis import ALPHA, Arm, Resampler, compare
+from harness.analysis.power import Components, power
+from harness.analysis.sequential import information, nominal_levels
+from harness.study.claims import Claim
+from harness.trial.score import METRICS
 from tests.calibration.synthetic import REPLICATES, World, first
 from tests.calibration.usual import PRACTICES
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.score import METRICS
+from harness.trial.score import METRICS
 
 BEGIN, END = "<!-- calibration: begin (written by make calibration) -->", "<!-- calibration: end -->"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from harness import study
-from harness.analyze import ALPHA, Arm, Outcome, Resampler, compare
-from harness.outcomes import gather
-from harness.score import METRICS
-from harness.spec import SpecError
+from harness.analysis import ALPHA, Arm, Outcome, Resampler, compare
+from harness.analysis.load_outcomes import gather
+from harness.core.spec import SpecError
 from harness.storage.store import Store
+from harness.study import planning
+from harness.trial.score import METRICS
 from tests.calibration.experiments import rate
 from tests.calibration.synthetic import REPLICATES, arm
 
@@ -28,7 +28,7 @@ def trained(name: str, store: Path) -> list[Outcome]:
     """
     import variants  # noqa: F401 (fills the registry)
 
-    found = [o for o in gather(study.resolve(study.load(name)), Store(store)) if o.status == "ok"]
+    found = [o for o in gather(planning.resolve(planning.load(name)), Store(store)) if o.status == "ok"]
     if len({o.variant for o in found}) > 1:
         raise SpecError(f"'{name}' has several variants; the question is about one")
     if len(found) < 2 * max(SIDES):

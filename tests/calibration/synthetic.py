@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analyze import Arm, Resampler
-from harness.score import METRICS
+from harness.analysis import Arm, Resampler
+from harness.trial.score import METRICS
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.analyze import Outcome
-from harness.spec import SpecError
+from harness.analysis import Outcome
+from harness.core.spec import SpecError
 from tests.calibration import page, real
 from tests.calibration.__main__ import QUICK, simulated
 from tests.calibration.experiments import Size, rate

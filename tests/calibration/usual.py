@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from harness.analyze import Arm
+from harness.analysis import Arm
 
 
 def one_seed(a: Arm, b: Arm) -> bool:

@@ -121,8 +121,8 @@ class Inline:
 
     def run(self, tasks: Any, listen: Any, timeout: float | None = None, **_: Any) -> Iterator[Any]:
         """Run one task after the other."""
-        from harness.run import perform
-        from harness.workers.schedule import Ended
+        from harness.execution.local_pool import Ended
+        from harness.execution.runner import perform
 
         for task in tasks:
             value = perform(task.payload, {}, "cpu", lambda event, name=task.name: listen(name, event))
@@ -138,11 +138,11 @@ def answered(home: Home, study: Path, part: str, scored: Callable[[], Any] = lam
         part: only of ``report`` the pages themselves are written.
         scored: called when a trial is done.
     """
-    from harness import answer
+    from harness.execution.runner import Settings
     from harness.report import pages
-    from harness.run import Settings
     from harness.storage.store import Store
-    from harness.study import load
+    from harness.study.planning import load
+    from harness.workflows import run_study
 
     os.environ |= {"S2S_RESULTS": str(home.results), "FAULTS_AUDIT": str(home.audit)}
     if part != "report":
@@ -153,7 +153,7 @@ def answered(home: Home, study: Path, part: str, scored: Callable[[], Any] = lam
         if event.get("status") == "ok":
             scored()
 
-    made = answer.answer(load(str(study)), Store(home.store), settings, listen, tracked=False)
+    made = run_study.answer(load(str(study)), Store(home.store), settings, listen, tracked=False)
     if made.failed:
         raise RuntimeError(f"trials failed: {made.failed}")
     return made
@@ -181,8 +181,8 @@ def forked(act: Callable[[], None], said: Path) -> int:
 
 def swept(home: Home) -> None:
     """Remove what a kill can leave: files that were being written, and locks."""
+    from harness.storage.garbage import remove
     from harness.storage.store import Store
-    from harness.storage.sweep import remove
 
     remove(Store(home.store), home.results)
 
@@ -222,10 +222,9 @@ def _tail(path: Path) -> bytes:
 def main(folder: Path, part: str, ways: list[str], every: int) -> None:
     """Count, then die at every n-th call in each way, run again, and print what was wrong."""
     import variants  # noqa: F401
-    from harness import answer, looks, run  # noqa: F401
     from harness.report import pages  # noqa: F401
-    from harness.storage import sweep  # noqa: F401
-    from harness.study import load, resolve
+    from harness.study.planning import load, resolve
+    from harness.workflows import run_study
 
     study = study_file(folder / "studies", cases={"plain": {}}, seeds=1, **SIZES)
     whole = Home(folder / "whole")
@@ -244,7 +243,7 @@ def main(folder: Path, part: str, ways: list[str], every: int) -> None:
     for module in modules:  # what the first child had to load, no other has to
         with suppress(ImportError):
             importlib.import_module(module)
-    answer._code()  # nor to read the code for its fingerprint
+    run_study._code()  # nor to read the code for its fingerprint
     [trial.stages for _, _, trial in resolve(load(str(study))).trials()]
     # Up to the score nothing differs from the calls of the other part.
     first = 1 if part == "store" else json.loads((folder / "scored.json").read_text())

@@ -32,8 +32,8 @@ def hurt(path: Path, way: str) -> None:
 
 def noticed(home: Home) -> list[str]:
     """Return the stages that ``s2s gc --check`` would name."""
+    from harness.storage.garbage import damage
     from harness.storage.store import Store
-    from harness.storage.sweep import damage
 
     return [name for (name, _), _ in damage(Store(home.store))]
 
@@ -58,9 +58,8 @@ def wrong(home: Home, whole: Home, hurt_stage: str, path: Path, answer: dict[str
 def main(folder: Path, every: int) -> None:
     """Answer a study, then damage, answer and compare, every so-manieth of all ways to damage each file."""
     import variants  # noqa: F401
-    from harness import answer, looks  # noqa: F401
-    from harness.storage import sweep  # noqa: F401
-    from harness.study import load, resolve
+    from harness.study.planning import load, resolve
+    from harness.workflows import run_study
 
     study = study_file(folder / "studies", cases={"plain": {}}, seeds=1, **SIZES)
     whole = Home(folder / "whole")
@@ -72,7 +71,7 @@ def main(folder: Path, every: int) -> None:
     if forked(lambda: told(whole), folder / "said.txt"):
         raise SystemExit((folder / "said.txt").read_text())
     swept(whole)
-    answer._code()  # the children need not read the code again for its fingerprint
+    run_study._code()  # the children need not read the code again for its fingerprint
     [trial.stages for _, _, trial in resolve(load(str(study))).trials()]
     expected = json.loads((whole.folder / "answer.json").read_text())
     for stage, file, way, known in list(damages(whole))[::every]:

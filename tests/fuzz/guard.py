@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness.spec import Incompatible, SpecError
+from harness.core.spec import Incompatible, SpecError
 
 SECONDS = 5
 """Of processor time: what else the machine does is no fault of an input."""

@@ -16,16 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet
 
 import variants  # noqa: F401
-from harness import answer, corpus, failures, frozen, names, study
-from harness.analyze import runs
-from harness.commands import catalog, shown_parts, shown_plans
+from harness.analysis import runs
+from harness.cli import listing, print_parts, print_plans
 from harness.contracts import Dataset
-from harness.registry import Choice
+from harness.core import names
+from harness.core.registry import Choice
+from harness.core.spec import digest, encode, parse_yaml, read
+from harness.execution import failures
 from harness.report import index
-from harness.spec import digest, encode, parse_yaml, read
 from harness.storage import archive
 from harness.storage.store import Stage, Store
-from harness.trial import restore
+from harness.study import frozen_plan, planning
+from harness.trial import corpus
+from harness.trial.pipeline import restore
+from harness.workflows import run_study
 
 HOME = Path(__file__).resolve().parents[2]
 RESULT = HOME / "results/masking/numbers"
@@ -80,7 +84,7 @@ def targets(folder: Path) -> Mapping[str, Target]:
     os.chdir(folder)  # names of studies and bases are looked up from here
     tempfile.tempdir = str(folder)
     store = _store(folder / "runs")
-    catalog.page("numbers", None, [])  # what torch imports late, it does before anything is watched
+    listing.page("numbers", None, [])  # what torch imports late, it does before anything is watched
     studies = [path.read_bytes() for path in sorted(Path("studies").glob("*.yaml"))]
     bases = [path.read_bytes() for path in sorted(Path("studies/bases").glob("*.yaml"))]
     return {
@@ -109,26 +113,26 @@ def _text(data: bytes) -> str:
 
 def _study(data: bytes) -> None:
     Path("studies/fuzzed.yaml").write_bytes(data)
-    for base in study.bases("studies/fuzzed.yaml"):
-        plan = study.load("studies/fuzzed.yaml", base=base)
-        shown_plans.print_validated(plan)
+    for base in planning.bases("studies/fuzzed.yaml"):
+        plan = planning.load("studies/fuzzed.yaml", base=base)
+        print_plans.print_validated(plan)
         assert plan.digest and plan.frozen()
 
 
 def _base(data: bytes) -> None:
     Path("studies/bases/altered.yaml").write_bytes(data)
-    assert study.load("masking", base="altered").digest
-    shown_parts.print_page(catalog.page("altered", None, []))
+    assert planning.load("masking", base="altered").digest
+    print_parts.print_page(listing.page("altered", None, []))
 
 
 def _set(data: bytes) -> None:
-    sets = study.parse_sets(_text(data).split("\n\n"))
-    plan = study.load("cells", sets=sets, seeds=2)
+    sets = planning.parse_sets(_text(data).split("\n\n"))
+    plan = planning.load("cells", sets=sets, seeds=2)
     assert plan.digest and plan.command
 
 
 def _dataset(data: bytes) -> None:
-    catalog.dataset(_text(data)).build(folders=(Path.cwd(),))
+    listing.dataset(_text(data)).build(folders=(Path.cwd(),))
 
 
 # --------------------------------------------------------------------------------------------------------------- data
@@ -148,7 +152,7 @@ def _data(data: bytes) -> None:
         said = f"{{kind: files, train: data.{ending}, {columns}}}"
     choice = read(_Holder, {"dataset": parse_yaml(said, "fuzzed")}).dataset
     loaded = corpus.load(choice, (Path.cwd(),))
-    shown_parts.print_dataset(catalog.dataset_facts(loaded, 2))
+    print_parts.print_dataset(listing.dataset_facts(loaded, 2))
 
 
 def _tables() -> list[bytes]:
@@ -199,7 +203,7 @@ def _store(root: Path) -> Store:
 
     def produce(folder: Path) -> dict[str, object]:
         (folder / "scores.json").write_text('{"bleu": 1.5}', encoding="utf-8")
-        choice = encode(study.load("masking").variants[0].choice)
+        choice = encode(planning.load("masking").variants[0].choice)
         told = json.dumps({"choice": choice, "seed": 1, "revision": ""})
         (folder / "trial.json").write_text(told, encoding="utf-8")
         return {"metrics": {"bleu": 1.5}}
@@ -242,30 +246,31 @@ def _places(store: Store) -> list[Path]:
 
 def _kept(store: Store) -> Callable[[bytes], None]:
     """Read what a store keeps beside its stages, one of the files damaged."""
-    plan = study.resolve(study.load("masking"))
+    plan = planning.resolve(planning.load("masking"))
     trial = next(trial for _, _, trial in plan.trials())
-    frozen.freeze(plan, store)
+    frozen_plan.freeze(plan, store)
     failures.keep(store, trial, failures.Failure("error", "no reason", "Traceback"))
-    told = {"results": "", "code": answer._code(), "tracked": True, "written": ["report.md"]}
+    told = {"results": "", "code": run_study._code(), "tracked": True, "written": ["report.md"]}
     told |= {"answer": {"table": [], "verdicts": [], "seeds": 5}}
-    folder = answer.results_folder(plan)
+    folder = run_study.results_folder(plan)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").touch()
     (folder / "provenance.json").write_text('{"results": ""}', encoding="utf-8")
-    answer._memory(plan, store).write_text(json.dumps(told), encoding="utf-8")
+    run_study._memory(plan, store).write_text(json.dumps(told), encoding="utf-8")
 
     def use(data: bytes) -> None:
         path = _places(store)[(data[0] if data else 0) % 4]
         good = path.read_bytes()
         try:
             path.write_bytes(data[1:])
-            answer._answered(plan, store, tracked=True)
+            run_study._answered(plan, store, tracked=True)
             failures.last(store, trial)
-            assert isinstance(frozen.check(plan, store), bool)
+            assert isinstance(frozen_plan.check(plan, store), bool)
             assert all(
-                isinstance(name, str) for name in (*frozen.exploratory(plan, store), *frozen.dropped(plan, store))
+                isinstance(name, str)
+                for name in (*frozen_plan.exploratory(plan, store), *frozen_plan.dropped(plan, store))
             )
-            frozen.freeze(plan, store)
+            frozen_plan.freeze(plan, store)
             restore(store, digest("fuzzed"))
         finally:
             path.write_bytes(good)

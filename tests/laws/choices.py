@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 
 from harness.contracts import PAD, Search, Words
-from harness.model import ModelChoice, Seq2Seq
-from harness.registry import Choice
-from harness.spec import Incompatible, flatten, read
+from harness.core.registry import Choice
+from harness.core.spec import Incompatible, flatten, read
+from harness.trial.model import ModelChoice, Seq2Seq
 
 NUMBERS: dict[str, tuple[Any, ...]] = {
     # By dotted path, or by its end. Widths differ on purpose; an even number of units fits every head.

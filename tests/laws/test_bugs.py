@@ -14,23 +14,25 @@ from typing import Any
 
 import choices
 import pytest
-import test_attention
 import test_bridge_laws
-import test_bridges
 import test_cell_laws
-import test_cells
-import test_contexts
-import test_decoders
-import test_embeddings
-import test_encoders
 import test_model_laws as laws
-import test_outputs
-import test_searches
 import test_setting_laws
+from unit.variants import (
+    test_attention,
+    test_bridges,
+    test_cells,
+    test_contexts,
+    test_decoders,
+    test_embeddings,
+    test_encoders,
+    test_outputs,
+    test_searches,
+)
 
 from harness import contracts
 from harness.contracts import Cell, Memory, Output
-from harness.model import Seq2Seq
+from harness.trial.model import Seq2Seq
 from variants import attention, bridges, cells, contexts, decoders, embeddings, encoders, outputs, searches
 
 Law = Callable[[], None]

@@ -7,9 +7,9 @@ from typing import Any
 import choices
 
 from harness.contracts import Search
-from harness.model import ModelChoice
-from harness.registry import SLOTS, Choice
-from harness.spec import digest, encode, flatten, override, read
+from harness.core.registry import SLOTS, Choice
+from harness.core.spec import digest, encode, flatten, override, read
+from harness.trial.model import ModelChoice
 
 
 def shuffled(plain: Any) -> Any:

@@ -10,9 +10,9 @@ import torch
 from test_model_laws import INPUTS_BT, SOURCE_BS
 
 from harness.contracts import PAD
-from harness.model import ModelChoice
-from harness.registry import Choice
-from harness.spec import Incompatible, flatten, override
+from harness.core.registry import Choice
+from harness.core.spec import Incompatible, flatten, override
+from harness.trial.model import ModelChoice
 
 
 def switches(choice: Choice, path: str = "") -> Iterator[tuple[str, Any]]:

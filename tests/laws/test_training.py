@@ -17,12 +17,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness import checkpoint, train
-from harness.batches import Pairs, collate, epoch_order
 from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words, sayable
-from harness.model import ModelChoice, Seq2Seq
-from harness.spec import SpecError, encode, override, read
-from harness.train import Position, Training, TrainingChoice, build, parameters
+from harness.core.spec import SpecError, encode, override, read
+from harness.storage import checkpoint
+from harness.trial import train
+from harness.trial.batches import Pairs, collate, epoch_order
+from harness.trial.model import ModelChoice, Seq2Seq
+from harness.trial.train import Position, Training, TrainingChoice, build, parameters
 
 WORDS = Words(12, 13)
 MODEL = read(

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from harness.tracking.track import ENVIRONMENT
+from harness.tracking.mlflow_store import ENVIRONMENT
 
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 MARKS = ("s2s.record", "s2s.mirrored")

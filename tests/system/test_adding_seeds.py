@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 from test_run import ROOT, SMALL
 
-from harness import answer, frozen, study
-from harness.answer import Answer
-from harness.looks import upcoming
-from harness.run import Settings
+from harness.analysis.interim import upcoming
+from harness.execution.estimate import survey
+from harness.execution.local_pool import Workers, slots
+from harness.execution.runner import Settings
 from harness.storage.store import Store
-from harness.survey import survey
-from harness.workers.schedule import Workers, slots
+from harness.study import frozen_plan, planning
+from harness.workflows import run_study
+from harness.workflows.run_study import Answer
 
 CLAIM: dict[str, Any] = {
     "name": "the mask does not matter",
@@ -44,10 +45,12 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def answered(home: Path, replan: bool = False, **changes: Any) -> Answer:
     path = home / "mask.yaml"
     path.write_text(json.dumps(SAID | changes), encoding="utf-8")
-    plan = study.load(str(path), sets=SMALL)
-    with Workers("harness.run:perform", ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
+    plan = planning.load(str(path), sets=SMALL)
+    with Workers(
+        "harness.execution.runner:perform", ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}
+    ) as workers:
         settings = Settings(workers, replan=replan)
-        return answer.answer(plan, Store(home / "runs"), settings, lambda *_: None, tracked=False)
+        return run_study.answer(plan, Store(home / "runs"), settings, lambda *_: None, tracked=False)
 
 
 def results(home: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -64,7 +67,7 @@ def test_seeds_are_added_until_decided_and_no_further(tmp_path: Path) -> None:
     assert comparisons["verdict"][0] == "equivalent" and comparisons["seeds_a"][0] < 6, "decided before the last seed"
     assert made.ran.made == len(trials) and made.ran.found == 0
     before = (tmp_path / "results/mask/numbers/report.md").read_bytes()
-    plan, store = study.resolve(study.load(str(tmp_path / "mask.yaml"), sets=SMALL)), Store(tmp_path / "runs")
+    plan, store = planning.resolve(planning.load(str(tmp_path / "mask.yaml"), sets=SMALL)), Store(tmp_path / "runs")
     assert survey(upcoming(plan, store), store, {}, workers=1)["to_run"] == 0, "no seed that is not wanted is foreseen"
     again = answered(tmp_path)
     assert (again.ran.made, again.ran.found) == (0, len(trials))
@@ -117,5 +120,5 @@ def test_seeds_added_after_looking_make_claims_exploratory(tmp_path: Path) -> No
     answered(tmp_path, replan=True, seeds=3)
     _, comparisons = results(tmp_path)
     assert "seeds were changed" in comparisons["exploratory"][0]
-    plan = study.load(str(tmp_path / "mask.yaml"), sets=SMALL)
-    assert frozen.exploratory(plan, Store(tmp_path / "runs"))
+    plan = planning.load(str(tmp_path / "mask.yaml"), sets=SMALL)
+    assert frozen_plan.exploratory(plan, Store(tmp_path / "runs"))

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, NoReturn
 import pytest
 import typer
 
-from harness.commands import cli
-from harness.commands.arguments import print_json
-from harness.spec import SpecError
+from harness.cli import app
+from harness.cli.arguments import print_json
+from harness.core.spec import SpecError
 from harness.storage.store import Store
 
 HOME = Path(__file__).resolve().parents[2]
@@ -35,10 +35,10 @@ HEAVY = {
 }
 START = """
 import sys
-from harness.commands import cli
+from harness.cli import app
 sys.argv = ["s2s", *{argv}]
 try:
-    cli.main()
+    app.main()
 finally:
     print("loaded:", *sorted({heavy} & set(sys.modules)))
 """
@@ -78,7 +78,7 @@ def commands() -> list[str]:
             own = f"{inner.name} " if isinstance(inner.name, str) else ""  # a group without a name adds its commands
             walk(inner.typer_instance, before + own)
 
-    walk(cli.app, "")
+    walk(app.app, "")
     return found
 
 
@@ -261,7 +261,7 @@ def run(argv: list[str], monkeypatch: pytest.MonkeyPatch) -> object:
     """Run a command as the shell would, and return its exit code."""
     monkeypatch.setattr(sys, "argv", ["s2s", *argv])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     return ended.value.code
 
 
@@ -303,13 +303,13 @@ def test_a_full_disk_is_told_without_a_traceback(
 @pytest.mark.parametrize(
     ("argv", "reader"),
     [
-        (["plan", "s"], "run.prepare"),
-        (["power", "s"], "needs.needs"),
-        (["report", "s"], "answer.report_on"),
-        (["report", "two"], "across.report_on"),
-        (["try", "abc", "one"], "answer.try_out"),
-        (["sync", "s"], "tracking.mirror.sync"),
-        (["verify", "s"], "verify.choose"),
+        (["plan", "s"], "execution.runner.prepare"),
+        (["power", "s"], "workflows.sample_size.needs"),
+        (["report", "s"], "workflows.run_study.report_on"),
+        (["report", "two"], "workflows.run_datasets.report_on"),
+        (["try", "abc", "one"], "workflows.run_study.try_out"),
+        (["sync", "s"], "tracking.sync.sync"),
+        (["verify", "s"], "workflows.verify.choose"),
     ],
 )
 def test_nothing_is_removed_under_a_command_that_reads(
@@ -318,9 +318,9 @@ def test_nothing_is_removed_under_a_command_that_reads(
     (folder / "studies/s.yaml").write_text(STUDY)
     (folder / "studies/two.yaml").write_text(STUDY.replace("base: numbers", "base: [numbers, scan]"))
     (folder / "runs").mkdir()
-    monkeypatch.setattr("harness.answer.report_on", lambda *_, **__: None)
-    monkeypatch.setattr("harness.commands.shown_answers.print_answer", lambda *_: None)
-    monkeypatch.setattr("harness.frozen.check", lambda *_: True)
+    monkeypatch.setattr("harness.workflows.run_study.report_on", lambda *_, **__: None)
+    monkeypatch.setattr("harness.cli.print_answers.print_answer", lambda *_: None)
+    monkeypatch.setattr("harness.study.frozen_plan.check", lambda *_: True)
 
     def removed(*_: Any, **__: Any) -> NoReturn:
         with Store(folder / "runs").alone():
@@ -345,14 +345,14 @@ def test_a_base_that_has_not_run_is_left_out(
         done.append(plan.base)
         raise SpecError("so far")
 
-    monkeypatch.setattr("harness.frozen.check", lambda plan, _: plan.base == "scan")
-    for reader in ("tracking.mirror.sync", "verify.choose", "transfer.export"):
+    monkeypatch.setattr("harness.study.frozen_plan.check", lambda plan, _: plan.base == "scan")
+    for reader in ("tracking.sync.sync", "workflows.verify.choose", "workflows.export_import.export"):
         monkeypatch.setattr(f"harness.{reader}", stop)
     assert run([command, "two"], monkeypatch) == 2 and done == ["scan"]
     assert (
         "two on numbers: nothing of this study is in the store; `s2s run` runs it; left out" in capsys.readouterr().err
     )
-    monkeypatch.setattr("harness.frozen.check", lambda *_: False)
+    monkeypatch.setattr("harness.study.frozen_plan.check", lambda *_: False)
     assert run([command, "two"], monkeypatch) == 2 and done == ["scan"]
     assert "left out" not in capsys.readouterr().err
 

@@ -14,19 +14,20 @@ from unittest import mock
 
 import pytest
 from test_run import SMALL, at_home  # noqa: F401 (a fixture)
-from test_store import cut, flip
 from typer.testing import CliRunner
+from unit.storage.test_store import cut, flip
 
-from harness import answer, study
-from harness.answer import Answer
-from harness.commands.cli import app
-from harness.rounds import Settings
-from harness.spec import SpecError
-from harness.storage import sweep
+from harness.cli.app import app
+from harness.core.spec import SpecError
+from harness.execution.local_pool import Workers, slots
+from harness.execution.scheduler import Settings
+from harness.storage import garbage
 from harness.storage.store import Store
-from harness.study import Plan
-from harness.trial import Trial
-from harness.workers.schedule import Workers, slots
+from harness.study import planning
+from harness.study.planning import Plan
+from harness.trial.pipeline import Trial
+from harness.workflows import run_study
+from harness.workflows.run_study import Answer
 
 STUDY = "decoding"
 
@@ -34,16 +35,16 @@ STUDY = "decoding"
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
     """One worker for all of these tests: it takes seconds to start."""
-    with Workers("harness.run:perform", ("variants",), slots("cpu", 1), {}) as made:
+    with Workers("harness.execution.runner:perform", ("variants",), slots("cpu", 1), {}) as made:
         yield made
 
 
 def plan() -> Plan:
-    return study.resolve(study.load(STUDY, sets=SMALL, seeds=1))
+    return planning.resolve(planning.load(STUDY, sets=SMALL, seeds=1))
 
 
 def run(home: Path, workers: Workers) -> Answer:
-    return answer.answer(plan(), Store(home), Settings(workers), lambda *_: None, tracked=False)
+    return run_study.answer(plan(), Store(home), Settings(workers), lambda *_: None, tracked=False)
 
 
 def results(made: Answer) -> list[list[str]]:
@@ -70,7 +71,7 @@ def test_damage_of_every_stage_is_made_good_by_the_same_command(tmp_path: Path, 
     (there["decode"][0] / "hypotheses.jsonl").unlink()
     cut(there["score"][0] / "sentences.safetensors")
     flip(there["score"][1] / "stage.json")
-    said = answer.report_on(plan(), Store(tmp_path))
+    said = run_study.report_on(plan(), Store(tmp_path))
     assert len(said.failed) == 5 and "is damaged" in said.failed[0][2], "a report says so, and touches nothing"
     assert Store(tmp_path).aside() == []
     made = run(tmp_path, workers)
@@ -89,7 +90,7 @@ def test_a_report_of_which_a_file_is_gone_is_written_anew(tmp_path: Path, worker
         gone.unlink()
         made = run(tmp_path, workers)
         assert made.ran.made == 0 and {path for path in folder.rglob("*") if path.is_file()} == whole
-    with mock.patch.object(answer, "report_on", lambda *_, **__: pytest.fail("written again")):
+    with mock.patch.object(run_study, "report_on", lambda *_, **__: pytest.fail("written again")):
         assert run(tmp_path, workers).files == made.files, "nothing is missing now"
 
 
@@ -98,13 +99,13 @@ def test_what_is_read_to_make_a_stage_is_looked_into_first(tmp_path: Path, worke
     before = results(run(tmp_path, workers))
     there = stages(tmp_path)
     flip(there["train"][0] / "model.safetensors")
-    assert answer.report_on(plan(), Store(tmp_path)).failed == [], "a report has no use for weights"
+    assert run_study.report_on(plan(), Store(tmp_path)).failed == [], "a report has no use for weights"
     with pytest.raises(SpecError, match=r"model.safetensors is not what was written; 's2s gc --check --delete'"):
-        answer.try_out(Store(tmp_path), first().digest, ["one"])
+        run_study.try_out(Store(tmp_path), first().digest, ["one"])
     shutil.rmtree(there["decode"][0])
     made = run(tmp_path, workers)
     assert made.ran.stages == {"train": 1, "decode": 1} and results(made) == before
-    assert answer.try_out(Store(tmp_path), first().digest, ["one"])
+    assert run_study.try_out(Store(tmp_path), first().digest, ["one"])
 
 
 @pytest.mark.slow
@@ -114,7 +115,7 @@ def test_a_store_that_is_copied_elsewhere_is_whole(tmp_path: Path, workers: Work
     shutil.rmtree(tmp_path / "a")
     again = run(tmp_path / "b ü", workers)
     assert again.ran.stages == {} and again.table == made.table
-    assert sweep.damage(Store(tmp_path / "b ü")) == []
+    assert garbage.damage(Store(tmp_path / "b ü")) == []
 
 
 @pytest.mark.slow
@@ -150,15 +151,15 @@ def test_a_read_only_store_is_read(tmp_path: Path, workers: Workers, monkeypatch
     try:
         subprocess.run(["mount", "-o", "remount,ro,bind", home], check=True)
         assert run(home, workers).table == made.table, "what was answered is answered"
-        assert answer.report_on(plan(), Store(home)).failed == []
-        assert answer.try_out(Store(home), first().digest, ["one"])
+        assert run_study.report_on(plan(), Store(home)).failed == []
+        assert run_study.try_out(Store(home), first().digest, ["one"])
         sets = [word for path, value in SMALL.items() for word in ("--set", f"{path}={value}")]
         for command in (["plan", STUDY, "--seeds", "1", *sets], ["list"], ["gc"]):
             done = CliRunner().invoke(app, command)
             assert done.exit_code == 0, done.output
-        more = study.load(STUDY, sets=SMALL | {"training.updates": 30}, seeds=1)
+        more = planning.load(STUDY, sets=SMALL | {"training.updates": 30}, seeds=1)
         with pytest.raises(SpecError, match=r"cannot be written there \(Read-only file system\).*S2S_STORE"):
-            answer.answer(more, Store(home), Settings(workers, replan=True), lambda *_: None, tracked=False)
+            run_study.answer(more, Store(home), Settings(workers, replan=True), lambda *_: None, tracked=False)
         flip_in_place = stages(home)["score"][0] / "stage.json"
         with pytest.raises(OSError, match="Read-only"):
             flip(flip_in_place)
@@ -168,7 +169,7 @@ def test_a_read_only_store_is_read(tmp_path: Path, workers: Workers, monkeypatch
     subprocess.run(["mount", "--bind", home, home], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,ro,bind", home], check=True)
-        (failed,) = answer.report_on(plan(), Store(home)).failed
+        (failed,) = run_study.report_on(plan(), Store(home)).failed
         assert "sentences.safetensors is not what was written" in failed[2], "it is absent, and that is said"
     finally:
         subprocess.run(["umount", home], check=True)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from homes import STUDY, Home, new_home
 
-from harness.tracking.track import Mirror
+from harness.tracking.mlflow_store import Mirror
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

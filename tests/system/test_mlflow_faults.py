@@ -19,9 +19,9 @@ import pytest
 from homes import Home, new_home
 from servers import Server, client_of, mlflow_server, told
 
-from harness.spec import SpecError
+from harness.core.spec import SpecError
+from harness.tracking.mlflow_store import Mirror
 from harness.tracking.records import StudyRecord, VariantRecord
-from harness.tracking.track import Mirror
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from urllib.parse import urlparse
 import psutil
 import pytest
 
+from harness.tracking.mlflow_store import Mirror, ui_command
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
-from harness.tracking.track import Mirror, ui_command
 
 pytestmark = pytest.mark.slow
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -15,8 +15,8 @@ import pytest
 from homes import Home, new_home
 from servers import Postgres, Server, client_of, mlflow_server, postgres, told
 
+from harness.tracking.mlflow_store import Mirror
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
-from harness.tracking.track import Mirror
 
 pytestmark = pytest.mark.slow
 

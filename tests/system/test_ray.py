@@ -24,18 +24,20 @@ pytest.importorskip("ray", reason="Ray is an extra: pip install 'seq2seq-harness
 
 from ray.cluster_utils import Cluster as Nodes
 
-from harness import answer, failures, study
-from harness.rounds import Settings
-from harness.run import execute, prepare
-from harness.spec import SpecError
+from harness.core.spec import SpecError
+from harness.execution import failures
+from harness.execution.local_pool import Ended, Executor, Task, Workers, slots
+from harness.execution.ray_cluster import Cluster
+from harness.execution.runner import execute, prepare
+from harness.execution.scheduler import Settings
 from harness.storage.store import Store
-from harness.study import Plan
-from harness.workers.cluster import Cluster
-from harness.workers.schedule import Ended, Executor, Task, Workers, slots
+from harness.study import planning
+from harness.study.planning import Plan
+from harness.workflows import run_study
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-ENTRY = ("harness.run:perform", ("variants",))
+ENTRY = ("harness.execution.runner:perform", ("variants",))
 SMALL: dict[str, Any] = {
     "data.dataset.train": 200,
     "data.dataset.validation": 30,
@@ -101,7 +103,7 @@ class Run:
 
     def __init__(self, home: Path, name: str, **changes: Any) -> None:
         self.store, self.results = Store(home / name), home / f"{name}-results"
-        self.plan: Plan = study.load(str(home / "small.yaml"), sets=SMALL | changes)
+        self.plan: Plan = planning.load(str(home / "small.yaml"), sets=SMALL | changes)
         self.heard: list[tuple[str, dict[str, Any]]] = []
 
     def listen(self, trial: str, event: dict[str, Any]) -> None:
@@ -110,12 +112,12 @@ class Run:
     def go(self, workers: Executor, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setenv("S2S_RESULTS", str(self.results))
         settings = Settings(workers, checkpoint_every=0.1)
-        self.done = answer.answer(self.plan, self.store, settings, self.listen, tracked=False)
+        self.done = run_study.answer(self.plan, self.store, settings, self.listen, tracked=False)
         return self
 
     def outputs(self) -> dict[str, dict[str, str]]:
         """The sha256 of all files of all stages: weights, curves, hypotheses, scores."""
-        plan = study.resolve(self.plan)
+        plan = planning.resolve(self.plan)
         stages = {stage.title: stage for _, _, trial in plan.trials() for stage in trial.stages.values()}
         records = {title: self.store.record(stage.name, stage.key) for title, stage in stages.items()}
         return {title: record.files for title, record in records.items() if record is not None}
@@ -125,7 +127,7 @@ class Run:
         return [{k: v for k, v in row.items() if not k.endswith(COSTS)} for row in csv.DictReader(text)]
 
     def failures(self) -> dict[str, Any]:
-        plan = study.resolve(self.plan)
+        plan = planning.resolve(self.plan)
         found = {trial.digest: failures.last(self.store, trial) for _, _, trial in plan.trials()}
         return {name: (each.status, each.reason) for name, each in found.items() if each is not None}
 
@@ -224,7 +226,7 @@ def test_failures_are_those_of_one_machine(nodes: Nodes, tmp_path: Path) -> None
     runs = [Run(tmp_path, name, **WILD) for name in ("ray", "local")]
     with Cluster(nodes.address, *ENTRY) as cluster, Workers(*ENTRY, slots("cpu", 1), {}) as workers:
         for run, executor in zip(runs, (cluster, workers), strict=True):
-            plan = study.resolve(run.plan).upto(1)
+            plan = planning.resolve(run.plan).upto(1)
             prepare(plan, run.store, print)
             execute(plan, run.store, Settings(executor), run.listen)
     remote, local = runs

@@ -20,11 +20,13 @@ import pytest
 from sacrebleu.metrics.chrf import CHRF
 from safetensors.numpy import load_file
 
-from harness import answer, corpus, decode, study
-from harness.corpus import Corpus
-from harness.prepare import Prepared
 from harness.storage.store import Store
-from harness.trial import Corridor
+from harness.study import planning
+from harness.trial import corpus, decode
+from harness.trial.corpus import Corpus
+from harness.trial.pipeline import Corridor
+from harness.trial.prepare import Prepared
+from harness.workflows import run_study
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -103,12 +105,12 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Told]
 
     def go(base: str, **changes: Any) -> Told:
         dotted = {name.replace("__", "."): value for name, value in changes.items()}
-        plan = study.resolve(study.load(str(write_study(tmp_path, base, dotted))))
+        plan = planning.resolve(planning.load(str(write_study(tmp_path, base, dotted))))
         (trial,) = (trial for _, _, trial in plan.trials())
         store = Store(tmp_path / "runs")
         corridor = Corridor(store, plan.folders, "cpu")
         records = {name: record for name, record, _ in corridor.run(trial, lambda _: None)}
-        made = answer.report_on(plan, store)
+        made = run_study.report_on(plan, store)
         assert not made.failed
         said = json.loads((records["score"].folder / "scores.json").read_text(encoding="utf-8"))
         prepared = corridor.prepared(trial)

@@ -9,21 +9,23 @@ from typing import Any
 
 import pytest
 import torch
-from test_store import rewrite
+from unit.storage.test_store import rewrite
 
-from harness import answer, frozen, run, study
-from harness.analyze import Outcome
-from harness.answer import Answer, try_out
-from harness.outcomes import _test_set
-from harness.run import Settings
-from harness.spec import SpecError
+from harness.analysis import Outcome
+from harness.analysis.load_outcomes import _test_set
+from harness.core.spec import SpecError
+from harness.execution import runner
+from harness.execution.estimate import survey
+from harness.execution.local_pool import Workers, slots
+from harness.execution.runner import Settings
 from harness.storage.store import Store
-from harness.study import Plan
-from harness.survey import survey
-from harness.tracking.mirror import _over_seeds
-from harness.tracking.track import Mirror
-from harness.trial import Trial
-from harness.workers.schedule import Workers, slots
+from harness.study import frozen_plan, planning
+from harness.study.planning import Plan
+from harness.tracking.mlflow_store import Mirror
+from harness.tracking.sync import _over_seeds
+from harness.trial.pipeline import Trial
+from harness.workflows import run_study
+from harness.workflows.run_study import Answer, try_out
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {
@@ -47,14 +49,16 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def answered(
     home: Path, name: str, changes: dict[str, Any] | None = None, seeds: int = 1, **settings: Any
 ) -> tuple[Answer, list[tuple[str, str]]]:
-    plan = study.load(name, sets=SMALL | (changes or {}), seeds=seeds)
+    plan = planning.load(name, sets=SMALL | (changes or {}), seeds=seeds)
     heard: list[tuple[str, str]] = []
 
     def listen(trial: str, event: dict[str, Any]) -> None:
         heard.extend([(trial, event["status"])] if "status" in event else [])
 
-    with Workers("harness.run:perform", ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
-        return answer.answer(plan, Store(home), Settings(workers, **settings), listen, tracked=False), heard
+    with Workers(
+        "harness.execution.runner:perform", ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}
+    ) as workers:
+        return run_study.answer(plan, Store(home), Settings(workers, **settings), listen, tracked=False), heard
 
 
 def test_a_divergence_is_a_result_trained_once_and_never_again(tmp_path: Path) -> None:
@@ -68,10 +72,10 @@ def test_a_divergence_is_a_result_trained_once_and_never_again(tmp_path: Path) -
     assert table.count("diverged") == 5
     again, heard = answered(tmp_path, "decoding", wild)
     assert [status for _, status in heard] == ["diverged"] * 5 and again.ran.made == 0
-    plan = study.resolve(study.load("decoding", sets=SMALL | wild, seeds=1))
+    plan = planning.resolve(planning.load("decoding", sets=SMALL | wild, seeds=1))
     told = survey(plan, Store(tmp_path), {}, workers=1)
     assert told["to_run"] == 0 and {t["state"] for v in told["variants"] for t in v["trials"]} == {"failed"}
-    other = study.resolve(study.load("decoding", sets=SMALL | wild, seeds=2))
+    other = planning.resolve(planning.load("decoding", sets=SMALL | wild, seeds=2))
     told = survey(other, Store(tmp_path), {}, workers=1)
     assert told["estimate_seconds"] is None and "loss" in told["estimate_from"]
 
@@ -111,9 +115,9 @@ def test_a_changed_study_is_refused_and_bad_data_freeze_nothing(tmp_path: Path) 
         frozen = (tmp_path / "studies/mine/numbers/plan.json").read_text(encoding="utf-8")
         with pytest.raises(SpecError, match=r"(?s)changed since its plan was frozen.*\+.*(5\.0|Another)"):
             answered(tmp_path, str(home / "mine.yaml"))
-        plan = study.resolve(study.load(str(home / "mine.yaml"), sets=SMALL, seeds=1))
+        plan = planning.resolve(planning.load(str(home / "mine.yaml"), sets=SMALL, seeds=1))
         with pytest.raises(SpecError, match="changed since its plan was frozen"):
-            answer.report_on(plan, Store(tmp_path))
+            run_study.report_on(plan, Store(tmp_path))
         assert (tmp_path / "studies/mine/numbers/plan.json").read_text(encoding="utf-8") == frozen
     made, _ = answered(tmp_path, str(home / "mine.yaml"), replan=True)
     assert made.ran.found == 2 and made.ran.made == 0
@@ -132,7 +136,7 @@ def planned(home: Path, **changes: Any) -> Plan:
     said |= {"vary": {"training.loss.mask": [True, False]}, "claims": [CLAIM]}
     home.mkdir(exist_ok=True)
     (home / "mine.yaml").write_text(json.dumps(said | changes), encoding="utf-8")
-    return study.resolve(study.load(str(home / "mine.yaml"), sets=SMALL))
+    return planning.resolve(planning.load(str(home / "mine.yaml"), sets=SMALL))
 
 
 def finish(plan: Plan, store: Store) -> None:
@@ -150,21 +154,21 @@ def test_other_seeds_after_results_could_be_seen_are_a_second_attempt(
     tmp_path: Path, seeds: list[int], words: str
 ) -> None:
     store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=[1, 2])
-    frozen.freeze(plan, store)
+    frozen_plan.freeze(plan, store)
     finish(plan, store)
     again = planned(tmp_path, seeds=seeds)
-    frozen.freeze(again, store)
-    told = frozen.exploratory(again, store)
+    frozen_plan.freeze(again, store)
+    told = frozen_plan.exploratory(again, store)
     assert list(told) == ([CLAIM["name"]] if words else []) and words in "".join(told.values())
 
 
 def test_a_report_of_trials_that_no_frozen_plan_came_before_is_exploratory(tmp_path: Path) -> None:
     store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=[1, 2])
-    assert frozen.exploratory(plan, store) == {}, "nothing can have been seen"
+    assert frozen_plan.exploratory(plan, store) == {}, "nothing can have been seen"
     finish(plan.upto(1), store)
-    assert "frozen" in frozen.exploratory(plan, store)[CLAIM["name"]]
-    frozen.freeze(plan, store)
-    assert frozen.exploratory(plan, store) == {}, "a seed is still to come"
+    assert "frozen" in frozen_plan.exploratory(plan, store)[CLAIM["name"]]
+    frozen_plan.freeze(plan, store)
+    assert frozen_plan.exploratory(plan, store) == {}, "a seed is still to come"
 
 
 def test_what_was_answered_is_mirrored_where_it_is_not_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,13 +189,13 @@ def test_what_was_answered_is_mirrored_where_it_is_not_yet(tmp_path: Path, monke
             self.mirror.database.path.touch()
             return []
 
-    monkeypatch.setattr("harness.tracking.mirror.Mirroring", Mirrored)
+    monkeypatch.setattr("harness.tracking.sync.Mirroring", Mirrored)
     store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=1)
 
     def run_it(*, tracked: bool = True) -> int:
         before = len(made)
-        with Workers("harness.run:perform", ("variants",), slots("cpu", 1), {}) as workers:
-            answer.answer(plan, store, Settings(workers), lambda *_: None, tracked=tracked)
+        with Workers("harness.execution.runner:perform", ("variants",), slots("cpu", 1), {}) as workers:
+            run_study.answer(plan, store, Settings(workers), lambda *_: None, tracked=tracked)
         return len(made) - before
 
     assert [run_it(), run_it(), run_it(tracked=False)] == [1, 0, 0]
@@ -209,7 +213,7 @@ def test_what_prepared_data_were_made_with_is_the_same_in_any_process(tmp_path: 
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     try:
-        run.prepare(plan, store, print)
+        runner.prepare(plan, store, print)
     finally:
         torch.set_num_threads(before)
     (_, _, trial), *_ = plan.trials()
@@ -221,7 +225,7 @@ def test_variants_that_cut_the_same_test_sentences_otherwise_share_their_resampl
     store = Store(tmp_path / "runs")
     vary = {"data.source": ["words", "characters"], "data.dataset.seed": [0, 1]}
     plan = planned(tmp_path, vary=vary, claims=[], seeds=1)
-    run.prepare(plan, store, print)
+    runner.prepare(plan, store, print)
     folders = [store.folder("prepare", trial.stages["prepare"].key) for _, _, trial in plan.trials()]
     words, others, characters, _ = (_test_set(folder, "", exhaustive=False) for folder in folders)
     assert words.name == characters.name != others.name
@@ -241,8 +245,10 @@ def test_trying_a_model_that_hears_padding_gives_what_the_report_gives(tmp_path:
     made, _ = answered(tmp_path, "incremental-decoding", {"model.encoder.pack": False, "training.updates": 60})
     assert made.ran.made == 2
     digest = next((tmp_path / "stages" / "score").iterdir()).name
-    plan = study.resolve(
-        study.load("incremental-decoding", sets=SMALL | {"model.encoder.pack": False, "training.updates": 60}, seeds=1)
+    plan = planning.resolve(
+        planning.load(
+            "incremental-decoding", sets=SMALL | {"model.encoder.pack": False, "training.updates": 60}, seeds=1
+        )
     )
     trial: Trial = next(t for _, _, t in plan.trials() if t.digest == digest)
     rows = (Store(tmp_path).folder("prepare", trial.stages["prepare"].key) / "test.jsonl").read_text(encoding="utf-8")

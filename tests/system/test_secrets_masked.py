@@ -20,7 +20,7 @@ ENVIRONMENT = {"MLFLOW_TRACKING_TOKEN": TOKEN, "HF_TOKEN": HUB, "HF_HUB_OFFLINE"
 LEAKY = """
 import os
 from harness.contracts import Initializer
-from harness.registry import register
+from harness.core.registry import register
 
 @register("leaky")
 class Leaky(Initializer):

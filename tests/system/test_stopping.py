@@ -247,7 +247,9 @@ if name:
 """
 
 
-@pytest.mark.parametrize("module", ["numpy._core.multiarray", "numpy.exceptions", "torch.distributed", "harness.study"])
+@pytest.mark.parametrize(
+    "module", ["numpy._core.multiarray", "numpy.exceptions", "torch.distributed", "harness.study.planning"]
+)
 def test_it_can_be_stopped_in_the_middle_of_an_import(home: Home, module: str) -> None:
     """Torch imports numpy by native code, which goes on after an exception with half of it, or aborts."""
     (home.folder / "sitecustomize.py").write_text(STOPS_AT_IMPORT, encoding="utf-8")

@@ -12,18 +12,19 @@ from typing import Any
 
 import pytest
 import torch
-from test_store import rewrite
+from unit.storage.test_store import rewrite
 
-from harness import answer, frozen, study, transfer, verify
-from harness.analyze import Outcome
-from harness.outcomes import gather
-from harness.run import Settings
-from harness.spec import SpecError
-from harness.storage import sealed, sweep
-from harness.storage.sealed import Damaged, Record
+from harness.analysis import Outcome
+from harness.analysis.load_outcomes import gather
+from harness.core.spec import SpecError
+from harness.execution.local_pool import Slot, Workers, slots
+from harness.execution.runner import Settings
+from harness.storage import garbage, sealing
+from harness.storage.sealing import Damaged, Record
 from harness.storage.store import Store
-from harness.study import Plan
-from harness.workers.schedule import Slot, Workers, slots
+from harness.study import frozen_plan, planning
+from harness.study.planning import Plan
+from harness.workflows import export_import, run_study, verify
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,7 @@ FILES = ("trials.csv", "comparisons.csv", "plan.json")
 
 
 def planned(**changes: Any) -> Plan:
-    return study.resolve(study.load("decoding", sets=SMALL | changes, seeds=2))
+    return planning.resolve(planning.load("decoding", sets=SMALL | changes, seeds=2))
 
 
 def silent(_name: str, _event: dict[str, Any]) -> None:
@@ -49,13 +50,13 @@ def silent(_name: str, _event: dict[str, Any]) -> None:
 
 
 def executed(plan: Plan, store: Store) -> None:
-    with Workers("harness.run:perform", ("variants",), slots("cpu", 1), {}) as workers:
-        answer.answer(plan, store, Settings(workers), silent, tracked=False)
+    with Workers("harness.execution.runner:perform", ("variants",), slots("cpu", 1), {}) as workers:
+        run_study.answer(plan, store, Settings(workers), silent, tracked=False)
 
 
 def again(plan: Plan, store: Store, places: list[Slot] | None = None) -> verify.Verified:
     part, chosen = verify.choose(plan, store)
-    with Workers("harness.run:perform", ("variants",), places or slots("cpu", 1), {}) as workers:
+    with Workers("harness.execution.runner:perform", ("variants",), places or slots("cpu", 1), {}) as workers:
         return verify.verify(plan, part, chosen, store, Settings(workers), silent)
 
 
@@ -81,18 +82,18 @@ def store(finished: Store, tmp_path: Path) -> Store:
 
 
 def pages(plan: Plan) -> dict[str, str]:
-    folder = answer.results_folder(plan)
+    folder = run_study.results_folder(plan)
     return {name: (folder / name).read_text(encoding="utf-8") for name in (*FILES, "report.md", "report.html")}
 
 
 def test_the_same_machine_gives_the_same_bits_and_the_report_says_so(store: Store) -> None:
     plan = planned()
-    answer.report_on(plan, store)
+    run_study.report_on(plan, store)
     before = pages(plan)
     assert "Verified" not in before["report.md"] + before["report.html"]
     found = again(plan, store)
     assert [row.verdict for row in found.rows] == ["exact"] * 10 and found.well
-    answer.report_on(plan, store)
+    run_study.report_on(plan, store)
     after = pages(plan)
     said = "re-run and found identical: 10 of 10 trials"
     assert said in after["report.md"] and said in after["report.html"]
@@ -145,7 +146,7 @@ def test_another_instruction_set_gives_other_bits_and_explains_them(store: Store
         assert (like.verdict != "exact", like.parts_at, like.first_update) == (True, "train", 10)
         assert list(like.explained) == ["capability"] and like.explained["capability"][1] == "DEFAULT"
         assert 0 < like.loss_difference < 0.01, "the last bits, not another training"
-    answer.report_on(plan, store)
+    run_study.report_on(plan, store)
     assert "on another kind of machine" in pages(plan)["report.md"]
 
 
@@ -153,25 +154,25 @@ def test_a_study_moves_to_another_machine_with_the_same_numbers(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
-    answer.report_on(plan, store)
+    run_study.report_on(plan, store)
     here, outcomes = pages(plan), _plain(gather(plan, store))
-    made = transfer.export(plan, store, file)
+    made = export_import.export(plan, store, file)
     assert (made.about.trials, made.about.finished, made.about.report, made.note) == (10, 10, True, "")
     first = file.read_bytes()
-    transfer.export(plan, store, file)
+    export_import.export(plan, store, file)
     assert file.read_bytes() == first, "the same results, the same bytes"
 
     monkeypatch.setenv("S2S_RESULTS", str(tmp_path / "results"))
-    taken = transfer.take(file, there)
+    taken = export_import.take(file, there)
     assert (taken.added, taken.there, taken.different) == (made.added, 0, ())
     assert not any((there.root / "work").iterdir())
-    answer.report_on(plan, there)
+    run_study.report_on(plan, there)
     assert {n: t for n, t in pages(plan).items() if n in FILES} == {n: t for n, t in here.items() if n in FILES}
     assert _plain(gather(plan, there)) == outcomes
-    assert frozen.exploratory(plan, there) == {}
+    assert frozen_plan.exploratory(plan, there) == {}
     executed(plan, there)
     assert again(plan, there).well
-    taken = transfer.take(file, there)
+    taken = export_import.take(file, there)
     assert (taken.added, taken.there, taken.different) == (0, made.added, ())
 
 
@@ -181,30 +182,30 @@ def _plain(found: list[Outcome]) -> list[Any]:
 
 def test_what_is_there_otherwise_is_reported_and_left(store: Store, tmp_path: Path) -> None:
     plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
-    transfer.export(plan, store, file)
-    transfer.take(file, there)
+    export_import.export(plan, store, file)
+    export_import.take(file, there)
     _, _, trial = next(plan.trials())
     *_, (_, _, other) = plan.trials()
     stage = trial.stages["train"]
     _pass_off(there.folder("train", other.stages["train"].key), there.folder("train", stage.key))
     shutil.rmtree(there.folder("score", trial.digest))
     seal = there.record("train", stage.key).seal  # type: ignore[union-attr]
-    taken = transfer.take(file, there)
+    taken = export_import.take(file, there)
     assert (taken.added, taken.different) == (1, (f"train-{stage.key}",))
     assert there.record("train", stage.key).seal == seal  # type: ignore[union-attr]
 
 
 def test_an_import_takes_no_reference_away_and_mends_what_is_damaged(store: Store, tmp_path: Path) -> None:
     plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
-    transfer.export(plan, store, file)
-    transfer.take(file, there)
-    listed = frozen.folder(there, plan.name, plan.base) / sweep.LIST
+    export_import.export(plan, store, file)
+    export_import.take(file, there)
+    listed = frozen_plan.folder(there, plan.name, plan.base) / garbage.LIST
     known = json.loads(listed.read_text(encoding="utf-8"))
     listed.write_text(json.dumps(known | {"train": [*known["train"], "0" * 16]}), encoding="utf-8")
     stage = next(plan.trials())[2].stages["train"]
     model = there.folder("train", stage.key) / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-1] + b"?")
-    taken = transfer.take(file, there)
+    taken = export_import.take(file, there)
     assert taken.added == 1 and taken.whole and there.fault("train", stage.key) == ""
     assert "0" * 16 in json.loads(listed.read_text(encoding="utf-8"))["train"]
     assert len(there.aside()) == 1
@@ -212,47 +213,47 @@ def test_an_import_takes_no_reference_away_and_mends_what_is_damaged(store: Stor
 
 def test_an_import_leaves_to_a_run_what_it_is_at(store: Store, tmp_path: Path) -> None:
     plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
-    made = transfer.export(plan, store, file)
+    made = export_import.export(plan, store, file)
     stage = next(plan.trials())[2].stages["train"]
     with there.claim("train", stage.key):
-        taken = transfer.take(file, there)
+        taken = export_import.take(file, there)
     assert taken.added == made.added - 1 and not taken.whole
     assert stage.title in taken.busy[0] and "being worked on" in taken.busy[0]
-    assert transfer.take(file, there).whole and there.record("train", stage.key)
+    assert export_import.take(file, there).whole and there.record("train", stage.key)
 
 
 def test_the_same_results_of_other_code_are_named(store: Store, tmp_path: Path) -> None:
     plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
-    transfer.export(plan, store, file)
-    transfer.take(file, there)
+    export_import.export(plan, store, file)
+    export_import.take(file, there)
     own = _of(there, "train")
-    sealed.seal(replace(own.stage, fingerprint="older"), own.seals, own.folder, own.sizes, own.facts, own.provenance)
-    taken = transfer.take(file, there)
+    sealing.seal(replace(own.stage, fingerprint="older"), own.seals, own.folder, own.sizes, own.facts, own.provenance)
+    taken = export_import.take(file, there)
     assert taken.whole and taken.added == 0 and taken.note.startswith("1 of those that were here come from other code")
 
 
 def test_an_export_carries_the_report_of_its_own_results_alone(store: Store, tmp_path: Path) -> None:
     plan = planned()
-    answer.report_on(plan, store)
-    assert transfer.export(plan, store, tmp_path / "a.tar").about.report
+    run_study.report_on(plan, store)
+    assert export_import.export(plan, store, tmp_path / "a.tar").about.report
     record = _of(store, "score")
-    sealed.seal(replace(record.stage, fingerprint="older"), *_rest(record), record.facts, record.provenance)
-    made = transfer.export(plan, store, tmp_path / "b.tar")
+    sealing.seal(replace(record.stage, fingerprint="older"), *_rest(record), record.facts, record.provenance)
+    made = export_import.export(plan, store, tmp_path / "b.tar")
     assert made.about.report, "the code has changed since; the results are those that it tells of"
-    answer.report_on(plan, store)
-    made = transfer.export(plan, store, tmp_path / "c.tar")
+    run_study.report_on(plan, store)
+    made = export_import.export(plan, store, tmp_path / "c.tar")
     assert not made.about.report and "`s2s report --keep-stale` writes it" in made.note
-    answer.report_on(plan, store, keep_stale=True)
-    assert transfer.export(plan, store, tmp_path / "d.tar").about.report
+    run_study.report_on(plan, store, keep_stale=True)
+    assert export_import.export(plan, store, tmp_path / "d.tar").about.report
 
 
 @pytest.mark.parametrize(("name", "without"), [("score", "facts"), ("train", "provenance"), ("prepare", "facts")])
 def test_what_no_run_wrote_is_told_in_a_line(store: Store, name: str, without: str) -> None:
     record = _of(store, name)
     said = {"facts": record.facts, "provenance": record.provenance} | {without: {}}
-    sealed.seal(record.stage, *_rest(record), said["facts"], said["provenance"])
+    sealing.seal(record.stage, *_rest(record), said["facts"], said["provenance"])
     with pytest.raises(Damaged, match=r"cannot be made sense of \(KeyError: '\w+'\)"):
-        answer.report_on(planned(), store)
+        run_study.report_on(planned(), store)
 
 
 def _of(store: Store, name: str) -> Record:
@@ -272,23 +273,23 @@ def test_failures_travel_and_are_verified(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     executed(plan, store)
     before = pages(plan)
-    transfer.export(plan, store, tmp_path / "wild.tar")
-    taken = transfer.take(tmp_path / "wild.tar", there)
+    export_import.export(plan, store, tmp_path / "wild.tar")
+    taken = export_import.take(tmp_path / "wild.tar", there)
     assert (taken.about.finished, taken.about.trials, taken.added) == (0, 10, 1), "the prepared data alone"
-    answer.report_on(plan, there)
+    run_study.report_on(plan, there)
     assert pages(plan)["trials.csv"] == before["trials.csv"] and before["trials.csv"].count("diverged") == 10
     assert again(plan, there).well
 
 
 def test_an_import_is_refused_before_anything_lands(store: Store, tmp_path: Path) -> None:
     plan, file = planned(), tmp_path / "study.tar"
-    transfer.export(plan, store, file)
+    export_import.export(plan, store, file)
     data, there = file.read_bytes(), Store(tmp_path / "there")
 
     def refused(match: str, data: bytes, error: type[SpecError] = Damaged) -> None:
         (tmp_path / "bad.tar").write_bytes(data)
         with pytest.raises(error, match=match):
-            transfer.take(tmp_path / "bad.tar", there)
+            export_import.take(tmp_path / "bad.tar", there)
         assert not (there.root / "stages").exists() and not (there.root / "studies").exists()
 
     refused("cut off", data[: len(data) // 2])
@@ -297,7 +298,7 @@ def test_an_import_is_refused_before_anything_lands(store: Store, tmp_path: Path
     refused("another study", _edited(data, b'"study": "decoding"', b'"study": "decodinG"'))
     refused("is no archive|does not begin", b"hello" * 1000)
     with pytest.raises(SpecError, match="No such file"):
-        transfer.take(tmp_path / "nothing.tar", there)
+        export_import.take(tmp_path / "nothing.tar", there)
 
 
 def _edited(data: bytes, old: bytes, new: bytes) -> bytes:
@@ -308,12 +309,12 @@ def _edited(data: bytes, old: bytes, new: bytes) -> bytes:
 
 def test_another_frozen_plan_is_refused_with_what_differs(store: Store, tmp_path: Path) -> None:
     plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
-    transfer.export(plan, store, file)
-    frozen.freeze(replace(planned(**{"training.updates": 50}), seeds=(1, 2)), there)
+    export_import.export(plan, store, file)
+    frozen_plan.freeze(replace(planned(**{"training.updates": 50}), seeds=(1, 2)), there)
     with pytest.raises(
         SpecError, match=r"(?s)another plan of this study is frozen here.*-.*updates: 50.*\+.*updates: 40"
     ):
-        transfer.take(file, there)
+        export_import.take(file, there)
     assert not (there.root / "stages").exists()
 
 

@@ -111,13 +111,15 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -
 
 def build_one(tmp_path: Path, changes: dict[str, Any]) -> tuple[Any, Any]:
     import variants  # noqa: F401
-    from harness import study
     from harness.storage.store import Store
-    from harness.trial import Corridor
+    from harness.study import planning
+    from harness.trial.pipeline import Corridor
 
     sets = dict(change.split("=") for change in SMALL)
-    plan = study.resolve(
-        study.load(str(ROOT / "studies" / "masking.yaml"), sets={k: int(v) for k, v in sets.items()} | changes, seeds=1)
+    plan = planning.resolve(
+        planning.load(
+            str(ROOT / "studies" / "masking.yaml"), sets={k: int(v) for k, v in sets.items()} | changes, seeds=1
+        )
     )
     corridor = Corridor(Store(tmp_path / "runs"), plan.folders, "cpu")
     return corridor, next(trial for _, _, trial in plan.trials())
@@ -138,7 +140,7 @@ def build_one(tmp_path: Path, changes: dict[str, Any]) -> tuple[Any, Any]:
     ids=["greedy", "padding is read", "padding is attended to", "beam"],
 )  # fmt: skip
 def test_output_does_not_depend_on_the_batch_size(tmp_path: Path, changes: dict[str, Any]) -> None:
-    from harness.decode import hypotheses
+    from harness.trial.decode import hypotheses
 
     corridor, trial = build_one(tmp_path, changes)
     for name, _, _ in corridor.run(trial, lambda _: None):
@@ -155,8 +157,8 @@ def test_output_does_not_depend_on_the_batch_size(tmp_path: Path, changes: dict[
 
 def test_search_reports_what_forced_decoding_gives(tmp_path: Path) -> None:
     """The road through decode.py: the score of a hypothesis is minus its NLL when it is taken as the reference."""
-    from harness.batches import Pairs
-    from harness.decode import examine, hypotheses
+    from harness.trial.batches import Pairs
+    from harness.trial.decode import examine, hypotheses
 
     corridor, trial = build_one(tmp_path, {})
     for name, _, _ in corridor.run(trial, lambda _: None):

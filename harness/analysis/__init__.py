@@ -1,0 +1,51 @@
+"""Trials to tidy frames, and claims to answers with honest error bars: the door to pandas and scipy."""
+
+from harness.analysis.answers import compare_all, primary_metrics
+from harness.analysis.arms import Arm
+from harness.analysis.compare import (
+    COMPARISON_COLUMNS,
+    ONE_SEED,
+    POWER,
+    SEEDS_ONLY,
+    SENTENCES_ONLY,
+    SUCCESS_RATES,
+    TWO_WAY,
+    Comparison,
+    compare,
+    holm,
+)
+from harness.analysis.effects import curve_frame, effects, numeric_axes, steps
+from harness.analysis.frames import lengths_frame, spelled, trials_frame, variants_frame
+from harness.analysis.outcome import Outcome, TestSet, deviation
+from harness.analysis.resample import REPLICATES, Resampler
+from harness.analysis.variance_components import ALPHA
+
+__all__ = [
+    "ALPHA",
+    "COMPARISON_COLUMNS",
+    "ONE_SEED",
+    "POWER",
+    "REPLICATES",
+    "SEEDS_ONLY",
+    "SENTENCES_ONLY",
+    "SUCCESS_RATES",
+    "TWO_WAY",
+    "Arm",
+    "Comparison",
+    "Outcome",
+    "Resampler",
+    "TestSet",
+    "compare",
+    "compare_all",
+    "curve_frame",
+    "deviation",
+    "effects",
+    "holm",
+    "lengths_frame",
+    "numeric_axes",
+    "primary_metrics",
+    "spelled",
+    "steps",
+    "trials_frame",
+    "variants_frame",
+]

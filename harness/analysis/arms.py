@@ -1,0 +1,204 @@
+"""The arms of a comparison: one number per seed, made of the scores of trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.analysis.outcome import Outcome
+from harness.analysis.resample import Resampler
+from harness.trial.score import Array, Metric
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One number per seed: the mean score of some variants, or another weighted sum of scores."""
+
+    label: str
+    scores: Array
+    """One score per seed."""
+    resampled: Array
+    """Scores on the resamples, seeds x B."""
+    sentences: int
+    exhaustive: bool = False
+    """Whether the test sentences are all there are; the resamples then repeat the scores."""
+    diverged: int = 0
+    """Further seeds, whose training diverged: they have no score, and have not succeeded at anything."""
+    signatures: frozenset[str] = frozenset()
+    """How the scores were computed."""
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds."""
+        return len(self.scores)
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds; NaN without any."""
+        return float(self.scores.mean()) if self.seeds else math.nan
+
+    @property
+    def var_seed(self) -> float:
+        """Variance of the mean over seeds, ``s^2 / S``."""
+        return float(self.scores.var(ddof=1) / self.seeds)
+
+    @property
+    def var_both(self) -> float:
+        """The part of the variance of the mean that seeds and sentences both contain (module docstring)."""
+        deviations = self.resampled - self.resampled.mean(0)
+        return float(deviations.var(axis=1, ddof=1).sum() / (self.seeds * (self.seeds - 1)))
+
+    def successes(self, threshold: float, metric: Metric) -> int:
+        """Return how many seeds reach a value, in the good direction of the metric."""
+        good = self.scores <= threshold if metric.higher_is_better is False else self.scores >= threshold
+        return int(good.sum())
+
+
+class Contrast(NamedTuple):
+    """A weighted sum of arms, and the two numbers whose difference it is."""
+
+    a: str
+    b: str
+    mean_a: float
+    mean_b: float
+    seeds_a: int
+    seeds_b: int
+    parts: Sequence[tuple[float, Arm]]
+    """Weights and arms; different arms are different trials."""
+    kind: str = "pair"
+
+
+class Term(NamedTuple):
+    """A variant on a subset of the test sentences; "" for all of them."""
+
+    variant: str
+    subset: str = ""
+
+
+Weights = Mapping[Term, float]
+
+
+class Scored(NamedTuple):
+    """What one trial scores on some test sentences."""
+
+    score: float
+    resampled: Array
+    """On every resample, ``(B,)``."""
+    sentences: int
+    exhaustive: bool
+    signature: str
+    """How it was computed; "" where that is not known."""
+
+
+class Trials:
+    """The finished trials of a study by what they score on one metric, on their test sentences and on resamples.
+
+    Args:
+        outcomes: all trials of the study.
+        metric: what they score.
+        resampler: draws the resamples.
+    """
+
+    def __init__(self, outcomes: Sequence[Outcome], metric: Metric, resampler: Resampler) -> None:
+        self.outcomes, self.metric, self.resampler = outcomes, metric, resampler
+        self._scored: dict[str, dict[tuple[str, int], Scored]] = {}
+
+    def arm(self, label: str, weights: Weights) -> Arm:
+        """Return a weighted sum of scores, for every seed that all its variants finished.
+
+        Args:
+            label: names the arm.
+            weights: of each variant and subset of sentences; those of a plain mean are equal and add up to one.
+        """
+        scored = [(weight, self._of(cell.subset), cell.variant) for cell, weight in weights.items()]
+        everywhere = [{seed for name, seed in found if name == variant} for _, found, variant in scored]
+        seeds = sorted(set.intersection(*everywhere)) if everywhere else []
+        rows = [[(weight, found[variant, seed]) for weight, found, variant in scored] for seed in seeds]
+        used = [one for row in rows for _, one in row]
+        resampled = [sum(weight * one.resampled for weight, one in row) for row in rows]
+        return Arm(
+            label,
+            np.array([sum(weight * one.score for weight, one in row) for row in rows], np.float64),
+            np.array(resampled, np.float64).reshape(len(seeds), self.resampler.replicates),
+            min((one.sentences for one in used), default=0),
+            exhaustive=bool(used) and all(one.exhaustive for one in used),
+            diverged=self._diverged({cell.variant for cell in weights}),
+            signatures=frozenset(one.signature for one in used if one.signature),
+        )
+
+    def pair(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
+        """Return the contrast of two labelled sums.
+
+        Where both sides are the same trained models, decoded in two ways, a seed is lucky or not on both sides at once:
+        then it has one difference per seed.
+        """
+        return self.clustered(a, b, "paired") if self._models(a[1]) == self._models(b[1]) else self.apart(a, b)
+
+    def apart(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
+        """Return the contrast of two labelled sums, each with scores of its own."""
+        one, other = self.arm(*a), self.arm(*b)
+        parts = [(1.0, one), (-1.0, other)]
+        return Contrast(one.label, other.label, one.mean, other.mean, one.seeds, other.seeds, parts)
+
+    def _models(self, weights: Weights) -> set[tuple[int, str]]:
+        """Return the trainings, each with its seed, whose models are used; what is not known is like nothing else."""
+        names = {term.variant for term in weights}
+        return {(o.seed, o.stages.get("train", o.variant)) for o in self.outcomes if o.variant in names}
+
+    def clustered(self, a: tuple[str, Weights], b: tuple[str, Weights], kind: str) -> Contrast:
+        """Return the contrast of two labelled sums over trials of the same seeds: one difference per seed."""
+        (label_a, plus), (label_b, minus) = a, b
+        cells = dict.fromkeys([*plus, *minus])
+        arms = [self.arm(label, {c: own.get(c, 0.0) for c in cells}) for label, own in (a, b)]
+        difference = self.arm("", {c: plus.get(c, 0.0) - minus.get(c, 0.0) for c in cells})
+        seeds, parts = difference.seeds, [(1.0, difference)]
+        return Contrast(label_a, label_b, arms[0].mean, arms[1].mean, seeds, seeds, parts, kind)
+
+    def _diverged(self, variants: set[str]) -> int:
+        """Return for how many seeds a variant diverged, while all others diverged or finished."""
+        ended: dict[int, set[str]] = {}
+        for o in self.outcomes:
+            if o.variant in variants:
+                ended.setdefault(o.seed, set()).add(o.status)
+        return sum("diverged" in all_of and all_of <= {"ok", "diverged"} for all_of in ended.values())
+
+    def _of(self, subset: str) -> dict[tuple[str, int], Scored]:
+        """Return the scores of all trials on a subset, by variant and seed; made once, all systems at a time."""
+        if subset not in self._scored:
+            self._scored[subset] = {}
+            alike: dict[tuple[str, int], list[tuple[Outcome, Array]]] = {}
+            for o in self.outcomes:
+                if o.status == "ok" and self.metric.statistic in o.statistics:
+                    array = _inside(o, o.statistics[self.metric.statistic], subset)
+                    name = f"{o.test.name}/{subset}" if subset else o.test.name
+                    alike.setdefault((name, len(array)), []).append((o, array))
+            for (name, sentences), members in alike.items():
+                if sentences:
+                    self._scored[subset] |= self._score(name, members)
+        return self._scored[subset]
+
+    def _score(self, test_set: str, members: Sequence[tuple[Outcome, Array]]) -> dict[tuple[str, int], Scored]:
+        arrays = [array for _, array in members]
+        scores = np.array([self.metric.from_sums(array.sum(0)) for array in arrays])
+        exhaustive = all(o.test.exhaustive for o, _ in members)
+        resampled = np.broadcast_to(scores[:, None], (len(scores), self.resampler.replicates))
+        if not exhaustive:
+            resampled = self.resampler.all_scores(arrays, self.metric, test_set)
+        return {
+            (o.variant, o.seed): Scored(
+                float(score), row, len(array), exhaustive, o.signatures.get(self.metric.name, "")
+            )
+            for (o, array), score, row in zip(members, scores, resampled, strict=True)
+        }
+
+
+def _inside(outcome: Outcome, statistics: Array, subset: str) -> Array:
+    """Return the rows of a subset of the sentences; none where the test set cannot tell."""
+    if not subset:
+        return statistics
+    mask = outcome.test.inside(subset)
+    return statistics[mask] if len(mask) == len(statistics) else statistics[:0]

@@ -1,0 +1,181 @@
+"""A study on several datasets: every claim on every dataset as one family of tests, and all datasets together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from harness.analysis.aggregate import Estimate, Runs, SeedBootstrap, improvement, iqm, normalized, profile
+from harness.analysis.answers import judged, primary_metrics
+from harness.analysis.compare import Comparison
+from harness.analysis.outcome import Outcome
+from harness.analysis.resample import REPLICATES
+from harness.core.spec import SpecError, digest
+from harness.study.claims import SENTENCES, Claim, sides
+from harness.trial.score import METRICS, Array
+
+
+@dataclass(frozen=True)
+class Task:
+    """A study on one of its datasets."""
+
+    name: str
+    """Of the dataset: its base."""
+    digest: str
+    """Names the plan; seeds the draws."""
+    claims: Sequence[Claim]
+    outcomes: Sequence[Outcome]
+    comparisons: Sequence[Comparison]
+    """The answers to the claims, then others."""
+    dropped: int = 0
+    """How many claims were stated in time and are no longer there."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """The aggregate of one variant: the interquartile mean of its normalized scores on all datasets."""
+
+    scale: str
+    """The metrics that were normalized."""
+    variant: str
+    runs: int = 0
+    """Finished trials on all datasets: those that the aggregate is of."""
+    trials: int = 0
+    """Finished or not."""
+    iqm: Estimate | None = None
+    profile: Estimate | None = None
+    """Share of runs that score above each of ``TAUS``."""
+    reason: str = ""
+    """Why there is no aggregate."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The aggregate of one claim: its better side A against the other, B; normalized scores, where higher is better."""
+
+    claim: str
+    scale: str
+    a: str = ""
+    b: str = ""
+    iqm_a: Estimate | None = None
+    iqm_b: Estimate | None = None
+    delta: Estimate | None = None
+    """``IQM(A) - IQM(B)``."""
+    improvement: Estimate | None = None
+    """P(a run of A scores higher than one of B on the same dataset), averaged over datasets; ties count one half."""
+    reason: str = ""
+    """Why there is no aggregate."""
+
+
+@dataclass(frozen=True)
+class Across:
+    """What a study found on all of its datasets."""
+
+    answers: list[tuple[str, Comparison]]
+    """Dataset and answer, claim by claim, corrected for all of them together."""
+    gains: list[Gain]
+    levels: list[Level]
+
+
+def across(tasks: Sequence[Task], replicates: int = REPLICATES) -> Across:
+    """Answer a study on all of its datasets.
+
+    Args:
+        tasks: the study on each dataset: the same claims, apart from what ``primary`` means there; variants are matched
+            by name.
+        replicates: draws of the bootstrap.
+    """
+    bootstrap = SeedBootstrap(digest([task.digest for task in tasks]), replicates)
+    variants = list(dict.fromkeys(o.variant for task in tasks for o in task.outcomes))
+    return Across(
+        answers=_answers(tasks),
+        gains=[_gain(index, tasks, bootstrap) for index in range(len(tasks[0].claims))],
+        levels=[_level(variant, metrics, tasks, bootstrap) for metrics in _scales(tasks) for variant in variants],
+    )
+
+
+def _scales(tasks: Sequence[Task]) -> list[tuple[str, ...]]:
+    """Return what the claims are about, as metrics on each dataset; without claims the first metric that trials have."""
+    named = [[claim.metric for claim in task.claims] or primary_metrics(task.outcomes, ())[:1] for task in tasks]
+    return list(dict.fromkeys(zip(*named, strict=False)))
+
+
+def _answers(tasks: Sequence[Task]) -> list[tuple[str, Comparison]]:
+    """Return the answers of every dataset, claim by claim, Holm-corrected as one family."""
+    asked = [
+        (task, task.claims[index], task.comparisons[index]) for index in range(len(tasks[0].claims)) for task in tasks
+    ]
+    dropped = sum(task.dropped for task in tasks)
+    made = judged([answer for _, _, answer in asked], [claim for _, claim, _ in asked], dropped)
+    return [(task.name, answer) for (task, _, _), answer in zip(asked, made, strict=True)]
+
+
+def _level(variant: str, metrics: Sequence[str], tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Level:
+    total = sum(o.variant == variant for task in tasks for o in task.outcomes)
+    level = Level(_scale(metrics, tasks), variant, trials=total)
+    try:
+        runs = _runs([[variant]] * len(tasks), metrics, tasks)
+    except SpecError as error:
+        return replace(level, reason=error.message)
+    count = sum(map(len, runs.values()))
+    return replace(level, runs=count, iqm=bootstrap.estimate(iqm, runs), profile=bootstrap.estimate(profile, runs))
+
+
+def _gain(index: int, tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Gain:
+    same, answer = [task.claims[index] for task in tasks], tasks[0].comparisons[index]
+    metrics = [claim.metric for claim in same]
+    gain = Gain(same[0].name, _scale(metrics, tasks), answer.a, answer.b)
+    if same[0].trend or same[0].rather_than or SENTENCES in same[0].when or same[0].succeeds_at is not None:
+        return replace(
+            gain, reason="only two sides, each with one score per seed on all test sentences, have a joint score"
+        )
+    try:
+        chosen = [sides(claim, _factors(task)) for claim, task in zip(same, tasks, strict=True)]
+        a, b = (_runs(names, metrics, tasks) for names in zip(*chosen, strict=True))
+    except SpecError as error:
+        return replace(gain, reason=error.message)
+    return replace(
+        gain,
+        iqm_a=bootstrap.estimate(iqm, a),
+        iqm_b=bootstrap.estimate(iqm, b),
+        delta=bootstrap.estimate(_difference, a, b, lowest=-1.0),
+        improvement=bootstrap.estimate(improvement, a, b),
+    )
+
+
+def _difference(a: Sequence[Array], b: Sequence[Array]) -> Array:
+    return iqm(a) - iqm(b)
+
+
+def _factors(task: Task) -> dict[str, dict[str, object]]:
+    return {o.variant: o.factors for o in task.outcomes if o.status != "incompatible"}
+
+
+def _scale(metrics: Sequence[str], tasks: Sequence[Task]) -> str:
+    """Return what is normalized: one metric, or one for each dataset."""
+    titles = [METRICS[name].title for name in metrics]
+    if len(set(titles)) == 1:
+        return titles[0]
+    return ", ".join(f"{title} on {task.name}" for title, task in zip(titles, tasks, strict=True))
+
+
+def _runs(chosen: Sequence[Sequence[str]], metrics: Sequence[str], tasks: Sequence[Task]) -> Runs:
+    """Return the normalized scores of a side by dataset and seed, each the mean over its variants there.
+
+    Raises:
+        SpecError: a metric cannot be normalized, or no seed of the side finished on some dataset.
+    """
+    made = {}
+    for names, metric, task in zip(chosen, metrics, tasks, strict=True):
+        scores = {
+            (o.variant, o.seed): o.metrics[metric] for o in task.outcomes if o.status == "ok" and metric in o.metrics
+        }
+        seeds = sorted({seed for _, seed in scores if all((name, seed) in scores for name in names)})
+        if not seeds:
+            raise SpecError(f"no seed of {', '.join(names)} finished on {task.name}")
+        made[task.name] = {
+            seed: float(np.mean([normalized(METRICS[metric], scores[name, seed]) for name in names])) for seed in seeds
+        }
+    return made

@@ -1,0 +1,161 @@
+"""Test sentences that one variant gets right and another wrong, with seed after seed, and which words differ."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.analysis.outcome import Outcome
+from harness.trial.score import Array, bleu_from_sums
+
+UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Kana and Han characters, which are written without spaces."""
+WORD = re.compile(rf"\s*([{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s])")
+"""A word, a punctuation mark or an unspaced character, and the space before it."""
+
+
+class Span(NamedTuple):
+    """A piece of a hypothesis."""
+
+    text: str
+    """Spaces before it included; empty where words of the reference are missing."""
+    differs: bool
+    """Whether the reference says something else here."""
+
+
+class Said(NamedTuple):
+    """One thing that a variant says for a sentence."""
+
+    text: str
+    share: float
+    """Of the seeds that say it."""
+    spans: list[Span]
+    """The text in pieces, against the nearest reference."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence on which one variant is better than another with most seeds."""
+
+    index: int
+    """Row of the test set."""
+    source: str
+    references: list[str]
+    better: str
+    """Variant."""
+    worse: str
+    """Variant."""
+    wins: int
+    """Seeds with which the better one is better."""
+    losses: int
+    """Seeds with which it is worse; with the rest both are alike."""
+    seeds: int
+    """Seeds that both variants finished."""
+    said: dict[str, list[Said]]
+    """What every variant that was tested on the sentence says: most frequent first, then nearest to a reference."""
+
+
+def examples(outcomes: Sequence[Outcome], most: int = 10) -> list[Example]:
+    """Return sentences on which a variant beats the first one, or is beaten by it, with more than half of the seeds.
+
+    Trials are paired by seed, and a sentence counts 100 if its hypothesis is a reference, else its BLEU. For each variant
+    there are at most ``most`` sentences a way: those that most seeds agree on first, then those with the largest mean
+    difference.
+    """
+    runs = _runs(outcomes)
+    first, *others = runs or [""]
+    made = []
+    for other in others:
+        shared = sorted(runs[first].keys() & runs[other].keys())
+        pairs = [(runs[other][seed], runs[first][seed]) for seed in shared]
+        if not pairs or any(a.test.sources != b.test.sources for a, b in pairs):
+            continue
+        difference = np.array([_scores(a) - _scores(b) for a, b in pairs])
+        for better, worse, gain in ((other, first, difference), (first, other, -difference)):
+            made += [_example(runs, better, worse, gain, int(index)) for index in _consistent(gain)[:most]]
+    return made
+
+
+def hypotheses(outcomes: Sequence[Outcome], index: int) -> dict[str, list[Said]]:
+    """Return what every variant says for one row of the test set: most frequent first, then nearest to a reference."""
+    return _said(_runs(outcomes), index)
+
+
+def spans(hypothesis: str, references: Sequence[str], lowercase: bool = False) -> list[Span]:
+    """Return a hypothesis in pieces, each with whether it differs from the nearest reference.
+
+    Together the pieces spell the hypothesis, spaces folded; an empty piece that differs stands where words are missing.
+    Spaces make no difference, nor does case if ``lowercase``.
+    """
+    own = _words(hypothesis)
+    plain = _plain(own, lowercase)
+    matchers = [SequenceMatcher(None, _plain(_words(text), lowercase), plain, autojunk=False) for text in references]
+    nearest = max(matchers, key=lambda matcher: matcher.ratio())
+    return [Span("".join(own[start:end]), kind != "equal") for kind, _, _, start, end in nearest.get_opcodes()]
+
+
+def _words(text: str) -> list[str]:
+    return [match.group() for match in WORD.finditer(" ".join(text.split()))]
+
+
+def _plain(words: Sequence[str], lowercase: bool) -> list[str]:
+    return [word.strip().lower() if lowercase else word.strip() for word in words]
+
+
+def _runs(outcomes: Sequence[Outcome]) -> dict[str, dict[int, Outcome]]:
+    """Return the finished trials whose sentences can be scored one by one, by variant and seed."""
+    made: dict[str, dict[int, Outcome]] = {}
+    for o in outcomes:
+        if o.status == "ok" and o.hypotheses and o.statistics.keys() & {"exact_match", "bleu"}:
+            made.setdefault(o.variant, {})[o.seed] = o
+    return made
+
+
+def _scores(o: Outcome) -> Array:
+    """Return 100 for every exact match, else the sentence's BLEU (0 where it is unknown), N."""
+    count = min(len(o.hypotheses), len(o.test.sources))
+    made = [np.zeros(count)]
+    if "exact_match" in o.statistics:
+        made.append(100 * o.statistics["exact_match"][:count, 0])
+    if "bleu" in o.statistics:
+        made.append(bleu_from_sums(o.statistics["bleu"][:count]))
+    return np.asarray(np.max(made, axis=0), np.float64)
+
+
+def _consistent(gain: Array) -> list[int]:
+    """Return the sentences won by more than half of the seeds, best first; ``gain`` is seeds x N."""
+    wins, losses = (gain > 0).sum(0), (gain < 0).sum(0)
+    order = np.lexsort((-gain.mean(0), losses, -wins))
+    return [int(index) for index in order if 2 * wins[index] > len(gain)]
+
+
+def _example(runs: Mapping[str, Mapping[int, Outcome]], better: str, worse: str, gain: Array, index: int) -> Example:
+    test = next(iter(runs[better].values())).test
+    column = gain[:, index]
+    wins, losses = int((column > 0).sum()), int((column < 0).sum())
+    said = _said(runs, index, test.sources[index])
+    return Example(index, test.sources[index], test.references[index], better, worse, wins, losses, len(column), said)
+
+
+def _said(runs: Mapping[str, Mapping[int, Outcome]], index: int, source: str | None = None) -> dict[str, list[Said]]:
+    """Return what each variant says for one row of its test set, where that row is the given source."""
+    made = {}
+    for variant, by_seed in runs.items():
+        chosen = [o for o in by_seed.values() if index < len(o.hypotheses) and _asks(o, index, source)]
+        counts = Counter(o.hypotheses[index] for o in chosen).items()
+        if chosen:
+            known = chosen[0].test.references[index]
+            lowercase = any("case:lc" in text for text in chosen[0].signatures.values())
+            said = [Said(text, times / len(chosen), spans(text, known, lowercase)) for text, times in counts]
+            made[variant] = sorted(said, key=lambda one: (-one.share, sum(span.differs for span in one.spans)))
+    return made
+
+
+def _asks(o: Outcome, index: int, source: str | None) -> bool:
+    return index < len(o.test.sources) and source in (None, o.test.sources[index])

@@ -1,0 +1,169 @@
+"""From the store to what analysis reads: one outcome per trial of a plan, the failed and the missing ones too."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from harness.analysis import Outcome, TestSet
+from harness.analysis.outcome import Attended, Attention
+from harness.contracts import UNK
+from harness.core.spec import SpecError
+from harness.execution import failures, runner
+from harness.storage.store import Damaged, Record, Store
+from harness.study.planning import Plan, Variant
+from harness.trial import decode
+from harness.trial.pipeline import SPLIT, Trial
+from harness.trial.score import load as load_statistics
+
+COSTS = {
+    "train": (
+        "params",
+        "updates",
+        "target_tokens",
+        "train_seconds",
+        "target_tokens_per_second",
+        "peak_memory_mb",
+        "train_flops",
+    ),
+    "decode": ("decode_sentences_per_second",),
+}
+
+COUNTED_AT_ONCE = 2**20
+
+
+def gather(plan: Plan, store: Store, *, keep_stale: bool = False) -> list[Outcome]:
+    """Return the outcome of every trial of a plan, variant by variant; skipped variants have none."""
+    runnable = [variant for variant in plan.variants if not variant.skipped]
+    return [
+        outcome(variant, seed, plan.trial(variant, seed), store, keep_stale=keep_stale)
+        for variant in runnable
+        for seed in plan.seeds
+    ]
+
+
+def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_stale: bool = False) -> Outcome:
+    """Return how one trial ended, with everything that the store holds of it."""
+    now, why = runner.state(store, trial)
+    about: dict[str, Any] = {"trial": trial.digest, "variant": variant.name, "seed": seed, "factors": variant.factors}
+    stages = {name: stage.key for name, stage in trial.stages.items()}
+    if now != "done" and not (now == "stale" and keep_stale):
+        failed = failures.last(store, trial)
+        if failed is None:
+            return Outcome(**about, status="missing", reason=f"{now}: {why}", stages=stages)
+        about |= {"log": failed.log, "account": failed.page}
+        return Outcome(**about, status=failed.status, reason=failed.reason, stages=stages)
+    with made_sense_of(runner.title(variant, seed)):
+        return _finished(about, stages, store)
+
+
+@contextmanager
+def made_sense_of(what: str) -> Iterator[None]:
+    """Say in a line that stages are whole, but do not hold what this version of the package writes.
+
+    Raises:
+        Damaged: so it is; and what to do.
+    """
+    try:
+        yield
+    except SpecError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        told = f"its results cannot be made sense of ({type(error).__name__}: {error}): they were written by another version"
+        again = "if they came from elsewhere, `s2s gc --drop STUDY --delete` removes them"
+        raise Damaged(f"{told}, or made up; {again}", place=what) from error
+
+
+def _finished(about: dict[str, Any], stages: dict[str, str], store: Store) -> Outcome:
+    records = {name: _found(store, name, key) for name, key in stages.items()}
+    return Outcome(
+        **about,
+        status="ok",
+        metrics=records["score"].facts["metrics"],
+        costs={
+            cost: records[name].facts[cost]
+            for name, costs in COSTS.items()
+            for cost in costs
+            if cost in records[name].facts
+        },
+        stages=stages,
+        statistics=load_statistics(records["score"].folder),
+        curve=read_lines(records["train"].folder / "curve.jsonl"),
+        hypotheses=[hypothesis.text for hypothesis in decode.load_hypotheses(records["decode"].folder)],
+        test=_test_set(records["prepare"].folder, records["prepare"].seal, records["prepare"].facts["exhaustive"]),
+        attention=_attention(records["decode"].folder),
+        signatures=_signatures(records["score"].folder, records["prepare"].folder),
+    )
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def _found(store: Store, name: str, key: str) -> Record:
+    record = store.record(name, key)
+    if record is None:
+        raise FileNotFoundError(f"{store.folder(name, key)} vanished while it was read")
+    return record
+
+
+def _attention(folder: Path) -> Attention | None:
+    found = decode.load_attention(folder)
+    if found is None:
+        return None
+    mean_GG, examples = found
+    return Attention(mean_GG.numpy(), [Attended(e.source, e.said, e.weights_TS.numpy()) for e in examples])
+
+
+@cache
+def _test_set(prepared: Path, seal: str, exhaustive: bool) -> TestSet:  # noqa: ARG001 (what is made anew has another)
+    texts = prepared / f"{SPLIT}.jsonl"
+    rows = read_lines(texts)
+    test = load_file(prepared / f"{SPLIT}.safetensors")
+    ids, starts = test["source"], test["source_starts"]
+    counts = _counts(prepared / "train.safetensors", int(ids.max(initial=0)) + 1)
+    counts[UNK] = 0
+    return TestSet(
+        # However they are cut into tokens, the same sentences are resampled alike.
+        name=hashlib.sha256(texts.read_bytes()).hexdigest(),
+        sources=[row["source"] for row in rows],
+        references=[row["references"] for row in rows],
+        source_lengths=np.diff(starts),
+        target_lengths=np.diff(test["target_starts"]),
+        rarest=np.array(
+            [counts[ids[a:b]].min(initial=np.iinfo(np.int64).max) for a, b in itertools.pairwise(starts)], np.int64
+        ),
+        exhaustive=exhaustive,
+    )
+
+
+def _counts(train: Path, words: int) -> NDArray[np.int64]:
+    """Count the first so many ids in the sources of a training split, which may be larger than memory."""
+    counts = np.zeros(words, np.int64)
+    with safe_open(train, "np") as file:
+        ids = file.get_slice("source")
+        size = ids.get_shape()[0]
+        for start in range(0, size, COUNTED_AT_ONCE):
+            counts += np.bincount(ids[start : min(start + COUNTED_AT_ONCE, size)], minlength=words)[:words]
+    return counts
+
+
+def _signatures(scored: Path, prepared: Path) -> dict[str, str]:
+    """Return how each metric was computed; likelihoods per token compare only where the vocabulary is the same."""
+    scores = json.loads((scored / "scores.json").read_text(encoding="utf-8"))
+    vocabulary = hashlib.sha256((prepared / "target.json").read_bytes()).hexdigest()[:8]
+    return {
+        name: said["signature"].replace("tokens:model", f"tokens:model.{vocabulary}") for name, said in scores.items()
+    }

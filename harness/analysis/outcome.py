@@ -1,0 +1,112 @@
+"""How one trial ended, and the sentences it was tested on: all that later questions need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.trial.score import Array
+
+RARE = 10
+"""Words that occur less often in training are rare."""
+
+
+def _none() -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The N sentences that a trial was tested on; trials on the same data share one."""
+
+    __test__ = False  # no test class, whatever pytest makes of the name
+
+    name: str = ""
+    """Trials that agree in it share their resamples, so that sentence noise is paired."""
+    sources: list[str] = field(default_factory=list)
+    references: list[list[str]] = field(default_factory=list)
+    source_lengths: NDArray[np.int64] = field(default_factory=_none)
+    """Source tokens of each sentence."""
+    target_lengths: NDArray[np.int64] = field(default_factory=_none)
+    """Target tokens of each sentence's first reference."""
+    rarest: NDArray[np.int64] = field(default_factory=_none)
+    """How often the rarest source token of each sentence occurs in training; 0: the model does not know it."""
+    exhaustive: bool = False
+    """Whether these are all sentences there are: then they are no sample, and carry no uncertainty."""
+
+    def inside(self, subset: str) -> NDArray[np.bool_]:
+        """Return which sentences are in a subset (``harness.study.claims.SUBSETS``); nothing where the test set cannot tell."""
+        if subset in ("rare", "common"):
+            return np.asarray((self.rarest < RARE) == (subset == "rare"))
+        longest_short = np.median(self.source_lengths) if len(self.source_lengths) else 0
+        return np.asarray((self.source_lengths > longest_short) == (subset == "long"))
+
+
+@dataclass(frozen=True)
+class Attended:
+    """Where a decoder looks while it says one hypothesis of its own."""
+
+    source: list[str]
+    """Source tokens, EOS among them: the columns."""
+    said: list[str]
+    """Tokens of the hypothesis, EOS among them where it was said: the rows."""
+    weights: Array
+    """Said x source."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where the decoder of one trial looks."""
+
+    mean: Array
+    """Over the test set, on a square grid of relative positions: target x source, from first to last."""
+    examples: list[Attended] = field(default_factory=list)
+    """The first test sentences."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trial as it ended: what it was, how it went, and all that later questions need."""
+
+    trial: str
+    variant: str
+    seed: int
+    status: str
+    """``ok``, ``diverged``, ``error``, ``timeout``, ``out_of_memory``, ``incompatible`` or ``missing``."""
+    reason: str = ""
+    factors: dict[str, Any] = field(default_factory=dict)
+    """The varied settings: dotted path to value."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
+    """Digest of each stage."""
+    statistics: dict[str, Array] = field(default_factory=dict)
+    """Per-sentence sufficient statistics, N x k each, as ``harness.trial.score`` makes them."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """One row per evaluation: update, loss, dev_nll, lr, ..."""
+    hypotheses: list[str] = field(default_factory=list)
+    """What it says for each test sentence."""
+    test: TestSet = field(default_factory=TestSet)
+    """The sentences it was tested on."""
+    attention: Attention | None = None
+    """None where the model has none."""
+    signatures: dict[str, str] = field(default_factory=dict)
+    """How each metric was computed; only scores of one signature may stand in one table."""
+    log: str = ""
+    """Of a failed trial, the last lines that its worker printed."""
+    account: str = ""
+    """Of a failed trial, all that is known: what was measured, the traceback, the log."""
+
+
+def deviation(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Return the standard deviation of a sample, ``sqrt(sum (x - mean)^2 / (n - 1))``.
+
+    NaN for fewer than two values, and where one is infinite, as the perplexity of a model that rules a word out.
+    """
+    known = np.asarray(values, np.float64)
+    return float(known.std(ddof=1)) if len(known) > 1 and np.isfinite(known).all() else math.nan

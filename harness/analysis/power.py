@@ -1,0 +1,157 @@
+"""What a comparison needs before it is made: power from two variances, and the seeds and sentences that reach it.
+
+With ``V_seed_1`` the seeds' variance of a difference with one seed a side and ``V_sentence_1`` the sentences' variance
+of a difference with one sentence, the difference between S seeds a side on N sentences has the variance::
+
+    V = V_seed_1 / S + V_sentence_1 / N
+
+A test does not know V: it estimates the two sides' variances from S - 1 degrees of freedom each, and its own degrees of
+freedom from these (``twoway``). Given the estimates the difference is normal, so that the probability of significance
+is one of the normal distribution, averaged over the distribution of the estimates. (The noncentral t distribution with
+the true degrees of freedom in place of the estimated promises up to 12 points too much with three seeds.) An equivalence
+claim is decided by two one-sided tests, which share their standard error; its power is found alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize, stats
+
+from harness.analysis.variance_components import ALPHA, TwoWay, two_way
+
+SEEDS = 1000
+"""More seeds than this are not asked for."""
+POINTS = 1024
+"""Combinations of the sides' estimated variances that stand for their distribution."""
+
+
+class Components(NamedTuple):
+    """The two variances that decide the power of a comparison, in squared points of its metric."""
+
+    var_seed_1: float
+    """Of the difference, from seeds, with one seed a side: the sum of the variances of its sides."""
+    var_sentence_1: float
+    """Of the difference, from sentences, with one sentence: N times that of N sentences."""
+    sentences: int
+    """N, of the test set that there is."""
+    sides: int = 2
+    """Sums of trials whose variances are estimated apart: two variants, one difference per seed, ..."""
+
+    def variance(self, seeds: int, sentences: int | None = None) -> float:
+        """Return V."""
+        return self.var_seed_1 / seeds + self.var_sentence_1 / (sentences or self.sentences)
+
+    def estimates(self, seeds: int, sentences: int | None = None) -> TwoWay:
+        """Return the variances and degrees of freedom that tests may come to, all as likely."""
+        count, own, slices = sentences or self.sentences, max(1, seeds - 1), round(POINTS ** (1 / self.sides))
+        u = stats.chi2.ppf((np.arange(slices) + 0.5) / slices, own) / own
+        sides = np.meshgrid(*[u / u.mean() * self.var_seed_1 / self.sides / seeds] * self.sides)
+        return two_way([(side.ravel(), seeds) for side in sides], self.var_sentence_1 / count, 0.0, count)
+
+
+def stated(sd_seed: float, sd_sentence: float, sentences: int) -> Components:
+    """Return the components of two standard deviations.
+
+    Args:
+        sd_seed: of the scores of one variant over seeds, in points.
+        sd_sentence: of the difference between two systems over sentences, in points: for exact match in percent
+            ``100 sqrt(share of sentences that one gets right and the other does not)``.
+        sentences: N.
+    """
+    return Components(2 * sd_seed**2, sd_sentence**2, sentences)
+
+
+def power(delta: float, have: Components, seeds: int, sentences: int | None = None, alpha: float = ALPHA) -> float:
+    """Return the probability that a two-sided test finds a true difference, in either direction.
+
+    Args:
+        delta: the difference, in points, beyond what the claim asks for.
+        have: the variances.
+        seeds: seeds a side, 2 or more.
+        sentences: other than those of ``have``.
+        alpha: the level.
+    """
+    error, test = math.sqrt(have.variance(seeds, sentences)), have.estimates(seeds, sentences)
+    if error == 0:
+        return float(delta != 0)
+    critical, shift = stats.t.isf(alpha / 2, test.df) * np.sqrt(test.variance) / error, abs(delta) / error
+    return float(np.mean(stats.norm.sf(critical - shift) + stats.norm.sf(critical + shift)))
+
+
+def equivalence_power(
+    margin: float, have: Components, seeds: int, sentences: int | None = None, alpha: float = ALPHA, delta: float = 0.0
+) -> float:
+    """Return the probability that two one-sided tests find a true difference to be within a margin.
+
+    The estimate must lie within ``margin - t sqrt(V_hat)`` of zero (Phillips 1990).
+
+    Args:
+        margin: the largest difference that does not matter, in points.
+        have: the variances.
+        seeds: seeds a side, 2 or more.
+        sentences: other than those of ``have``.
+        alpha: the level of each of the two tests.
+        delta: the true difference.
+    """
+    error, test = math.sqrt(have.variance(seeds, sentences)), have.estimates(seeds, sentences)
+    if error == 0:
+        return float(abs(delta) < margin)
+    room = (margin - stats.t.isf(alpha, test.df) * np.sqrt(test.variance)) / error
+    inside = stats.norm.cdf(room - delta / error) - stats.norm.cdf(-room - delta / error)
+    return float(np.maximum(inside, 0).mean())
+
+
+def seeds_for(reach: Callable[[int], float], target: float) -> int | None:
+    """Return the smallest number of seeds a side whose power reaches a target, None if 1000 do not.
+
+    Args:
+        reach: seeds to power, rising.
+        target: the power wanted.
+    """
+    if reach(SEEDS) < target:
+        return None
+    low, high = 1, SEEDS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reach(middle) >= target else (middle, high)
+    return high
+
+
+def sentences_for(reach: Callable[[int], float], target: float, most: int = 10**7) -> int | None:
+    """Return the smallest number of sentences, to three digits, whose power reaches a target, None if ``most`` do not.
+
+    Args:
+        reach: sentences to power, rising.
+        target: the power wanted.
+        most: sentences at most.
+    """
+    if reach(most) < target:
+        return None
+    if reach(2) >= target:
+        return 2
+    exact = optimize.brentq(lambda n: reach(round(10**n)) - target, math.log10(2), math.log10(most), xtol=1e-4)
+    rounding = int(10 ** max(0, math.floor(exact) - 2))
+    return math.ceil(10**exact / rounding) * rounding
+
+
+def detectable_with(have: Components, seeds: int, target: float, alpha: float = ALPHA) -> float:
+    """Return the smallest difference that a two-sided test finds with a given power."""
+    return _smallest(lambda delta: power(delta, have, seeds, alpha=alpha), target, have.variance(seeds))
+
+
+def margin_with(have: Components, seeds: int, target: float, alpha: float = ALPHA) -> float:
+    """Return the smallest margin within which two variants that do not differ are found with a given power."""
+    return _smallest(lambda margin: equivalence_power(margin, have, seeds, alpha=alpha), target, have.variance(seeds))
+
+
+def _smallest(reach: Callable[[float], float], target: float, variance: float) -> float:
+    if variance == 0:
+        return 0.0
+    high = math.sqrt(variance)
+    while reach(high) < target:
+        high *= 2
+    return float(optimize.brentq(lambda size: reach(size) - target, 0, high))

@@ -1,0 +1,266 @@
+"""Two runs of a study: what was changed, what came out otherwise, and whether that is real."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.analysis.run_difference import Change, change, corrected
+from harness.core.spec import SpecError, flatten
+from harness.trial.score import METRICS, signatures
+
+FILES = ("plan.json", "provenance.json", "trials.csv", "comparisons.csv")
+ALL = "all variants"
+UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError, csv.Error)
+"""What files raise that are not as a report left them."""
+Row = dict[str, str]
+
+
+class Run(NamedTuple):
+    """What a report left of one run, as its files say it."""
+
+    plan: dict[str, Any]
+    provenance: dict[str, Any]
+    trials: list[Row]
+    comparisons: list[Row]
+
+
+@dataclass(frozen=True)
+class Altered:
+    """Something that run A and run B were made with, where they differ."""
+
+    what: str
+    """Dotted path of a choice, or a fact about data, code, software or machine."""
+    a: str
+    """Empty where run A has none."""
+    b: str
+    where: str = ""
+    """The variants whose choice it is."""
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A trial that is the same by its digest, and ended differently."""
+
+    trial: str
+    variant: str
+    seed: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the two runs say of one claim; empty where a run does not make it."""
+
+    claim: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Diff:
+    """All that differs between two runs of a study."""
+
+    a: str
+    b: str
+    altered: list[Altered]
+    made_otherwise: list[Altered]
+    """Data, code, software, machine."""
+    identical: list[str]
+    """Digests of the trials whose numbers agree in all digits that are kept."""
+    contradictions: list[Contradiction]
+    gone: list[str]
+    new: list[str]
+    scores: list[Change]
+    verdicts: list[Verdict]
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data; what is not known is null."""
+        said: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        return said
+
+
+def read(where: str) -> Run:
+    """Read what a report left in a folder, or in a folder of a git revision (``HEAD~1:results/masking/numbers``).
+
+    Raises:
+        SpecError: there is no such folder, or it holds no results.
+    """
+    said = {name: _text(where, name) for name in FILES}
+    try:
+        trials, comparisons = (list(csv.DictReader(io.StringIO(said[name], newline=""))) for name in FILES[2:])
+        return Run(json.loads(said["plan.json"]), json.loads(said["provenance.json"]), trials, comparisons)
+    except UNREADABLE as error:
+        raise SpecError(f"its files are not what a report writes: {error}", place=where) from None
+
+
+def _text(where: str, name: str) -> str:
+    path = Path(where) / name
+    revision, colon, folder = where.partition(":")
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise SpecError(f"is not what a report writes: {error}", place=str(path)) from None
+    if Path(where).is_dir() or not colon:
+        raise SpecError(
+            f"no results here, {name} is missing; name a folder that `s2s run` or `s2s report` wrote", place=where
+        )
+    inside = f"{revision}:./{folder.strip('/')}/{name}"
+    ran = subprocess.run(
+        ["git", "show", "--end-of-options", inside], capture_output=True, text=True, encoding="utf-8", check=False
+    )
+    if ran.returncode:
+        raise SpecError(f"git does not find it: {' '.join(ran.stderr.split())}", place=inside)
+    return ran.stdout
+
+
+def diff(name_a: str, name_b: str) -> Diff:
+    """Compare two runs of one study on one base.
+
+    Raises:
+        SpecError: results cannot be read, or are of different studies or bases.
+    """
+    a, b = read(name_a), read(name_b)
+    try:
+        return _diff(name_a, name_b, a, b)
+    except SpecError:
+        raise
+    except UNREADABLE as error:
+        message = f"the files of one are not what a report writes ({type(error).__name__}: {error})"
+        raise SpecError(f"{message}; `s2s report` writes them anew", place=f"{name_a} and {name_b}") from None
+
+
+def _diff(name_a: str, name_b: str, a: Run, b: Run) -> Diff:
+    """Compare two runs as their files say them."""
+    titles = [f"{run.plan['study']} on {run.plan['base']}" for run in (a, b)]
+    if titles[0] != titles[1]:
+        raise SpecError(f"these are runs of different studies: {titles[0]}, and {titles[1]}")
+    mine, theirs = ({row["trial"]: row for row in run.trials} for run in (a, b))
+    both = [trial for trial in mine if trial in theirs]
+    found = [c for trial in both if (c := _contradiction(trial, mine[trial], theirs[trial]))]
+    return Diff(
+        name_a,
+        name_b,
+        altered=[*_plan_rows(a.plan, b.plan), *_choice_rows(a.plan, b.plan)],
+        made_otherwise=_made_rows(a.provenance, b.provenance),
+        identical=[trial for trial in both if trial not in {c.trial for c in found}],
+        contradictions=found,
+        gone=[trial for trial in mine if trial not in theirs],
+        new=[trial for trial in theirs if trial not in mine],
+        scores=_changes(a, b),
+        verdicts=_verdicts(a.comparisons, b.comparisons),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ what it was made with
+
+
+def _altered(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Altered]:
+    for name in dict.fromkeys([*a, *b]):
+        left, right = (_spelled(own[name]) if name in own else "" for own in (a, b))
+        # A setting that came later stands in the newer run alone, with the empty value that means "as before".
+        later = (name not in a or name not in b) and not (a.get(name) or b.get(name))
+        if left != right and not later:
+            yield Altered(name, left, right)
+
+
+def _spelled(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _plan_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
+    """Return what differs in a plan beside its variants; claims go by their names."""
+
+    def named(plan: Mapping[str, Any]) -> dict[str, Any]:
+        own = {key: value for key, value in plan.items() if key not in ("variants", "claims", "digest")}
+        own |= {
+            f"variant {v['name']}": f"skipped, {v['skipped']}" if v["skipped"] else "runs" for v in plan["variants"]
+        }
+        return flatten(own)
+
+    claims = [
+        {f"claim {claim['name']}": {key: value for key, value in claim.items() if value} for claim in plan["claims"]}
+        for plan in (a, b)
+    ]
+    return [*_altered(named(a), named(b)), *_altered(*claims)]
+
+
+def _choice_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
+    """Return the choices that differ within variants of one name; a change of several variants is one row."""
+    choices = [{v["name"]: flatten(v["choice"]) for v in plan["variants"] if v["choice"]} for plan in (a, b)]
+    shared = [name for name in choices[0] if name in choices[1]]
+    having: dict[Altered, list[str]] = {}
+    for name in shared:
+        for row in _altered(choices[0][name], choices[1][name]):
+            having.setdefault(row, []).append(name)
+    return [
+        Altered(row.what, row.a, row.b, ALL if len(names) == len(shared) else "; ".join(names))
+        for row, names in having.items()
+    ]
+
+
+def _made_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
+    return list(_altered(_made(a), _made(b)))
+
+
+def _made(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Return data, code, software and machine by name, all values that occur."""
+    known: dict[str, set[str]] = {}
+    for facts in provenance.get("data", {}).values():
+        known.setdefault("data, sha256", set()).add(facts["dataset_sha256"])
+    for stage, prints in provenance.get("code", {}).items():
+        known.setdefault(f"code of {stage}", set()).update(prints)
+    for facts in provenance.get("made_with", []):
+        for name, value in flatten(facts).items():
+            known.setdefault(name, set()).add(_spelled(value))
+    return {name: ", ".join(sorted(values)) for name, values in known.items()}
+
+
+# ------------------------------------------------------------------------------------------------------ what came of it
+
+
+def _contradiction(trial: str, a: Row, b: Row) -> Contradiction | None:
+    about = trial, a["variant"], a["seed"]
+    if a["status"] != b["status"]:
+        return Contradiction(*about, a["status"], b["status"])
+    names = [name for name in METRICS if name in a and name in b and a[name] != b[name]]
+    told = [", ".join(f"{name} {own[name] or 'none'}" for name in names) for own in (a, b)]
+    return Contradiction(*about, *told) if names else None
+
+
+def _changes(a: Run, b: Run) -> list[Change]:
+    """Return every variant and metric that both runs have; those that are measured differently are left out."""
+    choices = [{v["name"]: v["choice"] for v in run.plan["variants"]} for run in (a, b)]
+    made = []
+    for variant in dict.fromkeys(row["variant"] for row in a.trials):
+        mine, theirs = ([row for row in run.trials if row["variant"] == variant] for run in (a, b))
+        for name in METRICS:
+            scores = [_scores(trials, name) for trials in (mine, theirs)]
+            if all(scores) and _measure(name, choices[0][variant], mine) == _measure(name, choices[1][variant], theirs):
+                made.append(change(variant, name, *scores))
+    return corrected(made)
+
+
+def _scores(trials: Sequence[Row], metric: str) -> dict[int, float]:
+    return {int(t["seed"]): float(t[metric]) for t in trials if t["status"] == "ok" and t.get(metric)}
+
+
+def _measure(metric: str, choice: Mapping[str, Any], trials: Sequence[Row]) -> tuple[str, ...]:
+    """Return what a metric depends on beside the outputs; likelihoods per token compare on the same vocabulary only."""
+    how = choice["decoding"]["scoring"]
+    signature = signatures([[""]], tokenize=how["tokenize"], lowercase=how["lowercase"])[metric]
+    prepared = sorted({t["prepare"] for t in trials}) if "tokens:model" in signature else []
+    return signature, *prepared
+
+
+def _verdicts(a: Sequence[Row], b: Sequence[Row]) -> list[Verdict]:
+    said = [{c["claim"]: c["verdict"] for c in own if c["claim"] != "exploratory" and c["verdict"]} for own in (a, b)]
+    return [Verdict(claim, *(own.get(claim, "") for own in said)) for claim in dict.fromkeys([*said[0], *said[1]])]

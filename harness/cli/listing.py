@@ -1,0 +1,294 @@
+"""What there is: parts and their settings, bases, studies, presets; one variant on one page; facts of a dataset."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import torch
+
+from harness.contracts import Dataset, Words
+from harness.core.plugins import file_of
+from harness.core.registry import SLOTS, Choice, suggest
+from harness.core.spec import Incompatible, Lines, SpecError, encode, override, parse_yaml, read, read_yaml
+from harness.study import planning
+from harness.trial import corpus
+from harness.trial.model import ModelChoice, Seq2Seq
+from harness.trial.pipeline import TrialChoice
+
+NOMINAL = 1000
+"""Words of a vocabulary where none is known: pages count parameters without reading data."""
+PRESET_BASE = "numbers"
+"""The base that a preset changes unless another is named."""
+
+# ------------------------------------------------------------------------------------------------------------ parts
+
+
+def parts(slot: str | None = None) -> list[dict[str, Any]]:
+    """Return every registered part, or those of one slot, with their settings.
+
+    Raises:
+        SpecError: there is no such slot.
+    """
+    if slot is not None and slot not in SLOTS:
+        raise SpecError(f"no slot is called '{slot}'; {suggest(slot, SLOTS)}")
+    return [
+        {
+            "slot": name,
+            "kind": kind,
+            "summary": summary(part),
+            "file": file_of(part.__module__),
+            "settings": settings(part.Config),
+        }
+        for name in ([slot] if slot else SLOTS)
+        for kind, part in sorted(SLOTS[name].kinds.items())
+    ]
+
+
+def summary(part: type) -> str:
+    """Return the first sentence of a part's docstring."""
+    paragraph = (inspect.getdoc(part) or "").split("\n\n")[0].replace("\n", " ")
+    # A full stop follows a word or a bracket, and is not that of "et al."; "q . W m" is a product.
+    return re.split(r"(?<=[\w)`'\"])(?<! al)\.\s+(?=[A-Z`(])", paragraph)[0].removesuffix(".")
+
+
+def settings(config: type[Choice]) -> list[dict[str, Any]]:
+    """Return the settings of a choice: name, readable type, whether required, default, and what it is."""
+    return [
+        {
+            "name": name,
+            "type": readable(field.annotation, field.metadata),
+            "required": field.is_required(),
+            "default": None if field.is_required() else encode(field.get_default(call_default_factory=True)),
+            "about": " ".join((field.description or "").split()),
+        }
+        for name, field in config.model_fields.items()
+    ]
+
+
+def readable(annotation: Any, metadata: Any = ()) -> str:
+    """Return a type as a reader would write it: ``float >= 0``, ``tanh | relu``, ``cell (slot)``."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return readable(inner[0], inner[1:])
+    if origin in (Union, UnionType):
+        return " | ".join("none" if part is NoneType else readable(part) for part in inner)
+    if origin is Literal:
+        return " | ".join(map(planning.show, inner))
+    if origin in (tuple, list):
+        return f"list of {readable(inner[0])}"
+    if origin in (dict, Mapping):
+        return f"mapping of {readable(inner[0])} to {readable(inner[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, Choice):
+        if annotation.is_slot():
+            return f"{_slot_of(annotation)} (slot)"
+        inside = ", ".join(f"{row['name']}: {row['type']}" for row in settings(annotation))
+        return f"{{{inside}}}"
+    bounds = ",".join(f" {sign} {value:g}" for sign, value in _bounds(metadata))
+    return getattr(annotation, "__name__", str(annotation)).lower() + bounds
+
+
+def _bounds(metadata: Any) -> Iterator[tuple[str, Any]]:
+    for sign, name in ((">=", "ge"), (">", "gt"), ("<=", "le"), ("<", "lt")):
+        yield from ((sign, getattr(limit, name)) for limit in metadata if hasattr(limit, name))
+
+
+def _slot_of(config: type[Choice]) -> str:
+    return next(name for name, contract in SLOTS.items() if contract is config.slot)
+
+
+def files(folder: str) -> list[dict[str, str]]:
+    """Return the studies, bases or presets of a folder, and what each says of itself."""
+    found = []
+    for path in sorted(Path(folder).glob("*.yaml")):
+        try:
+            plain = read_yaml(path)[0]
+            said = (plain.get("about") or plain.get("question")) if isinstance(plain, dict) else None
+            about = " ".join(str(said or "").split())
+        except SpecError as error:  # one broken file does not hide the others
+            about = f"cannot be read: {error}"
+        found.append({"name": path.stem, "about": about})
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------- datasets
+
+
+def dataset(text: str) -> Dataset.Config:
+    """Read a dataset choice from YAML text, or take that of a base.
+
+    Raises:
+        SpecError: neither, or a setting that cannot be meant.
+    """
+    plain, place = parse_yaml(text, "DATASET"), "DATASET"
+    bases = {path.stem: path for path in sorted(Path("studies/bases").glob("*.yaml"))}
+    kinds = SLOTS["dataset"].kinds
+    if isinstance(plain, str) and plain in bases:
+        place = str(bases[plain])
+        base = planning.read_base(bases[plain])[0]
+        plain = (base.get("data") or {}).get("dataset")
+    elif isinstance(plain, str) and plain not in kinds:
+        raise SpecError(f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}")
+    return read(_Holder, {"dataset": plain}, lambda path: place).dataset
+
+
+class _Holder(Choice):
+    """A place to read one dataset choice into."""
+
+    dataset: Dataset.Config
+    """Where the pairs come from."""
+
+
+def dataset_facts(loaded: corpus.Corpus, rows: int) -> dict[str, Any]:
+    """Return what a corpus is: its hash, facts of every split, and its first rows."""
+    first = {
+        name: [{"source": row.source, "references": row.references} for row in islice(split, rows)]
+        for name, split in loaded.splits.items()
+    }
+    identity = {"sha256": loaded.sha256, "revision": loaded.revision}
+    return identity | {"splits": corpus.describe(loaded), "rows": first}
+
+
+# ------------------------------------------------------------------------------------------------------------- pages
+
+
+def page(name: str, base: str | None, sets: list[str]) -> dict[str, Any]:
+    """Return one variant on one page: its choices, parts, parameter counts, shapes and equations.
+
+    Args:
+        name: a base; a study, with or without ``:VARIANT`` (its name in the plan, or its number from 1); or a preset.
+        base: the base to use in place of the study's own, or under a preset.
+        sets: changes, as ``path=value``.
+
+    Raises:
+        SpecError: the name is not known, or a choice cannot be meant.
+    """
+    said, choice, reason = _named(name, base, planning.parse_sets(sets))
+    found = list(_parts_in(choice))
+    made = said | {"choice": encode(choice), "parts": found, "words": [NOMINAL, NOMINAL]}
+    try:
+        words = Words(NOMINAL, NOMINAL, choice.data.joint)
+        return made | {"skipped": reason} | weigh(choice.model, words)
+    except Incompatible as error:
+        return made | {"skipped": reason or f"incompatible: {error}", "parameters": {}, "shapes": {}}
+
+
+def weigh(model: ModelChoice, words: Words) -> dict[str, Any]:
+    """Return parameter counts of a model's modules, shared ones with the first that holds them, and all shapes.
+
+    Raises:
+        Incompatible: two parts of the choice cannot meet.
+    """
+    with torch.device("meta"):
+        built = Seq2Seq(model, words)
+    counts = dict.fromkeys(("embeddings", "encoder", "decoder", "output"), 0)
+    shapes = {}
+    for name, parameter in built.named_parameters():
+        counts[name.partition(".")[0]] += parameter.numel()
+        shapes[name] = list(parameter.shape)
+    return {"parameters": counts | {"total": sum(counts.values())}, "shapes": shapes}
+
+
+def _named(name: str, base: str | None, sets: dict[str, Any]) -> tuple[dict[str, Any], TrialChoice, str]:
+    """Return what a name stands for: words about it, its choice, and why a study skips it."""
+    bases, studies = (sorted(p.stem for p in Path(home).glob("*.yaml")) for home in ("studies/bases", "studies"))
+    presets = {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}
+    front, _, variant = name.partition(":")
+    if front.endswith((".yaml", ".yml")) or front in studies:
+        return _in_study(front, variant, base, sets)
+    if name in bases:
+        if base is not None:
+            raise SpecError(f"'{name}' is a base itself; leave --base out")
+        about = _about(Path(f"studies/bases/{name}.yaml"))
+        return about | {"name": name}, _written(name, {}, Lines(Path(name)), sets), ""
+    if name in presets:
+        plain, lines = _preset(presets[name])
+        words = {key: " ".join(str(plain.get(key, "")).split()) for key in ("about", "source")}
+        choice = _written(base or PRESET_BASE, plain["set"], lines, sets)
+        return {"name": f"{name} on {base or PRESET_BASE}"} | words, choice, ""
+    known = {*bases, *studies, *presets}
+    raise SpecError(f"no base, study or preset is called '{name}'; {suggest(name, known)}")
+
+
+def presets_folder() -> Path:
+    """Return where the presets are: beside the parts, in the package."""
+    found = importlib.util.find_spec("variants")
+    return Path(found.origin).parent / "presets" if found is not None and found.origin else Path("variants/presets")
+
+
+def _about(path: Path) -> dict[str, str]:
+    return {"about": next(row["about"] for row in files(str(path.parent)) if row["name"] == path.stem)}
+
+
+def _in_study(
+    front: str, variant: str, base: str | None, sets: dict[str, Any]
+) -> tuple[dict[str, Any], TrialChoice, str]:
+    plan = planning.load(front, base=base, sets=sets)
+    by_name = {v.name: v for v in plan.variants}
+    by_name |= {str(number): v for number, v in enumerate(plan.variants, 1) if str(number) not in by_name}
+    wanted = variant or "1"
+    if wanted not in by_name:
+        known = "; ".join(f"{number}: {v.name}" for number, v in enumerate(plan.variants, 1))
+        raise SpecError(f"no variant of {plan.name} has the name or number '{wanted}'; known: {known}")
+    found = by_name[wanted]
+    said = {"name": f"{plan.name}: {found.name}, on {plan.base}", "about": plan.file.question.strip()}
+    return said, found.choice, found.skipped
+
+
+def _preset(path: Path) -> tuple[dict[str, Any], Lines]:
+    plain, lines = read_yaml(path)
+    if not isinstance(plain, dict) or not isinstance(plain.get("set"), dict):
+        raise SpecError("a preset names `about`, `source` and `set`, dotted paths with values", place=f"{path}:1")
+    for key in plain["set"]:
+        if not key.startswith(("model.", "training.")):
+            raise SpecError("a preset sets model and training only", path=key, place=lines.place(["set", key]))
+    return plain, lines
+
+
+def _written(base: str, said: Mapping[str, Any], lines: Lines, sets: Mapping[str, Any]) -> TrialChoice:
+    """Return a base with changes of a preset and of the command line."""
+    plain, base_lines, _ = planning.read_base(planning.find(base, "studies/bases", "base"))
+
+    def place(dotted: str) -> str:
+        if _touched(dotted, sets):
+            return "--set"
+        key = _touched(dotted, said)
+        return lines.place(["set", key]) if key else base_lines.place(dotted.split("."))
+
+    made = override(TrialChoice, override(TrialChoice, plain, said), sets)
+    return read(TrialChoice, made, place)
+
+
+def _touched(dotted: str, changes: Mapping[str, Any]) -> str:
+    """Return the change that a dotted path lies in or that lies in it."""
+    near: Callable[[str, str], bool] = lambda a, b: f"{a}.".startswith(f"{b}.")  # noqa: E731
+    return next((path for path in changes if near(dotted, path) or near(path, dotted)), "")
+
+
+def _parts_in(choice: Choice, path: str = "") -> Iterator[dict[str, str]]:
+    """Yield every part that a choice names, outermost first, with its docstring: formula and source."""
+    if choice.kind:
+        part: Any = choice.part
+        yield {
+            "path": path,
+            "kind": choice.kind,
+            "summary": summary(part),
+            "file": file_of(part.__module__),
+            "about": inspect.getdoc(part) or "",
+        }
+    for name in type(choice).model_fields:
+        inner = getattr(choice, name)
+        if isinstance(inner, Choice):
+            yield from _parts_in(inner, f"{path}.{name}".lstrip("."))
+
+
+def study_schema() -> str:
+    """Return the JSON Schema of study files, for editors that complete YAML; ``studies/schema.json`` holds it."""
+    return json.dumps(planning.StudyFile.model_json_schema(), indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,151 @@
+"""What came of a command, as people see it in a terminal: answers, second runs, results moved and removed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from harness.cli.terminal import columns, duration, grid, heading, indented, number_of, say, size
+
+if TYPE_CHECKING:
+    from harness.report.section import Section
+    from harness.storage.garbage import Survey
+    from harness.study.planning import Plan
+    from harness.workflows.export_import import Moved
+    from harness.workflows.run_datasets import Joint
+    from harness.workflows.run_study import Answer
+    from harness.workflows.verify import Row, Verified
+
+
+def print_answer(plan: Plan, done: Answer) -> None:
+    """Print what a study found: what ran, the files of the report, the table, the verdicts, and what went wrong."""
+    total = done.seeds * sum(not variant.skipped for variant in plan.variants)
+    say(Text(_ran(done, total)), *(Text(f"report: {path}") for path in done.files))
+    say(heading(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}"))
+    if done.table:
+        names = list(dict.fromkeys(name for row in done.table for name in row))
+        rows = [[row.get(name, "") for name in names] for row in done.table]
+        say("", grid(rows, indent=0, headers=names, right=len(names) - 1))
+    say(*([""] if done.verdicts else []), *(indented(f"- {verdict}", by=0) for verdict in done.verdicts))
+    skipped = [[variant.name, f"skipped, {variant.skipped}"] for variant in plan.variants if variant.skipped]
+    failed = [[name, f"{status}: {reason}" if reason else status] for name, status, reason in done.failed]
+    for title, rows in (("not run", skipped), ("failed", failed)):
+        if rows:
+            say(
+                heading(title),
+                grid([Text(name, style="red" if rows is failed else "dim"), why] for name, why in rows),
+            )
+    say(*(Text(f"note: {note}", style="yellow") for note in done.notes))
+
+
+def print_joint(found: Joint) -> None:
+    """Print what a study found on all of its bases: the files of the joint report, and each claim."""
+    say("", *(Text(f"report: {path}") for path in found.files), heading(found.title), "")
+    say(*(indented(f"- {claim}: {verdicts}. {together}", by=0) for claim, verdicts, together in found.answers))
+
+
+def _ran(done: Answer, total: int) -> str:
+    ran = done.ran
+    if ran.made == ran.failed == ran.untried == 0:
+        whole = ran.found == total
+        return (
+            f"nothing to do: all {number_of(total, 'trial')} are done"
+            if whole
+            else f"{ran.found} of {total} trials are done"
+        )
+    before = f", {ran.found:,} were done before" if ran.found else ""
+    failed = f", {ran.failed:,} failed" if ran.failed else ""
+    untried = f", {ran.untried:,} not tried after so many failures" if ran.untried else ""
+    return f"{number_of(ran.made, 'trial')} done in {duration(done.seconds)}{before}{failed}{untried}"
+
+
+def print_sections(sections: Iterable[Section]) -> None:
+    """Print sections of a report: what they are about, and their tables with numbers flush right."""
+    for section in sections:
+        say(heading(section.title), *([indented(section.about)] if section.about else []))
+        for table in section.tables:
+            if table.rows:
+                say(columns(table.columns, table.rows, table.numeric))
+
+
+def print_verified(title: str, found: Verified) -> None:
+    """Print how trials came out when they were done once more, and what explains the differences."""
+    drawn = "" if len(found.rows) == found.finished else ", drawn by a hash"
+    say(heading(f"{title}: {len(found.rows)} of {number_of(found.finished, 'finished trial')} done once more{drawn}"))
+    headers = ["  trial", "verdict", "parts at", "update", "losses", "hypotheses"]
+    say(grid(map(_compared, found.rows), headers=headers))
+    said = Counter(text for row in found.rows for text in _otherwise(row))
+    say(*(indented(f"{text} ({number_of(count, 'trial')})") for text, count in said.items()))
+    for name, reason in found.skipped:
+        say(indented(f"not done once more: {name}, {reason}", style="dim"))
+    verdicts = Counter(row.verdict for row in found.rows)
+    say(", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
+    say(*(Text(f"note: {note}", style="yellow") for note in found.notes))
+
+
+def _compared(row: Row) -> list[Any]:
+    like = row.likeness
+    well = row.verdict in ("exact", "same hypotheses")
+    cells: list[Any] = [f"{row.variant} · seed {row.seed}", Text(row.verdict, style="" if well else "red")]
+    if like is None or not like.parts_at:
+        return [*cells, "", "", "", ""]
+    first = "" if like.first_update is None else f"{like.first_update:,}"
+    apart = f"{like.loss_difference:.1e}" if like.first_update is not None else ""
+    return [*cells, like.parts_at, first, apart, f"{like.hypotheses:,} of {like.sentences:,} differ"]
+
+
+def _otherwise(row: Row) -> list[str]:
+    """Return what stands against a verdict, or explains it."""
+    like = row.likeness
+    made = [f"{key}: {was} before, {now} now" for key, (was, now) in (like.explained.items() if like else ())]
+    if like and like.parts_at and not made:
+        made = ["nothing in the provenance differs"]
+    code = [f"stored results are stale, {row.stale}: today's code was held against them"] if row.stale else []
+    return [*code, *([row.reason] if row.reason else []), *made]
+
+
+def print_moved(moved: Moved, where: str) -> None:
+    """Print what an export or an import did."""
+    about = moved.about
+    say(
+        Text(f"{about.study} on {about.base}: {about.finished} of {number_of(about.trials, 'trial')} finished; {where}")
+    )
+    say(indented(f"{number_of(moved.added, 'stage')} written, {moved.there:,} were there already"))
+    for name in moved.different:
+        say(indented(f"{name} is there with other results, and was left as it is", style="red"))
+    for who in moved.busy:
+        say(indented(f"{who}; the same command takes what it leaves", style="yellow"))
+    say(*([Text(f"note: {moved.note}", style="yellow")] if moved.note else []))
+
+
+def print_swept(found: Survey, damaged: Collection[tuple[tuple[str, str], str]], *, removed: bool) -> None:
+    """Print what a store holds, what is damaged in it, and what was or can be removed."""
+    headers = ["study", "base", "stages of its own", "size", "stages shared", "size"]
+    rows = [
+        [row["study"], row["base"], *(_stages(row, what)[part] for what in ("own", "shared") for part in (0, 1))]
+        for row in found.studies
+    ]
+    say(columns(headers, rows, (False, False, True, True, True, True)))
+    for (name, key), fault in damaged:
+        done = "set aside; the next run of its study makes it anew" if removed else "--delete sets it aside"
+        say(Text(f"damaged: {name} {key}, {fault} ({done})", style="red"))
+    kinds = found.by_kind()
+    say(heading("removed" if removed else "nothing refers to" if kinds else "nothing to remove"))
+    say(
+        columns(
+            ["", "number", "size"], [[kind, f"{n:,}", size(b)] for kind, (n, b) in kinds.items()], (False, True, True)
+        )
+    )
+    if found.resumable:
+        say(
+            f"{number_of(found.resumable, 'folder')} of interrupted work stay: the next run of the study goes on with them"
+        )
+    say(*(Text(f"left, in use: {text}", style="yellow") for text in found.busy))
+    say(*(["nothing was removed; --delete removes it"] if kinds and not removed else []))
+
+
+def _stages(row: Mapping[str, Any], what: str) -> tuple[str, str]:
+    return f"{row[f'{what}_stages']:,}", size(row[f"{what}_bytes"])

@@ -1,0 +1,108 @@
+"""What there is, as people see it in a terminal: parts, files, one variant, a dataset, what a model says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rich.padding import Padding
+from rich.text import Text
+
+from harness.cli.terminal import entry, grid, heading, indented, say, unmarked
+
+WIDEST_TYPE = 36
+"""Characters of a readable type that still fits a column."""
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def print_parts(found: list[dict[str, Any]]) -> None:
+    """Print parts slot by slot, each with its settings."""
+    slot = None
+    for part in found:
+        if part["slot"] != slot:
+            slot = part["slot"]
+            say(heading(slot))
+        say(entry(part["kind"], part["summary"]))
+        if part["settings"]:
+            say(grid(map(_setting, part["settings"]), indent=6))
+
+
+def _setting(said: Mapping[str, Any]) -> list[str]:
+    default = "required" if said["required"] else f"= {_value(said['default'])}"
+    if len(said["type"]) <= WIDEST_TYPE:
+        return [said["name"], said["type"], default, unmarked(said["about"])]
+    return [said["name"], "see right", default, f"{unmarked(said['about'])} Known: {said['type']}."]
+
+
+def print_files(what: str, found: list[dict[str, str]]) -> None:
+    """Print the bases, studies or presets that there are."""
+    say(heading(what))
+    for row in found:
+        say(entry(row["name"], row["about"]))
+
+
+def print_page(page: Mapping[str, Any]) -> None:
+    """Print one variant: its choices, parts with formulas and sources, parameters and shapes."""
+    say(Text(page["name"], style="bold"))
+    say(*(Text(page[key]) for key in ("about", "source") if page.get(key)))
+    if page["skipped"]:
+        say(Text(f"skipped: {page['skipped']}", style="red"))
+    say(heading("choices"), *(indented(line) for line in _outline(page["choice"])))
+    say(heading("parts"))
+    for part in page["parts"]:
+        say(entry(part["path"], f"{part['kind']} ({part['file']})"))
+        say(indented(unmarked(part["about"]), by=6, style="dim"))
+    if page["parameters"]:
+        source, target = page["words"]
+        say(heading(f"parameters, with vocabularies of {source:,} and {target:,} words"))
+        say(grid(([name, f"{count:,}"] for name, count in page["parameters"].items()), right=1))
+        say(heading("shapes"))
+        say(grid([name, " x ".join(map(str, shape))] for name, shape in page["shapes"].items()))
+
+
+def _outline(plain: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the lines of nested choices, as in a base file."""
+    for key, value in plain.items():
+        nested = isinstance(value, Mapping) and value
+        small = nested and not any(isinstance(inner, Mapping) for inner in value.values())
+        if small and depth:
+            inside = ", ".join(f"{k}: {_value(v)}" for k, v in value.items())
+            yield f"{'  ' * depth}{key}: {{{inside}}}"
+        elif nested:
+            yield f"{'  ' * depth}{key}:"
+            yield from _outline(value, depth + 1)
+        else:
+            yield f"{'  ' * depth}{key}: {_value(value)}"
+
+
+def print_dataset(facts: Mapping[str, Any]) -> None:
+    """Print sizes, lengths, identity and first rows of a dataset."""
+    splits: Mapping[str, Mapping[str, Any]] = facts["splits"]
+    say(Text(f"sha256 {facts['sha256']}" + (f", revision {facts['revision']}" if facts["revision"] else "")))
+    names = list(dict.fromkeys(name for said in splits.values() for name in said))
+    rows = [[name.replace("_", " "), *(_shown(said.get(name, "")) for said in splits.values())] for name in names]
+    say("", grid(rows, indent=0, headers=["", *splits], right=len(splits)))
+    for split, first in facts["rows"].items():
+        if first:
+            say(heading(f"{split}, first rows"))
+            say(grid([row["source"], " | ".join(row["references"])] for row in first))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_tried(answers: Iterable[Mapping[str, Any]]) -> None:
+    """Print what a trained model says to each source, and the log-probability that it gives."""
+    for answer in answers:
+        cut = ", cut at the limit" if answer["truncated"] else ""
+        hypothesis = Text.assemble((answer["hypothesis"], "bold"), (f"  (log p {answer['score']:.2f}{cut})", "dim"))
+        say(Text(answer["source"]), Padding(hypothesis, (0, 0, 0, 2), expand=False))

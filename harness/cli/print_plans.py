@@ -1,0 +1,166 @@
+"""What a study would do, as people see it in a terminal: its variants and claims, its trials, what it needs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from harness.cli.terminal import duration, entry, grid, heading, indented, number_of, say
+
+if TYPE_CHECKING:
+    from harness.study.claims import Claim, Group
+    from harness.study.planning import Plan
+
+
+def print_validated(plan: Plan) -> None:
+    """Print the variants of a valid study, and which of them each claim compares."""
+    from harness.study.claims import groups  # heavy (scores), and only needed here: a mistake is told without it
+
+    running = sum(not variant.skipped for variant in plan.variants)
+    upto = "up to " if plan.sequential else ""
+    size = f"{number_of(running, 'variant')} with {upto}{number_of(len(plan.seeds), 'seed')}"
+    say(
+        Text(
+            f"{plan.name} on {plan.base} is valid: {size}, {upto}{number_of(running * len(plan.seeds), 'trial')}",
+            style="bold",
+        )
+    )
+    say(heading("variants"))
+    say(grid([str(number), variant.name, variant.skipped] for number, variant in enumerate(plan.variants, 1)))
+    factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
+    say(*([heading("claims")] if plan.file.claims else []))
+    for claim in plan.file.claims:
+        say(entry(claim.name, _question(claim)))
+        compared = groups(claim, factors)
+        say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
+
+
+def _question(claim: Claim) -> str:
+    """Return what a claim says of its metric."""
+    if claim.succeeds_at is not None:
+        said = f"more seeds reach {claim.succeeds_at:g} in {claim.metric}"
+    elif claim.within is not None:
+        said = f"no different by {claim.within:g} in {claim.metric}"
+    else:
+        said = f"better by more than {claim.by:g} in {claim.metric}"
+    if claim.trend:
+        said += f" with {'more' if claim.better_with_more else 'less'} {claim.trend}, from end to end of its line"
+    conditions = [_settings(condition) for condition in claim.conditions if condition]
+    return said + (", when " + " rather than ".join(conditions) if conditions else "")
+
+
+def _role(claim: Claim, group: Group) -> str:
+    """Return what a group of variants is in its claim."""
+    role = _settings(group.said) if claim.trend else "better" if group.said == claim.better else "than"
+    return f"{role}, {_settings(claim.conditions[group.condition])}" if claim.rather_than else role
+
+
+def _settings(said: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path}={v if isinstance(v, str) else json.dumps(v)}" for path, v in said.items())
+
+
+def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
+    """Print what would run: trials of each variant by state, why, and how long it takes."""
+    say(Text(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}", style="bold"))
+    shown = [[row["variant"], _states(row), _size(row["params"])] for row in rows["variants"]]
+    say("", grid(shown, indent=0, headers=["variant", "trials", "parameters"], right=1))
+    for why, trials in _reasons(rows["variants"]).items():
+        say(indented(f"{why}: {trials}", style="yellow"))
+    states = Counter(trial["state"] for row in rows["variants"] for trial in row["trials"])
+    say("")
+    if plan.sequential:
+        say(
+            f"seeds are added until the claims are decided, {plan.looks[-1]} at most; counted here are those wanted by now"
+        )
+    if failed := states["failed"]:
+        say(Text(f"{number_of(failed, 'trial')} failed before", style="red"))
+    if not rows["to_run"]:
+        say(f"nothing to do: {'all' if not failed else 'the other'} {number_of(states['done'], 'trial')} are done")
+        return
+    about = rows["estimate_seconds"]
+    took = "" if about is None else f", about {duration(about)} (from {rows['estimate_from']})"
+    say(f"to run: {number_of(rows['to_run'], 'trial')}, {number_of(rows['trainings'], 'training')}{took}")
+
+
+def _size(params: int | None) -> str:
+    return "" if params is None else f"{params:,}"
+
+
+def _states(row: Mapping[str, Any]) -> Text:
+    if row["skipped"]:
+        return Text(f"skipped: {row['skipped']}", style="dim")
+    counted = Counter(trial["state"] for trial in row["trials"])
+    return Text(", ".join(f"{count} {state}" for state, count in counted.items()))
+
+
+def _reasons(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return why trials are stale or failed, and which they are."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for trial in row["trials"]:
+            if trial["state"] in ("stale", "failed"):
+                variants = found.setdefault(f"{trial['state']}, {trial['why']}", {})
+                variants.setdefault(row["variant"], []).append(str(trial["seed"]))
+    return {
+        why: "; ".join(f"{name} · seed{'s' * (len(seeds) > 1)} {' '.join(seeds)}" for name, seeds in variants.items())
+        for why, variants in found.items()
+    }
+
+
+def print_needs(found: Mapping[str, Any]) -> None:
+    """Print what claims need: a block a claim with seeds, time or sentences, and what each number of seeds detects."""
+    say(Text(f"{found['study']} on {found['base']}, as planned with {number_of(found['seeds'], 'seed')}", style="bold"))
+    for row in found["claims"]:
+        find = row["find"]
+        what = f"no difference beyond {find['within']:g}" if "within" in find else f"a gain of {find['gain']:g}"
+        what += f", as more than {find['more_than']:g}" if find.get("more_than") else ""
+        say(heading(row["claim"]))
+        say(
+            indented(f"to find: {what} in {row['metric']}"),
+            indented(
+                f"noise, from {row['from']}: SD over seeds {row['sd_seed']:.3g}; of a difference over sentences "
+                f"{round(row['sd_sentence'], 6):.3g}, with {row['sentences']:,} sentences; seeds are {row['share_of_seeds']:.0%} "
+                "of the variance as planned"
+            ),
+        )
+        shown = [
+            [_level(at["alpha"], row["levels"]), _percent(at["power_as_planned"]), f"{want['power']:.0%}",
+             *_wanted(want)]
+            for at in row["levels"] for want in at["for"]
+        ]  # fmt: skip
+        headers = ["  level", "planned", "power", "seeds", "time left", "or sentences", "or both"]
+        say(grid(shown, headers=headers, right=6))
+        seeds, *levels = (list(values) for values in zip(*(d.values() for d in row["detectable"]), strict=True))
+        word = "margin shown" if "within" in find else "gain found"
+        say(indented(f"smallest {word} with 80 % power, by seeds a variant:"))
+        lines = zip(row["levels"], levels, strict=True)
+        cells = [[_level(at["alpha"], row["levels"]), *(f"{value:.3g}" for value in line)] for at, line in lines]
+        say(grid(cells, headers=["", *map(str, seeds)], right=len(seeds)))
+    say("", f"planned: the power with the seeds as planned, {found['seeds']} a variant; power: what the seeds, the sentences or "
+        "both (seeds on sentences) to the right of it reach; Holm: the worst case of correcting for all claims")  # fmt: skip
+    cost = found["cost"]
+    say("", f"one more seed of every variant takes {duration(cost['seconds_per_seed'])} "
+        f"({number_of(cost['workers'], 'worker')}; from {number_of(cost['trainings_timed'], 'finished training')})"
+        if cost else "nothing has run yet, so nobody knows the time: `s2s plan` estimates it")  # fmt: skip
+
+
+def _level(alpha: float, levels: list[Mapping[str, Any]]) -> str:
+    if len(levels) == 1:
+        return f"{alpha:.3g}"
+    return f"{alpha:.3g} {'alone' if alpha == levels[0]['alpha'] else 'Holm'}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _wanted(want: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("seeds", "seconds", "or_sentences"):
+        shown = duration if name == "seconds" else "{:,}".format
+        yield "-" if want[name] is None else shown(want[name])
+    both = want["or_both"]
+    yield f"{both['seeds']:,} on {both['sentences']:,}" if both else "-"

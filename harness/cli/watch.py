@@ -1,0 +1,170 @@
+"""A study while it runs: live in a terminal, else one line per finished trial."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harness.cli.terminal import duration, say, terminal
+from harness.core.signals import Stopped
+from harness.study.planning import Plan
+
+LATEST = 5
+"""Failed trials that a live display keeps in sight, and things that trials wait for."""
+
+
+class Watch:
+    """Shows a run while it lasts: live in a terminal, else one line per finished trial.
+
+    ``listen`` hears of every trial by name: ``{}`` when it is taken up, ``{"stage": "train"}`` when a stage begins,
+    a point of its curve (``update``, ``updates``, ``loss``, ``dev_nll``), what it ``waits`` for, a ``note`` for the
+    reader, and at its end a ``status`` with a ``reason``.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.of = f"{plan.name} on {plan.base}"
+        self.total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
+        self.bound = " at most" if plan.sequential else ""
+        self.found, self.made, self.failed = 0, 0, 0
+        self.running: dict[str, dict[str, Any]] = {}
+        self.waiting: dict[str, str] = {}
+        self.latest: deque[Text] = deque(maxlen=LATEST)
+        self.began, self.worked = time.monotonic(), 0.0
+        self.console = terminal()
+        live = self.console.is_terminal and not self.console.is_dumb_terminal
+        self.live = Live(console=self.console, get_renderable=self._picture, transient=True) if live else None
+        self._told = 0
+
+    def __enter__(self) -> Self:
+        self.began = time.monotonic()
+        if self.live:
+            self.live.start(refresh=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, Stopped):
+            error.finished = f"{self.found + self.made} of{self.bound} {self.total} trials of {self.of} are finished"
+        if self.live:
+            with suppress(OSError):  # the terminal may be gone
+                self.live.stop()
+        elif kind is None and self.found < self.total:
+            self._tell_found()
+
+    @property
+    def ended(self) -> int:
+        """How many trials are over, before or now, well or not."""
+        return self.found + self.made + self.failed
+
+    def listen(self, name: str, event: dict[str, Any]) -> None:
+        """Hear of a trial, or of anything else that a user should know now (``note``)."""
+        if "note" in event:
+            self._print(Text(event["note"], style="yellow"))
+        if "waits" in event:
+            self._wait(name, event["waits"])
+        if "waits" in event or "note" in event:
+            return
+        if event:  # what another run is at is taken up only to be found busy again
+            self.waiting.pop(name, None)
+        if "status" not in event:
+            self.worked = self.worked or time.monotonic()
+            self.running.setdefault(name, {"began": time.monotonic()}).update(event)
+            return
+        now = self.running.pop(name, {"began": time.monotonic()})
+        if event["status"] == "found":
+            self.found += 1
+            return
+        if event["status"] == "ok":
+            self.made += 1
+        else:
+            self.failed += 1
+        self._tell(name, event, time.monotonic() - now["began"])
+
+    def _tell(self, name: str, event: Mapping[str, Any], seconds: float) -> None:
+        """Print how a trial ended; in a live display only if it failed."""
+        well = event["status"] == "ok"
+        reason = f": {event['reason']}" if event.get("reason") else ""
+        count = f"[{self.ended:{len(str(self.total))}}/{self.total}]"
+        took = "before" if event.get("before") else duration(seconds)
+        line = Text(f"{count} {name}: {event['status']} ({took}){reason}", style="" if well else "red")
+        if not well:
+            said = f"{name}: {event['status']}{reason}"
+            self.latest.appendleft(Text(said, style="red", no_wrap=True, overflow="ellipsis"))
+        if self.live is None:
+            self._tell_found()
+        if self.live is None or not well:
+            self._print(line)
+
+    def _wait(self, name: str, waits: str) -> None:
+        """Take down what a trial waits for; without a live display, say so once for all that wait for the same."""
+        self.running.pop(name, None)
+        if self.live is None and waits not in self.waiting.values():
+            say(Text(f"{name} waits {waits}"))
+        self.waiting[name] = waits
+
+    def _print(self, line: Text) -> None:
+        self.console.print(line) if self.live else say(line)
+
+    def _tell_found(self) -> None:
+        if self.found > self._told:
+            say(f"{self.found - self._told} of{self.bound} {self.total} trials were done before")
+            self._told = self.found
+
+    def done_now(self) -> float:
+        """Return how many trials were done since the start, parts of trials too."""
+        parts = [now["update"] / now["updates"] for now in list(self.running.values()) if now.get("updates")]
+        return float(self.made + self.failed + sum(parts))
+
+    def remaining(self) -> float | None:
+        """Return the seconds that are left if trials go on as fast as they did, or None while that is not known."""
+        done = self.done_now()
+        left = self.total - self.found - done
+        return (time.monotonic() - self.worked) / done * left if done > 0 else None
+
+    def _picture(self) -> RenderableType:
+        left = self.remaining()
+        words = f"{self.ended}/{self.total} trials{self.bound} · {duration(time.monotonic() - self.began)}"
+        if self.ended == self.total:
+            words += " · writing the report"
+        elif left is not None:
+            words += f" ·{self.bound or ' about'} {duration(left)} left"
+        done = self.found + self.done_now()
+        shown = ProgressBar(max(1, self.total), done, 20, style="dim", complete_style="cyan", finished_style="green")
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(shown, Text(words))
+        for row in _waits(Counter(self.waiting.copy().values())):
+            bar.add_row("", Text(row, style="yellow"))
+        if self.failed:
+            bar.add_row("", Text(f"{self.failed} failed", style="red"))
+        trials = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        trials.add_column(ratio=1, min_width=20, no_wrap=True, overflow="ellipsis")
+        for _ in range(3):
+            trials.add_column(no_wrap=True, justify="right")
+        for name, now in list(self.running.items()):
+            trials.add_row(Text(name, style="cyan"), *map(Text, _progress(now)))
+        return Group(bar, *list(self.latest), trials)
+
+
+def _waits(counts: Counter[str]) -> list[str]:
+    """Return how many trials wait for what, first what most do; each worker of another run is one to wait for."""
+    shown = counts.most_common(LATEST)
+    rows = [f"{count} {'wait' if count > 1 else 'waits'} {waits}" for waits, count in shown]
+    left = counts.total() - sum(count for _, count in shown)
+    return [*rows, f"and {left} more"] if left else rows
+
+
+def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the stage of a running trial, how far it is, and its losses."""
+    if now.get("stage") != "train" or "update" not in now:
+        return now.get("stage", ""), "", ""
+    losses = f"loss {now['loss']:.4g} dev {now['dev_nll']:.4g}"
+    return "train", f"{now['update']}/{now['updates']}", losses

@@ -1,1 +1,0 @@
-"""The command line: what people type and see."""

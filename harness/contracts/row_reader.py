@@ -1,0 +1,99 @@
+"""What datasets that are read rather than made have in common: empty rows, missing splits, cells, hashes of files."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.contracts import Dataset, Row, Rows
+from harness.core.formats import pieces
+from harness.core.spec import SpecError
+
+HELD_OUT = ("test", "validation")
+
+
+class ReadRows(Dataset):
+    """What reading has in common: empty rows, and splits carved off training where the data have none."""
+
+    def keep(self, found: Iterator[Row]) -> Iterator[Row]:
+        """Yield the rows that are not empty; the others are counted, or refused.
+
+        Raises:
+            SpecError: a source or reference is empty, and nothing was said about skipping it.
+        """
+        for row in found:
+            if row.source.strip() and row.references and all(reference.strip() for reference in row.references):
+                yield row
+            elif self.cfg.skip_empty:
+                self.count("empty")
+            else:
+                side = "reference" if row.source.strip() else "source"
+                raise SpecError(f"the {side} is empty; fill it, or set skip_empty: true", place=row.place)
+
+    def count(self, reason: str, rows: int = 1) -> None:
+        """Count rows that are left out."""
+        if rows:
+            self.left_out[reason] = self.left_out.get(reason, 0) + rows
+
+    def carve(self, found: dict[str, Rows]) -> dict[str, Rows]:
+        """Return all three splits: those found, and those that are missing, carved off training.
+
+        Raises:
+            SpecError: a split is missing, and no fraction to carve is named.
+        """
+        train = found["train"]
+        for name in HELD_OUT:
+            if name not in found:
+                fraction = getattr(self.cfg, f"carve_{name}")
+                if fraction is None:
+                    raise SpecError(
+                        f"there is no {name} split; name one, or set carve_{name} to a fraction of training"
+                    )
+                train, found[name] = train.carve(fraction, name)
+        return found | {"train": train}
+
+
+def cell_text(value: Any, place: str) -> str:
+    """Return a cell as text; none is empty."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, int | float):
+        return str(value)
+    raise SpecError(f"holds no text but {value!r:.60}; name another column", place=place)
+
+
+def cell_texts(value: Any, place: str) -> list[str]:
+    """Return a cell of references as texts: a list holds several."""
+    return [cell_text(item, place) for item in value] if isinstance(value, list) else [cell_text(value, place)]
+
+
+def add_file(digest: Any, name: str, path: Path) -> None:
+    """Add a file to a hash: what it is called, how long it is, and all of its bytes, a piece at a time.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest.update(f"{name} {path.stat().st_size}\n".encode())
+            for piece in pieces(file):
+                digest.update(piece)
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error}", place=str(path)) from None
+
+
+def require_room(folder: Path | None, needed: float) -> None:
+    """Check that a folder (the system's for temporary files, if none) has room for some bytes before they are written.
+
+    Raises:
+        OSError: it has not; how much is needed, and how much there is.
+    """
+    place = folder or Path(tempfile.gettempdir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        message = f"no room: about {needed / 1e6:,.1f} MB are needed, {free / 1e6:,.1f} MB are free"
+        raise OSError(errno.ENOSPC, message, str(place))

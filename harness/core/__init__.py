@@ -1,0 +1,1 @@
+"""What knows nothing of models: slots and choices, digests, code fingerprints, names, signals, provenance."""

@@ -1,0 +1,122 @@
+"""A user's own parts from files anywhere. A file runs because its path stood on the command line, and for no other reason."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+from typing import Any, NamedTuple
+
+from harness.core.registry import SLOTS
+from harness.core.spec import SpecError
+
+
+class Plugin(NamedTuple):
+    """A file that was loaded."""
+
+    said: str
+    """Its path as it was typed."""
+    path: str
+    """Where it is."""
+    sha256: str
+    """Of what was run."""
+
+
+LOADED: dict[str, Plugin] = {}
+"""Every plugin of this process by the name of its module."""
+
+
+class _Source(SourceFileLoader):
+    """Runs the very text whose hash is kept: no compiled file of an earlier text, and none is left behind."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the compiled text."""
+        return self.source_to_code(self.text, self.path)
+
+    text: bytes
+
+
+def load(files: Iterable[str]) -> None:
+    """Load files that register parts; one that is loaded already is left as it is.
+
+    Raises:
+        SpecError: a file is missing, broken or registers nothing, or its name is taken, with its own line.
+    """
+    for said in files:
+        path = Path(said).absolute()
+        name = f"plugin_{path.stem}"
+        if path.suffix != ".py" or not path.stem.isidentifier():
+            message = "a plugin is a Python file, called by letters, digits and underscores: my_score.py"
+            raise SpecError(message, place=said)
+        if name in LOADED and LOADED[name].path != str(path):
+            raise SpecError(f"another plugin is called {path.stem} too: {LOADED[name].said}", place=said)
+        if name not in LOADED:
+            LOADED[name] = Plugin(said, str(path), _run(name, path, said))
+
+
+def load_same(plain: Iterable[tuple[str, str, str]]) -> None:
+    """Load what another process has loaded, as ``loaded`` gives it.
+
+    Raises:
+        SpecError: as ``load`` does, or a file is not the one that it was.
+    """
+    for said, path, sha256 in plain:
+        load([path])
+        name = f"plugin_{Path(path).stem}"
+        if LOADED[name].sha256 != sha256:
+            raise SpecError("the file changed while the study ran; run the same command again", place=said)
+        LOADED[name] = Plugin(said, path, sha256)
+
+
+def loaded() -> list[Plugin]:
+    """Return all plugins in the order of their names, as plain data too."""
+    return [LOADED[name] for name in sorted(LOADED)]
+
+
+def file_of(module: str) -> str:
+    """Return the file of a part's module for readers: in this project, or as a user named it."""
+    return LOADED[module].said if module in LOADED else f"{module.replace('.', '/')}.py"
+
+
+def _run(name: str, path: Path, said: str) -> str:
+    """Run a file as a module and return the sha256 of its text."""
+    loader = _Source(name, str(path))
+    try:
+        loader.text = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}", place=said) from None
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    before = _parts()
+    try:
+        loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise SpecError(
+            f"{type(error).__name__}: {_reason(error)}", place=f"{said}:{_line(error, str(path))}"
+        ) from None
+    if _parts() == before:
+        raise SpecError('registers no part; put @register("name") before its class', place=said)
+    return hashlib.sha256(loader.text).hexdigest()
+
+
+def _parts() -> list[tuple[str, str, Any]]:
+    return [(slot, kind, part) for slot, contract in SLOTS.items() for kind, part in contract.kinds.items()]
+
+
+def _reason(error: BaseException) -> str:
+    return error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split()) or "without a reason"
+
+
+def _line(error: BaseException, path: str) -> int:
+    """Return the line of a file at which an error left it."""
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return error.lineno or 1
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return (lines[-1] if lines else None) or 1

@@ -1,0 +1,99 @@
+"""What a result was made with: versions, hardware, threads, precision of products, determinism, the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from harness.core import plugins
+
+PACKAGES = ("torch", "datasets", "tokenizers", "sacrebleu", "numpy", "safetensors")
+PLACE = ("platform", "processor", "capability", "threads", "device", "cuda", "matmul_precision", "deterministic")
+"""What decides the last bits of a training, besides the version of torch; its code and choices aside."""
+
+
+@cache
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Return facts about this process and machine; nothing in them names a path, a user or a host."""
+    return {
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "git": git_state(),
+    } | ({"plugins": {plugin.said: plugin.sha256 for plugin in plugins.loaded()}} if plugins.loaded() else {})
+
+
+def place(device: torch.device) -> dict[str, Any]:
+    """Return what of this process and machine decides the last bits of a training."""
+    made = provenance(device)
+    return {"torch": made["versions"]["torch"]} | {name: made[name] for name in PLACE}
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Begin to measure ``peak_memory_mb`` anew, so that a trial is not charged for those before it in this process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # Linux alone can; elsewhere the peak is that of the process
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Return the largest resident size of this process, or of its memory on a GPU, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    info = psutil.Process().memory_info()
+    return float(getattr(info, "peak_wset", None) or _high_water() or info.rss) / 2**20
+
+
+@cache
+def git_state() -> dict[str, Any]:
+    """Return the commit of the code and whether it was changed since, or nothing outside a checkout."""
+    try:
+        home = Path(__file__).parent
+        asked = {"cwd": home, "capture_output": True, "text": True, "check": True, "timeout": 10}
+        # Fails unless this very file is tracked: installed inside somebody's repository, that one's commit says nothing.
+        subprocess.run(["git", "ls-files", "--error-unmatch", Path(__file__).name], **asked)  # type: ignore[call-overload]
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **asked).stdout.strip()  # type: ignore[call-overload]
+        changed = subprocess.run(  # type: ignore[call-overload]
+            ["git", "status", "--porcelain", "--", ":/harness", ":/variants"], **asked
+        ).stdout.strip()
+        return {"commit": commit, "dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
+    return f"{platform.processor()}, {os.cpu_count()} cores"
+
+
+def _high_water() -> int:
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)

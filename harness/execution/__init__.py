@@ -1,0 +1,1 @@
+"""Many trials at once: worker processes, a Ray cluster, memory, time limits and failures."""

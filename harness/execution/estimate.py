@@ -1,0 +1,87 @@
+"""What a run of a plan would do, and how long that takes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.execution import failures
+from harness.execution.scheduler import state
+from harness.storage.store import Store
+from harness.study.planning import Plan
+from harness.trial.pipeline import Corridor, Trial
+from harness.trial.train import Diverged, Training, build, foreseen_seconds
+
+PROBE_UPDATES = 10
+"""Updates that are timed to estimate a study of which nothing has run yet."""
+
+
+def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> dict[str, Any]:
+    """Return what would run: every trial's state and why, and an estimate of the time it takes.
+
+    The estimate is the mean time of finished trainings of the same plan; where there is none, a few
+    updates of the first variant are timed.
+    """
+    rows: list[dict[str, Any]] = []
+    trainings: dict[str, Trial] = {}
+    seconds: dict[str, float] = {}
+    for variant in plan.variants:
+        states = []
+        for seed in () if variant.skipped else plan.seeds:
+            trial = plan.trial(variant, seed)
+            now, why = _foreseen(store, trial)
+            states.append({"seed": seed, "state": now, "why": why})
+            key = trial.stages["train"].key
+            record = store.record("train", key)
+            if record is not None:
+                seconds[key] = record.facts["train_seconds"]
+            if now in ("absent", "stale") and (record is None or store.state(trial.stages["train"])[0] != "done"):
+                trainings[key] = trial
+        rows.append({
+            "variant": variant.name, "params": params.get(variant.name), "skipped": variant.skipped, "trials": states
+        })  # fmt: skip
+    estimate, origin = _estimate(trainings, seconds, plan, store)
+    return {
+        "variants": rows,
+        "to_run": sum(trial["state"] in ("absent", "stale") for row in rows for trial in row["trials"]),
+        "trainings": len(trainings),
+        "estimate_seconds": estimate / max(1, min(workers, len(trainings))) if estimate is not None else None,
+        "estimate_from": origin,
+    }
+
+
+def _foreseen(store: Store, trial: Trial) -> tuple[str, str]:
+    """Return the state of a trial as a run would find it: what failed for good, and what will be tried again."""
+    now, why = state(store, trial)
+    failed = failures.last(store, trial) if now != "done" else None
+    if failed is None:
+        return now, why
+    told = f"{failed.status}: {failed.reason}"
+    return ("failed", told) if failed.final(None) else (now, f"{why}; tried before, {told}")
+
+
+def _estimate(
+    trainings: dict[str, Trial], seconds: dict[str, float], plan: Plan, store: Store
+) -> tuple[float | None, str]:
+    if not trainings:
+        return 0.0, "nothing to train"
+    if seconds:
+        mean = sum(seconds.values()) / len(seconds)
+        return mean * len(trainings), f"the mean of {len(seconds)} finished trainings"
+    trial = next(iter(trainings.values()))
+    short = trial.choice.training.changed(
+        updates=PROBE_UPDATES, tokens=0, seconds=0.0, evaluate_every=PROBE_UPDATES, patience=0
+    )
+    prepared = Corridor(store, plan.folders, "cpu").prepared(trial)
+    model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        training = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu"))
+        try:
+            facts = training.run(lambda _: None)
+        except Diverged as reason:
+            return None, f"the first variant: {reason}"
+    each = foreseen_seconds(trial.choice.training, facts)
+    return each * len(trainings), f"{PROBE_UPDATES} updates of the first variant"

@@ -1,0 +1,408 @@
+"""Runs tasks in long-lived worker processes, one device slot each; knows nothing of what a task is.
+
+The parent and each worker share one two-way pipe that carries JSON. A worker leads its own session, so that Ctrl-C in
+a terminal reaches the parent alone and one signal reaches a worker with all its children. A worker that finds the pipe
+closed ends at once: however the parent ends, nothing keeps running.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection, get_context, resource_tracker
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol, Self
+
+from harness.core import signals
+from harness.core.spec import SpecError
+from harness.execution import memory
+from harness.execution import worker as child
+
+Listen = Callable[[str, dict[str, Any]], None]
+
+PULSE = 1.0
+"""Seconds between looks at the processes themselves: a child of a dead worker can hold its pipe open."""
+GRACE = 8.0
+"""Seconds that a worker has to write a checkpoint when it is asked to end; then it is ended."""
+FALSE_STARTS = 3
+"""Workers in a row that may die while they start before the study is given up."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
+"""glibc keeps freed blocks rather than fetch and clear the same pages again at every update."""
+REPEATABLE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""What deterministic matrix products need on a GPU."""
+
+
+class Task(NamedTuple):
+    """What a worker is to do: a name for people, and plain data for the entry function."""
+
+    name: str
+    payload: dict[str, Any]
+
+
+How = Literal["done", "timeout", "died", "killed", "out_of_memory", "error"]
+"""``killed``: somebody ended the worker, it is not known why; ``out_of_memory``: so did the kernel, or seems to have."""
+
+
+class Ended(NamedTuple):
+    """How a task ended."""
+
+    name: str
+    status: How
+    value: Mapping[str, Any] = MappingProxyType({})
+    """What the entry function returned."""
+    reason: str = ""
+    traceback: str = ""
+    log: str = ""
+    """The last lines that a dead worker had printed since the task began."""
+    measured: Mapping[str, float] = MappingProxyType({})
+    """What was measured of a dead worker: ``peak_memory_mb``, and ``free_memory_mb`` of the machine after its end."""
+
+
+class Slot(NamedTuple):
+    """A place for one worker: its device, and what its environment holds before it starts."""
+
+    device: str
+    env: dict[str, str]
+
+
+def never() -> bool:
+    """Say that no number of failures is enough."""
+    return False
+
+
+class Executor(Protocol):
+    """What the tasks of a plan are handed to: processes of this machine, or a cluster."""
+
+    @property
+    def capacity(self) -> int:
+        """Tasks at once."""
+
+    def run(
+        self,
+        tasks: Iterable[Task],
+        listen: Listen,
+        timeout: float | None = None,
+        *,
+        at_once: int | None = None,
+        enough: Callable[[], bool] = never,
+    ) -> Iterator[Ended]:
+        """Hand out tasks in their order and yield how each ended; ``listen`` hears events in between.
+
+        Args:
+            tasks: what to do.
+            listen: called with the name of a task and each event that it emits, in order.
+            timeout: seconds for one task; then it is ended by force.
+            at_once: tasks at once at most, for those that want the machine for themselves.
+            enough: asked before a task begins; if so, none begins any more.
+        """
+
+
+class CannotStart(SpecError):
+    """Workers fail before their first task; the message holds their traceback or how they died."""
+
+
+def logs_of(root: Path) -> Path:
+    """Return where the workers of this process log to in a store, which other processes and machines may use besides."""
+    return root / "logs" / f"{socket.gethostname()}-{os.getpid()}"
+
+
+def slots(device: Literal["auto", "cpu", "cuda"], jobs: int | None = None, per_gpu: int = 1) -> list[Slot]:
+    """Return one slot per worker: on a CPU as many as there are cores, on GPUs ``per_gpu`` each, at most ``jobs``.
+
+    Every worker computes in one thread: several threads per worker on shared cores are many times slower.
+
+    Raises:
+        SpecError: fewer than one worker is asked for, or CUDA where there is none.
+    """
+    if per_gpu < 1 or (jobs is not None and jobs < 1):
+        raise SpecError(f"at least one worker is needed, got jobs={jobs}, per_gpu={per_gpu}")
+    gpus = 0 if device == "cpu" else _count_gpus()
+    if device == "cuda" and not gpus:
+        raise SpecError("no CUDA device can be used here; choose the device 'cpu' or 'auto'")
+    if gpus:
+        return [slot(f"cuda:{gpu}") for _ in range(per_gpu) for gpu in range(gpus)][:jobs]
+    return [slot("cpu") for _ in range(jobs or _count_cores())]
+
+
+def slot(device: str) -> Slot:
+    """Return a place for a worker on a device."""
+    return Slot(device, ONE_THREAD | (KEEP_MEMORY if device == "cpu" else REPEATABLE))
+
+
+def _count_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _count_gpus() -> int:
+    """Ask torch, which alone knows whether it can use what is there; but do not load it where nothing is."""
+    if not (any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()):
+        return 0
+    return int(importlib.import_module("torch").cuda.device_count())
+
+
+class Workers:
+    """Processes that wait for tasks; a context manager that ends them.
+
+    Args:
+        entry: ``"package.module:function"``, called as ``function(payload, settings, device, emit) -> dict``; what goes
+            in and out is plain JSON data, and ``emit`` is to be called from one thread.
+        modules: modules that each worker imports before its first task.
+        slots: one worker each.
+        settings: plain data for every call; ``settings["logs"]``, if set, is a folder for what workers print.
+        eager: start them now, so that they load while the parent plans; else when there is something to do.
+    """
+
+    def __init__(
+        self,
+        entry: str,
+        modules: Sequence[str],
+        slots: Sequence[Slot],
+        settings: dict[str, Any],
+        *,
+        eager: bool = True,
+    ) -> None:
+        self.slots = list(slots)
+        self._order = (entry, tuple(modules), json.dumps(settings))
+        self._logs = Path(settings["logs"]).absolute() if settings.get("logs") else None
+        self._workers: list[_Worker] = []
+        self._false_starts = 0
+        self._oom_kills = memory.oom_kills()
+        self._staff(len(self.slots) if eager else 0)
+
+    @property
+    def capacity(self) -> int:
+        """Tasks at once."""
+        return len(self.slots)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._end(self._workers)
+
+    def run(
+        self,
+        tasks: Iterable[Task],
+        listen: Listen,
+        timeout: float | None = None,
+        *,
+        at_once: int | None = None,
+        enough: Callable[[], bool] = never,
+    ) -> Iterator[Ended]:
+        """Hand out tasks in their order and yield how each ended, as soon as it does.
+
+        Args:
+            tasks: what to do.
+            listen: called here with the name of a task and each event that it emits, in order.
+            timeout: seconds for one task; then its worker and all its children are killed.
+            at_once: tasks at once at most, each by a worker that nothing ran in before, and no others beside it.
+            enough: asked before a task begins; if so, none begins any more.
+
+        Raises:
+            CannotStart: workers fail before their first task.
+        """
+        if at_once is not None:
+            self._end(self._workers)  # what they hold of memory is free then
+        places, waiting = min(at_once or self.capacity, self.capacity), deque(tasks)
+        try:
+            while True:
+                if enough():
+                    waiting.clear()
+                if not waiting and not self._busy():
+                    break
+                if not self._busy():
+                    self._oom_kills = memory.oom_kills()
+                if at_once is not None:
+                    self._end([worker for worker in self._workers if worker.used and not worker.task])
+                self._staff(min(places, len(waiting) + len(self._busy())))
+                for worker in self._workers:
+                    if waiting and worker.ready and worker.task is None and worker.give(waiting[0], timeout):
+                        waiting.popleft()
+                yield from self._hear(listen)
+        finally:
+            self._end(self._busy())
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.task]
+
+    def _staff(self, wanted: int) -> None:
+        """Start workers on free slots until there are as many as wanted."""
+        taken = {worker.number for worker in self._workers}
+        for number in [n for n in range(len(self.slots)) if n not in taken][: max(0, wanted - len(taken))]:
+            log = str(self._logs / f"worker-{number}.log") if self._logs else ""
+            self._workers.append(_Worker(number, self.slots[number], (*self._order, log)))
+
+    def _hear(self, listen: Listen) -> Iterator[Ended]:
+        """Wait until something happens, at most one pulse, and yield the tasks that thereby ended."""
+        now = time.monotonic()
+        pause = min([PULSE, *(worker.deadline - now for worker in self._workers)])
+        heard = connection.wait([worker.pipe for worker in self._workers], max(0.0, pause))
+        for worker in list(self._workers):
+            worker.measure()
+            message = worker.receive() if worker.pipe in heard else {}
+            if message:
+                yield from self._take(worker, message, listen)
+            if message is None or not worker.process.is_alive():
+                yield from self._bury(worker, listen)
+            elif time.monotonic() > worker.deadline:
+                yield from self._bury(worker, listen, late=True)
+
+    def _take(self, worker: _Worker, message: dict[str, Any], listen: Listen) -> Iterator[Ended]:
+        if "unable" in message:
+            raise CannotStart(f"a worker could not start:\n{message['unable']}")
+        if "ready" in message:
+            worker.ready, self._false_starts = True, 0
+        elif worker.task and "event" in message:
+            listen(worker.task.name, message["event"])
+        elif worker.task:
+            ended = Ended(worker.task.name, **message)
+            worker.task, worker.deadline = None, math.inf
+            yield ended
+
+    def _bury(self, worker: _Worker, listen: Listen, *, late: bool = False) -> Iterator[Ended]:
+        """Remove a worker that is dead, or is to die because it is late, but believe what it still said."""
+        self._workers.remove(worker)
+        if not late:
+            worker.process.join(GRACE)
+        worker.signal(signal.SIGKILL)
+        worker.process.join()
+        while worker.pipe.poll() and (message := worker.receive()):
+            yield from self._take(worker, message, listen)
+        worker.pipe.close()
+        status, reason = self._late(worker) if late else self._death(worker)
+        if worker.task:
+            measured = {"peak_memory_mb": worker.peak_mb, "free_memory_mb": memory.free_mb()}
+            yield Ended(worker.task.name, status, reason=reason, log=worker.printed(), measured=measured)
+        elif not worker.ready:
+            self._false_starts += 1
+            if self._false_starts >= FALSE_STARTS:
+                raise CannotStart(f"{FALSE_STARTS} workers in a row died while they started; the last {reason}")
+
+    @staticmethod
+    def _late(worker: _Worker) -> tuple[How, str]:
+        return "timeout", f"stopped after {worker.timeout:g} s"
+
+    def _death(self, worker: _Worker) -> tuple[How, str]:
+        """Return how a worker died, and what is known of why."""
+        code = worker.process.exitcode or 0
+        if code >= 0:
+            return "died", f"exited with code {code}"
+        reason = f"was killed by {signal.Signals(-code).name}"
+        if -code in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            return "killed", f"{reason}, which somebody sent"
+        if -code != signal.SIGKILL:
+            return "died", reason
+        before, now = self._oom_kills, memory.oom_kills()
+        if before is None or now is None:
+            return "out_of_memory", f"{reason}; the kernel does that when memory runs out, but does not tell here"
+        if now > before:
+            self._oom_kills = before + 1  # the others are of those that died with it
+            return "out_of_memory", f"{reason}: memory ran out, as the kernel's count of such kills says"
+        return "killed", f"{reason}; the kernel counts no kill for want of memory, so somebody else sent it"
+
+    def _end(self, workers: list[_Worker]) -> None:
+        """Ask workers and their children to end, and after a grace end them."""
+        workers = list(workers)
+        for sent in (signal.SIGTERM, signal.SIGKILL):
+            for worker in workers:
+                worker.signal(sent)
+            latest = time.monotonic() + GRACE
+            for worker in workers:
+                worker.process.join(max(0.0, latest - time.monotonic()))
+        for worker in workers:
+            worker.pipe.close()
+        self._workers = [worker for worker in self._workers if worker not in workers]
+
+
+class _Worker:
+    """The parent's view of one worker process."""
+
+    def __init__(self, number: int, slot: Slot, order: tuple[Any, ...]) -> None:
+        self.number, self.ready, self.used = number, False, False
+        self.task: Task | None = None
+        self.timeout = self.deadline = math.inf
+        self.peak_mb, self._measured, self._log, self._said = 0.0, 0.0, str(order[-1]), 0
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        # Daemonic: should the parent fail before the `with`, its exit ends them instead of waiting for them.
+        self.process = context.Process(target=child.work, args=(theirs, slot.device, *order), daemon=True)
+        resource_tracker.ensure_running()  # a process that the first start would start too, and let Ctrl-C in by
+        with signals.whole(), _environment(slot.env), _deaf():  # half an order is a traceback of the child
+            self.process.start()
+        theirs.close()
+        assert self.process.pid
+        self.pid = self.process.pid
+
+    def give(self, task: Task, timeout: float | None) -> bool:
+        """Hand over a task; False if the worker has meanwhile died."""
+        said = child.length(self._log)
+        self._measured, self.peak_mb = time.monotonic(), memory.peak_mb(self.pid)  # before it can die of the task
+        try:
+            self.pipe.send_bytes(json.dumps(task.payload).encode())
+        except OSError:
+            return False
+        self.task, self.used, self.timeout = task, True, timeout or math.inf
+        self.deadline = time.monotonic() + self.timeout
+        self._said = said
+        return True
+
+    def measure(self) -> None:
+        """Look once a pulse at the memory that a busy worker took: there is nobody to ask when it is dead."""
+        if self.task and time.monotonic() >= self._measured + PULSE:
+            self._measured = time.monotonic()
+            self.peak_mb = memory.peak_mb(self.pid)
+
+    def printed(self) -> str:
+        """Return the last lines that the worker printed since its task began."""
+        return child.tail(self._log, self._said)
+
+    def receive(self) -> dict[str, Any] | None:
+        """Return the next message, or None if there will be no more."""
+        try:
+            return dict(json.loads(self.pipe.recv_bytes()))
+        except (EOFError, OSError):
+            return None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the worker and all its children."""
+        try:
+            os.killpg(self.pid, number)
+        except OSError:
+            if self.process.is_alive():  # too young to lead a session of its own
+                os.kill(self.pid, number)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Keep Ctrl-C from a process that is started meanwhile, until it has a session of its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for a process that is started meanwhile: thread pools and malloc read them once, at their start."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

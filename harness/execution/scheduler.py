@@ -1,0 +1,273 @@
+"""Hands out the trials of a plan until each is finished or failed: what is busy later, what needs the machine alone last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.core import plugins
+from harness.core.spec import encode
+from harness.execution import failures
+from harness.execution.failures import Failure
+from harness.execution.local_pool import Ended, Executor, Task
+from harness.storage import locks
+from harness.storage.store import Store
+from harness.trial.pipeline import Trial
+from harness.trial.train import CHECKPOINT_EVERY
+
+Listen = Callable[[str, dict[str, Any]], None]
+"""Hears of progress: the name of a trial, and an event such as ``{"update": 100, "loss": 1.2}``, ``{"waits": "..."}``,
+``{"note": "..."}`` or ``{"status": "ok"}``."""
+
+PAUSE = 1.0
+"""Seconds before what another run is at is looked at again."""
+FOUND = "--retry-failed tries it again"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a plan is run; nothing here changes a result."""
+
+    workers: Executor
+    """They call ``harness.execution.runner:perform``; whoever made them ends them."""
+    timeout: float | None = None
+    keep_stale: bool = False
+    replan: bool = False
+    checkpoint_every: float = CHECKPOINT_EVERY
+    """Seconds of training between checkpoints; more often costs time, more seldom work when all is killed."""
+    max_failures: int | None = None
+    """New failures after which nothing more is handed out."""
+    retry_failed: bool = False
+    """Try again what failed before, also where the same failure is to be expected."""
+
+
+@dataclass
+class Ran:
+    """What a run of a plan did."""
+
+    found: int = 0
+    """Trials that were finished before, or meanwhile by another run."""
+    made: int = 0
+    """Trials finished now."""
+    failed: int = 0
+    """Trials that did not finish, now or before."""
+    stages: dict[str, int] = field(default_factory=dict)
+    """How many stages of each kind were computed now, of those whose worker lived to say so."""
+    lost: int = 0
+    """Trials that failed now."""
+    untried: int = 0
+    """Trials that were not tried, because too many others had failed."""
+
+    def and_then(self, more: Ran) -> Ran:
+        """Return what this run and another after it did together."""
+        counts = ("found", "made", "failed", "lost", "untried")
+        stages = {name: self.stages.get(name, 0) + more.stages.get(name, 0) for name in self.stages | more.stages}
+        return Ran(stages=stages, **{name: getattr(self, name) + getattr(more, name) for name in counts})
+
+
+def state(store: Store, trial: Trial) -> tuple[Literal["done", "stale", "absent"], str]:
+    """Say whether all stages of a trial are done, and if not, what is missing or stale and why."""
+    stages = {name: store.state(stage) for name, stage in trial.stages.items()}
+    absent = next((why or f"from {name} on" for name, (now, why) in stages.items() if now == "absent"), "")
+    stale = next((why for now, why in stages.values() if now == "stale"), "")
+    if absent:
+        return "absent", f"{absent}; {stale}" if stale else absent
+    return ("stale", stale) if stale else ("done", "")
+
+
+class Others:
+    """Other runs that are at what this one wants: who gives no sign of life is named once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._patience: dict[tuple[str, str], locks.Patience] = {}
+        self._named: set[tuple[str, str]] = set()
+
+    def silent(self, owner: str, work: str) -> str:
+        """Say of an owner what is to be done about it, the first time that it has been silent for too long."""
+        who = owner, work
+        if who not in self._patience:
+            self._patience[who] = locks.Patience(lambda: self.store.signs(work))
+        if not self._patience[who]() or who in self._named:
+            return ""
+        self._named.add(who)
+        return f"{owner} has written nothing for {locks.SILENCE / 60:.0f} minutes; if it hangs, end it, and this run goes on"
+
+
+class Rounds:
+    """The trials of one run of a plan.
+
+    Args:
+        trials: all of them, by name.
+        store: where their stages are.
+        folders: where relative paths of data begin.
+        settings: how to run.
+        listen: hears of every trial by its name.
+    """
+
+    def __init__(
+        self, trials: Mapping[str, Trial], store: Store, folders: Iterable[Path], settings: Settings, listen: Listen
+    ) -> None:
+        self.trials, self.store, self.settings, self.listen, self.ran = trials, store, settings, listen, Ran()
+        self.given = {
+            "store": str(store.root),
+            "plugins": plugins.loaded(),
+            "folders": [str(folder) for folder in folders],
+            "keep_stale": settings.keep_stale,
+            "checkpoint_every": settings.checkpoint_every,
+        }
+        self.open: dict[str, None] = {}
+        """Trials whose end is not known yet, in the order of the plan."""
+        self.handed: dict[str, list[str]] = {}
+        """The trials of each task that is being worked on."""
+        self.busy: list[str] = []
+        """Trials of which another run is at a stage."""
+        self.again: dict[str, str] = {}
+        """Trials that are to run once more, alone, and what was measured of the first time."""
+        self.alone = False
+        self.others = Others(store)
+
+    def run(self) -> Ran:
+        """Run what is not done, and say what became of it.
+
+        Raises:
+            OSError: the disk is full, or the store cannot be written; what is finished is kept.
+        """
+        self.open = dict.fromkeys(self.trials)
+        waiting = self._left(self.trials)
+        while waiting and not self._enough():
+            at_once = 1 if self.alone else None
+            run = self.settings.workers.run
+            tasks = self._tasks(waiting)
+            for ended in run(tasks, self._hear, self.settings.timeout, at_once=at_once, enough=self._enough):
+                self._end(ended)
+            waiting = self._later()
+        self.ran.untried = len(self.open)
+        return self.ran
+
+    def _later(self) -> list[str]:
+        """Return what comes next: what another run was at; when there is no more of it, what is to run alone."""
+        if self.busy:
+            time.sleep(PAUSE)
+            waiting, self.busy = self._left(self.busy), []
+            if waiting:
+                return waiting
+        if not self.alone:
+            self.alone = True
+            return list(self.again)
+        return []
+
+    def _left(self, names: Iterable[str]) -> list[str]:
+        """Return the trials of these that are to be run; close those that are done, or would only fail again."""
+        left = []
+        for name in names:
+            trial = self.trials[name]
+            now = state(self.store, trial)[0]
+            failed = None if self.settings.retry_failed else failures.last(self.store, trial)
+            if now == "done" or (now == "stale" and self.settings.keep_stale):
+                del self.open[name]
+                self.ran.found += 1
+                self.listen(name, {"status": "found"})
+            elif failed is not None and failed.final(self.settings.timeout):
+                del self.open[name]
+                self.ran.failed += 1
+                reason = f"{failed.reason}; {FOUND}" if failed.reason else FOUND
+                self.listen(name, {"status": failed.status, "reason": reason, "before": True})
+            else:
+                left.append(name)
+        return left
+
+    def _enough(self) -> bool:
+        return self.settings.max_failures is not None and self.ran.lost >= self.settings.max_failures
+
+    def _tasks(self, names: Iterable[str]) -> Iterator[Task]:
+        """Yield a task for the trials of each training, so that it is trained once."""
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            groups.setdefault(self.trials[name].stages["train"].key, []).append(name)
+        for group in groups.values():
+            self.handed[group[0]] = group
+            said = [(name, self.trials[name]) for name in group]
+            trials = [[name, encode(trial.choice), trial.seed, trial.revision] for name, trial in said]
+            stages = dict.fromkeys((s.name, s.key) for _, trial in said for s in trial.stages.values())
+            yield Task(group[0], self.given | {"trials": trials, "stages": list(stages)})
+
+    def _hear(self, _: str, event: dict[str, Any]) -> None:
+        name = event.pop("trial")
+        if "status" in event:
+            self._close(name, event)
+        elif "owner" in event:
+            self._wait(name, event)
+        else:
+            self.listen(name, event | ({"note": f"{name}: {event['note']}"} if "note" in event else {}))
+
+    def _end(self, task: Ended) -> None:
+        """Take the end of a task, and what a worker did not live to say of its trials."""
+        if "unusable" in task.value:
+            raise OSError(*task.value["unusable"])
+        event = {"reason": task.reason, "traceback": task.traceback, "log": task.log, "measured": dict(task.measured)}
+        status = "error" if task.status in ("died", "done") else task.status
+        for name in self.handed.pop(task.name):
+            if name in self.open and name not in self.busy and (self.alone or name not in self.again):
+                self._close(name, event | {"status": status})
+
+    def _close(self, name: str, event: dict[str, Any]) -> None:
+        """Take how a trial ended; some are not over with it."""
+        for stage in event.get("made", ()):
+            self.ran.stages[stage] = self.ran.stages.get(stage, 0) + 1
+        if event["status"] == "busy":
+            self.busy.append(name)
+            self._wait(name, event)
+            return
+        if event["status"] in ("out_of_memory", "killed") and not self.alone:
+            self.again[name] = _measured(event)
+            note = f"{name}: {event['status']}: {_told(event)}"
+            self.listen(name, {"waits": "to run again, alone, when the others are done", "note": note})
+            return
+        del self.open[name]
+        if event["status"] == "ok":
+            self.ran.made += 1
+            failures.forget(self.store, self.trials[name])
+        else:
+            event = self._fail(name, event)
+        self.listen(name, event)
+
+    def _wait(self, name: str, event: Mapping[str, Any]) -> None:
+        """Say for whom a trial waits."""
+        note = self.others.silent(event["owner"], event["work"])
+        waits = {"waits": f"for another run ({event['owner']})"}
+        self.listen(name, waits | ({"note": f"{name} waits; {note}"} if note else {}))
+
+    def _fail(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Write down how a trial failed and return it as an event."""
+        self.ran.failed += 1
+        self.ran.lost += 1
+        status, reason = event["status"], _told(event)
+        if name in self.again:
+            reason += f"; this time alone, after it had ended beside others{self.again[name]}"
+        limit = self.settings.timeout if status == "timeout" else None
+        failure = Failure(
+            "error" if status == "killed" else status,
+            reason,
+            event.get("traceback", ""),
+            event.get("log", ""),
+            event.get("measured") or {},
+            limit,
+        )
+        failures.keep(self.store, self.trials[name], failure)
+        return {"status": failure.status, "reason": reason}
+
+
+def _told(event: Mapping[str, Any]) -> str:
+    """Return the reason of a failure, with what was measured where memory can have been the cause."""
+    memory = event["status"] in ("out_of_memory", "killed")
+    return f"{event.get('reason', '')}{_measured(event) if memory else ''}"
+
+
+def _measured(event: Mapping[str, Any]) -> str:
+    found = event.get("measured") or {}
+    took = f"its worker took {found['peak_memory_mb']:,.0f} MB at its peak, " if found.get("peak_memory_mb") else ""
+    return f" ({took}{found['free_memory_mb']:,.0f} MB were free)" if found else ""

@@ -1,0 +1,187 @@
+"""The joint report of a study on several datasets: every claim on every dataset, and all datasets together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis import COMPARISON_COLUMNS
+from harness.analysis.aggregate import TAUS, Estimate
+from harness.analysis.datasets import Across, Gain, Level
+from harness.report import figures, html, pages
+from harness.report.facts import StudyFacts
+from harness.report.folder import replacing
+from harness.report.section import Figure, Section
+from harness.report.tables import NONE, Table, interval, measured, number, probability, quantity, told
+
+DIGITS = 3
+"""Decimals of normalized scores, which go from 0 to 1."""
+SHOWN = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Scores at which the table of performance profiles is printed; its frame has all."""
+JOINT = (
+    "Scores are brought to a scale from 0 to 1 (a percentage over 100; for rates of error, 1 minus it). IQM is the "
+    "interquartile mean of all runs, every dataset with the same weight. The intervals come from a bootstrap over "
+    "seeds within datasets (its variance, and quantiles of t; the narrower percentiles are in the CSV file): they speak "
+    "of new seeds on exactly these test sets."
+)
+
+
+def write(folder: Path, study: StudyFacts, found: Across) -> list[Path]:
+    """Write the joint report of a study, beside the folders of its datasets, and return the files.
+
+    Args:
+        folder: where to; an earlier joint report that stood there is replaced.
+        study: name, question, expectation, command; its base names the datasets.
+        found: the answers.
+    """
+    return replacing(folder, lambda made: _write(made, study, found))
+
+
+def _write(folder: Path, study: StudyFacts, found: Across) -> list[Path]:
+    """Write the files of a joint report into an empty folder."""
+    made = sections(found)
+    drawn = figures.draw(folder / "figures", [figure for section in made for figure in section.figures])
+    made = [kept for section in made if (kept := section.kept(drawn))]
+    written = [path for files in drawn.values() for path in files]
+    written += [path for s in made for table in s.tables for path in pages.write_table(folder / "tables", table)]
+    rows = [{"study": study.name, "base": base} | vars(answer) for base, answer in found.answers]
+    frame = pd.DataFrame(rows).reindex(columns=["study", "base", *COMPARISON_COLUMNS])
+    context: dict[str, Any] = {"study": study, "sections": made, "answers": [said(gain, found) for gain in found.gains]}
+    context["bases"] = list(dict.fromkeys(base for base, _ in found.answers))
+    page = html.page("across.html.j2", **context, cells=partial(html.cells, places={}), images=html.images(drawn))
+    return [
+        *written,
+        pages.write_csv(folder / "comparisons.csv", frame),
+        pages.write_text(folder / "report.md", pages.markdown_page("across.md.j2", context)),
+        pages.write_text(folder / "report.html", page),
+    ]
+
+
+def sections(found: Across) -> list[Section]:
+    """Return the sections of a joint report; some may be empty."""
+    about = (
+        "Scores as in the report of each dataset. Holm's correction counts all claims on all datasets as one family."
+    )
+    return [
+        Section("datasets", "Every claim on every dataset", about, [answers_table(found)]),
+        Section("together", "All datasets together", JOINT, [gains_table(found.gains)]),
+        _levels(found.levels),
+        _profiles(found.levels),
+        Section("left-out", "Not aggregated", tables=[_left_out(found)]),
+    ]
+
+
+def said(gain: Gain, found: Across) -> tuple[str, str, str]:
+    """Return a claim, its verdicts on every dataset, and what all of them say together."""
+    verdicts: dict[str, list[str]] = {}
+    for base, answer in found.answers:
+        if answer.claim == gain.claim:
+            verdicts.setdefault(told(answer), []).append(base)
+    listed = "; ".join(f"{verdict} on {', '.join(bases)}" for verdict, bases in verdicts.items())
+    if gain.delta is None or gain.iqm_a is None or gain.iqm_b is None:
+        return gain.claim, listed, f"There is no joint score: {gain.reason}."
+    sides = (
+        f"Together, on a scale from 0 to 1 (IQM), {gain.a} has {_value(gain.iqm_a)} and {gain.b} {_value(gain.iqm_b)}"
+    )
+    evidence = f"{sides}: difference {_value(gain.delta)}"
+    if math.isnan(float(gain.delta.low)):
+        return gain.claim, listed, f"{evidence}, with no interval: the seeds do not show how much seeds vary."
+    return gain.claim, listed, f"{evidence}, 95 % interval {_range(gain.delta)}."
+
+
+def answers_table(found: Across) -> Table:
+    """One row per claim and dataset: verdict, difference, interval, p raw and corrected over all rows, what is compared."""
+    columns = ["claim", "dataset", "verdict", "difference", "95 % interval", "p", "p, Holm over all", "method"]
+    columns += ["metric", "A", "B", "mean A", "mean B"]
+    rows = []
+    for base, c in found.answers:
+        row = [c.claim, base, told(c), quantity(c, c.delta), interval(c), probability(c.p), probability(c.p_holm)]
+        row += [c.method or NONE, measured(c), c.a, c.b]
+        rows.append([*row, quantity(c, c.mean_a), quantity(c, c.mean_b)])
+    frame = pd.DataFrame([{"dataset": base} | vars(answer) for base, answer in found.answers])
+    return Table("claims_by_dataset", columns, rows, frame)
+
+
+def gains_table(gains: Sequence[Gain]) -> Table:
+    """One row per claim: the IQM of both sides, their difference, and the probability of improvement."""
+    columns = ["claim", "scores", "IQM A", "IQM B", "difference", "95 % interval", "P(A > B)", "95 % interval of P"]
+    rows, plain = [], []
+    for gain in gains:
+        a, b, delta, better = gain.iqm_a, gain.iqm_b, gain.delta, gain.improvement
+        if a is not None and b is not None and delta is not None and better is not None:
+            numbers = [_value(a), _value(b), _value(delta), _range(delta), _value(better), _range(better)]
+            rows.append([gain.claim, gain.scale, *numbers])
+            row: dict[str, object] = {"claim": gain.claim, "scores": gain.scale, "a": gain.a, "b": gain.b}
+            row |= {"iqm_a": float(a.value), "iqm_b": float(b.value)}
+            plain.append(row | _flat("delta", delta) | _flat("improvement", better))
+    return Table("gains", columns, rows, pd.DataFrame(plain))
+
+
+def _levels(levels: Sequence[Level]) -> Section:
+    about = "IQM as above; runs are the trials that finished: one that diverged has no score, and is left out."
+    made, drawn = [], []
+    for name, scale, mine in _by_scale("iqm", levels):
+        frame = pd.DataFrame(
+            [{"variant": v.variant, "runs": v.runs, "trials": v.trials} | _flat("iqm", e) for v in mine if (e := v.iqm)]
+        )
+        rows = [[v.variant, f"{v.runs} of {v.trials}", _value(v.iqm), _range(v.iqm)] for v in mine if v.iqm]
+        made.append(Table(name, ["variant", "runs", "IQM", "95 % interval"], rows, frame, caption=scale))
+        alt = f"IQM of normalized scores ({scale}): a dot per variant with its 95 % interval"
+        drawn.append(Figure(name, alt, partial(figures.iqm_levels, frame)))
+    return Section("levels", "Every variant on all datasets", about, made, drawn)
+
+
+def _profiles(levels: Sequence[Level]) -> Section:
+    about = (
+        "The share of runs that score above a value: whoever wants at least that much picks the highest curve there."
+    )
+    made, drawn = [], []
+    for name, scale, mine in _by_scale("profile", levels):
+        known = [(v.variant, v.profile) for v in mine if v.profile]
+        parts = [
+            pd.DataFrame({"variant": variant, "above": TAUS, "share": p.value, "low": p.low, "high": p.high})
+            for variant, p in known
+        ]
+        frame = pd.concat(parts) if parts else pd.DataFrame()
+        at = [int(np.argmin(abs(TAUS - tau))) for tau in SHOWN]
+        rows = [[variant, *(number(100 * float(p.value[i]), 0) for i in at)] for variant, p in known]
+        columns = ["variant", *(f"above {tau:g} (%)" for tau in SHOWN)]
+        made.append(Table(name, columns, rows, frame, caption=scale))
+        alt = f"Share of runs above every normalized score ({scale}), a line per variant, with pointwise 95 % bands"
+        drawn.append(Figure(name, alt, partial(figures.performance_profiles, frame)))
+    return Section("profiles", "Performance profiles", about, made, drawn)
+
+
+def _by_scale(name: str, levels: Sequence[Level]) -> Iterable[tuple[str, str, list[Level]]]:
+    """Yield a name for files, the scale, and the variants on it."""
+    for index, scale in enumerate(dict.fromkeys(level.scale for level in levels), start=1):
+        yield f"{name}_{index}", scale, [level for level in levels if level.scale == scale]
+
+
+def _left_out(found: Across) -> Table:
+    rows = [[f"claim: {gain.claim}", gain.scale, gain.reason] for gain in found.gains if gain.reason]
+    known = {tuple(row[1:]) for row in rows}  # what holds for a claim need not be said of every variant
+    lost = [level for level in found.levels if level.reason and (level.scale, level.reason) not in known]
+    rows += [[f"variant: {level.variant}", level.scale, level.reason] for level in lost]
+    columns = ["what", "scores", "reason"]
+    return Table("not_aggregated", columns, rows, pd.DataFrame(rows, columns=columns))
+
+
+def _flat(name: str, made: Estimate) -> dict[str, float]:
+    return {name: float(made.value)} | {f"{name}_{part}": float(getattr(made, part)) for part in made._fields[1:]}
+
+
+def _value(made: Estimate | None) -> str:
+    return NONE if made is None else number(float(made.value), DIGITS)
+
+
+def _range(made: Estimate | None) -> str:
+    if made is None or math.isnan(float(made.low)):
+        return NONE
+    return f"{number(float(made.low), DIGITS)} to {number(float(made.high), DIGITS)}"

@@ -1,0 +1,256 @@
+"""A plan frozen before its first trial: what the study meant then, and which claims came later."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.core.names import inside
+from harness.core.spec import SpecError, digest, encode, flatten, read
+from harness.storage import store as disk
+from harness.storage.store import Store
+from harness.study.claims import Claim, groups
+from harness.study.grid import SequentialSeeds
+from harness.study.planning import Plan
+from harness.trial.pipeline import Trial
+
+
+def check(plan: Plan, store: Store) -> bool:
+    """Return whether this very plan was frozen before.
+
+    Raises:
+        SpecError: the study means something else than when its plan was frozen, with what differs.
+    """
+    before, now = _frozen(plan, store), plan.frozen()
+    if not before:
+        return False
+    if before["digest"] != plan.digest:
+        raise SpecError(
+            f"the study changed since its plan was frozen:\n{_difference(before, now)}\n"
+            "Finished trials stay in the store either way. Run it with --replan to accept the new plan, or under "
+            "another file name to keep both.",
+            place=f"{plan.name} on {plan.base}",
+        )
+    return True
+
+
+def missing(plan: Plan) -> SpecError:
+    """Return what is to be said of a plan that was never frozen, where results of it are wanted."""
+    told = "nothing of this study is in the store; `s2s run` runs it"
+    return SpecError(told, place=f"{plan.name} on {plan.base}")
+
+
+def freeze(plan: Plan, store: Store) -> None:
+    """Write the plan down, before its first trial; it stands until a run with ``--replan``.
+
+    A claim that is new although results can have been seen is exploratory from then on. One that was stated in time and
+    is no longer there, or changed, is kept as dropped: it counts among those that p values are corrected for.
+    """
+    before = _frozen(plan, store)
+    late = {"exploratory": _late(plan, store, before), "dropped": _dropped(plan, store, before)}
+    text = json.dumps(plan.frozen() | {"digest": plan.digest} | late, indent=1, ensure_ascii=False)
+    disk.write(_path(plan, store), text)
+
+
+def exploratory(plan: Plan, store: Store) -> dict[str, str]:
+    """Return the claims of a plan that were written after results could be seen, by name, with the reason."""
+    frozen = _frozen(plan, store)
+    if not frozen and any(_seen(plan, store, plan.seeds)):
+        return dict.fromkeys((claim.name for claim in plan.file.claims), "no run of the study has frozen its plan")
+    said: dict[str, str] = frozen.get("exploratory", {})
+    return said
+
+
+def dropped(plan: Plan, store: Store) -> list[str]:
+    """Return the names of claims that were stated in time, and left out or changed when results could be seen."""
+    return [said["name"] for said in _frozen(plan, store).get("dropped", [])]
+
+
+def _late(plan: Plan, store: Store, before: dict[str, Any]) -> dict[str, str]:
+    if not before:
+        return _written_late(plan, store)
+    done = _seen(plan, store, _seeds(plan, before))
+    late = f"written or changed after {sum(done)} of {len(done)} trials had finished" if any(done) else ""
+    reseeded = "the seeds were changed after results could be seen"
+    reseeded = reseeded if any(done) and before["seeds"] != plan.frozen()["seeds"] else ""
+    reasons = before.get("exploratory", {})
+    earlier = {_meaning(read(Claim, said)): reasons.get(said["name"], "") for said in before["claims"]}
+    made = {claim.name: earlier.get(_meaning(claim), late) or reseeded for claim in plan.file.claims}
+    return {name: reason for name, reason in made.items() if reason}
+
+
+def _written_late(plan: Plan, store: Store) -> dict[str, str]:
+    """Return the claims of a study without an earlier plan that trials of other studies had answered before."""
+    running = [variant for variant in plan.variants if not variant.skipped]
+    done = {v.name: sum(_done(store, plan.trial(v, seed)) for seed in plan.seeds) for v in running}
+    made = {}
+    for claim in plan.file.claims:
+        with suppress(SpecError):  # what it compares will not run
+            found = groups(claim, {variant.name: variant.factors for variant in running})
+            fewest = min(done[name] for group in found for name in group.variants)
+            if fewest >= min(2, len(plan.seeds)):
+                made[claim.name] = (
+                    f"written when {fewest} seeds of all that it compares had finished, for another study"
+                )
+    return made
+
+
+def _dropped(plan: Plan, store: Store, before: dict[str, Any]) -> list[dict[str, Any]]:
+    if not before or not any(_seen(plan, store, _seeds(plan, before))):
+        return []
+    now, late = {_meaning(claim) for claim in plan.file.claims}, before.get("exploratory", {})
+    stated = [said for said in before["claims"] if said["name"] not in late] + before.get("dropped", [])
+    return [said for said in stated if _meaning(read(Claim, said)) not in now]
+
+
+def _seeds(plan: Plan, before: dict[str, Any]) -> list[int]:
+    """Return the seeds of a plan and of the one before: new seeds in place of those seen are a second attempt."""
+    design = before["seeds"]
+    earlier = range(1, design["max"] + 1) if isinstance(design, dict) else design
+    return list(dict.fromkeys([*plan.seeds, *earlier]))
+
+
+def _seen(plan: Plan, store: Store, seeds: Iterable[int]) -> list[bool]:
+    """Return whether the results of each trial of a plan, with these seeds, are there."""
+    runnable = [variant for variant in plan.variants if not variant.skipped]
+    return [_done(store, plan.trial(variant, seed)) for seed in seeds for variant in runnable]
+
+
+def _done(store: Store, trial: Trial) -> bool:
+    return store.record("score", trial.digest) is not None
+
+
+def _meaning(claim: Claim) -> str:
+    return digest(encode(claim, meaning=True))
+
+
+def _frozen(plan: Plan, store: Store) -> dict[str, Any]:
+    return _read(_path(plan, store))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a frozen plan, or nothing where there is none.
+
+    Raises:
+        SpecError: what is there is no frozen plan.
+    """
+    if not path.exists():
+        return {}
+    try:
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _check(said)
+    except (ValueError, RecursionError) as error:
+        message = (
+            f"the plan that was frozen is damaged ({error}); put the file back from a copy, or remove it: the results stay, "
+            "but claims count as exploratory then"
+        )
+        raise SpecError(" ".join(message.split()), place=str(path)) from None
+    return said
+
+
+def _path(plan: Plan, store: Store) -> Path:
+    return folder(store, plan.name, plan.base) / "plan.json"
+
+
+def folder(store: Store, study: str, base: str) -> Path:
+    """Return where a store keeps what is not of one trial but of a study on a base.
+
+    Raises:
+        SpecError: a name cannot name a folder.
+    """
+    return inside(store.root / "studies", study, base)
+
+
+# --------------------------------------------------------------------------------------------------- from elsewhere
+
+
+class _Variant(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    factors: dict[str, Any]
+    skipped: str
+    choice: dict[str, Any] | None
+
+
+class Frozen(BaseModel):
+    """A frozen plan as ``freeze`` writes it; what comes from elsewhere has to be one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    study: str
+    base: str
+    question: str
+    expectation: str
+    claims: list[dict[str, Any]]
+    seeds: list[int] | dict[str, Any]
+    revisions: dict[str, str]
+    variants: list[_Variant]
+    match: dict[str, Any] | None = None
+    digest: str
+    exploratory: dict[str, str] = {}
+    dropped: list[dict[str, Any]] = []
+
+
+def _check(said: Any) -> Frozen:
+    """Return plain data as a frozen plan.
+
+    Raises:
+        SpecError: it is none.
+    """
+    try:
+        plan = Frozen.model_validate(said)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise SpecError(f"is no frozen plan: {first['msg']}", ".".join(map(str, first["loc"])), "plan.json") from None
+    for claim in (*plan.claims, *plan.dropped):
+        read(Claim, claim, lambda _: "plan.json", root="claims")
+    if isinstance(plan.seeds, dict):
+        read(SequentialSeeds, plan.seeds, lambda _: "plan.json", root="seeds")
+    return plan
+
+
+def admissible(said: Any, store: Store) -> Path:
+    """Return where a plan that was frozen elsewhere is to be written; nothing is written yet.
+
+    Raises:
+        SpecError: it is no frozen plan, or another plan of the study stands here, with what differs.
+    """
+    plan = _check(said)
+    path = folder(store, plan.study, plan.base) / "plan.json"
+    before = _read(path)
+    if before and before != said:
+        late = {
+            key: [before.get(key), said.get(key)]
+            for key in ("exploratory", "dropped")
+            if before.get(key) != said.get(key)
+        }
+        raise SpecError(
+            f"another plan of this study is frozen here; here (-), in the archive (+):\n{_difference(before, said)}"
+            + "".join(f"\n{key}: {here} here, {there} in the archive" for key, (here, there) in late.items())
+            + "\nUse another store (S2S_STORE) to have both.",
+            place=f"{plan.study} on {plan.base}",
+        )
+    return path
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return the lines of two frozen plans that differ, each with its dotted path."""
+    lines = difflib.unified_diff(_lines(before), _lines(now), lineterm="", n=0)
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
+
+
+def _lines(plan: dict[str, Any]) -> list[str]:
+    variants = {v["name"]: v for v in plan["variants"]}
+    claims = {c["name"]: c for c in plan["claims"]}
+    named = {k: v for k, v in plan.items() if k not in ("digest", "exploratory", "dropped")} | {
+        "variants": variants,
+        "claims": claims,
+    }
+    return sorted(f"{path}: {json.dumps(value, ensure_ascii=False)}" for path, value in flatten(named).items())

@@ -1,0 +1,323 @@
+"""A study file becomes a plan: every variant written out, named and validated before anything runs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.contracts import Words
+from harness.core import names, plugins
+from harness.core.registry import suggest
+from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
+from harness.study import claim_checks
+from harness.study.budget_matching import match_parameters
+from harness.study.claims import PRIMARY
+from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
+from harness.trial.pipeline import Trial
+from harness.trial.score import METRICS
+from harness.trial.train import count_parameters
+
+__all__ = [
+    "BASE",
+    "CASE",
+    "STEP",
+    "Plan",
+    "StudyFile",
+    "Variant",
+    "bases",
+    "command",
+    "find",
+    "load",
+    "parse_sets",
+    "read_base",
+    "resolve",
+    "short_names",
+    "show",
+]
+
+ENDINGS = (".yaml", ".yml")
+MOST_SEEDS = 10_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study on a base, expanded: what will run, and what is skipped and why."""
+
+    name: str
+    base: str
+    file: StudyFile
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...]
+    """Those that run; of a sequential design, all that may."""
+    looks: tuple[int, ...]
+    """How many of the seeds there are whenever the claims are looked at; once, with all, unless the study says otherwise."""
+    command: str
+    """What to type to run this again."""
+    folders: tuple[Path, ...]
+    """Where relative paths of data are looked up."""
+    revisions: Mapping[str, str]
+    """What each dataset depends on beyond its choice, by the digest of the choice; empty until ``resolve``."""
+    matched: Mapping[str, str] = field(default_factory=dict)
+    """What the variants have in common by construction, and how nearly, in words; ``parameters`` only after ``resolve``."""
+
+    def trial(self, variant: Variant, seed: int) -> Trial:
+        """Return one trial of the plan."""
+        return Trial(variant.choice, seed, self.revisions[_dataset_key(variant)])
+
+    def trials(self) -> Iterator[tuple[Variant, int, Trial]]:
+        """Yield every trial that can run, seed by seed, so that an unfinished study has whole rows."""
+        for seed in self.seeds:
+            for variant in self.variants:
+                if not variant.skipped:
+                    yield variant, seed, self.trial(variant, seed)
+
+    def upto(self, count: int) -> Plan:
+        """Return the plan as it stands at a look: with the first seeds only, and the same digest."""
+        return replace(self, seeds=self.seeds[:count])
+
+    @property
+    def sequential(self) -> bool:
+        """Whether seeds are added until the claims are decided."""
+        return len(self.looks) > 1
+
+    @property
+    def _design(self) -> Any:
+        """Which seeds are meant, as plain data."""
+        return encode(self.file.seeds) if self.sequential else list(self.seeds)
+
+    def frozen(self) -> dict[str, Any]:
+        """Return the plan as plain data: what is compared when the study is run again, and kept with its results."""
+        return {
+            "study": self.name,
+            "base": self.base,
+            "question": self.file.question,
+            "expectation": self.file.expectation,
+            "claims": encode(self.file.claims),
+            "seeds": self._design,
+            "revisions": dict(sorted(self.revisions.items())),
+            "variants": [
+                {"name": v.name, "factors": v.factors, "skipped": v.skipped, "choice": encode(v.written)}
+                for v in self.variants
+            ],
+        } | ({"match": encode(self.file.match)} if self.file.match else {})
+
+    @property
+    def digest(self) -> str:
+        """The name of what this plan means; where its data lie does not enter, what they hold does (once resolved)."""
+        variants = [
+            [
+                v.name,
+                encode(v.written, meaning=True),
+                v.skipped,
+                "" if v.skipped else self.revisions.get(_dataset_key(v), ""),
+            ]
+            for v in self.variants
+        ]
+        file = self.file
+        claims = encode(file.claims, meaning=True)
+        match = [file.match] if file.match else []
+        return digest([file.question, file.expectation, claims, self._design, variants, *match])
+
+
+def _dataset_key(variant: Variant) -> str:
+    return digest(encode(variant.choice.data.dataset))
+
+
+def find(name: str, folder: str | Path, what: str, *further: Path) -> Path:
+    """Return the YAML file of a study or base, given its name in a folder (or in further ones, in turn) or a path.
+
+    Raises:
+        SpecError: there is none, with the nearest name.
+    """
+    given = Path(name)
+    if given.suffix in ENDINGS:
+        if given.is_file():
+            return given
+        raise SpecError(f"no such file; {what} files end in .yaml", place=name)
+    homes = list(dict.fromkeys(map(Path, (folder, *further))))
+    known = {path.stem: path for home in reversed(homes) for path in home.glob("*.yaml")}
+    if name not in known:
+        where = " or ".join(f"{home}/" for home in homes)
+        raise SpecError(f"no {what} is called '{name}' in {where}; {suggest(name, known)}")
+    return known[name]
+
+
+def _find_base(name: str, home: Path) -> Path:
+    """Return the file of a base: a name in the ``bases`` beside a study or in ``studies``, a path from there or from here."""
+    if Path(name).suffix in ENDINGS and (home / name).is_file():
+        return home / name
+    return find(name, home / "bases", "base", Path("studies/bases"))
+
+
+class Base(NamedTuple):
+    """A base as its file says it."""
+
+    plain: dict[str, Any]
+    """The four branches of its trial."""
+    lines: Lines
+    primary: str
+    """The metric that decides claims about ``primary``; "" if it names none."""
+
+
+def read_base(path: Path) -> Base:
+    """Return what a base says; ``about`` is for readers only.
+
+    Raises:
+        SpecError: it is no mapping, or its primary metric is unknown.
+    """
+    plain, lines = read_yaml(path)
+    if not isinstance(plain, dict):
+        raise SpecError("a base names the branches data, model, training and decoding", place=f"{path}:1")
+    plain.pop("about", None)
+    primary = plain.pop("primary", "")
+    if primary and primary not in METRICS:
+        raise SpecError(
+            f"no metric is called '{primary}'; {suggest(primary, METRICS)}", "primary", lines.place(["primary"])
+        )
+    return Base(plain, lines, primary)
+
+
+def parse_sets(sets: list[str]) -> dict[str, Any]:
+    """Read ``path=value`` arguments, values as YAML."""
+    made = {}
+    for text in sets:
+        path, equals, value = text.partition("=")
+        if not equals or not path or not path.isprintable():
+            raise SpecError(f"--set wants path=value, got {text!r:.200}")
+        made[path.strip()] = parse_yaml(value, f"--set {path}")
+    return made
+
+
+def bases(name: str, base: str | None = None) -> list[str]:
+    """Return the bases that a study runs on, one report each: those that its file names, or the one that is asked for.
+
+    Raises:
+        SpecError: a base is not there, or two have one name.
+    """
+    path, file, lines = _read_study(name)
+    chosen = [base] if base else _names(file)
+    stems = [names.stem(_find_base(each, path.parent), "a base") for each in chosen]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), ""):
+        raise SpecError(f"two bases are called '{twice}'; name each once", path="base", place=lines.place(["base"]))
+    return chosen
+
+
+def _read_study(name: str) -> tuple[Path, StudyFile, Lines]:
+    path = find(name, "studies", "study")
+    plain, lines = read_yaml(path)
+    return path, read(StudyFile, plain, lambda dotted: lines.place(dotted.split("."))), lines
+
+
+def _names(file: StudyFile) -> list[str]:
+    """Return the bases that a study names."""
+    return [file.base] if isinstance(file.base, str) else list(file.base)
+
+
+def load(
+    name: str, *, base: str | None = None, sets: Mapping[str, Any] | None = None, seeds: int | None = None
+) -> Plan:
+    """Read a study and expand it to a plan.
+
+    Args:
+        name: a study in ``studies/``, or the path of a study file.
+        base: the base to use in place of the one that the file names; needed for all but the first of several.
+        sets: changes to every variant, from the command line.
+        seeds: how many seeds, in place of the file's.
+
+    Raises:
+        SpecError: anything in the study, its base or its claims that cannot be meant.
+    """
+    path, file, lines = _read_study(name)
+    base_path = _find_base(base or _names(file)[0], path.parent)
+    called = names.stem(path, "a study"), names.stem(base_path, "a base")
+    at = read_base(base_path)
+    file = _with_metrics(file, at.primary or PRIMARY)
+    expansion = Expansion(file, lines, at.plain, at.lines, dict(sets or {}))
+    variants = tuple(_judged(variant) for variant in expansion.variants())
+    chosen, looks = _seeds(seeds if seeds is not None else file.seeds)
+    if len(set(chosen)) < len(chosen):
+        raise SpecError("name each seed once", path="seeds", place=lines.place(["seeds"]))
+    if len(looks) > 1 and not file.claims:
+        raise SpecError(
+            "there is no claim to decide; state one, or say how many seeds", "seeds", lines.place(["seeds"])
+        )
+    folders = (path.parent.absolute(), base_path.parent.absolute(), Path.cwd())
+    try:
+        claim_checks.check(file.claims, variants, folders)
+    except SpecError as error:
+        raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
+    again = command(name, base, sets or {}, seeds)
+    matched = file.match.told if file.match else {}
+    return Plan(*called, file, variants, chosen, looks, again, folders, {}, matched)
+
+
+def _seeds(said: int | tuple[int, ...] | SequentialSeeds) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return all seeds, and how many there are at each look."""
+    if isinstance(said, SequentialSeeds):
+        return tuple(range(1, said.max + 1)), said.looks
+    if isinstance(said, int) and said > MOST_SEEDS:
+        raise SpecError(f"{said:,} seeds; {MOST_SEEDS:,} are the most that a study can have", path="seeds")
+    chosen = tuple(range(1, said + 1)) if isinstance(said, int) else said
+    return chosen, (len(chosen),)
+
+
+def _with_metrics(file: StudyFile, primary: str) -> StudyFile:
+    """Return the study with the base's primary metric in the claims that ask for it."""
+    claims = tuple(c.changed(metric=primary) if c.metric == PRIMARY else c for c in file.claims)
+    return file.model_copy(update={"claims": claims})
+
+
+def resolve(plan: Plan) -> Plan:
+    """Return the plan with its data pinned: the hash of files, the commit of a hub dataset; and with matched widths.
+
+    Raises:
+        SpecError: data are missing or the hub cannot be reached, and what to do; or widths that cannot be matched.
+    """
+    made: dict[str, str] = {}
+    for variant in plan.variants:
+        if not variant.skipped and (key := _dataset_key(variant)) not in made:
+            made[key] = variant.choice.data.dataset.build(folders=plan.folders).revision()
+    return _with_widths(replace(plan, revisions=made))
+
+
+def _with_widths(plan: Plan) -> Plan:
+    """Return the plan with the widths that give its variants as many parameters, if the study wants that."""
+    match = plan.file.match
+    if match is None or not match.parameters:
+        return plan
+    choices, told = match_parameters(match, {v.name: v.choice for v in plan.variants if not v.skipped}, plan.folders)
+    variants = tuple(replace(v, written=choices.get(v.name, v.written)) for v in plan.variants)
+    return replace(plan, variants=variants, matched={**plan.matched, "parameters": told})
+
+
+def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None) -> str:
+    """Return what to type to run a study like this: a make target, with what it passes on."""
+    asked = [f"--seeds {seeds}"] if seeds is not None else []
+    asked += [f"--set {shlex.quote(path)}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
+    asked += [f"--plugin {shlex.quote(plugin.said)}" for plugin in plugins.loaded()]
+    words = {"name": shlex.quote(name)} | ({"base": shlex.quote(base)} if base else {})
+    words |= {"args": " ".join(asked)} if asked else {}
+    # Read by a shell, by make, which takes a dollar sign for a variable, and by the shell that make starts.
+    return " ".join(["make study", *(f"{key}={shlex.quote(said.replace('$', '$$'))}" for key, said in words.items())])
+
+
+def _judged(variant: Variant) -> Variant:
+    """Try to build a variant's model without allocating it; an impossible one is skipped with its reason."""
+    if variant.skipped:
+        return variant
+    try:
+        # Sizes of vocabularies are not known before data are read, and no pair of parts depends on them.
+        count_parameters(variant.choice.model, Words(100, 100, variant.choice.data.joint))
+    except Incompatible as reason:
+        return replace(variant, skipped=f"incompatible: {reason}")
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise SpecError(
+            f"variant '{variant.name}' has tensors larger than any machine: {error}", path="model"
+        ) from None
+    return variant

@@ -1,0 +1,267 @@
+"""Mirrors finished work into MLflow. The store is the truth: what MLflow shows can be rebuilt from it at any time.
+
+A study is an experiment, its variants and trials are runs of it (``harness.tracking.mlruns``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+
+from harness.core.redaction import masked
+from harness.core.signals import Stopped
+from harness.core.spec import SpecError
+from harness.tracking.database import Database
+from harness.tracking.errors import reason
+from harness.tracking.mlruns import NOTE, Counts, Runs, cut, named
+from harness.tracking.records import StudyRecord
+
+T = TypeVar("T")
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that nothing here uses
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a pooled connection would outlive a database that is deleted
+    # By default a server that is away costs minutes per call, and one that does not answer a quarter of an hour.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "PGCONNECT_TIMEOUT": "15",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Set before MLflow is imported, where the user has not set them otherwise."""
+VERDICT = "verdict: "
+"""What the tags of an experiment begin with that carry the verdicts on its claims."""
+GRACE = 10.0
+"""Seconds that the page has to end."""
+LONGEST_WAIT = 600.0
+"""Seconds to wait for another process that fills MLflow from the same store."""
+
+
+class Mirror:
+    """MLflow's view of a store: a database and files under ``<root>/mlflow``, or what ``MLFLOW_TRACKING_URI`` names."""
+
+    def __init__(self, root: Path) -> None:
+        self.database = Database(root.absolute() / "mlflow")
+        self.own = not os.environ.get("MLFLOW_TRACKING_URI")
+        if self.own and re.search("[?%]", str(self.database.folder)):
+            raise SpecError(f"MLflow cannot keep its database at a path with ? or %: {self.database.folder}")
+        self.tracking_uri = self.database.uri if self.own else _with_driver(os.environ["MLFLOW_TRACKING_URI"])
+
+    @property
+    def direct(self) -> bool:
+        """Whether a database is written without a server in between."""
+        return bool(re.match(r"(sqlite|postgresql|mysql|mssql)\b", self.tracking_uri))
+
+    @property
+    def mark(self) -> str:
+        """What tells one place that is filled from another, without its secrets; nothing if it is a file that is not there."""
+        if self.own:
+            return "own" if self.database.path.exists() else ""
+        file = re.fullmatch(r"sqlite:///([^?]+).*", self.tracking_uri)
+        return masked(self.tracking_uri) if file is None or Path(file[1]).exists() else ""
+
+    def sync(self, study: StudyRecord) -> Counts:
+        """Write what is not there yet; called again with the same record it changes nothing.
+
+        A database of our own that is damaged, or made by another version of MLflow, is set aside and built anew.
+
+        Raises:
+            SpecError: MLflow could not be filled, in one line that says why and holds no secret.
+        """
+        counts, mended = self._mending(lambda: self._write(study))
+        return counts._replace(note=mended and f"{mended}; `s2s sync` brings back other studies")
+
+    def ready(self) -> str:
+        """Make sure of a database that can be read, mended as by a sync, and return what a user should know, if anything.
+
+        Raises:
+            SpecError: there can be none, in one line that says why and holds no secret.
+        """
+        _, mended = self._mending(self._look_over)
+        return mended and f"{mended}; `s2s sync` brings back its studies"
+
+    def _mending(self, work: Callable[[], T]) -> tuple[T, str]:
+        """Do something with MLflow, and say what had to be mended before that could be done."""
+        try:
+            with self._lock():  # look-up and creation of a run are two calls
+                try:
+                    return work(), ""
+                except Exception as error:
+                    mended = self._mended(error)
+                    return work(), mended
+        except SpecError:
+            raise
+        except Exception as error:  # whatever a server, a database, a disk or a library comes up with
+            raise SpecError(reason(error, self.tracking_uri)) from None
+
+    def _mended(self, error: Exception) -> str:
+        """Set a database aside that cannot be used, and say so; raise the error again if that is not its cause."""
+        fault = "of another version of MLflow" if "database schema" in str(error) else self.database.fault()
+        if not (self.own and fault):
+            raise error
+        aside = self.database.set_aside()
+        return (
+            f"the tracking database could not be used ({fault}): it is set aside in {aside}, which can be removed, "
+            "and built anew"
+        )
+
+    def _write(self, study: StudyRecord) -> Counts:
+        with self.opened():
+            from mlflow import MlflowClient
+
+            client = MlflowClient(self.tracking_uri, self.tracking_uri)
+            home = self.database.artifacts if self.own else None
+            return Runs(client, self._experiment(client, study), home).write(study)
+
+    def _look_over(self) -> None:
+        """Ask what a page asks first; of a database of our own, pages of it that are damaged show only when they are read."""
+        with self.opened():
+            from mlflow import MlflowClient
+
+            MlflowClient(self.tracking_uri, self.tracking_uri).search_experiments(max_results=1)
+        if self.own and (fault := self.database.fault()):
+            raise SpecError(fault, place=str(self.database.path))
+
+    def _lock(self) -> FileLock:
+        self.database.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.database.folder / "mirror.lock", timeout=LONGEST_WAIT)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Load MLflow; where the database is our own, there is one meanwhile, with addresses of this store."""
+        _import_mlflow()
+        if not self.own:
+            if self.direct:
+                _knock(self.tracking_uri)
+            yield
+            return
+        if not self.database.path.exists():
+            self._create_database()
+        with self.database.opened() as connection:  # while one is open, closing others is cheap
+            self.database.follow(connection)
+            yield
+
+    def _create_database(self) -> None:
+        """Make an empty database whole or not at all: MLflow itself leaves a broken one when killed or raced."""
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        part = self.database.path.with_suffix(".part")
+        for left in self.database.folder.glob(f"{part.name}*"):
+            left.unlink()
+        SqlAlchemyStore(f"sqlite:///{part}", self.database.artifacts.as_uri())
+        with self.database.opened(part) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer at a time do not wait for each other
+        for beside in self.database.beside:  # of a database that was deleted: SQLite would write it into this one
+            beside.unlink(missing_ok=True)
+        part.replace(self.database.path)
+
+    def _experiment(self, client: Any, study: StudyRecord) -> str:
+        found = client.get_experiment_by_name(study.name)
+        if found is None:
+            number = self._new_experiment(client, study.name)
+            known: Mapping[str, str] = {}
+        else:
+            number, known = str(found.experiment_id), found.tags
+            if found.lifecycle_stage == "deleted":
+                client.restore_experiment(number)
+        if not number:  # as of a server that says yes to everything
+            raise SpecError(f"{masked(self.tracking_uri)}: what answers there is not MLflow")
+        shown = {"mlflow.note.content": study.description, "mlflow.experimentKind": "custom_model_development"}
+        if study.whole:  # older servers delete no tag of an experiment
+            shown |= {key: "no longer a claim of this study" for key in known if key.startswith(VERDICT)}
+        for key, value in (shown | named(study.tags)).items():
+            if known.get(key) != cut(value, NOTE):
+                self._describe(client, number, key, cut(value, NOTE))
+        return number
+
+    def _describe(self, client: Any, number: str, key: str, value: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client.set_experiment_tag(number, key, value)
+        except MlflowException:
+            if key not in client.get_experiment(number).tags:
+                raise
+            client.set_experiment_tag(number, key, value)  # another machine was the first, just now
+
+    def _new_experiment(self, client: Any, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        # A server knows where its files go; beside a database they would land in the current folder.
+        home = self.database.artifacts / re.sub(r"[^\w.-]+", "-", name) if self.direct else None
+        try:
+            return str(client.create_experiment(name, home.as_uri() if home else None))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)  # made on another machine since we looked
+
+
+def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
+    """Return command and environment of MLflow's own page over a store, for this machine only, and what to know of it.
+
+    Raises:
+        SpecError: MLFLOW_TRACKING_URI names a server, which has a page already, or there can be no database.
+    """
+    mirror = Mirror(root)
+    if not mirror.direct:
+        raise SpecError(f"MLFLOW_TRACKING_URI is a server with a page of its own: open {masked(mirror.tracking_uri)}")
+    note = mirror.ready()
+    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    argv += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]  # by default the whole local network may ask
+    argv += ["--default-artifact-root", mirror.database.artifacts.as_uri()]
+    # The address may hold a password, which all users of the machine could read in a command.
+    env = ENVIRONMENT | dict(os.environ) | {"MLFLOW_BACKEND_STORE_URI": mirror.tracking_uri}
+    return argv, env, note
+
+
+def serve(argv: list[str], env: dict[str, str]) -> int:
+    """Run a server until it ends or this process is asked to stop, and return its exit code: no process is left behind."""
+    with subprocess.Popen(argv, env=env, process_group=0) as server:
+        try:
+            return server.wait()
+        except Stopped:
+            os.killpg(server.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(GRACE)
+            return 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+
+
+def _with_driver(address: str) -> str:
+    """Name psycopg2 in an address of PostgreSQL where it is the driver that is installed."""
+    known = {name for name in ("psycopg", "psycopg2") if find_spec(name)}
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", address) if known == {"psycopg2"} else address
+
+
+def _import_mlflow() -> None:
+    """Import MLflow with what it reads at import set: it costs more than a second, so only where it is used."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _knock(address: str) -> None:
+    """Raise what is wrong with a database that cannot be reached: MLflow itself would try for two minutes."""
+    from sqlalchemy import create_engine
+
+    create_engine(address).connect().close()

@@ -1,0 +1,1 @@
+"""One trial, from rows to scores: prepare, train, decode, score."""

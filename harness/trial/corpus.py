@@ -1,0 +1,119 @@
+"""Dataset choice to rows: sources, references and groups of three splits, with a hash of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.contracts import COLUMNS, Dataset, Rows, digests
+from harness.core.spec import SpecError
+
+SPLITS = ("train", "validation", "test")
+UNITS = ("words", "characters")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Rows of a dataset, ready to use.
+
+    Attributes:
+        splits: ``train``, ``validation`` and ``test``.
+        sha256: hash of all rows of all splits, in their order.
+        revision: what the rows depend on beyond the choice; ``""`` if on nothing.
+        part: the dataset itself, which knows what texts mean and which rows it left out.
+    """
+
+    splits: Mapping[str, Rows]
+    sha256: str
+    revision: str
+    part: Dataset
+
+
+def load(choice: Dataset.Config, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> Corpus:
+    """Load a dataset: its rows are on disk, and as many in memory as are looked at.
+
+    Args:
+        choice: which dataset.
+        folders: where relative paths are looked up, first to last.
+        scratch: where rows take their space; the system's folder for temporary files, if None.
+
+    Raises:
+        SpecError: a split is missing or empty, a row has no reference, or a text is not Unicode.
+    """
+    part: Dataset = choice.build(folders=folders, scratch=scratch)
+    loaded = part.load()
+    for name in SPLITS:
+        if name not in loaded or not len(loaded[name]):
+            raise SpecError(f"the dataset '{choice.kind}' has no rows in its split '{name}'")
+        for number, references in enumerate(loaded[name].texts("references"), 1):
+            if not references:
+                raise SpecError(f"row {number} of split '{name}' has no reference")
+    splits = {name: loaded[name] for name in SPLITS}
+    return Corpus(splits, _sha256(splits), part.revision(), part)
+
+
+def _sha256(splits: Mapping[str, Rows]) -> str:
+    """Hash splits, columns, rows and texts with their boundaries: as JSON, nothing runs into its neighbour."""
+    digest = hashlib.sha256()
+    for name, rows in splits.items():
+        for piece in _json(name, rows):
+            digest.update(piece.encode())
+    return digest.hexdigest()
+
+
+def _json(name: str, rows: Rows) -> Iterator[str]:
+    """Yield ``[name, [sources, references, groups]]`` as JSON, a batch of one column at a time."""
+    opening = f"[{json.dumps(name)}, [["
+    for column in COLUMNS:
+        yield opening
+        comma = ""
+        for values in rows.column(column):
+            yield comma + json.dumps(values, ensure_ascii=False)[1:-1]
+            comma = ", "
+        opening = "], ["
+    yield "]]]"
+
+
+def describe(corpus: Corpus) -> dict[str, dict[str, float]]:
+    """Return what each split is like: rows, references, lengths in words and characters, sources shared with other splits.
+
+    Keys are ``rows``, ``references``, ``duplicates`` (rows whose source is in another split too), and
+    ``{source,reference}_{words,characters}_{mean,max}``.
+    """
+    sources = {name: digests(rows.texts("source")) for name, rows in corpus.splits.items()}
+    found: dict[str, dict[str, float]] = {}
+    for name, rows in corpus.splits.items():
+        elsewhere = np.concatenate([texts for other, texts in sources.items() if other != name])
+        found[name] = {"rows": len(rows), "references": sum(map(len, rows.texts("references")))}
+        found[name]["duplicates"] = int(np.isin(sources[name], elsewhere).sum())
+        found[name] |= _lengths("source", rows.texts("source"))
+        found[name] |= _lengths("reference", (text for row in rows.texts("references") for text in row))
+    return found
+
+
+def _lengths(column: str, texts: Iterable[str]) -> dict[str, float]:
+    lengths = np.fromiter(((len(text.split()), len(text)) for text in texts), np.dtype((np.int64, 2)))
+    means = {f"{column}_{unit}_mean": float(value) for unit, value in zip(UNITS, lengths.mean(0), strict=True)}
+    return means | {f"{column}_{unit}_max": int(value) for unit, value in zip(UNITS, lengths.max(0), strict=True)}
+
+
+def export(corpus: Corpus, folder: Path) -> int:
+    """Write ``train.tsv``, ``validation.tsv`` and ``test.tsv``: source TAB reference, one line for each reference.
+
+    Tabs and line ends within texts become spaces; their number is returned.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    replaced = 0
+    for name, rows in corpus.splits.items():
+        with (folder / f"{name}.tsv").open("w", encoding="utf-8", newline="\n") as file:
+            for source, reference in ((row.source, text) for row in rows for text in row.references):
+                texts = [re.subn(r"[\t\r\n]", " ", text) for text in (source, reference)]
+                replaced += sum(count for _, count in texts)
+                file.write("\t".join(text for text, _ in texts) + "\n")
+    return replaced

@@ -1,0 +1,283 @@
+"""The third stage: a search over a split, what the model says of the references, and where it looks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from harness.contracts import BOS, EOS, PAD, Readout, Search, Source, State, repeat, sayable
+from harness.core.registry import Choice
+from harness.trial.batches import Pairs, collate, evaluation_width, in_order
+from harness.trial.model import Seq2Seq
+from harness.trial.score import ScoringChoice
+from harness.trial.vocabulary import Vocabulary
+
+GRID = 12
+"""Cells a side of the map on which attention is averaged, from the first to the last position of both sentences."""
+EXAMPLES = 8
+"""So many first test sentences have their attention kept whole."""
+
+
+class DecodingChoice(Choice):
+    """The decoding branch of a trial."""
+
+    search: Search.Config
+    """How words are chosen."""
+    limit: int = Field(ge=1)
+    """Tokens of a hypothesis at most, EOS counted; hypotheses cut there are counted and reported."""
+    batch_size: int = Field(default=64, ge=1)
+    """Sentences at once; changes cost, never output."""
+    scoring: ScoringChoice = ScoringChoice()
+    """How hypotheses are compared with references."""
+
+
+class Hypothesis(NamedTuple):
+    """What was found for one source."""
+
+    text: str
+    tokens: list[int]
+    score: float
+    """Summed log-probability that the model gives, in nats."""
+    truncated: bool
+    """Whether the limit came before EOS."""
+
+
+@torch.no_grad()
+def hypotheses(
+    model: Seq2Seq,
+    search: Search,
+    pairs: Pairs,
+    limit: int,
+    batch_size: int,
+    target: Vocabulary,
+    like: Pairs | None = None,
+) -> list[Hypothesis]:
+    """Return one hypothesis per pair, in the order of the pairs; batching changes nothing but the time.
+
+    A model that hears padding is shown as much of it as if the pairs stood among those of ``like``.
+    """
+    model.eval()
+    width = evaluation_width(model.hears_padding, pairs, *([like] if like is not None else []))
+    found: dict[int, Hypothesis] = {}
+    for index in in_order(pairs, batch_size):
+        tokens_BT, score_B = search.find(model, collate(pairs, index, width).source_BS, limit)
+        for row, tokens, score in zip(index.tolist(), tokens_BT.tolist(), score_B.tolist(), strict=True):
+            ended = EOS in tokens
+            said = tokens[: tokens.index(EOS)] if ended else [token for token in tokens if token != PAD]
+            found[row] = Hypothesis(target.decode(said), said, score, not ended)
+    return [found[row] for row in range(pairs.size)]
+
+
+class Examined(NamedTuple):
+    """What a model says of the references, beside what it says on its own; N sentences."""
+
+    nll_N2: Tensor
+    """Summed NLL of each reference in nats, and its number of tokens, EOS counted."""
+    free_nll_N2: Tensor
+    """The same while the model hears its own most probable words."""
+    oracle: list[list[int]]
+    """The most probable words when the length of the reference is given."""
+    attention: dict[str, Tensor]
+    """``mean`` on a grid of relative positions, and ``example_0``, ..., T x S; nothing for a model without attention."""
+
+
+@torch.no_grad()
+def examine(model: Seq2Seq, pairs: Pairs, found: Sequence[Hypothesis], batch_size: int) -> Examined:
+    """Ask a model about the references and about what it said; every source is read once."""
+    model.eval()
+    width = evaluation_width(model.hears_padding, pairs)
+    own = Pairs.of([[]] * pairs.size, [hypothesis.tokens for hypothesis in found]).to(pairs.target.device)
+    steps = torch.tensor([len(hypothesis.tokens) + (not hypothesis.truncated) for hypothesis in found])
+    nll_N2, free_nll_N2 = torch.zeros(2, pairs.size, 2, dtype=torch.float64)
+    oracle: dict[int, list[int]] = {}
+    maps: list[dict[str, Tensor]] = []
+    for index in in_order(pairs, batch_size):
+        batch = collate(pairs, index, width)
+        begun = model.read(batch.source_BS)
+        forced, _ = model.advance(batch.inputs_BT, *begun)
+        nll_N2[index] = _summed(_forced_nll(model, forced, batch.targets_BT), batch.targets_BT)
+        walked_BT, words_BT = _on_its_own(model, begun, batch.targets_BT)
+        free_nll_N2[index] = _summed(walked_BT, batch.targets_BT)
+        lengths = pairs.target_lengths[index].tolist()
+        for row, words, length in zip(index.tolist(), words_BT.tolist(), lengths, strict=True):
+            oracle[row] = words[:length]
+        if forced.weights_BTS.shape[-1]:
+            own_BTS = model.advance(collate(own, index).inputs_BT, *begun)[0].weights_BTS
+            maps.append(_maps(own_BTS, index, steps[index], pairs.source_lengths.cpu()[index] + 1))
+    return Examined(nll_N2, free_nll_N2, [oracle[row] for row in range(pairs.size)], _averaged(maps, pairs.size))
+
+
+def _summed(nll_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    real_BT = targets_BT != PAD
+    return torch.stack([nll_BT.double().masked_fill(~real_BT, 0.0).sum(1), real_BT.sum(1)], 1).cpu()
+
+
+def _forced_nll(model: Seq2Seq, readout: Readout, targets_BT: Tensor) -> Tensor:
+    real_BT = targets_BT != PAD
+    nll_BT = readout.features_BTR.new_zeros(real_BT.shape)
+    nll_BT[real_BT] = model.output.nll(readout.features_BTR[real_BT], targets_BT[real_BT])
+    return nll_BT
+
+
+def _on_its_own(model: Seq2Seq, begun: tuple[State, Source], targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the NLL of the targets while the model hears its own words, and its words when it may not end, both B x T.
+
+    The two walks go side by side, at little more than the cost of one.
+    """
+    twice = tuple(repeat(part, 2) for part in begun)
+    nll, words = _walk(model, twice, targets_BT.repeat_interleave(2, 0))
+    return nll[0::2], words[1::2]
+
+
+def _walk(model: Seq2Seq, begun: tuple[Any, ...], targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Let a model hear its own most probable words for as many steps as there are targets; odd rows never say EOS.
+
+    Returns the NLL of the targets and the words, both B x T.
+    """
+    state, source = begun
+    endless_B = torch.arange(len(targets_BT), device=targets_BT.device) % 2 == 1
+    heard_B = targets_BT.new_full((len(targets_BT),), BOS)
+    nll, words = [], []
+    for target_B in targets_BT.unbind(1):
+        readout, state = model.advance(heard_B.unsqueeze(1), state, source)
+        logp_BV = model.output.logp(readout.features_BTR[:, -1])
+        nll.append(-logp_BV.gather(1, target_B.unsqueeze(1)).squeeze(1))
+        logp_BV = sayable(logp_BV)
+        logp_BV[endless_B, EOS] = -torch.inf
+        heard_B = logp_BV.argmax(-1)
+        words.append(heard_B)
+    return torch.stack(nll, 1), torch.stack(words, 1)
+
+
+def _maps(weights_BTS: Tensor, index_B: Tensor, steps_B: Tensor, sources_B: Tensor) -> dict[str, Tensor]:
+    """Return the examples among these sentences, and the sum over them on the grid of relative positions.
+
+    A row of the grid is the mean over the target steps within it; a word's weight is spread evenly over the columns that
+    it covers. Rows sum to one, but for weight that fell on padding.
+    """
+    weights_BTS = weights_BTS.double().cpu()
+    rows_BGT, columns_BGS = _cover(steps_B, weights_BTS.shape[1]), _cover(sources_B, weights_BTS.shape[2])
+    columns_BGS = columns_BGS * (sources_B / GRID).view(-1, 1, 1)
+    made = {"mean": (rows_BGT @ weights_BTS @ columns_BGS.transpose(1, 2)).sum(0)}
+    for place, row in enumerate(index_B.tolist()):
+        if row < EXAMPLES:
+            made[f"example_{row}"] = weights_BTS[place, : steps_B[place], : sources_B[place]].float().contiguous()
+    return made
+
+
+def _cover(lengths_B: Tensor, steps: int) -> Tensor:
+    """Return which share of each cell of the grid each of so many steps covers, B x G x steps; cells sum to one."""
+    lengths_B11 = lengths_B.double().view(-1, 1, 1)
+    cell_G1, step_1S = torch.arange(GRID).double().view(-1, 1) / GRID, torch.arange(steps).double().view(1, -1)
+    first, last = step_1S / lengths_B11, (step_1S + 1) / lengths_B11
+    inside = last.minimum(cell_G1 + 1 / GRID) - first.maximum(cell_G1)
+    return inside.clamp_min(0.0) * GRID
+
+
+def _averaged(maps: list[dict[str, Tensor]], sentences: int) -> dict[str, Tensor]:
+    if not maps:
+        return {}
+    whole = {name: weights for part in maps for name, weights in part.items()}
+    return whole | {"mean": torch.stack([part["mean"] for part in maps]).sum(0) / sentences}
+
+
+def decode(
+    model: Seq2Seq,
+    choice: DecodingChoice,
+    pairs: Pairs,
+    source: Vocabulary,
+    target: Vocabulary,
+    folder: Path,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Write what the stage finds for one split (see ``load``) and return facts about cost.
+
+    Only the search is timed.
+    """
+    model, pairs = model.to(device), pairs.to(device)
+    began = time.monotonic()
+    found = hypotheses(model, choice.search.build(), pairs, choice.limit, choice.batch_size, target)
+    seconds = time.monotonic() - began
+    examined = examine(model, pairs, found, choice.batch_size)
+    _write_lines(folder / "hypotheses.jsonl", (hypothesis._asdict() for hypothesis in found))
+    _write_lines(
+        folder / "oracle.jsonl", ({"text": target.decode(words), "tokens": words} for words in examined.oracle)
+    )
+    save_file({"nll": examined.nll_N2, "free_nll": examined.free_nll_N2}, folder / "references.safetensors")
+    if examined.attention:
+        save_file(examined.attention, folder / "attention.safetensors")
+        _write_lines(folder / "attention.jsonl", _labels(pairs, found, source, target))
+    return {
+        "decode_seconds": seconds,
+        "decode_sentences_per_second": len(found) / seconds,
+        "truncated": sum(hypothesis.truncated for hypothesis in found),
+    }
+
+
+def _labels(
+    pairs: Pairs, found: Sequence[Hypothesis], source: Vocabulary, target: Vocabulary
+) -> Iterator[dict[str, list[str]]]:
+    """Yield the tokens of each example, columns and rows of its map."""
+    ids, starts = pairs.source.tolist(), pairs.source_starts.tolist()
+    for row, hypothesis in enumerate(found[:EXAMPLES]):
+        heard = [*ids[starts[row] : starts[row + 1]], EOS]
+        said = [*hypothesis.tokens, *([] if hypothesis.truncated else [EOS])]
+        yield {"source": [source.token(i) for i in heard], "said": [target.token(i) for i in said]}
+
+
+def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for line in lines:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+class Decoded(NamedTuple):
+    """What the stage wrote, in the order of the test sentences."""
+
+    hypotheses: list[Hypothesis]
+    nll: dict[str, Tensor]
+    """``nll`` and ``free_nll``: see ``Examined``."""
+    oracle: list[str]
+    """What the model says word by word when it is given the length of the first reference (Lake & Baroni 2018)."""
+
+
+class Attended(NamedTuple):
+    """Where a decoder looks while it says its own hypothesis."""
+
+    source: list[str]
+    """Source tokens, EOS among them: the columns."""
+    said: list[str]
+    """Tokens of the hypothesis, EOS among them where it was said: the rows."""
+    weights_TS: Tensor
+
+
+def load(folder: Path) -> Decoded:
+    """Read what ``decode`` wrote, the attention aside."""
+    oracle = [line["text"] for line in _read_lines(folder / "oracle.jsonl")]
+    return Decoded(load_hypotheses(folder), load_file(folder / "references.safetensors"), oracle)
+
+
+def load_hypotheses(folder: Path) -> list[Hypothesis]:
+    """Read what the search found."""
+    return [Hypothesis(**line) for line in _read_lines(folder / "hypotheses.jsonl")]
+
+
+def load_attention(folder: Path) -> tuple[Tensor, list[Attended]] | None:
+    """Read the mean attention on a grid of relative positions, target x source, and examples; None without attention."""
+    if not (folder / "attention.safetensors").exists():
+        return None
+    weights = load_file(folder / "attention.safetensors")
+    labels = _read_lines(folder / "attention.jsonl")
+    return weights["mean"], [Attended(**line, weights_TS=weights[f"example_{row}"]) for row, line in enumerate(labels)]

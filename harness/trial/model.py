@@ -1,0 +1,92 @@
+"""The corridor through one model: words, memory, readout, words. The only place that walks free-running time."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from harness.contracts import PAD, Decoder, Embeddings, Encoder, Output, Readout, Source, State, Words, sayable
+from harness.core.registry import Choice
+
+
+class ModelChoice(Choice):
+    """The model branch of a trial: which part fills each slot."""
+
+    embeddings: Embeddings.Config
+    """Word vectors of both languages."""
+    encoder: Encoder.Config
+    """Source words to memory."""
+    decoder: Decoder.Config
+    """Memory and heard words to readouts; holds the cell, the bridge and the context."""
+    output: Output.Config
+    """Readouts to words."""
+
+
+class Seq2Seq(nn.Module):
+    """An encoder-decoder put together from its choice; widths flow forward from part to part.
+
+    Raises:
+        Incompatible: two parts cannot meet, with the reason.
+    """
+
+    def __init__(self, choice: ModelChoice, words: Words) -> None:
+        super().__init__()
+        self.words = words
+        self.embeddings: Embeddings = choice.embeddings.build(words=words)
+        self.encoder: Encoder = choice.encoder.build(embedded=self.embeddings.width)
+        self.decoder: Decoder = choice.decoder.build(embedded=self.embeddings.width, encoder=self.encoder)
+        self.output: Output = choice.output.build(readout=self.decoder.width, embeddings=self.embeddings)
+
+    @property
+    def hears_padding(self) -> bool:
+        """Whether padding can change what this model says (packing or the attention mask is off)."""
+        return self.encoder.hears_padding or self.decoder.hears_padding
+
+    @property
+    def hears_source(self) -> bool:
+        """Whether what this model says depends on the source; if not, it is a language model: a control."""
+        return self.decoder.hears_source
+
+    def read(self, source_BS: Tensor) -> tuple[State, Source]:
+        """Read padded sources: the first decoder state, and the decoder's fixed view of the source."""
+        return self.decoder.start(self.encoder(self.embeddings.source(source_BS), source_BS != PAD))
+
+    def advance(self, heard_BT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
+        """Hear T words: T readouts, and the state after the last."""
+        return self.decoder.advance(self.embeddings.target(heard_BT), state, source)
+
+    def forward(
+        self,
+        source_BS: Tensor,
+        inputs_BT: Tensor,
+        gold_BT: Tensor | None = None,
+        replace: Literal["argmax", "sample"] = "argmax",
+        generator: torch.Generator | None = None,
+    ) -> Readout:
+        """Return the readouts along a known target.
+
+        Where ``gold_BT`` is false the model hears its own last word, the most probable or a sampled one, in place of the
+        reference; no gradient flows through that choice (Bengio et al. 2015). Without ``gold_BT`` all is reference.
+        """
+        state, source = self.read(source_BS)
+        if gold_BT is None:
+            return self.advance(inputs_BT, state, source)[0]
+        spoken: list[Any] = []
+        own_B = inputs_BT[:, 0]
+        for t in range(inputs_BT.shape[1]):
+            heard_B = torch.where(gold_BT[:, t], inputs_BT[:, t], own_B)
+            readout, state = self.advance(heard_B.unsqueeze(1), state, source)
+            own_B = self._own_word(readout, replace, generator)
+            spoken.append(readout)
+        return Readout(*(torch.cat(parts, 1) for parts in zip(*spoken, strict=True)))
+
+    @torch.no_grad()
+    def _own_word(self, readout: Readout, replace: str, generator: torch.Generator | None) -> Tensor:
+        logp_BV = sayable(self.output.logp(readout.features_BTR[:, -1]))
+        if replace == "argmax":
+            return logp_BV.argmax(-1)
+        # Gumbel-max with tosses from the CPU: the same draws on any device.
+        noise_BV = torch.rand(logp_BV.shape, generator=generator).clamp_min(1e-20).log().neg().log().neg()
+        return (logp_BV + noise_BV.to(logp_BV.device)).argmax(-1)

@@ -1,0 +1,169 @@
+"""The first stage: a dataset becomes vocabularies, token buffers, and rows to be scored against."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+from safetensors.torch import load_file
+
+from harness.contracts import Dataset, Rows, Tokenizer, Words
+from harness.contracts.row_reader import require_room
+from harness.core.registry import Choice
+from harness.core.spec import SpecError
+from harness.trial import corpus, vocabulary
+from harness.trial.batches import Flat, Growing, Pairs
+from harness.trial.vocabulary import Vocabulary
+
+HELD_OUT = ("validation", "test")
+SIDES = ("source", "target")
+COUNTED = ("tokens", "longest", "unknown")
+
+
+class DataChoice(Choice):
+    """The data branch of a trial."""
+
+    dataset: Dataset.Config
+    """Where the pairs come from."""
+    source: Tokenizer.Config
+    """How source text becomes tokens."""
+    target: Tokenizer.Config
+    """How target text becomes tokens."""
+    joint: bool = False
+    """Whether one vocabulary, learned over both sides, serves both."""
+    longest: int = Field(default=200, ge=1)
+    """Training pairs with more tokens on either side are left out, and counted; held-out pairs are never left out or cut."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What later stages read: vocabularies, encoded pairs of each split, and the texts of the held-out rows."""
+
+    source: Vocabulary
+    target: Vocabulary
+    pairs: dict[str, Pairs]
+    texts: dict[str, list[dict[str, Any]]]
+    words: Words
+
+
+def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder: Path) -> dict[str, Any]:
+    """Write the outputs of the stage into a folder and return facts about the data.
+
+    Vocabularies are learned from the training split alone. In training every reference of a row is a pair; in the
+    held-out splits a row is one pair with its first reference, and its other references count in scoring.
+
+    Raises:
+        SpecError: the data cannot be used, and what to do about it.
+    """
+    with _scratch(folder) as scratch:
+        return _prepare(choice, revision, folders, folder, scratch)
+
+
+def _prepare(
+    choice: DataChoice, revision: str, folders: tuple[Path, ...], folder: Path, scratch: Path
+) -> dict[str, Any]:
+    found = corpus.load(choice.dataset, folders, scratch)
+    if found.revision != revision:
+        raise SpecError("the data changed while they were read; run the same command again", path="data.dataset")
+    source, target = learn(choice, found.splits["train"])
+    source.save(folder / "source.json")
+    target.save(folder / "target.json")
+    facts: dict[str, Any] = {"dataset_sha256": found.sha256, "revision": found.revision}
+    facts |= {
+        "left_out": found.part.left_out,
+        "exhaustive": found.part.exhaustive,
+        "source_words": source.size,
+        "target_words": target.size,
+        "joint": choice.joint,
+    }
+    for name, rows in found.splits.items():
+        pairs = Growing(scratch)
+        facts[name] = _encode(rows, source, target, pairs, choice.longest, training=name == "train")
+        pairs.save(folder / f"{name}.safetensors")
+        if name != "train":
+            _write_rows(folder / f"{name}.jsonl", rows)
+    return facts
+
+
+def learn(choice: DataChoice, train: Rows) -> tuple[Vocabulary, Vocabulary]:
+    """Learn the vocabularies of both sides from the training split.
+
+    Raises:
+        SpecError: a joint vocabulary of two different choices, or texts without a single token.
+    """
+    references = chain.from_iterable(train.texts("references"))
+    return vocabulary.learn(choice.source, choice.target, choice.joint, train.texts("source"), references)
+
+
+def load(folder: Path) -> Prepared:
+    """Read what ``prepare`` wrote."""
+    source, target = Vocabulary.load(folder / "source.json"), Vocabulary.load(folder / "target.json")
+    facts = json.loads((folder / "stage.json").read_text(encoding="utf-8"))["facts"]
+    pairs = {name: Pairs(**load_file(folder / f"{name}.safetensors")) for name in ("train", *HELD_OUT)}
+    texts = {
+        name: [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+        for name in HELD_OUT
+    }
+    return Prepared(source, target, pairs, texts, words_of(facts))
+
+
+def words_of(facts: dict[str, Any]) -> Words:
+    """Return what a model must know of the vocabularies, from the facts of a prepare stage."""
+    return Words(facts["source_words"], facts["target_words"], facts["joint"])
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Make a place for what will not be kept; what a killed process left there goes first."""
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _encode(
+    rows: Rows, source: Vocabulary, target: Vocabulary, pairs: Growing, longest: int, *, training: bool
+) -> dict[str, int]:
+    """Add the encoded pairs of a split to a file, batch by batch, and return counts of all of them, long ones too.
+
+    In training every reference of a row makes a pair, and long pairs are left out.
+    """
+    facts = dict.fromkeys(("pairs", "too_long", *(f"{side}_{what}" for what in COUNTED for side in SIDES)), 0)
+    for texts, references in zip(rows.column("source"), rows.column("references"), strict=True):
+        if training:
+            texts = [text for text, row in zip(texts, references, strict=True) for _ in row]
+        said = [text for row in references for text in (row if training else row[:1])]
+        sides = Flat.of(source.encode(texts)), Flat.of(target.encode(said))
+        if not facts["pairs"]:  # the first batch speaks for all; what it takes is there twice until the first copy goes
+            batches, size = len(rows) / len(references), sum(part.nbytes for side in sides for part in side)
+            require_room(pairs.scratch, 2 * size * batches)
+        short = np.maximum(sides[0].lengths, sides[1].lengths) <= longest
+        facts["pairs"] += len(short)
+        facts["too_long"] += int(np.count_nonzero(~short))
+        for name, side, words in zip(SIDES, sides, (source, target), strict=True):
+            facts[f"{name}_tokens"] += len(side.ids)
+            facts[f"{name}_longest"] = max(facts[f"{name}_longest"], int(side.lengths.max()))
+            facts[f"{name}_unknown"] += words.unknown(side.ids)
+        pairs.add(*(side.where(short) if training else side for side in sides))
+    if training and facts["pairs"] == facts["too_long"]:
+        message = f"every training pair has more than {longest} tokens on a side; raise data.longest"
+        raise SpecError(message, path="data.longest")
+    return facts
+
+
+def _write_rows(path: Path, rows: Rows) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            said = {"source": row.source, "references": row.references}
+            file.write(json.dumps(said, ensure_ascii=False) + "\n")

@@ -1,1 +1,0 @@
-"""What runs tasks: processes of this machine, or the nodes of a cluster."""

@@ -1,0 +1,147 @@
+"""Two runs of one trial held against each other: where they part, by how much, and what explains it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from harness.analysis.load_outcomes import read_lines
+from harness.core.spec import flatten
+from harness.storage import checkpoint
+from harness.storage.sealing import Record
+from harness.trial import decode
+from harness.trial.pipeline import STAGES
+from harness.trial.score import METRICS
+from harness.trial.train import ELSEWHERE
+
+Verdict = Literal["exact", "same hypotheses", "within tolerance", "different"]
+ALIKE: tuple[Verdict, ...] = ("exact", "same hypotheses")
+"""Verdicts under which every result that a reader is told stands."""
+SHARE = 0.1
+"""Of the standard deviation over seeds: a shift of every trial by less moves a mean by less than any interval can see."""
+LOSSES = ("nll", "perplexity", "free_nll", "exposure_gap")
+"""Scores that follow the last bits of the weights, whatever the model says."""
+MACHINE = ("platform", "processor", "capability", "device")
+"""What makes two machines of one kind."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike two runs of a trial are."""
+
+    verdict: Verdict
+    parts_at: str = ""
+    """The first stage whose outputs differ."""
+    first_update: int | None = None
+    """The first evaluation of the training at which losses differ."""
+    loss_difference: float = 0.0
+    """The largest relative difference of two losses at one update."""
+    hypotheses: int = 0
+    """How many differ."""
+    sentences: int = 0
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    """Those that differ, before and now."""
+    explained: dict[str, list[Any]] = field(default_factory=dict)
+    """What differs in how the runs were made, before and now: in the stage where they part; if exact, in any."""
+    same_kind: bool = True
+    """Whether both were made on the same kind of machine."""
+
+
+def tolerances(trials: Iterable[Sequence[Mapping[str, float]]]) -> dict[str, float]:
+    """Return by how much each score may differ to be within tolerance.
+
+    A tenth of its standard deviation over the seeds of a variant, pooled over variants; at least one unit of the last
+    digit that a report prints.
+
+    Args:
+        trials: the scores of every finished seed, variant by variant.
+    """
+    squares: dict[str, float] = dict.fromkeys(METRICS, 0.0)
+    freedom: dict[str, int] = dict.fromkeys(METRICS, 0)
+    for seeds in trials:
+        for name in METRICS:
+            values = [own[name] for own in seeds if math.isfinite(own.get(name, math.nan))]
+            if len(values) > 1:
+                mean = math.fsum(values) / len(values)
+                squares[name] += math.fsum((value - mean) ** 2 for value in values)
+                freedom[name] += len(values) - 1
+    deviations = {name: math.sqrt(squares[name] / max(1, freedom[name])) for name in METRICS}
+    return {name: max(SHARE * deviations[name], 10.0**-metric.digits) for name, metric in METRICS.items()}
+
+
+def compare(before: Mapping[str, Record], now: Mapping[str, Record], tolerance: Mapping[str, float]) -> Likeness:
+    """Return how alike two finished runs of a trial are, given all stages of both."""
+    parts_at = next((name for name in STAGES if before[name].seal != now[name].seal), "")
+    stages = [parts_at] if parts_at else list(STAGES)
+    explained = {key: pair for name in stages for key, pair in _made_otherwise(before[name], now[name]).items()}
+    same_kind = all(_machine(before[name]) == _machine(now[name]) for name in STAGES)
+    if not parts_at:
+        return Likeness("exact", explained=explained, same_kind=same_kind)
+    first, worst = _losses(before["train"], now["train"])
+    scores = _scores(before["score"], now["score"])
+    said, again = ([(h.text, h.truncated) for h in decode.load_hypotheses(r["decode"].folder)] for r in (before, now))
+    wrong = sum(a != b for a, b in itertools.zip_longest(said, again))
+    verdict = _verdict(wrong, scores, tolerance)
+    return Likeness(verdict, parts_at, first, worst, wrong, len(said), scores, explained, same_kind)
+
+
+def elsewhere(record: Record) -> str:
+    """Return in what the places differed where a training ran before the one where it ended, or nothing."""
+    return "; then ".join(checkpoint.spelled(place) for place in record.facts.get(ELSEWHERE, []))
+
+
+def _verdict(wrong: int, scores: Mapping[str, Sequence[float]], tolerance: Mapping[str, float]) -> Verdict:
+    if not all(abs(was - now) <= tolerance.get(name, 0.0) for name, (was, now) in scores.items()):
+        return "different"  # what is no number is within nothing
+    return "within tolerance" if wrong or scores.keys() - set(LOSSES) else "same hypotheses"
+
+
+def _scores(before: Record, now: Record) -> dict[str, list[float]]:
+    """Return the scores that are not the same number, before and now; one that is not there is no number."""
+    was, own = before.facts["metrics"], now.facts["metrics"]
+    pairs = {name: [was.get(name, math.nan), own.get(name, math.nan)] for name in was | own}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and not all(map(math.isnan, pair))}
+
+
+def _losses(before: Record, now: Record) -> tuple[int | None, float]:
+    """Return the first update at which two curves differ, and the largest relative difference between them."""
+    first, worst = None, 0.0
+    curves = [read_lines(record.folder / "curve.jsonl") for record in (before, now)]
+    for old, new in itertools.zip_longest(*curves):
+        if old != new and first is None:
+            first = (old or new)["update"]
+        for name in ("loss", "dev_nll") if old and new else ():
+            worst = max(worst, _relative(old[name], new[name]))
+    return first, worst
+
+
+def _relative(one: float, other: float) -> float:
+    return 0.0 if one == other else abs(one - other) / max(abs(one), abs(other))
+
+
+def _machine(record: Record) -> list[Any]:
+    begun = [{name: place[name] for name in MACHINE if name in place} for place in record.facts.get(ELSEWHERE, [])]
+    return [record.provenance.get(name) for name in MACHINE] + list(filter(None, begun))
+
+
+def _made_otherwise(before: Record, now: Record) -> dict[str, list[Any]]:
+    """Return what differs between how two stages were made; commits count only where the code of the stage changed."""
+    was, own = flatten(before.provenance), flatten(now.provenance)
+    found: dict[str, list[Any]] = {}
+    codes = [before.stage.fingerprint, now.stage.fingerprint]
+    if len(set(codes)) > 1:
+        commits = [_commit(was), _commit(own)]
+        found[f"code of {now.stage.name}"] = commits if all(commits) and len(set(commits)) > 1 else codes
+    begun = [elsewhere(before), elsewhere(now)]
+    if any(begun):  # the same in both, too: they need not have moved at the same update
+        found["begun elsewhere"] = [told or "no" for told in begun]
+    common = [name for name in was if name in own and not name.startswith("git.")]
+    return found | {name: [was[name], own[name]] for name in common if was[name] != own[name]}
+
+
+def _commit(provenance: Mapping[str, Any]) -> str:
+    commit = str(provenance.get("git.commit") or "")[:12]
+    return f"{commit} with changes" if commit and provenance.get("git.dirty") else commit

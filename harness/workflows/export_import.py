@@ -1,0 +1,249 @@
+"""A study's results as one file, written here and read on another machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from harness.analysis import interim
+from harness.core.spec import SpecError
+from harness.execution.failures import Failure
+from harness.execution.scheduler import state
+from harness.storage import archive, bundle, garbage
+from harness.storage.archive import Contents
+from harness.storage.disk import PART, rename, sync, write
+from harness.storage.sealing import Damaged, Record
+from harness.storage.store import Busy, Different, Store
+from harness.study import frozen_plan
+from harness.study.planning import Plan
+from harness.trial.pipeline import STAGES, Trial
+from harness.workflows.run_study import reported, results_folder
+
+Key = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
+
+
+class About(BaseModel):
+    """What an export says of itself."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    study: str
+    base: str
+    plan: str
+    """Digest of the plan."""
+    version: str
+    """Of this package, where it was written."""
+    trials: Annotated[int, Field(ge=0)]
+    finished: Annotated[int, Field(ge=0)]
+    report: bool
+    """Whether the report is in it."""
+    keys: dict[str, list[Key]]
+    """Keys of the stages of all trials, by stage."""
+    made_with: list[dict[str, Any]]
+    """Versions of what the stages were made with."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What an export holds, or what an import did."""
+
+    about: About
+    added: int
+    """Stages written, here or into the file."""
+    there: int = 0
+    """Stages that were here already, with the same results."""
+    different: tuple[str, ...] = ()
+    """Stages that are here with other results: they were left as they are."""
+    busy: tuple[str, ...] = ()
+    """Whom stages were left to that are being made here just now."""
+    note: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that the file holds is here now."""
+        return not (self.different or self.busy)
+
+
+def export(plan: Plan, store: Store, file: Path) -> Moved:
+    """Write what the store has of a study, and its report, into one file; the same results give the same bytes.
+
+    Raises:
+        SpecError: nothing has run, or the study changed since its plan was frozen.
+        Damaged: a stage is not what was written.
+    """
+    if not frozen_plan.check(plan, store):
+        raise frozen_plan.missing(plan)
+    with store.in_use():
+        trials = [trial for _, _, trial in plan.trials()]
+        at = interim.upcoming(plan, store, keep_stale=True)
+        wanted = [trial for _, _, trial in at.trials()]
+        records = {(r.stage.name, r.stage.key): r for trial in trials for r in _records(store, trial)}
+        pages, note = _report(at, store)
+        members: dict[str, Path] = archive.members(store, records.values())
+        members |= {"plan.json": frozen_plan.folder(store, plan.name, plan.base) / "plan.json"} | pages
+        failed = {f"failures/{trial.digest}.json" for trial in trials}
+        members |= {name: store.root / name for name in failed if (store.root / name).is_file()}
+        about = About(
+            study=plan.name,
+            base=plan.base,
+            plan=plan.digest,
+            version=version("seq2seq-harness"),
+            trials=len(wanted),
+            finished=sum(("score", trial.digest) in records for trial in wanted),
+            report=bool(pages),
+            keys=_keys(trials),
+            made_with=_distinct([record.provenance.get("versions", {}) for record in records.values()]),
+        )
+        _write(file, about, members)
+    return Moved(about, len(records), note=note)
+
+
+def take(file: Path, store: Store) -> Moved:
+    """Take the results of a study out of a file that another machine wrote; nothing lands before all of it is checked.
+
+    What is here already stays, unless it is damaged; what is being made here just now is left to who makes it. The same
+    call again goes on where one was interrupted.
+
+    Raises:
+        Damaged: the file is not whole, or not what an export writes.
+        SpecError: the study is frozen here with another plan, or the file cannot be read.
+    """
+    with _open(file) as source, store.in_use(), archive.opened(source, store) as contents:
+        about = _about(contents)
+        plan = contents.json("plan.json")
+        path = frozen_plan.admissible(plan, store)
+        if [plan[name] for name in ("study", "base", "digest")] != [about.study, about.base, about.plan]:
+            raise Damaged("plan.json in the archive is that of another study")
+        _expect(contents, about)
+        failed = {name: _failure(contents, name) for name in contents.names if name.startswith("failures/")}
+        # The plan first: that a claim was stated before there were results is to be seen.
+        if not path.exists():
+            write(path, json.dumps(plan, indent=1, ensure_ascii=False))
+        garbage.refer(path.parent, about.keys, add=True)
+        moved = _admit(about, contents, store)
+        for name, said in failed.items():
+            if not (store.root / name).exists():
+                write(store.root / name, json.dumps(said, indent=1))
+    return moved
+
+
+def _admit(about: About, contents: Contents, store: Store) -> Moved:
+    """Take over the stages of an archive that are not here."""
+    added = there = otherwise = 0
+    different, busy = [], []
+    for record in contents.stages:
+        stage = record.stage
+        here = store.record(stage.name, stage.key)
+        if here is None or not store.sound(here):
+            try:
+                store.admit(record.folder, wait=False)
+                added += 1
+                continue
+            except Busy as error:
+                busy.append(str(error))
+                continue
+            except Different:  # made here since we looked
+                here = store.record(stage.name, stage.key)
+        if here is None or here.seal != record.seal:
+            different.append(stage.title)
+        else:
+            there += 1
+            otherwise += here.results != record.results
+    note = f"{otherwise} of those that were here come from other code or other inputs, and stay" if otherwise else ""
+    return Moved(about, added, there, tuple(different), tuple(busy), note)
+
+
+def _write(file: Path, about: About, members: Mapping[str, Path]) -> None:
+    """Write an archive whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}{PART}")
+    try:
+        with temporary.open("xb") as out:
+            bundle.write(out, about.model_dump(), members)
+        sync(temporary)
+        rename(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _records(store: Store, trial: Trial) -> Iterator[Record]:
+    """Yield the finished stages of a trial.
+
+    Raises:
+        Damaged: one is there, and is not what was written.
+    """
+    for name, stage in trial.stages.items():
+        record = store.record(name, stage.key)
+        if record is not None:
+            yield record
+        elif (why := store.state(stage)[1]) and store.folder(name, stage.key).exists():
+            raise Damaged(f"{why}; `s2s run` makes it anew")
+
+
+def _report(plan: Plan, store: Store) -> tuple[dict[str, Path], str]:
+    """Return the files of the report of these very results, and what to know of what was left out."""
+    folder = results_folder(plan)
+    if not reported(plan, store):
+        stale = any(state(store, trial)[0] == "stale" for _, _, trial in plan.trials())
+        writes = "`s2s report --keep-stale`" if stale else "`s2s report`"
+        return {}, f"no report of these results is in {folder}: {writes} writes it"
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    files = [path for path in found if not path.relative_to(folder).parts[0].startswith(".")]  # being written just now
+    named = {f"report/{path.relative_to(folder).as_posix()}": path for path in files}
+    odd = [name for name in named if not bundle.fits(name)]
+    return {name: path for name, path in named.items() if name not in odd}, f"left out: {', '.join(odd)}" if odd else ""
+
+
+def _keys(trials: list[Trial]) -> dict[str, list[str]]:
+    made: dict[str, set[str]] = {}
+    for trial in trials:
+        for name, stage in trial.stages.items():
+            made.setdefault(name, set()).add(stage.key)
+    return {name: sorted(keys) for name, keys in made.items()}
+
+
+def _open(file: Path) -> Any:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}", place=str(file)) from None
+
+
+def _about(contents: Contents) -> About:
+    try:
+        return About.model_validate(contents.about)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Damaged(f"the archive is not one of a study: about.{where}: {first['msg']}") from None
+
+
+def _expect(contents: Contents, about: About) -> None:
+    """Check that an archive holds what belongs to its study, and nothing else."""
+    foreign = sorted(about.keys.keys() - set(STAGES))
+    foreign += [r.stage.title for r in contents.stages if r.stage.key not in about.keys.get(r.stage.name, [])]
+    known = {"plan.json", *(f"failures/{key}.json" for key in about.keys.get("score", []))}
+    foreign += [name for name in contents.names if name not in known and not name.startswith(("stages/", "report/"))]
+    if foreign:
+        raise Damaged(f"{foreign[0]} in the archive does not belong to its study")
+
+
+def _failure(contents: Contents, name: str) -> dict[str, Any]:
+    """Return how a trial failed, as it is written down."""
+    said: dict[str, Any] = contents.json(name)
+    try:
+        codes = TypeAdapter(dict[str, str]).validate_python(said.pop("fingerprints"), strict=True)
+        TypeAdapter(Failure).validate_json(json.dumps(said), strict=True)
+    except (ValidationError, AttributeError, KeyError):
+        raise Damaged(f"{name} in the archive does not say how a trial failed") from None
+    return {"fingerprints": codes} | said
+
+
+def _distinct(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in sorted({json.dumps(one, sort_keys=True) for one in facts})]

@@ -1,0 +1,198 @@
+"""What the claims of a study need: seeds, sentences and time, from its finished trials or from stated deviations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from harness.analysis import ALPHA, Comparison, Outcome, compare_all
+from harness.analysis.load_outcomes import gather
+from harness.analysis.power import (
+    Components,
+    detectable_with,
+    equivalence_power,
+    margin_with,
+    power,
+    seeds_for,
+    sentences_for,
+    stated,
+)
+from harness.core.spec import SpecError
+from harness.execution import runner
+from harness.storage.store import Store
+from harness.study.claims import Claim
+from harness.study.planning import Plan
+
+TARGETS = (0.8, 0.9)
+DOUBLINGS = 10
+CURVE = (2, 3, 5, 8, 12, 20, 30, 50)
+"""Seeds for which the detectable difference is told."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody wants to find, and what is known of the noise."""
+
+    delta: float | None = None
+    """The true difference to be found, in points; claims of equivalence have their margin instead."""
+    claim: str | None = None
+    """Only this claim."""
+    sd_seed: float | None = None
+    """SD of one variant's score over seeds; None: from finished trials."""
+    sd_sentence: float | None = None
+    """SD over sentences of the difference between two systems; None: from finished trials."""
+    sentences: int | None = None
+    """Size of the test set, if not the study's own."""
+    workers: int = 1
+
+
+def needs(plan: Plan, store: Store, asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return what each claim of a plan needs, as plain data.
+
+    Args:
+        plan: the study.
+        store: where its finished trials are.
+        asked: what somebody wants to find.
+        say: told of another run that is waited for, where the test set is not prepared.
+
+    Raises:
+        SpecError: neither finished trials nor deviations are there, or nothing is said to be found.
+    """
+    claims = _chosen(plan, asked)
+    if asked.sd_seed is not None and asked.sentences is None:
+        asked = replace(asked, sentences=_test_sentences(plan, store, say))
+    found = gather(plan, store)
+    made = {answer.claim: answer for answer in compare_all(found, plan.file.claims, plan.digest)}
+    cost = _cost(found, len(plan.seeds), asked.workers)
+    rows = [_row(claim, _components(claim, made[claim.name], asked), plan, asked, cost) for claim in claims]
+    return {"study": plan.name, "base": plan.base, "seeds": len(plan.seeds), "claims": rows, "cost": cost}
+
+
+def _chosen(plan: Plan, asked: Asked) -> list[Claim]:
+    claims = [claim for claim in plan.file.claims if asked.claim in (None, claim.name)]
+    if not claims:
+        known = "; ".join(claim.name for claim in plan.file.claims)
+        raise SpecError(f"the study has no such claim; known: {known}" if known else "the study states no claim")
+    if (asked.sd_seed is None) != (asked.sd_sentence is None):
+        raise SpecError("state both --sd-seed and --sd-sentence, or neither")
+    for claim in claims:
+        if claim.succeeds_at is not None:
+            raise SpecError(
+                f"'{claim.name}' counts seeds that succeed, which have no SD; ask about others by --claim NAME"
+            )
+        if claim.trend and asked.sd_seed is not None:
+            raise SpecError(f"'{claim.name}' is about a slope, whose SD nobody knows beforehand: it takes a pilot")
+        if claim.within is None and asked.delta is None:
+            raise SpecError(f"how large a difference should '{claim.name}' find? Say --delta D, in points")
+        if claim.within is None and asked.delta is not None and asked.delta <= claim.by:
+            raise SpecError(f"'{claim.name}' claims more than {claim.by:g}: --delta must be larger")
+    return claims
+
+
+def _components(claim: Claim, made: Comparison, asked: Asked) -> tuple[Components, str]:
+    """Return the variances that a claim faces, and where they are from."""
+    if asked.sd_seed is not None and asked.sd_sentence is not None and asked.sentences is not None:
+        said = stated(asked.sd_seed, asked.sd_sentence, asked.sentences)
+        twice = len(claim.conditions)  # a difference of differences has the noise of both
+        variances = said.var_seed_1 * twice, said.var_sentence_1 * twice
+        return Components(*variances, said.sentences, said.sides * twice), "the stated SDs"
+    have = made.components
+    if have is None:
+        raise SpecError(
+            f"'{claim.name}' has no pilot: {made.seeds_a} and {made.seeds_b} finished seeds, and it takes two a side "
+            "whose scores vary. Copy the study file, give it seeds of its own (seeds: [101, 102, 103]), run it and ask "
+            "about the copy; or state the noise with --sd-seed and --sd-sentence"
+        )
+    if asked.sentences:
+        have = have._replace(sentences=asked.sentences)
+    return have, f"{made.seeds_a} and {made.seeds_b} finished seeds"
+
+
+def _test_sentences(plan: Plan, store: Store, say: Callable[[str], None]) -> int:
+    """Return the size of the test set, which is prepared if it is not there."""
+    runner.prepare(plan, store, say)
+    variant = next(variant for variant in plan.variants if not variant.skipped)
+    record = store.record("prepare", plan.trial(variant, plan.seeds[0]).stages["prepare"].key)
+    if record is None:
+        raise SpecError("say how many test sentences there are: --sentences N")
+    return int(record.facts["test"]["pairs"])
+
+
+def _row(
+    claim: Claim, noise: tuple[Components, str], plan: Plan, asked: Asked, cost: dict[str, Any] | None
+) -> dict[str, Any]:
+    have, origin = noise
+    reach = partial(_power, claim, have, asked)
+    smallest = detectable_with if claim.within is None else margin_with
+    levels = [ALPHA] if len(plan.file.claims) == 1 else [ALPHA, ALPHA / len(plan.file.claims)]
+    return {
+        "claim": claim.name,
+        "metric": claim.metric,
+        "find": {"within": claim.within} if claim.within is not None else {"gain": asked.delta, "more_than": claim.by},
+        "from": origin,
+        "sd_seed": math.sqrt(have.var_seed_1 / 2 / len(claim.conditions)),
+        "sd_sentence": math.sqrt(have.var_sentence_1),
+        "sentences": have.sentences,
+        "share_of_seeds": have.var_seed_1 / len(plan.seeds) / (have.variance(len(plan.seeds)) or 1.0),
+        "levels": [_level(reach, alpha, len(plan.seeds), have, cost) for alpha in levels],
+        "detectable": [
+            {"seeds": seeds, **{f"alpha_{alpha:.4g}": smallest(have, seeds, TARGETS[0], alpha) for alpha in levels}}
+            for seeds in CURVE
+        ],
+    }  # fmt: skip
+
+
+def _power(
+    claim: Claim, have: Components, asked: Asked, alpha: float, seeds: int, sentences: int | None = None
+) -> float:
+    if claim.within is not None:
+        return equivalence_power(claim.within, have, seeds, sentences, alpha)
+    return power((asked.delta or 0.0) - claim.by, have, seeds, sentences, alpha)
+
+
+def _level(reach: Any, alpha: float, planned: int, have: Components, cost: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what one level of significance takes."""
+    wanted: list[dict[str, Any]] = []
+    for target in TARGETS:
+        seeds = seeds_for(lambda count: reach(alpha, count), target)
+        sentences = sentences_for(lambda count: reach(alpha, max(2, planned), count), target)
+        missing = max(0, seeds - cost["seeds_done"]) if cost and seeds else 0
+        wanted.append({
+            "power": target,
+            "seeds": seeds,
+            "seconds": missing * cost["seconds_per_seed"] if cost and seeds else None,
+            "or_sentences": sentences,
+            "or_both": None if seeds or sentences else _both(partial(reach, alpha), have.sentences, target),
+        })  # fmt: skip
+    return {"alpha": alpha, "power_as_planned": reach(alpha, planned) if planned > 1 else None, "for": wanted}
+
+
+def _both(reach: Any, sentences: int, target: float) -> dict[str, int] | None:
+    """Return the fewest doublings of the test set with which some number of seeds suffices, and that number."""
+    for doubled in (sentences * 2**times for times in range(1, DOUBLINGS + 1)):
+        seeds = seeds_for(lambda count, size=doubled: reach(count, size), target)  # type: ignore[misc]
+        if seeds:
+            return {"seeds": seeds, "sentences": doubled}
+    return None
+
+
+def _cost(found: Sequence[Outcome], planned: int, workers: int) -> dict[str, Any] | None:
+    """Return what one more seed of every variant costs, from the mean time of finished trainings and decodings."""
+    done = [outcome for outcome in found if outcome.status == "ok"]
+    if not done:
+        return None
+    trainings = {o.stages["train"]: o.costs["train_seconds"] for o in done}
+    decoded = [len(o.test.sources) / o.costs["decode_sentences_per_second"] for o in done]
+    all_trainings = len({o.stages["train"] for o in found}) / planned
+    variants = len(found) / planned
+    each = sum(trainings.values()) / len(trainings) * all_trainings + sum(decoded) / len(decoded) * variants
+    finished = [sum(o.seed == seed for o in done) for seed in {o.seed for o in found}]
+    return {
+        "seconds_per_seed": each / workers,
+        "workers": workers,
+        "seeds_done": sum(count == variants for count in finished),
+        "trainings_timed": len(trainings),
+    }

@@ -1,0 +1,391 @@
+"""What people see: in a pipe plain lines, in a terminal 80 columns wide nothing that does not fit."""
+
+from __future__ import annotations
+
+import errno
+import io
+import math
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harness.analysis import Comparison
+from harness.cli import listing, print_answers, print_parts, print_plans, terminal
+from harness.cli.watch import Watch
+from harness.core.signals import Stopped
+from harness.study import planning
+from harness.workflows.run_study import _verdicts
+
+HOME = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HOME)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def plan() -> Any:
+    return planning.load("masking")
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal of 80 columns receives."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    received = io.StringIO()
+
+    def terminal(**_: Any) -> Console:
+        return Console(
+            file=received, force_terminal=True, width=80, height=25, markup=False, highlight=False, emoji=False
+        )
+
+    monkeypatch.setattr("harness.cli.terminal.terminal", terminal)
+    monkeypatch.setattr("harness.cli.watch.terminal", terminal)
+    return received
+
+
+def survey(plan: Any, state: str = "absent", why: str = "") -> dict[str, Any]:
+    rows = [
+        {
+            "variant": v.name,
+            "params": 98_765,
+            "skipped": v.skipped,
+            "trials": [{"seed": s, "state": state, "why": why} for s in plan.seeds],
+        }
+        for v in plan.variants
+    ]
+    return {
+        "variants": rows,
+        "to_run": 20 if state != "done" else 0,
+        "trainings": 20,
+        "estimate_seconds": 200.0,
+        "estimate_from": "x",
+    }
+
+
+def answer(**fields: Any) -> Any:
+    plain: dict[str, Any] = {
+        "ran": SimpleNamespace(found=0, made=0, failed=0, untried=0),
+        "seconds": 75.0,
+        "seeds": 5,
+        "verdicts": [],
+        "table": [],
+        "failed": [],
+        "files": [],
+        "notes": [],
+    }
+    return SimpleNamespace(**(plain | fields))
+
+
+FULL = {
+    "ran": SimpleNamespace(found=4, made=15, failed=1, untried=0),
+    "verdicts": ["masking helps: supported, +3.1 (95 % 1.0 to 5.2)"],
+    "table": [
+        {"variant": "mask=true", "n": 5, "exact_match": "93.1 ± 1.2"},
+        {"variant": "mask=false", "n": 4, "exact_match": "90.0"},
+    ],
+    "failed": [("mask=false · seed 3", "diverged", "the loss is nan")],
+    "files": [Path("results/masking/numbers/report.html")],
+    "notes": ["MLflow could not be written"],
+}
+
+
+def show_answer(plan: Any) -> None:
+    print_answers.print_answer(plan, answer(**FULL))
+
+
+PAGES: dict[str, Callable[[Any], None]] = {
+    "parts": lambda plan: print_parts.print_parts(listing.parts()),
+    "files": lambda plan: print_parts.print_files("bases", listing.files("studies/bases")),
+    "page": lambda plan: print_parts.print_page(listing.page("masking:3", None, [])),
+    "validated": print_plans.print_validated,
+    "plan": lambda plan: print_plans.print_plan(plan, survey(plan, "stale", "the code of train has changed")),
+    "answer": show_answer,
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_pipe_gets_plain_lines(name: str, plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    PAGES[name](plan)
+    out = capsys.readouterr().out
+    assert out and "\x1b" not in out and "\r" not in out
+    assert not any(line != line.rstrip() for line in out.splitlines())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_terminal_of_80_columns_is_enough(name: str, plan: Any, screen: io.StringIO) -> None:
+    PAGES[name](plan)
+    from rich.text import Text
+
+    assert max(Text.from_ansi(line).cell_len for line in screen.getvalue().splitlines()) <= 80
+
+
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, screen: io.StringIO) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal.say(terminal.Text("red", style="red"))
+    assert "\x1b[31m" not in screen.getvalue()
+
+
+def test_a_complaint_is_one_paragraph_on_stderr_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "a.yaml:3: training.loss: unknown [bold]kind[/bold] :smile: " + "long " * 40 + "[/]"
+    terminal.complain(message)
+    out, err = capsys.readouterr()
+    assert not out and err == f"s2s: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (125, "2 min 05 s"), (7805, "2 h 10 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert terminal.duration(seconds) == text
+
+
+def test_texts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.say("[bold]x[/bold] :smile:")
+    assert capsys.readouterr().out == "[bold]x[/bold] :smile:\n"
+
+
+def test_long_lists_of_values_move_to_the_description(capsys: pytest.CaptureFixture[str]) -> None:
+    print_parts.print_parts(listing.parts("dataset"))
+    line = next(line for line in capsys.readouterr().out.splitlines() if "filler_num3" in line)
+    assert line.split()[:3] == ["split", "see", "right"] and "Known: simple | length" in line
+
+
+def test_a_valid_study_says_what_each_claim_compares(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    print_plans.print_validated(plan)
+    out = capsys.readouterr().out
+    assert "masking on numbers is valid: 4 variants with 5 seeds, 20 trials" in out
+    assert "better  mask=true, normalize=token; mask=true, normalize=padded" in out
+    assert "no different by" in out
+
+
+def test_skipped_variants_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "question: Q?\nexpectation: E.\nbase: numbers\n"
+        "vary: {model.encoder.cell.hidden: [8]}\n"
+        "set: {model.decoder.context: {kind: attention, score: dot, mask: true, place: readout, merge: concat}}\n"
+    )
+    plan = planning.load(str(file))
+    print_plans.print_validated(plan)
+    print_plans.print_plan(plan, survey(plan) | {"variants": [], "to_run": 0})
+    out = capsys.readouterr().out
+    assert "is valid: 0 variants" in out and "incompatible: a dot product needs equal widths" in out
+
+
+def test_a_plan_says_what_runs_why_and_how_long(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    print_plans.print_plan(plan, survey(plan, "stale", "the code of train has changed"))
+    out = capsys.readouterr().out
+    assert "mask=true, normalize=token    5 stale      98,765" in out
+    assert "  stale, the code of train has changed: mask=true, normalize=token · seeds 1 2 3 4 5; mask=true" in out
+    assert "to run: 20 trials, 20 trainings, about 3 min 20 s (from x)" in out
+    print_plans.print_plan(plan, survey(plan, "done"))
+    assert "nothing to do: all 20 trials are done" in capsys.readouterr().out
+
+
+def test_a_dataset_and_what_a_model_says(capsys: pytest.CaptureFixture[str]) -> None:
+    splits = {"train": {"rows": 4000, "source_words_mean": 8.125}, "test": {"rows": 7, "source_words_mean": 3.0}}
+    rows = {"train": [{"source": "two [b]", "references": ["二", "两"]}], "test": []}
+    print_parts.print_dataset({"sha256": "abc", "revision": "", "splits": splits, "rows": rows})
+    print_parts.print_tried([{"source": "one", "hypothesis": "一 [x]", "score": -0.5, "truncated": True}])
+    out = capsys.readouterr().out
+    assert "rows               4,000     7" in out and "source words mean    8.1   3.0" in out
+    assert "two [b]  二 | 两" in out and "test, first rows" not in out
+    assert "一 [x]  (log p -0.50, cut at the limit)" in out
+
+
+def test_an_answer_tells_results_and_failures(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    show_answer(plan)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        "15 trials done in 1 min 15 s, 4 were done before, 1 failed",
+        "report: results/masking/numbers/report.html",
+    ]
+    assert "mask=true   5   93.1 ± 1.2" in lines and "- masking helps: supported, +3.1 (95 % 1.0 to 5.2)" in lines
+    assert (
+        "  mask=false · seed 3  diverged: the loss is nan" in lines and lines[-1] == "note: MLflow could not be written"
+    )
+
+
+def test_verdicts_come_in_the_unit_of_what_is_compared() -> None:
+    made = Comparison(
+        "c", "nll", "A", "B", delta=-0.25, ci_low=-0.5, ci_high=0.1, verdict="inconclusive", method="two-way"
+    )
+    rates = replace(
+        made, metric="exact_match", delta=100 / 3, ci_low=-29.05, ci_high=79.23, method="success rates", threshold=50.0
+    )
+    late = replace(made, exploratory="written later")
+    none = replace(made, delta=math.nan, verdict="no data")
+    assert _verdicts([made, rates, late, none]) == [
+        "c: inconclusive (difference -0.2500 in NLL (nats per token), 95 % interval -0.5000 to 0.1000)",
+        "c: inconclusive (difference 33.3 in seeds (%) that reach 50.00 in exact match (%), 95 % interval -29.1 to 79.2)",
+        "c: exploratory, inconclusive (difference -0.2500 in NLL (nats per token), 95 % interval -0.5000 to 0.1000)",
+        "c: no data",
+    ]
+
+
+def test_a_finished_study_says_so_first(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    done = answer(ran=SimpleNamespace(found=20, made=0, failed=0, untried=0), files=[Path("results/report.html")])
+    print_answers.print_answer(plan, done)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "nothing to do: all 20 trials are done",
+        "report: results/report.html",
+    ]
+
+
+def test_a_study_that_wants_no_more_seeds_is_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    sequential = replace(plan, looks=(3, 4, 5))
+    print_answers.print_answer(sequential, answer(ran=SimpleNamespace(found=12, made=0, failed=0, untried=0), seeds=3))
+    assert capsys.readouterr().out.splitlines()[0] == "nothing to do: all 12 trials are done"
+    print_plans.print_plan(sequential, survey(plan, "done") | {"to_run": 0})
+    assert "until the claims are decided, 5 at most" in capsys.readouterr().out
+
+
+def test_a_report_of_an_unfinished_study_does_not_call_it_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    print_answers.print_answer(plan, answer(ran=SimpleNamespace(found=7, made=0, failed=0, untried=0)))
+    assert capsys.readouterr().out.splitlines()[0] == "7 of 20 trials are done"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set the seconds that have passed."""
+    now = [100.0]
+    monkeypatch.setattr("harness.cli.watch.time.monotonic", lambda: now[0])
+    return lambda seconds: now.__setitem__(0, 100.0 + seconds)
+
+
+def events(watch: Watch, clock: Callable[[float], None]) -> None:
+    for seed in (1, 2):
+        watch.listen(f"a · seed {seed}", {"status": "found"})
+    watch.listen("b · seed 1", {"stage": "prepare"})
+    clock(2.0)
+    watch.listen("c · seed 1", {"stage": "train"})
+    watch.listen("b · seed 1", {"stage": "train"})
+    watch.listen("b · seed 1", {"update": 50, "updates": 100, "loss": 1.25, "dev_nll": 1.5, "lr": 0.1, "ratio": 1.0})
+
+
+def test_in_a_pipe_every_finished_trial_is_a_line(
+    plan: Any, clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Watch(plan) as watch:
+        events(watch, clock)
+        clock(12.3)
+        watch.listen("b · seed 1", {"status": "ok"})
+        watch.listen("c · seed 1", {"status": "diverged", "reason": "the loss is nan [oh]"})
+        watch.listen("d · seed 1", {"status": "diverged"})
+    assert capsys.readouterr().out.splitlines() == [
+        "2 of 20 trials were done before",
+        "[ 3/20] b · seed 1: ok (12.3 s)",
+        "[ 4/20] c · seed 1: diverged (10.3 s): the loss is nan [oh]",
+        "[ 5/20] d · seed 1: diverged (0.0 s)",
+    ]
+
+
+def test_what_is_left_goes_by_the_work_done_now(plan: Any, clock: Callable[[float], None]) -> None:
+    watch = Watch(plan)
+    assert watch.remaining() is None
+    events(watch, clock)
+    clock(10.0)
+    # Of 18 trials half of one is done in 10 seconds; those found before took none of them.
+    assert watch.remaining() == pytest.approx(17.5 * 20)
+
+
+def test_a_terminal_shows_running_trials_and_keeps_failures(
+    plan: Any, clock: Callable[[float], None], screen: io.StringIO
+) -> None:
+    with Watch(plan) as watch:
+        events(watch, clock)
+        watch.live.refresh()  # type: ignore[union-attr]
+        drawn = screen.getvalue()
+        assert "b · seed 1" in drawn and "50/100" in drawn and "loss 1.25 dev 1.5" in drawn and "2/20 trials" in drawn
+        watch.listen("b · seed 1", {"status": "ok"})
+        watch.listen("c · seed 1", {"status": "error", "reason": "boom"})
+    assert "\x1b[31m[ 4/20] c · seed 1: error (0.0 s): boom" in screen.getvalue()
+    assert "b · seed 1: ok" not in screen.getvalue()
+
+
+def test_the_latest_failures_and_what_waits_stay_in_sight(plan: Any, screen: io.StringIO) -> None:
+    with Watch(plan) as watch:
+        for seed in range(7):
+            watch.listen(f"c · seed {seed}", {"status": "error", "reason": f"boom {seed}"})
+        for seed in range(2):
+            watch.listen(f"d · seed {seed}", {"stage": "train"})
+            watch.listen(f"d · seed {seed}", {"waits": "for another run"})
+        watch.listen("e · seed 1", {"waits": "alone", "note": "e · seed 1: out of memory"})
+        screen.truncate(0)
+        watch.live.refresh()  # type: ignore[union-attr]
+        drawn = screen.getvalue()
+        shown = [drawn.find(f"c · seed {seed}: error: boom {seed}") for seed in range(7)]
+        assert shown[0] == shown[1] == -1 and shown[2:] == sorted(shown[2:], reverse=True) and min(shown[2:]) > 0
+        assert "2 wait for another run" in drawn and "1 waits alone" in drawn and "d · seed" not in drawn
+        watch.listen("d · seed 0", {"status": "found"})
+        watch.listen("d · seed 1", {"stage": "train"})
+        screen.truncate(0)
+        watch.live.refresh()  # type: ignore[union-attr]
+        assert "wait for" not in screen.getvalue() and "d · seed 1" in screen.getvalue()
+    assert "e · seed 1: out of memory" not in screen.getvalue(), "a note is a line above, not a row"
+
+
+def test_what_most_wait_for_stays_in_sight(plan: Any, screen: io.StringIO) -> None:
+    with Watch(plan) as watch:
+        for seed, process in enumerate([1, 2, 2, 3, 4, 5, 6, 7]):
+            watch.listen(f"d · seed {seed}", {"waits": f"for another run (process {process} on far)"})
+        screen.truncate(0)
+        watch.live.refresh()  # type: ignore[union-attr]
+        drawn = screen.getvalue()
+    assert (
+        "2 wait for another run (process 2 on far)" in drawn and "1 waits for another run (process 1 on far)" in drawn
+    )
+    assert drawn.count("for another run") == 5 and "and 2 more" in drawn
+
+
+def test_in_a_pipe_what_waits_is_said_once_and_a_failure_of_before_has_no_time(
+    plan: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Watch(plan) as watch:
+        for seed in (1, 1, 2, 1):
+            watch.listen(f"d · seed {seed}", {})
+            watch.listen(f"d · seed {seed}", {"waits": "for another run"})
+        watch.listen("a · seed 1", {"status": "diverged", "reason": "nan", "before": True})
+        watch.listen("a · seed 2", {"note": "a · seed 2: its checkpoint cannot be read"})
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "d · seed 1 waits for another run",
+        "[ 1/20] a · seed 1: diverged (before): nan",
+        "a · seed 2: its checkpoint cannot be read",
+    ]
+
+
+def test_a_terminal_that_is_gone_changes_no_ending(plan: Any, screen: io.StringIO) -> None:
+    with pytest.raises(Stopped) as stopped, Watch(plan) as watch:
+        assert watch.live is not None
+
+        def gone(_: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        screen.write = gone  # type: ignore[method-assign]
+        raise Stopped(signal.SIGHUP)
+    assert stopped.value.finished.startswith("0 of 20") and stopped.value.code == 129
+
+
+def test_who_adds_seeds_counts_to_what_may_come(plan: Any) -> None:
+    with pytest.raises(Stopped) as stopped, Watch(replace(plan, looks=(3, 5))):
+        raise Stopped(signal.SIGTERM)
+    assert stopped.value.finished == "0 of at most 20 trials of masking on numbers are finished"
+
+
+def test_who_stops_a_study_hears_what_is_finished(plan: Any) -> None:
+    with pytest.raises(Stopped) as stopped, Watch(plan) as watch:
+        watch.listen("a · seed 1", {"status": "found"})
+        watch.listen("a · seed 2", {"status": "ok"})
+        watch.listen("a · seed 3", {"status": "diverged"})
+        raise Stopped(signal.SIGTERM)
+    assert stopped.value.finished == "2 of 20 trials of masking on numbers are finished" and stopped.value.code == 143

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import app
+from harness.core.spec import SpecError
+from harness.report.index import read, write
+
+RESULTS = Path(__file__).resolve().parents[3] / "results"
+
+
+def report(results, study, base, verdicts, *, page="report.html", finished="2026-01-02", question="Does it?", late=()):
+    """The files of a hand-made report."""
+    folder = results / study / base
+    folder.mkdir(parents=True)
+    claims = [{"name": name} for name in verdicts]
+    variants = [{"choice": {"data": {"dataset": {"kind": "hub", "id": "some/one"}}}}, {"choice": None}]
+    plan = {"study": study, "base": base, "question": question, "claims": claims, "variants": variants}
+    provenance = {"finished": finished, "data": {"k": {"dataset_sha256": "0123456789abcdef"}}}
+    for name, content in (("plan", plan), ("provenance", provenance)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    rows = [{"trial": "1", "status": "ok", "reason": ""}, {"trial": "2", "status": "diverged", "reason": "a\nb"}]
+    said = [*verdicts.items(), ("exploratory", "")]
+    comparisons = [{"claim": c, "verdict": v, "exploratory": "written later" if c in late else ""} for c, v in said]
+    for name, content in (("trials", rows), ("comparisons", comparisons)):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(content[0]))
+            writer.writeheader()
+            writer.writerows(content)
+    if page:
+        (folder / page).write_text("x")
+    return folder
+
+
+class Page(HTMLParser):
+    """Links, rows as texts, and tags of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.rows, self.tags, self.open = [], [], set(), False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.links += [value for name, value in attributes if name in ("href", "src")]
+        if tag == "tr":
+            self.rows.append("")
+        self.open = tag != "script" and tag != "style"
+
+    def handle_data(self, data):
+        if self.rows and self.open:
+            self.rows[-1] += data
+
+
+@pytest.fixture
+def results(tmp_path):
+    report(tmp_path, "b-study", "scan", {"it helps": "refuted", "<script>alert(1)</script> | x": "supported"})
+    report(tmp_path, "a study", "numbers", {}, page="report.md", question="One\n  or <b>two</b>?", finished="")
+    report(tmp_path, "b-study", "numbers", {"it helps": "inconclusive"}, page="")
+    (tmp_path / "b-study" / "report.html").write_text("x")
+    (tmp_path / "notes").mkdir()
+    return tmp_path
+
+
+def test_an_entry_says_which_trials_were_done_once_more(results):
+    path = results / "b-study" / "scan" / "provenance.json"
+    known = {"of": 2, "verdicts": {"exact": 1}, "other_kind": 1, "dates": ["2026-11-20", "2026-11-20"]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"verified": known}))
+    said = "re-run and found identical: 1 of 2 trials, on 2026-11-20, on another kind of machine"
+    assert read(results / "b-study" / "scan", results).again == said
+    for page in write(results):
+        assert page.read_text(encoding="utf-8").count(said) == 1
+    for broken in ([], {"verdicts": []}, {"verdicts": {"exact": "x"}}, "yes"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"verified": broken}))
+        if broken:
+            with pytest.raises(SpecError, match="not what a report writes"):
+                read(results / "b-study" / "scan", results)
+
+
+def test_an_entry_says_what_the_report_says(results):
+    entry = read(results / "b-study" / "scan", results)
+    assert (entry.study, entry.base, entry.date, entry.finished, entry.trials) == (
+        "b-study",
+        "scan",
+        "2026-01-02",
+        1,
+        2,
+    )
+    assert entry.data == ["some/one", "0123456789ab"]
+    assert [(said.sign, said.verdict) for said in entry.verdicts] == [("✗", "refuted"), ("✓", "supported")]
+
+
+def test_both_pages_name_every_study_and_link_to_its_report(results):
+    html, markdown = write(results)
+    page = Page(html.read_text(encoding="utf-8"))
+    assert [link for link in page.links if not link.startswith("#")] == [
+        "a%20study/numbers/report.md", "b-study/numbers/", "b-study/report.html", "b-study/scan/report.html", "b-study/report.html",
+    ]  # fmt: skip
+    rows = [" ".join(row.split()) for row in page.rows[1:]]
+    assert "no claims" in rows[0] and "One or <b>two</b>?" in rows[0]
+    assert "✗ refuted: it helps" in rows[2] and "✓ supported: <script>alert(1)</script> | x" in rows[2]
+    lines = markdown.read_text(encoding="utf-8").splitlines()
+    assert "](a%20study/numbers/report.md)" in lines[6] and "&lt;b&gt;two" in lines[6]
+    assert "✗ **refuted**: it helps<br>✓ **supported**: &lt;script&gt;" in lines[8]
+    assert all(line.replace("\\|", "").count("|") == 8 for line in lines[4:])
+
+
+def test_the_page_is_alone_and_escaped(results):
+    text = write(results)[0].read_text(encoding="utf-8")
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r"(?s)<(style|script)>.*?</\1>", "", text))
+    assert text.count("<script>") == 1 and "alert(1)</script>" not in text
+
+
+def test_the_same_results_give_the_same_bytes(results):
+    before = [path.read_bytes() for path in write(results)]
+    assert [path.read_bytes() for path in write(results)] == before
+
+
+def test_what_is_no_report_is_told(results, tmp_path):
+    (results / "a study" / "numbers" / "trials.csv").unlink()
+    with pytest.raises(SpecError, match="not what a report writes"):
+        write(results)
+    with pytest.raises(SpecError, match="no results here"):
+        write(tmp_path / "notes")
+
+
+def test_the_command_on_committed_results(tmp_path, monkeypatch):
+    shutil.copytree(RESULTS, tmp_path / "results")
+    monkeypatch.setenv("S2S_RESULTS", str(tmp_path / "results"))
+    ran = CliRunner().invoke(app.app, ["index"])
+    assert ran.exit_code == 0 and "index.html" in ran.output
+    assert "masking" in (tmp_path / "results" / "index.md").read_text(encoding="utf-8")
+
+
+def test_a_claim_that_came_late_is_marked(tmp_path):
+    report(tmp_path, "a", "numbers", {"first": "supported", "second": "supported"}, late=["second"])
+    write(tmp_path)
+    assert "**supported**: first" in (tmp_path / "index.md").read_text(encoding="utf-8")
+    for name in ("index.md", "index.html"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert text.count("exploratory, supported") == 1 and text.index("first") < text.index("exploratory, supported")

@@ -1,0 +1,46 @@
+"""Padding, order and evaluation batches on hand-made pairs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness.trial.batches import Pairs, collate, epoch_order, evaluation_width, in_order
+
+PAIRS = Pairs.of([[5, 6, 7], [8], []], [[4], [5, 6], []])
+
+
+def test_a_batch_is_padded_at_the_end_and_framed() -> None:
+    batch = collate(PAIRS, torch.tensor([1, 0, 2]))
+    assert batch.source_BS.tolist() == [[8, 2, 0, 0], [5, 6, 7, 2], [2, 0, 0, 0]]
+    assert batch.inputs_BT.tolist() == [[1, 5, 6], [1, 4, 2], [1, 2, 0]]
+    assert batch.targets_BT.tolist() == [[5, 6, 2], [4, 2, 0], [2, 0, 0]]
+
+
+def test_a_fixed_width_pads_further() -> None:
+    assert collate(PAIRS, torch.tensor([1]), width=4).source_BS.tolist() == [[8, 2, 0, 0]]
+    assert evaluation_width(True, PAIRS) == 4 and evaluation_width(False, PAIRS) is None
+    assert evaluation_width(True, PAIRS, Pairs.of([[4] * 9], [[4]])) == 10
+    with pytest.raises(ValueError, match="would cut"):
+        collate(PAIRS, torch.tensor([0]), width=3)
+
+
+def test_pairs_without_any_token_are_pairs() -> None:
+    empty = Pairs.of([[], []], [[], []])
+    assert collate(empty, torch.tensor([0, 1])).targets_BT.tolist() == [[2], [2]]
+
+
+def test_evaluation_visits_each_pair_once_longest_first() -> None:
+    batches = list(in_order(PAIRS, 2))
+    assert [batch.tolist() for batch in batches] == [[0, 1], [2]]
+
+
+def test_pools_cut_padding() -> None:
+    lengths = torch.randint(1, 30, (400,), generator=torch.Generator().manual_seed(0)).tolist()
+    pairs = Pairs.of([[4] * n for n in lengths], [[4] * n for n in lengths])
+
+    def padding(pool: int) -> float:
+        batches = [collate(pairs, rows).targets_BT for rows in epoch_order(pairs, 16, pool, 1, 0)]
+        return sum(int((b == 0).sum()) for b in batches) / sum(b.numel() for b in batches)
+
+    assert padding(25) < 0.05 < 0.35 < padding(1)

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.contracts import Rows, formats, row_reader
+from harness.core.spec import SpecError, digest, encode, read
+from variants.files import Files
+
+DATA = Path(__file__).resolve().parents[3] / "../shared/data"
+needs_data = pytest.mark.skipif(not DATA.exists(), reason="the shared test data are not on this machine")
+PAIRS = [("a", "1"), ("b", "2"), ('he said "c', "3"), ("d, e", "4"), ('"open', "5")]
+
+
+def files(folder: Path, **settings: Any) -> Files:
+    return Files(read(Files.Config, {"train": "train.tsv"} | settings), (folder,))
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    (folder / name).write_bytes(text.encode())
+    return name
+
+
+def tsv(rows: list[tuple[str, ...]]) -> str:
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def pairs(rows: Rows) -> list[tuple[str, ...]]:
+    return [(source, *texts) for source, texts in zip(rows.source, rows.references, strict=True)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("train.tsv", "valid.tsv", "test.tsv"):
+        write(tmp_path, name, tsv([(f"{name[0]}{i}", f"r{i}") for i in range(5)]))
+    return tmp_path
+
+
+THREE = {"validation": "valid.tsv", "test": "test.tsv"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ending", [".tsv", ".txt", "", ".old.v2", ".csv", ".jsonl", ".parquet"])
+def test_every_format_gives_the_same_rows(folder: Path, ending: str, packed: bool) -> None:
+    path = folder / f"x{ending}"
+    names: dict[str, Any] = {}
+    if ending == ".csv":
+        path.write_text("".join('"' + s.replace('"', '""') + f'",{r}\r\n' for s, r in PAIRS), encoding="utf-8-sig")
+    elif ending == ".jsonl":
+        path.write_text("".join(json.dumps({"y": int(r), "x": s}) + "\n" for s, r in PAIRS))
+        names = {"source": "x", "reference": "y"}
+    elif ending == ".parquet":
+        pq.write_table(pa.table({"x": [s for s, _ in PAIRS], "y": [int(r) for _, r in PAIRS]}), path)
+    else:
+        path.write_text(tsv(PAIRS), encoding="utf-8-sig", newline="\r\n")
+    if packed:
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    part = files(folder, **dict.fromkeys(("train", "validation", "test"), path.name + ".gz" * packed), **names)
+    assert pairs(part.load()["train"]) == PAIRS
+
+
+def test_columns_by_index_by_name_and_joined(folder: Path) -> None:
+    write(folder, "train.tsv", "word\tform\ttags\ngo\twent\tV;PST\n")
+    every = dict.fromkeys(("train", "validation", "test"), "train.tsv")
+    for source, reference, header in (([2, 0], 1, True), (["tags", "word"], "form", False), (["tags", 0], 1, False)):
+        found = files(folder, **every, source=source, reference=reference, header=header).load()
+        assert pairs(found["train"]) == [("V;PST go", "went")]
+    assert pairs(files(folder, **every, reference=[1, 2]).load()["train"])[1] == ("go", "went V;PST")
+
+
+def test_blank_lines_at_the_end_are_no_rows(folder: Path) -> None:
+    write(folder, "train.tsv", "a\tb\n\n\n")
+    assert pairs(files(folder, **THREE).load()["train"]) == [("a", "b")]
+
+
+def test_two_files_line_by_line(folder: Path) -> None:
+    write(folder, "a.en", "one\u2028x\ntwo\n")
+    write(folder, "a.ja", "一\r\n二\r\n")
+    both = {"source": "a.en", "reference": "a.ja"}
+    part = files(folder, train=both, validation=both, test=both)
+    assert pairs(part.load()["train"]) == [("one\u2028x", "一"), ("two", "二")]
+    write(folder, "a.ja", "一\n\n")
+    with pytest.raises(SpecError, match=r"a\.ja:2: the reference is empty"):
+        part.load()
+    write(folder, "a.ja", "一\n二\n三\n")
+    with pytest.raises(SpecError, match=r"a\.en has 2 lines, .*a\.ja has 3"):
+        part.load()
+    with pytest.raises(SpecError, match="group"):
+        files(folder, train=both, group=1, **THREE).load()
+    with pytest.raises(SpecError, match=r"train\.reference: is not set"):
+        files(folder, train={"source": "a.en"})
+
+
+@pytest.mark.parametrize("limit", [3, None])
+def test_two_files_are_read_in_one_pass_and_no_further_than_their_limit(
+    folder: Path, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, "a.en", "".join(f"one {n}\n" for n in range(3000)))
+    write(folder, "a.ja", "".join(f"一 {n}\n" for n in range(3000 if limit is None else 3001)))
+    passed: Counter[str] = Counter()
+
+    def counted(path: Path) -> Iterator[str]:
+        for line in formats.lines(path):
+            passed[path.name] += 1
+            yield line
+
+    monkeypatch.setattr("variants.files.lines", counted)
+    found = files(folder, train={"source": "a.en", "reference": "a.ja"}, limit=limit, **THREE).load()["train"]
+    assert len(found) == (limit or 3000)
+    seen = limit or 3000 + 2 * 1000  # the forecast looks at the first ones twice
+    assert (passed["a.en"], passed["a.ja"]) == (seen, seen)
+
+
+def test_the_room_that_is_foreseen_holds_what_merging_writes_beside_what_it_reads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(2 * len(f"t{i}") + len(f"r{i}") for i in range(5))  # source and group, and the reference
+    for merge, room in ((False, size), (True, 2 * size)):
+        part = files(folder, merge=merge, **THREE)
+        for free in (room - 1, room):
+            monkeypatch.setattr(row_reader.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+            with nullcontext() if free == room else pytest.raises(OSError, match="no room"):
+                part.load()
+
+
+def test_merging_makes_one_row_of_several_references(folder: Path) -> None:
+    write(folder, "train.tsv", tsv([("a", "1"), ("b", "2"), ("a", "3"), ("a", "1")]))
+    assert pairs(files(folder, merge=True, **THREE).load()["train"]) == [("a", "1", "3"), ("b", "2")]
+    assert len(files(folder, **THREE).load()["train"].source) == 4
+    write(folder, "train.tsv", tsv([("a", "1", "x"), ("b", "2", "x"), ("a", "3", "y"), ("a", "4", "x")]))
+    every = dict.fromkeys(("train", "validation", "test"), "train.tsv")
+    merged = files(folder, merge=True, group=2, **every).load()["train"]
+    assert pairs(merged) == [("a", "1", "4"), ("b", "2"), ("a", "3")]
+    assert merged.group == ["x", "x", "y"]
+
+
+def test_references_of_many_merged_rows_stay_in_their_order(folder: Path) -> None:
+    rows = [(f"s{i * i % 23}", f"r{i}") for i in range(2000)]
+    write(folder, "train.tsv", tsv(rows))
+    merged: dict[str, list[str]] = {}
+    for source, reference in rows:
+        merged.setdefault(source, []).append(reference)
+    found = files(folder, merge=True, **THREE).load()["train"]
+    assert pairs(found) == [(source, *texts) for source, texts in merged.items()]
+
+
+def test_a_list_in_a_cell_is_several_references(folder: Path) -> None:
+    write(folder, "train.jsonl", '{"x": "a", "y": ["1", "2"]}\n')
+    names = {"source": "x", "reference": "y"}
+    every = dict.fromkeys(("train", "validation", "test"), "train.jsonl")
+    assert pairs(files(folder, **every, **names).load()["train"]) == [("a", "1", "2")]
+    with pytest.raises(SpecError, match=r"train\.jsonl:1: holds no text but \['1', '2'\]"):
+        files(folder, **every, source="y", reference="x").load()
+
+
+def test_carving_never_parts_a_group_and_does_not_depend_on_order(folder: Path) -> None:
+    rows = [(f"s{i % 50}", f"r{i}", f"g{i % 10}") for i in range(200)]
+    write(folder, "train.tsv", tsv(rows))
+    write(folder, "turned.tsv", tsv(rows[::-1]))
+    found = files(folder).load()
+    assert [len(set(found[name].source)) for name in ("train", "validation", "test")] == [41, 4, 5]
+    assert sum(len(part.source) for part in found.values()) == 200
+    turned = files(folder, train="turned.tsv").load()
+    assert all(set(found[name].source) == set(turned[name].source) for name in found)
+    assert len({text for part in found.values() for text in part.source}) == 50
+    grouped = files(folder, group=2, carve_test=0.2).load()
+    assert [len(set(grouped[name].group)) for name in ("train", "validation", "test")] == [7, 1, 2]
+    apart = files(folder, group="none", carve_test=0.5).load()
+    assert len(apart["test"].source) == 100
+    assert len({group for part in apart.values() for group in part.group}) == 200
+
+
+def test_given_splits_keep_their_rows_and_disjoint_drops_what_they_share(folder: Path) -> None:
+    write(folder, "train.tsv", tsv([("a", "1"), ("t1", "2"), ("v2", "3"), ("t1", "4")]))
+    write(folder, "valid.tsv", tsv([("v2", "1"), ("t3", "2")]))
+    part = files(folder, **THREE)
+    assert len(part.load()["train"].source) == 4
+    assert part.left_out == {}
+    part = files(folder, disjoint=True, **THREE)
+    found = part.load()
+    assert pairs(found["train"]) == [("a", "1")]
+    assert pairs(found["validation"]) == [("v2", "1")]
+    assert part.left_out == {
+        "train rows whose source is in test or validation": 3,
+        "validation rows whose source is in test": 1,
+    }
+    part.load()
+    assert sum(part.left_out.values()) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "settings", "message"),
+    [
+        ("no.tsv", None, {}, r"there is no file .*no\.tsv or no\.tsv"),
+        ("x.tsv", "", {}, r"x\.tsv: the file is empty"),
+        ("x.tsv", "a\tb\nc\n", {}, r"x\.tsv:2: there is no column 1 but 1 columns between tabs, counted from 0: \['c'\]"),
+        ("x.csv", "a,b\nc\n", {}, r"x\.csv:2: there is no column 1 but 1 columns between commas"),
+        ("x.csv", 'a,"b\nc"\nd,"e\n', {}, r"x\.csv:3: cannot be read: unexpected end of data"),
+        ("x.csv", 'a,"b\nc"\nd\n', {}, r"x\.csv:3: there is no column 1"),
+        ("x.tsv", "en\tde\na\tb\n", {"source": "em"}, r"x\.tsv:1: there is no column 'em'; known: de, en"),
+        ("x.tsv", "en\tde\n", {"header": True, "reference": 2}, r"x\.tsv:1: there is no column 2; known: de, en"),
+        ("x.tsv", "a\tb\n\nc\td\n", {}, r"x\.tsv:2: the source is empty; fill it, or set skip_empty: true"),
+        ("x.tsv", "a\tb\nc\t \n", {}, r"x\.tsv:2: the reference is empty"),
+        ("x.jsonl", '{"en": 1}\n{"de": 2}', {"source": "en", "reference": "en"}, r"x\.jsonl:2: there is no column 'en'; .*: de"),
+        ("x.jsonl", "{}\n", {}, r"x\.jsonl:1: there is no column 0; known: none"),
+        ("x.jsonl", '{"en": 1}\n{', {"source": "en", "reference": "en"}, r"x\.jsonl:2: not JSON"),
+        ("x.jsonl", "[1]\n", {}, r"x\.jsonl:1: not a JSON object"),
+        ("x.jsonl", '{"en": null}\n', {"source": "en", "reference": "en"}, r"x\.jsonl:1: the source is empty"),
+        ("x.parquet", "no", {}, r"x\.parquet: cannot be read as Parquet"),
+        ("x.gz", "no", {}, r"x\.gz: cannot be read: Not a gzipped file"),
+        ("x.tsv", "a\tb\n", {"carve_test": None}, "there is no test split; name one, or set carve_test"),
+        ("x.tsv", "a\tb\n", {"test": "test.tsv", "carve_validation": None}, "there is no validation split"),
+        ("x.tsv", "a\tb\n", {}, "1 groups of rows are too few to carve"),
+        ("x.tsv", "\ufeff", {"source": "en"}, r"x\.tsv:1: there is no column 'en'; known: none"),
+    ],
+)  # fmt: skip
+def test_errors_say_where_and_what_to_do(
+    folder: Path, name: str, text: str | None, settings: dict[str, Any], message: str
+) -> None:
+    if text is not None:
+        write(folder, name, text)
+    with pytest.raises(SpecError, match=message) as caught:
+        files(folder, train=name, **settings).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_not_utf_8_are_found(folder: Path) -> None:
+    (folder / "x.tsv").write_bytes(b"a\tb\n" + "ü\tb\n".encode("latin-1"))
+    with pytest.raises(SpecError, match=r"x\.tsv:2: byte 0xfc is not UTF-8"):
+        files(folder, train="x.tsv").load()
+
+
+def test_empty_rows_are_skipped_and_counted_if_told(folder: Path) -> None:
+    write(folder, "train.tsv", "a\t1\n\n\t2\nb\t\nc\t3\n")
+    part = files(folder, skip_empty=True, **THREE)
+    assert pairs(part.load()["train"]) == [("a", "1"), ("c", "3")]
+    assert part.left_out == {"empty": 3}
+
+
+def test_paths_are_tried_in_the_folders_then_in_the_working_folder(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write(elsewhere, "train.tsv", "x\ty\n")
+    choice = read(Files.Config, {"train": "train.tsv", **THREE})
+    assert Files(choice, (elsewhere, folder)).load()["train"].source == ["x"]
+    monkeypatch.chdir(folder)
+    assert Files(choice, ()).load()["train"].source[0] == "t0"
+    assert files(elsewhere, train=str(folder / "train.tsv"), **THREE).load()["train"].source[0] == "t0"
+
+
+def test_the_revision_is_what_the_files_hold_not_where_they_lie(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    part = files(folder, **THREE)
+    other = tmp_path_factory.mktemp("other")
+    for name in ("train.tsv", "valid.tsv", "test.tsv"):
+        (other / f"x{name}").write_bytes((folder / name).read_bytes())
+    moved = files(other, train="xtrain.tsv", validation="xvalid.tsv", test="xtest.tsv")
+    assert moved.revision() == part.revision()
+    assert digest(moved.cfg) == digest(part.cfg)
+    swapped = files(folder, validation="test.tsv", test="valid.tsv")
+    assert swapped.revision() != part.revision()
+    assert files(folder).revision() != part.revision()
+    assert files(folder, test="test.tsv").revision() != files(folder, validation="test.tsv").revision()
+    (other / "xtrain.csv").write_bytes((other / "xtrain.tsv").read_bytes())
+    assert files(other, train="xtrain.csv", validation="xvalid.tsv", test="xtest.tsv").revision() != part.revision()
+    write(folder, "train.tsv", tsv([("t0", "changed")]))
+    assert part.revision() != moved.revision()
+
+
+def test_choices_round_trip() -> None:
+    plain = {"train": {"source": "a", "reference": "b"}, "source": [2, "x"], "group": "none"}
+    choice = read(Files.Config, plain)
+    assert read(Files.Config, encode(choice)) == choice
+    assert "train" not in encode(choice, meaning=True)
+    for wrong in ({"source": -1}, {"carve_test": 1.0}, {"train": 3}, {"train": {"sorce": "a"}}):
+        with pytest.raises(SpecError, match=next(iter(wrong))):
+            read(Files.Config, {"train": "a"} | wrong)
+
+
+@needs_data
+def test_many_translations_of_one_sentence_stay_together() -> None:
+    part = Files(read(Files.Config, {"train": "tatoeba/eng-cmn.txt.gz", "merge": True}), (DATA,))
+    found = part.load()
+    assert found["train"].source[0] == "Hi." or "Hi." in found["validation"].source + found["test"].source
+    everything = [text for rows in found.values() for text in rows.source]
+    assert len(everything) == len(set(everything))
+    assert not any(text.startswith("\ufeff") for text in everything)
+    assert max(len(texts) for rows in found.values() for texts in rows.references) > 1
+
+
+@needs_data
+@pytest.mark.parametrize("language", ["english", "german", "spanish", "turkish"])
+def test_three_column_inflection(language: str) -> None:
+    paths = {"train": f"{language}-train-high", "validation": f"{language}-dev", "test": f"{language}-uncovered-test"}
+    choice = {name: f"conll2017/{path}" for name, path in paths.items()} | {"source": [2, 0]}
+    found = Files(read(Files.Config, choice), (DATA,)).load()
+    assert all(len(rows.source) >= 900 for rows in found.values())
+    assert all(text.split(" ")[0].isupper() for text in found["train"].source)
+
+
+@needs_data
+@pytest.mark.parametrize("language", ["arm", "bul", "dut", "fre", "geo", "hin", "hun", "kor"])
+def test_graphemes_to_phonemes(language: str) -> None:
+    choice = {
+        name: f"sig2020/{language}_{part}.tsv"
+        for name, part in (("train", "train"), ("validation", "dev"), ("test", "test"))
+    }
+    found = Files(read(Files.Config, choice), (DATA,)).load()
+    assert [len(found[name].source) for name in ("train", "validation", "test")] == [3600, 450, 450]
+
+
+@needs_data
+def test_parallel_and_packed_files() -> None:
+    both = {"source": "parallel-enja/dev.en", "reference": "parallel-enja/dev.ja"}
+    test = {"source": "parallel-enja/test.en", "reference": "parallel-enja/test.ja"}
+    found = Files(read(Files.Config, {"train": both, "test": test}), (DATA,)).load()
+    assert len(found["train"].source) + len(found["validation"].source) == len(found["test"].source) == 500
+    packed = {"source": "pcfg/dev.src.gz", "reference": "pcfg/dev.tgt.gz"}
+    assert len(Files(read(Files.Config, {"train": packed, "test": test}), (DATA,)).load()["train"].source) > 1000
+    cmu = Files(
+        read(Files.Config, {"train": "cmudict/g014b2b.train.gz", "test": "cmudict/g014b2b.test.gz", "merge": True}),
+        (DATA,),
+    )
+    assert any(len(texts) > 1 for texts in cmu.load()["test"].references)

@@ -1,0 +1,177 @@
+"""Searches on hand-made trees of probabilities, and against all sequences there are."""
+
+from __future__ import annotations
+
+import itertools
+from math import log
+from typing import Any
+
+import pytest
+import torch
+
+from harness.contracts import BOS, EOS, PAD, UNK, Found, Readout, Search, Source, Words
+from harness.trial.model import ModelChoice, Seq2Seq
+
+A, B = 3, 4
+
+
+class Tree:
+    """A model that gives each prefix its own distribution over five words; its state is the prefix itself."""
+
+    def __init__(self, *trees: dict[str, dict[int, float]]) -> None:
+        self.trees, self.output = trees, self
+
+    def logp(self, features: torch.Tensor) -> torch.Tensor:
+        return features
+
+    def read(self, source_BS: torch.Tensor) -> tuple[Any, Source]:
+        return (source_BS[:, :1], source_BS[:, :0]), Source(None, ())  # type: ignore[arg-type]
+
+    def advance(self, heard_BT: torch.Tensor, state: Any, source: Source) -> tuple[Readout, Any]:
+        which_B1, past_BT = state
+        steps = []
+        for word_B1 in heard_BT.split(1, 1):
+            past_BT = torch.cat([past_BT, word_B1], 1)
+            rows = zip(which_B1[:, 0].tolist(), past_BT.tolist(), strict=True)
+            steps.append([self.odds(self.trees[tree], prefix[1:]) for tree, prefix in rows])
+        return Readout(torch.tensor(steps).transpose(0, 1), torch.zeros(len(heard_BT), len(steps), 0)), (
+            which_B1,
+            past_BT,
+        )
+
+    @staticmethod
+    def odds(tree: dict[str, dict[int, float]], prefix: list[int]) -> list[float]:
+        given = tree.get("".join("..$AB"[word] for word in prefix), {EOS: 1.0})
+        rest = (1 - sum(given.values())) / 5
+        return [log(given.get(word, 0.0) + rest + 1e-12) for word in range(5)]
+
+
+# Greedy takes A (0.5) and then at best 0.5 * 0.4; the better way begins with B: 0.4 * 0.9.
+TRAP = {"": {A: 0.5, B: 0.4, EOS: 0.1}, "A": {A: 0.35, B: 0.25, EOS: 0.4}, "B": {EOS: 0.9, A: 0.1}}
+# EOS alone has 0.3 and leaves the beam of two at once, though both rivals look better and end up worse.
+PATIENCE = {"": {A: 0.36, B: 0.34, EOS: 0.3}, "A": {A: 0.5, B: 0.5}, "B": {A: 0.5, B: 0.5}}
+# One word has 0.4; three words have 0.6 * 0.8 * 0.8 = 0.384: longer wins only if length is paid for.
+LONG = {"": {EOS: 0.4, A: 0.6}, "A": {A: 0.8, EOS: 0.2}, "AA": {EOS: 0.8, A: 0.2}}
+# Padding and BOS are the most probable, and yet are never said.
+SILENT = {"": {PAD: 0.4, BOS: 0.3, A: 0.2, EOS: 0.1}}
+
+
+def find(kind: str, *trees: Any, limit: int = 4, **settings: Any) -> Found:
+    source_BS = torch.arange(len(trees)).unsqueeze(1)
+    return Search.kinds[kind].Config(**settings).build().find(Tree(*trees), source_BS, limit)
+
+
+def words(found: Found) -> list[str]:
+    return ["".join("__$AB"[word] for word in row).rstrip("_") for row in found.tokens_BT.tolist()]
+
+
+def test_greedy_falls_into_the_trap_and_a_beam_does_not() -> None:
+    assert words(find("greedy", TRAP)) == ["A$"] and words(find("recompute", TRAP)) == ["A$"]
+    found = find("beam", TRAP, width=2)
+    assert words(found) == ["B$"]
+    assert found.score_B.tolist() == pytest.approx([log(0.4 * 0.9)], abs=1e-5)
+
+
+def test_a_hypothesis_that_ended_is_not_lost_to_rivals_that_end_up_worse() -> None:
+    found = find("beam", PATIENCE, width=3)
+    assert words(found) == ["$"] and found.score_B.tolist() == pytest.approx([log(0.3)], abs=1e-5)
+
+
+def test_length_is_paid_for_by_the_formula() -> None:
+    plain = find("beam", LONG, width=2)
+    paid = find("beam", LONG, width=2, length_penalty=1.0)
+    assert words(plain) == ["$"] and words(paid) == ["AA$"]
+    assert paid.score_B.tolist() == pytest.approx([log(0.6 * 0.8 * 0.8)], abs=1e-5)
+    # Three words weigh (8 / 6) ** alpha, one word 1: the turning point is log(log .384 / log .4) / log(8 / 6) = 0.152.
+    assert words(find("beam", LONG, width=2, length_penalty=0.14)) == ["$"]
+    assert words(find("beam", LONG, width=2, length_penalty=0.16)) == ["AA$"]
+
+
+def test_what_nobody_says_is_never_said_but_keeps_its_probability() -> None:
+    for kind in ("greedy", "recompute", "beam"):
+        found = find(kind, SILENT)
+        assert words(found) == ["A$"] and found.score_B.tolist() == pytest.approx([log(0.2)], abs=1e-5)
+
+
+def test_sentences_of_one_batch_are_searched_each_for_itself() -> None:
+    together = find("beam", TRAP, LONG, PATIENCE, SILENT, width=3, length_penalty=1.0)
+    alone = [find("beam", tree, width=3, length_penalty=1.0) for tree in (TRAP, LONG, PATIENCE, SILENT)]
+    assert words(together) == [words(found)[0] for found in alone]
+    assert together.score_B.tolist() == pytest.approx([found.score_B.item() for found in alone])
+
+
+def test_without_an_end_within_the_limit_the_best_prefix_is_cut() -> None:
+    endless = {prefix: {A: 0.6, B: 0.4} for prefix in ("", "A", "B", "AA", "AB", "BA", "BB")}
+    for kind, settings in (("greedy", {}), ("recompute", {}), ("beam", {"width": 2})):
+        found = find(kind, endless, limit=3, **settings)
+        assert words(found) == ["AAA"] and found.score_B.tolist() == pytest.approx([3 * log(0.6)], abs=1e-5)
+
+
+def test_an_ended_hypothesis_goes_before_a_cut_one() -> None:
+    endless = {"": {A: 0.9, EOS: 0.1}} | {prefix: {A: 0.9, B: 0.1} for prefix in ("A", "AA")}
+    assert words(find("beam", endless, limit=3, width=2)) == ["$"]
+    assert words(find("greedy", endless, limit=3)) == ["AAA"]
+
+
+def test_nothing_is_said_after_eos() -> None:
+    """However well a second EOS is paid: after any prefix that a tree does not name, EOS is certain."""
+    for kind, settings in (("greedy", {}), ("recompute", {}), ("beam", {"width": 3, "length_penalty": 2.0})):
+        assert words(find(kind, {"": {EOS: 0.9, A: 0.1}}, **settings)) == ["$"]
+
+
+def test_a_beam_stops_when_nothing_can_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    advance = Tree.advance
+    monkeypatch.setattr(Tree, "advance", lambda *args: (steps.append(1), advance(*args))[1])
+    find("beam", {"": {EOS: 0.9, A: 0.1}}, limit=50, width=3)
+    assert len(steps) == 1
+    # With a price on length "A..." could still win up to where 50 words would normalize it.
+    find("beam", {"": {EOS: 0.9, A: 0.1}}, limit=50, width=3, length_penalty=2.0)
+    assert len(steps) > 2
+
+
+def everything(model: Seq2Seq, source_BS: torch.Tensor, limit: int, alpha: float) -> tuple[list[int], float]:
+    """The best of all sequences that end within the limit, by the definition."""
+    ways = [[*body, EOS] for size in range(limit) for body in itertools.product((UNK, 4), repeat=size)]
+    best = (-float("inf"), [0], 0.0)
+    for way in ways:
+        readout = model(source_BS, torch.tensor([[BOS, *way[:-1]]]))
+        score = -model.output.nll(readout.features_BTR[0], torch.tensor(way)).sum().item()
+        best = max(best, (score / ((5 + len(way)) / 6) ** alpha, way, score))
+    return best[1], best[2]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("alpha", (0.0, 0.7, 3.0))
+def test_a_wide_beam_is_exhaustive_search(seed: int, alpha: float) -> None:
+    model = tiny(seed)
+    source_BS = torch.tensor([[4, 5, 6], [6, 4, 0], [7, 0, 0]])
+    found = Search.kinds["beam"].Config(width=40, length_penalty=alpha).build().find(model, source_BS, 4)
+    for row in range(3):
+        want, score = everything(model, source_BS[row : row + 1], 4, alpha)
+        assert [word for word in found.tokens_BT[row].tolist() if word != PAD] == want
+        assert found.score_B[row].item() == pytest.approx(score)
+
+
+def tiny(seed: int) -> Seq2Seq:
+    """A model of five target words with numbers large enough to disagree with itself from sentence to sentence."""
+    choice = ModelChoice.model_validate(
+        {
+            "embeddings": {"kind": "separate", "width": 4},
+            "encoder": {"kind": "rnn", "cell": {"kind": "gru", "hidden": 4}},
+            "decoder": {
+                "kind": "rnn",
+                "cell": {"kind": "lstm", "hidden": 4},
+                "bridge": "copy",
+                "context": {"kind": "attention", "score": "dot"},
+                "feed": True,
+            },
+            "output": "linear",
+        }
+    )
+    torch.manual_seed(seed)
+    model = Seq2Seq(choice, Words(8, 5)).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    return model
