@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.contracts import PAD, Loss, Output
+from harness.contracts import PAD, Loss, Output, Readout, Source
 from harness.core.registry import register
 
 
@@ -36,9 +36,9 @@ class CrossEntropy(Loss):
         """Return the positions that are summed: those of words and EOS, or all."""
         return targets_BT != PAD if self.cfg.mask else torch.ones_like(targets_BT, dtype=torch.bool)
 
-    def total(self, output: Output, features_NR: Tensor, targets_N: Tensor) -> Tensor:
+    def total(self, output: Output, readout: Readout, source: Source, targets_BT: Tensor) -> Tensor:
         """Return the summed (smoothed) negative log-likelihood."""
-        return output.nll(features_NR, targets_N, self.cfg.smoothing).sum()
+        return output.nll(readout, source, targets_BT, self.counted(targets_BT), self.cfg.smoothing).sum()
 
     def normalizer(self, targets_BT: Tensor) -> Tensor:
         """Return ``Z``."""

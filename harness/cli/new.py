@@ -346,7 +346,8 @@ RESULTS = {
     source = Source(MEMORY, part.keys(MEMORY))
     return part(torch.ones(1, 1, 4), source, part.start(source))[0].tolist()""",
     "decoder": "return model(kind)(SOURCE_BS, HEARD_BT).features_BTR.tolist()",
-    "output": "built = model(kind)\n    return built.output.logp(built(SOURCE_BS, HEARD_BT).features_BTR).tolist()",
+    "output": "built = model(kind)\n    state, source = built.read(SOURCE_BS)\n"
+    "    return built.output.logp(built.follow(state, source, HEARD_BT), source).tolist()",
     "loss": """part = trial(kind).$path.build()
     return [part.counted(HEARD_BT).tolist(), float(part.normalizer(HEARD_BT))]""",
     "teacher_forcing": "part = trial(kind).$path.build()\n    return [part.ratio(update) for update in range(5)]",

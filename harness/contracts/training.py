@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.contracts.model import Output
+from harness.contracts.tensors import Readout, Source
 from harness.core.registry import Choice, slot
 
 
@@ -31,7 +32,7 @@ class Loss(ABC):
         """Return which positions enter the sum, as booleans B x T."""
 
     @abstractmethod
-    def total(self, output: Output, features_NR: Tensor, targets_N: Tensor) -> Tensor:
+    def total(self, output: Output, readout: Readout, source: Source, targets_BT: Tensor) -> Tensor:
         """Return the sum over the counted positions, a scalar."""
 
     @abstractmethod

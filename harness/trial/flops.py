@@ -37,8 +37,9 @@ def training_flops(model: Seq2Seq, loss: Loss, forcing: TeacherForcing, pairs: P
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a GPU that nobody asked for
         with torch.backends.mkldnn.flags(enabled=False), _Counter() as counter:
-            readout = model(batch.source_BS, batch.inputs_BT, gold_BT, forcing.cfg.replace, torch.Generator())
-            loss.total(model.output, readout.features_BTR.flatten(0, 1), batch.targets_BT.flatten()).backward()
+            state, source = model.read(batch.source_BS)
+            readout = model.follow(state, source, batch.inputs_BT, gold_BT, forcing.cfg.replace, torch.Generator())
+            loss.total(model.output, readout, source, batch.targets_BT).backward()
     _forget(model)
     return float(counter.total) / steps
 

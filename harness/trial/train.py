@@ -156,8 +156,9 @@ def validation_nll(model: Seq2Seq, pairs: Pairs, batch_size: int, each: Callable
         each()
         batch = collate(pairs, index, width)
         real_BT = batch.targets_BT != PAD
-        readout = model(batch.source_BS, batch.inputs_BT)
-        total += float(model.output.nll(readout.features_BTR[real_BT], batch.targets_BT[real_BT]).double().sum())
+        state, source = model.read(batch.source_BS)
+        readout = model.follow(state, source, batch.inputs_BT)
+        total += float(model.output.nll(readout, source, batch.targets_BT, real_BT).double().sum())
         tokens += int(real_BT.sum())
     return total / tokens
 
@@ -297,16 +298,17 @@ class Training:
         gold_BT = self.forcing.gold(self.at.update, rows, steps, self.tosses)
         counted_BT = self.loss.counted(batch.targets_BT)
         with self._precision():
-            readout = self.model(
-                batch.source_BS,
+            state, source = self.model.read(batch.source_BS)
+            readout = self.model.follow(
+                state,
+                source,
                 batch.inputs_BT,
                 gold_BT.to(self.device) if gold_BT is not None else None,
                 self.forcing.cfg.replace,
                 self.tosses,
             )
             # The output layer is the dearest: it sees the counted positions only.
-            features_NR = readout.features_BTR[counted_BT]
-            return self.loss.total(self.model.output, features_NR, batch.targets_BT[counted_BT]), counted_BT
+            return self.loss.total(self.model.output, readout, source, batch.targets_BT), counted_BT
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.choice.precision == "bf16":

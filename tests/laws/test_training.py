@@ -358,9 +358,9 @@ def test_pad_content_matters_exactly_without_the_mask(kind: str, mask: bool, nor
         model = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 1).eval().double()
         # The words that the decoder hears at padded steps, as strange as may be.
         inputs_BT = torch.where(pad_BT, word, batch.inputs_BT)
-        counted_BT = loss.counted(batch.targets_BT)
-        readout = model(batch.source_BS, inputs_BT)
-        total = loss.total(model.output, readout.features_BTR[counted_BT], batch.targets_BT[counted_BT])
+        state, source = model.read(batch.source_BS)
+        readout = model.follow(state, source, inputs_BT)
+        total = loss.total(model.output, readout, source, batch.targets_BT)
         (total / loss.normalizer(batch.targets_BT)).backward()
         results.append([total.detach()] + [p.grad for p in model.decoder.parameters() if p.grad is not None])
     same = all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(*results, strict=True))
@@ -412,8 +412,9 @@ def test_training_hears_what_the_coins_say() -> None:
         return advance(words_BT, *rest)
 
     model.advance = spy  # type: ignore[method-assign]
-    readout = model(batch.source_BS, batch.inputs_BT, gold_BT)
-    own_BT = sayable(model.output.logp(readout.features_BTR)).argmax(-1)
+    state, source = model.read(batch.source_BS)
+    readout = model.follow(state, source, batch.inputs_BT, gold_BT)
+    own_BT = sayable(model.output.logp(readout, source)).argmax(-1)
     heard_BT = torch.cat(heard, 1)
     assert torch.equal(heard_BT[gold_BT], batch.inputs_BT[gold_BT])
     assert torch.equal(heard_BT[:, 1:][~gold_BT[:, 1:]], own_BT[:, :-1][~gold_BT[:, 1:]])
