@@ -101,7 +101,7 @@ class Attend(Context):
         merge: Merge = "concat"
         """Put beside the other features, or added to them."""
 
-    static = False
+    static, weighs = False, True
 
     def __init__(self, cfg: Config, memory: int, query: int) -> None:
         super().__init__(cfg, memory, query)

@@ -52,7 +52,7 @@ class RnnDecoder(Decoder):
             nn.Identity() if direct else nn.Sequential(nn.Linear(self.leave.width, hidden, bias=False), nn.Tanh())
         )
         self.drop = nn.Dropout(cfg.dropout)
-        self.hears_padding = self.context.hears_padding
+        self.hears_padding, self.weighs = self.context.hears_padding, self.context.weighs
         self.hears_source = self.bridge.hears_source or self.context.width > 0
 
     @property

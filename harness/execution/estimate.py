@@ -78,7 +78,9 @@ def _estimate(
     prepared = Corridor(store, plan.folders, "cpu").prepared(trial)
     model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu"))
+        training = Training(
+            model, short, trial.seed, prepared.pairs_for(model.output.copies), Path(folder), torch.device("cpu")
+        )
         try:
             facts = training.run(lambda _: None)
         except Diverged as reason:

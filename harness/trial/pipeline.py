@@ -201,17 +201,17 @@ class Corridor:
         prepared, c = self.prepared(trial), trial.choice
         model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
         here = place(self.device)
-        training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device, here)
+        pairs = prepared.pairs_for(model.output.copies)
+        training = train.Training(model, c.training, trial.seed, pairs, folder, self.device, here)
         facts = training.run(emit, self.checkpoint_every, stop) | {"peak_memory_mb": peak_memory_mb(self.device)}
-        per_token = flops.training_flops(
-            model, training.loss, training.forcing, prepared.pairs["train"], facts["updates"] // 2
-        )
+        per_token = flops.training_flops(model, training.loss, training.forcing, pairs["train"], facts["updates"] // 2)
         return facts | {"train_flops_per_token": per_token, "train_flops": per_token * facts["target_tokens"]}
 
     def _decode(self, trial: Trial, folder: Path) -> dict[str, Any]:
         prepared = self.prepared(trial)
-        pairs, vocabularies = prepared.pairs[SPLIT], (prepared.source, prepared.target)
-        return decode.decode(self.model(trial), trial.choice.decoding, pairs, *vocabularies, folder, self.device)
+        model, vocabularies = self.model(trial), (prepared.source, prepared.target)
+        pairs, texts = prepared.pairs_for(model.output.copies)[SPLIT], [row["source"] for row in prepared.texts[SPLIT]]
+        return decode.decode(model, trial.choice.decoding, pairs, *vocabularies, folder, self.device, texts)
 
     def _score(self, trial: Trial, folder: Path) -> dict[str, Any]:
         found, nll, oracle = decode.load(self.store.verified("decode", trial.stages["decode"].key))

@@ -19,13 +19,16 @@ from harness.contracts import Dataset, Rows, Tokenizer, Words
 from harness.contracts.row_reader import require_room
 from harness.core.registry import Choice
 from harness.core.spec import SpecError
-from harness.trial import corpus, vocabulary
+from harness.trial import copying, corpus, vocabulary
 from harness.trial.batches import Flat, Growing, Pairs
+from harness.trial.copying import Copied
 from harness.trial.vocabulary import Vocabulary
 
 HELD_OUT = ("validation", "test")
 SIDES = ("source", "target")
 COUNTED = ("tokens", "longest", "unknown")
+COPIES = "{}.copies.safetensors"
+"""The file of words that can be copied, by split."""
 
 
 class DataChoice(Choice):
@@ -52,6 +55,13 @@ class Prepared:
     pairs: dict[str, Pairs]
     texts: dict[str, list[dict[str, Any]]]
     words: Words
+    folder: Path
+
+    def pairs_for(self, copies: bool) -> dict[str, Pairs]:
+        """Return the pairs as a model reads them; one that copies sees the numbers of words that can be copied."""
+        if not copies:
+            return self.pairs
+        return {name: copying.applied(split, self.folder / COPIES.format(name)) for name, split in self.pairs.items()}
 
 
 def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder: Path) -> dict[str, Any]:
@@ -85,9 +95,10 @@ def _prepare(
         "joint": choice.joint,
     }
     for name, rows in found.splits.items():
-        pairs = Growing(scratch)
-        facts[name] = _encode(rows, source, target, pairs, choice.longest, training=name == "train")
+        pairs, copied = Growing(scratch), Copied(source, target)
+        facts[name] = _encode(rows, copied, pairs, choice.longest, training=name == "train")
         pairs.save(folder / f"{name}.safetensors")
+        copied.save(folder / COPIES.format(name))
         if name != "train":
             _write_rows(folder / f"{name}.jsonl", rows)
     return facts
@@ -112,7 +123,8 @@ def load(folder: Path) -> Prepared:
         name: [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
         for name in HELD_OUT
     }
-    return Prepared(source, target, pairs, texts, words_of(facts))
+    words = words_of(facts)._replace(lists=lambda: (source.tokens(), target.tokens()))
+    return Prepared(source, target, pairs, texts, words, folder)
 
 
 def words_of(facts: dict[str, Any]) -> Words:
@@ -132,13 +144,14 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _encode(
-    rows: Rows, source: Vocabulary, target: Vocabulary, pairs: Growing, longest: int, *, training: bool
-) -> dict[str, int]:
+def _encode(rows: Rows, copied: Copied, pairs: Growing, longest: int, *, training: bool) -> dict[str, int]:
     """Add the encoded pairs of a split to a file, batch by batch, and return counts of all of them, long ones too.
+
+    The words that can be copied are added to ``copied``, whose vocabularies encode the texts.
 
     In training every reference of a row makes a pair, and long pairs are left out.
     """
+    source, target = copied.source, copied.target
     facts = dict.fromkeys(("pairs", "too_long", *(f"{side}_{what}" for what in COUNTED for side in SIDES)), 0)
     for texts, references in zip(rows.column("source"), rows.column("references"), strict=True):
         if training:
@@ -155,7 +168,9 @@ def _encode(
             facts[f"{name}_tokens"] += len(side.ids)
             facts[f"{name}_longest"] = max(facts[f"{name}_longest"], int(side.lengths.max()))
             facts[f"{name}_unknown"] += words.unknown(side.ids)
-        pairs.add(*(side.where(short) if training else side for side in sides))
+        kept = short if training else np.ones_like(short)
+        pairs.add(*(side.where(kept) for side in sides))
+        copied.add(texts, said, sides, kept)
     if training and facts["pairs"] == facts["too_long"]:
         message = f"every training pair has more than {longest} tokens on a side; raise data.longest"
         raise SpecError(message, path="data.longest")

@@ -29,21 +29,43 @@ class Vocabulary:
         """Return the ids of each text."""
         return [found.ids for found in self._learned.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; padding, BOS and EOS say nothing."""
-        tokens = [self.token(number) for number in ids if number >= UNK]
+    def words(self, texts: Sequence[str]) -> list[list[tuple[str, int]]]:
+        """Return the tokens of each text with their ids; an unknown token as the text spells it, normalized."""
+        found = self._learned.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            [
+                (self.normalize(text[first:last]) if number == UNK else token, number)
+                for token, number, (first, last) in zip(each.tokens, each.ids, each.offsets, strict=True)
+            ]
+            for text, each in zip(texts, found, strict=True)
+        ]
+
+    def tokens(self) -> list[str]:
+        """Return all tokens in the order of their ids, the special ones too."""
+        return [self.token(number) for number in range(self.size)]
+
+    def number(self, token: str) -> int | None:
+        """Return the id of a token, or None for one that the vocabulary does not know."""
+        number: int | None = self._learned.token_to_id(token)
+        return number
+
+    def decode(self, ids: Iterable[int], copied: Sequence[str] = ()) -> str:
+        """Return the text of ids; padding, BOS and EOS say nothing. Ids from ``size`` on are words of ``copied``."""
+        tokens = [self.token(number, copied) for number in ids if number >= UNK]
         decoder = self._learned.decoder
         text: str = " ".join(tokens) if decoder is None else decoder.decode(tokens)
         return text
 
-    def token(self, number: int) -> str:
-        """Return the token of an id, as the tokenizer writes it.
+    def token(self, number: int, copied: Sequence[str] = ()) -> str:
+        """Return the token of an id, as the tokenizer writes it; ids from ``size`` on count through ``copied``.
 
         Raises:
             IndexError: there is no such id.
         """
         if 0 <= number < len(SPECIALS):
             return SPECIALS[number]
+        if self.size <= number < self.size + len(copied):
+            return copied[number - self.size]
         token: str | None = self._learned.id_to_token(number) if number >= 0 else None
         if token is None:
             raise IndexError(f"id {number} is not in a vocabulary of {self.size}")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.storage.store import Store
+from harness.trial import copying
 from harness.trial.batches import Pairs
-from harness.trial.decode import hypotheses
+from harness.trial.decode import hypotheses, source_words
 from harness.trial.pipeline import SPLIT, Corridor, restore
 
 
@@ -25,10 +26,11 @@ def try_model(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, A
     trial = restore(store, name)
     corridor = Corridor(store, (), "cpu")
     prepared, c = corridor.prepared(trial), trial.choice.decoding
-    pairs = Pairs.of(prepared.source.encode(texts), [[] for _ in texts])
     model = corridor.model(trial)
-    tested = prepared.pairs[SPLIT]
-    answers = hypotheses(model, c.search.build(), pairs, c.limit, c.batch_size, prepared.target, like=tested)
+    source, target, tested = prepared.source, prepared.target, prepared.pairs[SPLIT]
+    ids = copying.sources(source, target, texts) if model.output.copies else source.encode(texts)
+    pairs, copied = Pairs.of(ids, [[] for _ in texts]), source_words(model, source, texts)
+    answers = hypotheses(model, c.search.build(), pairs, c.limit, c.batch_size, target, tested, copied)
     return [
         {"source": text, "hypothesis": h.text, "score": h.score, "truncated": h.truncated}
         for text, h in zip(texts, answers, strict=True)
