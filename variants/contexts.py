@@ -64,6 +64,8 @@ class Final(_Constant):
     class Config(_Constant.Config):
         """Where the state enters."""
 
+    sees_final = True
+
     def summary(self, memory: Memory) -> Tensor:
         """Return the top layer's final state, B x M."""
         return memory.final[0][:, -1]

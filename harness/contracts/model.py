@@ -25,6 +25,12 @@ class Embeddings(nn.Module, ABC):
     def __init__(self, cfg: Any, words: Words) -> None:
         super().__init__()
 
+    def fill(self, words: Words) -> None:
+        """Set vectors that are known beforehand, by the words of the vocabularies; called after the initializer.
+
+        A part that reads vectors from a file names it by a setting of type ``harness.core.pinned.File``.
+        """
+
     @abstractmethod
     def source(self, ids_BS: Tensor) -> Tensor:
         """Return source word vectors, B x S x E."""
@@ -219,6 +225,8 @@ class Context(nn.Module, ABC):
     merge: Literal["concat", "add"] = "concat"
     weighs: bool = False
     """Whether it gives a weight to every source position."""
+    sees_final: bool = False
+    """Whether it looks at the encoder's final state, which not every encoder leaves."""
     hears_padding: bool = False
     """Whether the content or amount of padding can change the context."""
 
