@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.outcome import Outcome, deviation
-from harness.trial.score import METRICS, Metric
+from harness.contracts.metric import Metric
+from harness.trial.score import METRICS
 
 
 def spelled(value: object) -> object:
@@ -54,9 +55,7 @@ def lengths_frame(outcomes: Sequence[Outcome], metric: Metric, buckets: int = 5)
 
     The ranges hold about equally many sentences each; their borders are the quantiles over all trials.
     """
-    usable = [
-        o for o in outcomes if o.status == "ok" and metric.statistic in o.statistics and len(o.test.source_lengths)
-    ]
+    usable = [o for o in outcomes if o.status == "ok" and metric.array in o.statistics and len(o.test.source_lengths)]
     if not usable:
         return pd.DataFrame(columns=["variant", "seed", "low", "high", "sentences", "value"])
     pooled = np.concatenate([o.test.source_lengths for o in usable])
@@ -68,7 +67,7 @@ def lengths_frame(outcomes: Sequence[Outcome], metric: Metric, buckets: int = 5)
             lengths = o.test.source_lengths
             inside = (lengths >= low) & (lengths <= high)
             if inside.any():
-                value = float(metric.from_sums(o.statistics[metric.statistic][inside].sum(0)))
+                value = float(metric.score(o.statistics[metric.array][inside].sum(0)))
                 row = {"variant": o.variant, "seed": o.seed, "low": low, "high": high}
                 rows.append(row | {"sentences": int(inside.sum()), "value": value})
     return pd.DataFrame(rows)

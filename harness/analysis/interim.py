@@ -37,12 +37,13 @@ def standing(plan: Plan, store: Store, *, keep_stale: bool = False) -> Standing:
     so that a study that was killed, or run again, ends with the same seeds.
     """
     found = gather(plan, store, keep_stale=keep_stale)
-    design, late = Design(plan.seeds, plan.looks), frozen_plan.exploratory(plan, store)
+    design, late = Design(plan.seeds, plan.looks, plan.primary), frozen_plan.exploratory(plan, store)
     gone = len(frozen_plan.dropped(plan, store))
-    for look in look_at(design, found, plan.file.claims, plan.digest, late, gone):
-        outcomes = [outcome for outcome in found if outcome.seed in look.seeds]
-        unfinished = any(outcome.status == "missing" for outcome in outcomes)
-        if unfinished or not look.more:
-            break
+    with plan.naming():
+        for look in look_at(design, found, plan.file.claims, plan.digest, late, gone):
+            outcomes = [outcome for outcome in found if outcome.seed in look.seeds]
+            unfinished = any(outcome.status == "missing" for outcome in outcomes)
+            if unfinished or not look.more:
+                break
     now = plan.upto(len(look.seeds))
     return Standing(now, outcomes, look.comparisons, wanted=len(look.seeds) if unfinished else 0)

@@ -28,6 +28,8 @@ class Design:
     """All that there may be, in their order."""
     looks: tuple[int, ...]
     """How many of them there are at every look."""
+    primary: str = ""
+    """The metric that the base names as the one to judge its task by."""
 
     def shares(self, look: int) -> list[float]:
         """Return the information at every look so far, as ``harness.analysis.sequential`` counts it."""
@@ -70,7 +72,7 @@ def look_at(
     seen: list[list[Comparison]] = []
     for number, count in enumerate(design.looks, 1):
         seeds = design.seeds[:count]
-        seen.append(compare_all([o for o in outcomes if o.seed in seeds], claims, digest))
+        seen.append(compare_all([o for o in outcomes if o.seed in seeds], claims, digest, design.primary))
         answers = [_over_looks([made[index] for made in seen], design, claim) for index, claim in enumerate(claims)]
         marked = [replace(a, exploratory=late.get(claim.name, "")) for a, claim in zip(answers, claims, strict=True)]
         made = [*judged(marked, claims, dropped), *seen[-1][len(claims) :]]

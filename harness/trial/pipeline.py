@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import model_validator
 
 from harness.contracts import Dataset
 from harness.core.fingerprint import fingerprint
@@ -24,6 +26,7 @@ from harness.trial import decode, flops, prepare, score, train
 from harness.trial.decode import DecodingChoice
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.prepare import DataChoice
+from harness.trial.score import FITTING
 from harness.trial.train import Emit, TrainingChoice
 
 SPLIT = "test"
@@ -49,6 +52,15 @@ class TrialChoice(Choice):
     decoding: DecodingChoice
     """How it is decoded and scored."""
 
+    @model_validator(mode="after")
+    def _written_out(self) -> Self:
+        """Name the tokenizer of the metrics where the trial leaves it to the target tokenizer."""
+        scoring = self.decoding.scoring
+        if scoring.tokenize != FITTING:
+            return self
+        fitting = scoring.model_copy(update={"tokenize": self.data.target.part.words})
+        return self.model_copy(update={"decoding": self.decoding.model_copy(update={"scoring": fitting})})
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -68,7 +80,7 @@ class Trial:
             "prepare": [c.data],
             "train": [c.model, c.training],
             "decode": [c.model, c.decoding],
-            "score": [c.data],
+            "score": [c.data, *(metric.cfg for metric in c.decoding.scoring.wanted.values())],
         }
         made: dict[str, Stage] = {}
         for name in STAGES:
@@ -218,11 +230,15 @@ class Corridor:
         part: Dataset = trial.choice.data.dataset.build(folders=self.folders)
         whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
         (folder / "trial.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
-        return score.score(
-            trial.choice.decoding.scoring,
+        prepared, scoring = self.prepared(trial), trial.choice.decoding.scoring
+        rows = prepared.texts[SPLIT]
+        scored = score.record(
             [hypothesis.text for hypothesis in found],
-            [row["references"] for row in self.prepared(trial).texts[SPLIT]],
-            folder,
+            [row["references"] for row in rows],
+            tokenize=scoring.tokenize,
+            lowercase=scoring.lowercase,
+            sources=[row["source"] for row in rows],
+            labels=partial(_labels, prepared),
             value=part.value if part.numeric else None,
             nll=nll["nll"].numpy(),
             free_nll=nll["free_nll"].numpy(),
@@ -230,3 +246,12 @@ class Corridor:
             model_scores=[hypothesis.score for hypothesis in found],
             oracle=oracle,
         )
+        return score.score(scoring, scored, folder)
+
+
+def _labels(prepared: prepare.Prepared) -> set[str]:
+    """Return all target texts of the training split, as the model can say them, and of the test split."""
+    ids, starts = prepared.pairs["train"].target, prepared.pairs["train"].target_starts.tolist()
+    trained = {tuple(ids[start:end].tolist()) for start, end in itertools.pairwise(starts)}
+    known = {prepared.target.decode(target) for target in trained}
+    return known.union(*(row["references"] for row in prepared.texts[SPLIT]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,22 +60,26 @@ def report_on(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: 
             at.plan.file.claims,
             at.outcomes,
             at.comparisons,
+            at.plan.primary,
             len(frozen_plan.dropped(at.plan, store)),
         )
         for at in stands
     ]
-    found = across(tasks)
-    bases = ", ".join(plan.base for plan in plans)
-    first = plans[0]
-    facts = StudyFacts(
-        name=first.name,
-        base=bases,
-        question=first.file.question,
-        expectation=first.file.expectation,
-        digest=digest([plan.digest for plan in plans]),
-        command=command,
-    )
-    folder = results_folder(first).parent
-    write(folder, facts, found)
-    answers = [said(gain, found) for gain in found.gains]
-    return Joint(f"{first.name} on {bases}", answers, [folder / "report.md", folder / "report.html"])
+    with ExitStack() as names:
+        for plan in plans:
+            names.enter_context(plan.naming())
+        found = across(tasks)
+        bases = ", ".join(plan.base for plan in plans)
+        first = plans[0]
+        facts = StudyFacts(
+            name=first.name,
+            base=bases,
+            question=first.file.question,
+            expectation=first.file.expectation,
+            digest=digest([plan.digest for plan in plans]),
+            command=command,
+        )
+        folder = results_folder(first).parent
+        write(folder, facts, found)
+        answers = [said(gain, found) for gain in found.gains]
+        return Joint(f"{first.name} on {bases}", answers, [folder / "report.md", folder / "report.html"])

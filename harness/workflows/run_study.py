@@ -166,7 +166,9 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
     folder = results_folder(plan)
     facts = _facts(plan, store, found)
     try:
-        written = pages.write(folder, facts, found, comparisons)
+        with plan.naming():
+            written = pages.write(folder, facts, found, comparisons)
+            table = _table(found, primary_metrics(found, plan.file.claims, plan.primary))
     except OSError as error:
         why = f"the report cannot be written ({error.strerror or error})"
         again = "the results are safe in the store: mend this, then `s2s report` writes it"
@@ -174,7 +176,7 @@ def report_on(plan: Plan, store: Store, *, keep_stale: bool = False) -> Answer:
     stale = sum(runner.state(store, trial)[0] == "stale" for _, _, trial in plan.trials()) if keep_stale else 0
     return Answer(
         notes=[f"{stale} trials come from code that has changed since (--keep-stale)"] if stale else [],
-        table=_table(found, primary_metrics(found, plan.file.claims)),
+        table=table,
         verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in found if o.status != "ok"],
         files=[folder / page for page in PAGES],
@@ -335,6 +337,7 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
         digest=plan.digest,
         command=plan.command,
         claims=list(file.claims),
+        primary=plan.primary,
         axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
         matched=dict(plan.matched),
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],
