@@ -343,7 +343,8 @@ RESULTS = {
     "attention": """part = trial(kind).$path.build(memory=4, query=4)
     return part(torch.ones(1, 1, 4), part.keys(MEMORY.values_BSM)).tolist()""",
     "context": """part = trial(kind).$path.build(memory=4, query=4)
-    return part(torch.ones(1, 1, 4), Source(MEMORY, part.keys(MEMORY)))[0].tolist()""",
+    source = Source(MEMORY, part.keys(MEMORY))
+    return part(torch.ones(1, 1, 4), source, part.start(source))[0].tolist()""",
     "decoder": "return model(kind)(SOURCE_BS, HEARD_BT).features_BTR.tolist()",
     "output": "built = model(kind)\n    return built.output.logp(built(SOURCE_BS, HEARD_BT).features_BTR).tolist()",
     "loss": """part = trial(kind).$path.build()
