@@ -22,7 +22,7 @@ from harness.execution.scheduler import Settings as Settings
 from harness.execution.scheduler import state as state
 from harness.storage.store import Busy, Record, Store
 from harness.study.planning import Plan, Variant
-from harness.trial.pipeline import Corridor, Trial, TrialChoice
+from harness.trial.pipeline import DATA, Corridor, Trial, TrialChoice
 from harness.trial.prepare import words_of
 from harness.trial.train import Diverged, Emit, count_parameters
 
@@ -42,23 +42,23 @@ def prepare(plan: Plan, store: Store, say: Callable[[str], None], *, keep_stale:
     """
     torch.set_num_threads(1)  # as in workers: what a result was made with should not say which process it was
     corridor = Corridor(store, plan.folders, "cpu", keep_stale=keep_stale, wait=False)
-    words: dict[str, Any] = {}
+    words: dict[tuple[str, ...], Any] = {}
     params = {}
     for variant in (v for v in plan.variants if not v.skipped):
         trial = plan.trial(variant, plan.seeds[0])
-        key = trial.stages["prepare"].key
-        if key not in words:
-            words[key] = words_of(_prepared(corridor, trial, say).facts)
-        params[variant.name] = count_parameters(variant.choice.model, words[key])
+        keys = tuple(stage.key for stage in trial.stages.values() if stage.name in DATA)
+        if keys not in words:
+            words[keys] = words_of(_prepared(corridor, trial, say)["prepare"].facts)
+        params[variant.name] = count_parameters(variant.choice.model, words[keys])
     return params
 
 
-def _prepared(corridor: Corridor, trial: Trial, say: Callable[[str], None]) -> Record:
-    """Prepare the data of a trial, unless another run does."""
+def _prepared(corridor: Corridor, trial: Trial, say: Callable[[str], None]) -> dict[str, Record]:
+    """Prepare the data of a trial, its further test sets too, unless another run does."""
     others, owner = Others(corridor.store), ""
     while True:
         try:
-            return next(corridor.run(trial, lambda _: None, last="prepare"))[1]
+            return {name: record for name, record, _ in corridor.run(trial, lambda _: None, DATA)}
         except Busy as busy:
             if busy.owner != owner:
                 say(f"the data are being prepared by another run ({busy.owner}); this one waits for it")
@@ -100,10 +100,10 @@ def perform(payload: dict[str, Any], _settings: dict[str, Any], device: str, emi
         wait=False,
     )
     spoilt: dict[str, Any] = {}
-    for name, choice, seed, revision in payload["trials"]:
+    for name, choice, seed, revision, tests in payload["trials"]:
         closed = spoilt
         if not spoilt:
-            trial = Trial(read(TrialChoice, choice), seed, revision)
+            trial = Trial(read(TrialChoice, choice), seed, revision, tests)
             closed = _close_to(corridor, trial, partial(_emit_of, emit, name))
             if closed["status"] == "unusable":
                 return {"unusable": closed["disk"]}

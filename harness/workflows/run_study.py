@@ -28,7 +28,7 @@ from harness.study.planning import Plan
 from harness.tracking.mlflow_store import Mirror
 from harness.trial.batches import Pairs
 from harness.trial.decode import hypotheses
-from harness.trial.pipeline import SPLIT, STAGES, Corridor, Trial, restore
+from harness.trial.pipeline import KINDS, SPLIT, Corridor, Trial, restore
 from harness.workflows import compare_runs, verify
 
 if TYPE_CHECKING:
@@ -115,10 +115,11 @@ def _answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, tra
 
 def _refer(plan: Plan, store: Store) -> None:
     """Write down in the store which stages the study is made of."""
-    trials = [trial for _, _, trial in plan.trials()]
-    garbage.refer(
-        frozen_plan.folder(store, plan.name, plan.base), {s: [t.stages[s].key for t in trials] for s in STAGES}
-    )
+    stages = [stage for _, _, trial in plan.trials() for stage in trial.stages.values()]
+    keys = {
+        kind: [stage.key for stage in stages if stage.name == kind] for kind in dict.fromkeys(s.name for s in stages)
+    }
+    garbage.refer(frozen_plan.folder(store, plan.name, plan.base), keys)
 
 
 def _set_aside(plan: Plan, store: Store, but: Collection[str] = ()) -> list[str]:
@@ -251,7 +252,8 @@ def _memory(plan: Plan, store: Store) -> Path:
 def _results(plan: Plan, store: Store, counts: Callable[[Trial], bool]) -> str:
     """Return the name of the results of those trials of a plan that count; of the others, that they do not."""
     trials = [trial for _, _, trial in plan.trials()]
-    records = [store.record("score", trial.digest) if counts(trial) else None for trial in trials]
+    scored = [(trial, stage) for trial in trials for stage in trial.stages.values() if stage.name == "score"]
+    records = [store.record("score", stage.key) if counts(trial) else None for trial, stage in scored]
     return digest([plan.digest, [record.seal if record else "" for record in records]])
 
 
@@ -303,12 +305,15 @@ def _facts(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyFacts:
 
     done = [outcome for outcome in found if outcome.status == "ok"]
     told = {outcome.trial for outcome in done}
-    records = [r for name in STAGES for o in done if (r := store.record(name, o.stages[name])) is not None]
+    trials = [trial for _, _, trial in plan.trials() if trial.digest in told]
+    stages = sorted((s for t in trials for s in t.stages.values()), key=lambda stage: KINDS.index(stage.name))
+    records = [r for stage in stages if (r := store.record(stage.name, stage.key)) is not None]
+    kinds = [kind for kind in KINDS if any(stage.name == kind for stage in stages)]
     provenance: dict[str, Any] = {
         "plan": plan.digest,
         "results": _results(plan, store, lambda trial: trial.digest in told),
         "made_with": _distinct([record.provenance for record in records]),
-        "code": {name: sorted({r.stage.fingerprint for r in records if r.stage.name == name}) for name in STAGES},
+        "code": {name: sorted({r.stage.fingerprint for r in records if r.stage.name == name}) for name in kinds},
         "set_aside": _set_aside(plan, store),
         "stale": [t.digest for _, _, t in plan.trials() if runner.state(store, t)[0] == "stale"],
         "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
