@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,15 +27,15 @@ from harness.trial.prepare import DataChoice
 from harness.trial.train import Emit, TrainingChoice
 
 SPLIT = "test"
-ROOMS = {
-    "prepare": ["harness.trial.prepare"],
-    "test": ["harness.trial.test_sets"],
-    "train": ["harness.trial.train", "harness.trial.flops"],
-    "decode": ["harness.trial.decode"],
-    "score": ["harness.trial.score"],
+WORKERS: dict[str, tuple[ModuleType, ...]] = {
+    "prepare": (prepare,),
+    "test": (test_sets,),
+    "train": (train, flops),
+    "decode": (decode,),
+    "score": (score,),
 }
 """The modules that do each kind of stage, upstream first."""
-KINDS = tuple(ROOMS)
+KINDS = tuple(WORKERS)
 """Every kind of stage; ``test`` reads and encodes a further test set."""
 DATA = ("prepare", "test")
 """The kinds of stages that read data."""
@@ -105,8 +106,8 @@ class Trial:
         edges = [stage.key for stage in upstream[-1:]]
         edges += [stage.key for stage in upstream if kind == "decode" and stage.name == "test"]
         key = digest({"stage": kind, "choice": meant, "upstream": edges})
-        rooms = [*ROOMS[kind], *(module for part in parts for module in modules(part))]
-        code = fingerprint(rooms, alone=[__name__])  # what stands here puts every stage to work
+        doing = [module.__name__ for module in WORKERS[kind]] + [name for part in parts for name in modules(part)]
+        code = fingerprint(doing, alone=[__name__])  # this module puts every stage to work
         return Stage(kind, key, spelled, code, {stage.name: stage.key for stage in upstream})
 
     def _choice_of(self, kind: str, plain: dict[str, Any], test: str) -> dict[str, Any]:
