@@ -14,7 +14,7 @@ from harness.analysis.compare import (
     compare,
     holm,
 )
-from harness.analysis.effects import curve_frame, effects, numeric_axes, steps
+from harness.analysis.effects import curve_frame, factorial_effects, numeric_axes, steps
 from harness.analysis.frames import lengths_frame, spelled, trials_frame, variants_frame
 from harness.analysis.outcome import Outcome, TestSet, deviation
 from harness.analysis.resample import REPLICATES, Resampler
@@ -39,7 +39,7 @@ __all__ = [
     "compare_all",
     "curve_frame",
     "deviation",
-    "effects",
+    "factorial_effects",
     "holm",
     "lengths_frame",
     "numeric_axes",

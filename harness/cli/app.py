@@ -106,7 +106,7 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
         command = planning.command(name, None, planning.parse_sets(sets or []), seeds)
         pinned = [planning.resolve(plan) for plan in plans]
         with store_in_use() as store:
-            joint = run_datasets.report_on(pinned, store, command, keep_stale=keep_stale)
+            joint = run_datasets.write_joint_report(pinned, store, command, keep_stale=keep_stale)
         print_answers.print_joint(joint)
 
 
@@ -188,11 +188,11 @@ def show_plan(
 
     plans, store = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     with store.in_use():
-        params = [runner.prepare(plan, store, terminal.complain) for plan in plans]
+        params = [runner.prepare_data(plan, store, terminal.complain) for plan in plans]
         if any(plan.sequential for plan in plans):
-            from harness.analysis.interim import upcoming
+            from harness.analysis.interim import plan_at_look
 
-            plans = [upcoming(plan, store) for plan in plans]
+            plans = [plan_at_look(plan, store) for plan in plans]
         rows = [survey(p, store, n, workers=len(slots("auto", jobs))) for p, n in zip(plans, params, strict=True)]
     if as_json:
         print_json(rows if len(rows) > 1 else rows[0])
@@ -282,9 +282,9 @@ def run_study(
                 break
             now = replace(settings, max_failures=most and most - lost)
             with Watch(plan) as watch:
-                done = run_study.answer(plan, the_store(), now, watch.listen, tracked=track)
+                done = run_study.run_study(plan, the_store(), now, watch.listen, tracked=track)
             print_answers.print_answer(plan, done)
-            lost, whole = lost + done.ran.lost, whole and not done.failed
+            lost, whole = lost + done.ran.newly_failed, whole and not done.failed
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
     raise typer.Exit(0 if whole else 1)
 
@@ -302,12 +302,12 @@ def report(
     """Write the report anew from what is in the store, without running anything."""
     from harness.cli import print_answers
     from harness.study import planning
-    from harness.workflows import run_study
+    from harness.workflows import write_report
 
     plans = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     for plan in plans:
         with store_in_use() as store:
-            done = run_study.report_on(plan, store, keep_stale=keep_stale)
+            done = write_report.write_report(plan, store, keep_stale=keep_stale)
         print_answers.print_answer(plan, done)
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
 
@@ -374,10 +374,10 @@ def try_trial(
     """Let a trained model of the store answer source texts of your own."""
     import variants  # noqa: F401
     from harness.cli import print_parts
-    from harness.workflows.run_study import try_out
+    from harness.workflows.try_model import try_model
 
     with store_in_use() as store:
-        answers = try_out(store, trial, texts)
+        answers = try_model(store, trial, texts)
     print_json(answers) if as_json else print_parts.print_tried(answers)
 
 

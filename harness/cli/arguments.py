@@ -133,6 +133,7 @@ def executor_of(
         SpecError: there is no such thing, or it is not installed.
     """
     from harness.core.spec import SpecError
+    from harness.execution.entry import entry_of, perform
 
     if device not in ("auto", "cpu", "cuda"):
         raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
@@ -140,7 +141,7 @@ def executor_of(
         raise SpecError(f"no executor is called '{executor}'; known: local, ray", place="--executor")
     if address is not None and executor != "ray":
         raise SpecError("is where a Ray cluster is; give --executor ray too", place="--address")
-    work = ("harness.execution.runner:perform", ("variants",))
+    work = (entry_of(perform), ("variants",))
     if executor == "ray":
         try:
             from harness.execution.ray_cluster import Cluster

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,14 +27,14 @@ from harness.trial.prepare import DataChoice
 from harness.trial.train import Emit, TrainingChoice
 
 SPLIT = "test"
-ROOMS = {
-    "prepare": ["harness.trial.prepare"],
-    "train": ["harness.trial.train", "harness.trial.flops"],
-    "decode": ["harness.trial.decode"],
-    "score": ["harness.trial.score"],
+WORKERS: dict[str, tuple[ModuleType, ...]] = {
+    "prepare": (prepare,),
+    "train": (train, flops),
+    "decode": (decode,),
+    "score": (score,),
 }
 """The modules that do each stage, upstream first."""
-STAGES = tuple(ROOMS)
+STAGES = tuple(WORKERS)
 
 
 class TrialChoice(Choice):
@@ -73,8 +74,10 @@ class Trial:
         for name in STAGES:
             upstream = [stage.key for stage in made.values()][-1:]
             key = digest({"stage": name, "choice": meant[name], "upstream": upstream})
-            rooms = [*ROOMS[name], *(module for part in parts[name] for module in modules(part))]
-            code = fingerprint(rooms, alone=[__name__])  # what stands here puts every stage to work
+            doing = [module.__name__ for module in WORKERS[name]] + [
+                name for part in parts[name] for name in modules(part)
+            ]
+            code = fingerprint(doing, alone=[__name__])  # this module puts every stage to work
             made[name] = Stage(name, key, said[name], code, {stage.name: stage.key for stage in made.values()})
         return made
 

@@ -277,7 +277,7 @@ MISTAKES = {
     ),
     "updates with an exponent": Mistake(
         VALIDATE,
-        ["studies/s.yaml:5: training.updates: ", "got 1000.0; write 1000:"],
+        ["studies/s.yaml:6: training.updates: ", "got 1000.0; write 1000:"],
         edited("seeds: 2", "set: {training.updates: 1e3}\nseeds: 2"),
     ),
     "null where a number is wanted": Mistake(
@@ -361,11 +361,11 @@ def test_a_full_disk_is_told_without_a_traceback(
 @pytest.mark.parametrize(
     ("argv", "reader"),
     [
-        (["plan", "s"], "execution.runner.prepare"),
+        (["plan", "s"], "execution.runner.prepare_data"),
         (["power", "s"], "workflows.sample_size.needs"),
-        (["report", "s"], "workflows.run_study.report_on"),
-        (["report", "two"], "workflows.run_datasets.report_on"),
-        (["try", "abc", "one"], "workflows.run_study.try_out"),
+        (["report", "s"], "workflows.write_report.write_report"),
+        (["report", "two"], "workflows.run_datasets.write_joint_report"),
+        (["try", "abc", "one"], "workflows.try_model.try_model"),
         (["sync", "s"], "tracking.sync.sync"),
         (["verify", "s"], "workflows.verify.choose"),
     ],
@@ -376,7 +376,7 @@ def test_nothing_is_removed_under_a_command_that_reads(
     (folder / "studies/s.yaml").write_text(STUDY)
     (folder / "studies/two.yaml").write_text(STUDY.replace("base: numbers", "base: [numbers, scan]"))
     (folder / "runs").mkdir()
-    monkeypatch.setattr("harness.workflows.run_study.report_on", lambda *_, **__: None)
+    monkeypatch.setattr("harness.workflows.write_report.write_report", lambda *_, **__: None)
     monkeypatch.setattr("harness.cli.print_answers.print_answer", lambda *_: None)
     monkeypatch.setattr("harness.study.frozen_plan.check", lambda *_: True)
 
