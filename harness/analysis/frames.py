@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.compare import COMPARISON_COLUMNS, Comparison
 from harness.analysis.outcome import Outcome, deviation
 from harness.contracts.metric import Metric
 from harness.trial.score import METRICS
@@ -23,7 +24,7 @@ def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """Return one row per trial: what it was, its varied settings, metrics, costs, and stage digests."""
     parts = [[getattr(o, name) for o in outcomes] for name in ("factors", "metrics", "costs", "stages")]
     names = [list(dict.fromkeys(key for one in part for key in one)) for part in parts]
-    names[1] = [name for name in METRICS if name in names[1]]
+    names[1].sort(key=[*METRICS, *names[1]].index)
     rows = []
     for index, o in enumerate(outcomes):
         row: dict[str, Any] = {"trial": o.trial, "variant": o.variant, "seed": o.seed}
@@ -32,6 +33,12 @@ def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
             row |= {key: spelled(part[index][key]) if key in part[index] else None for key in keys}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def comparisons_frame(study: str, base: str, comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return one row per comparison of a study on a base: difference, interval, p values, verdict."""
+    frame = pd.DataFrame([{"study": study, "base": base} | vars(c) for c in comparisons])
+    return frame.reindex(columns=["study", "base", *COMPARISON_COLUMNS])
 
 
 def variants_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.core.spec import digest
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.workflows.run_study import results_folder
+from harness.workflows.write_report import results_folder
+
+if TYPE_CHECKING:
+    from harness.analysis.datasets import AcrossDatasets
 
 
 @dataclass
@@ -38,7 +42,7 @@ def pinned(plans: Sequence[Plan], store: Store, *, replan: bool) -> list[Plan]:
     return resolved
 
 
-def report_on(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: bool = False) -> Joint:
+def write_joint_report(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: bool = False) -> Joint:
     """Write the joint report of what is in the store; nothing is run.
 
     Args:
@@ -47,12 +51,10 @@ def report_on(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: 
         command: what to type to run the study on all of them.
         keep_stale: use results of code that has changed since.
     """
-    from harness.analysis.datasets import Task, across
-    from harness.analysis.interim import standing
-    from harness.report.datasets import said, write
-    from harness.report.facts import StudyFacts
+    from harness.analysis.datasets import Task, analyze_datasets
+    from harness.analysis.interim import latest_look
 
-    stands = [standing(plan, store, keep_stale=keep_stale) for plan in plans]
+    stands = [latest_look(plan, store, keep_stale=keep_stale) for plan in plans]
     tasks = [
         Task(
             at.plan.base,
@@ -68,18 +70,25 @@ def report_on(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: 
     with ExitStack() as names:
         for plan in plans:
             names.enter_context(plan.naming())
-        found = across(tasks)
-        bases = ", ".join(plan.base for plan in plans)
-        first = plans[0]
-        facts = StudyFacts(
-            name=first.name,
-            base=bases,
-            question=first.file.question,
-            expectation=first.file.expectation,
-            digest=digest([plan.digest for plan in plans]),
-            command=command,
-        )
-        folder = results_folder(first).parent
-        write(folder, facts, found)
-        answers = [said(gain, found) for gain in found.gains]
-        return Joint(f"{first.name} on {bases}", answers, [folder / "report.md", folder / "report.html"])
+        return _write_pages(plans, analyze_datasets(tasks), command)
+
+
+def _write_pages(plans: Sequence[Plan], found: AcrossDatasets, command: str) -> Joint:
+    """Write the joint report of what several bases found."""
+    from harness.report.datasets import joint_sentence, write_joint_pages
+    from harness.report.facts import StudyFacts
+
+    bases = ", ".join(plan.base for plan in plans)
+    first = plans[0]
+    facts = StudyFacts(
+        name=first.name,
+        base=bases,
+        question=first.file.question,
+        expectation=first.file.expectation,
+        digest=digest([plan.digest for plan in plans]),
+        command=command,
+    )
+    folder = results_folder(first).parent
+    write_joint_pages(folder, facts, found)
+    answers = [joint_sentence(gain, found) for gain in found.gains]
+    return Joint(f"{first.name} on {bases}", answers, [folder / "report.md", folder / "report.html"])
