@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.outcome import Outcome, deviation
+from harness.analysis.outcome import Outcome, deviation, further_tests
 from harness.trial.score import METRICS, Metric
 
 
@@ -19,10 +19,11 @@ def spelled(value: object) -> object:
 
 
 def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Return one row per trial: what it was, its varied settings, metrics, costs, and stage digests."""
-    parts = [[getattr(o, name) for o in outcomes] for name in ("factors", "metrics", "costs", "stages")]
+    """Return one row per trial: what it was, its varied settings, scores on every test set, costs, and stage digests."""
+    parts = [[getattr(o, name) for o in outcomes] for name in ("factors", "scores", "costs", "stages")]
     names = [list(dict.fromkeys(key for one in part for key in one)) for part in parts]
-    names[1] = [name for name in METRICS if name in names[1]]
+    prefixes = ["", *(f"{test}/" for test in further_tests(outcomes))]
+    names[1] = [f"{prefix}{name}" for prefix in prefixes for name in METRICS if f"{prefix}{name}" in names[1]]
     rows = []
     for index, o in enumerate(outcomes):
         row: dict[str, Any] = {"trial": o.trial, "variant": o.variant, "seed": o.seed}

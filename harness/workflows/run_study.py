@@ -23,7 +23,7 @@ from harness.execution import runner
 from harness.execution.runner import Listen, Ran, Settings
 from harness.storage import garbage
 from harness.storage.store import Record, Store, write
-from harness.study import frozen_plan, planning
+from harness.study import data_checks, frozen_plan, planning
 from harness.study.planning import Plan
 from harness.tracking.mlflow_store import Mirror
 from harness.trial.batches import Pairs
@@ -87,6 +87,7 @@ def _answer(plan: Plan, store: Store, settings: Settings, listen: Listen, *, tra
     store.demand_writable()
     # Data that cannot be used are found before a plan stands.
     runner.prepare(plan, store, lambda text: listen("data", {"note": text}), keep_stale=settings.keep_stale)
+    data_checks.check(plan, store)
     if not known:
         frozen_plan.freeze(plan, store)
     _refer(plan, store)
