@@ -15,8 +15,8 @@ from harness.analysis.compare import (
     comparison_columns,
     holm,
 )
-from harness.analysis.effects import curve_frame, effects, numeric_axes, steps
-from harness.analysis.frames import lengths_frame, spelled, trials_frame, variants_frame
+from harness.analysis.effects import curve_frame, factorial_effects, numeric_axes, steps
+from harness.analysis.frames import comparisons_frame, lengths_frame, spelled, trials_frame, variants_frame
 from harness.analysis.outcome import Outcome, TestSet, deviation, further_tests, on
 from harness.analysis.resample import REPLICATES, Resampler
 from harness.analysis.variance_components import ALPHA
@@ -39,9 +39,10 @@ __all__ = [
     "compare",
     "compare_all",
     "comparison_columns",
+    "comparisons_frame",
     "curve_frame",
     "deviation",
-    "effects",
+    "factorial_effects",
     "further_tests",
     "holm",
     "lengths_frame",

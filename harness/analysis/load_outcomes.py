@@ -22,12 +22,14 @@ from harness.analysis.outcome import Attended, Attention, Tested
 from harness.contracts import UNK
 from harness.core.spec import SpecError
 from harness.execution import failures, runner
+from harness.storage import checkpoint
 from harness.storage.store import Damaged, Record, Store
 from harness.study.planning import Plan, Variant
 from harness.trial import decode
 from harness.trial.pipeline import SPLIT, Trial, named
 from harness.trial.score import load as load_statistics
 from harness.trial.test_sets import identity
+from harness.trial.train import ELSEWHERE
 
 COSTS = {
     "train": (
@@ -124,6 +126,11 @@ def _tested(records: Mapping[str, Record], test: str = "") -> Tested:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a file of JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def earlier_machines(record: Record) -> str:
+    """Return how the machines differed on which a training ran before the one where it ended; "" if there was one."""
+    return "; then ".join(checkpoint.spelled(place) for place in record.facts.get(ELSEWHERE, []))
 
 
 def _found(store: Store, name: str, key: str) -> Record:

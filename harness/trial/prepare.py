@@ -59,7 +59,7 @@ class DataChoice(Choice):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What later stages read: vocabularies, encoded pairs of each split, and the texts of the held-out rows."""
+    """What later stages read: vocabularies, encoded pairs of each split, and the texts, groups and columns of the held-out rows."""
 
     source: Vocabulary
     target: Vocabulary
@@ -180,5 +180,5 @@ def write_rows(path: Path, rows: Rows) -> None:
     """Write the texts of a held-out split, one JSON object a row."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
-            said = {"source": row.source, "references": row.references}
-            file.write(json.dumps(said, ensure_ascii=False) + "\n")
+            kept = {"source": row.source, "references": row.references, "group": row.group, "columns": row.columns}
+            file.write(json.dumps(kept, ensure_ascii=False) + "\n")

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.analysis.load_outcomes import read_lines
+from harness.analysis.load_outcomes import earlier_machines, read_lines
 from harness.core.spec import flatten
-from harness.storage import checkpoint
 from harness.storage.sealing import Record
 from harness.trial import decode
 from harness.trial.score import METRICS
@@ -89,11 +88,6 @@ def compare(before: Mapping[str, Record], now: Mapping[str, Record], tolerance: 
     return Likeness(verdict, parts_at, first, worst, wrong, len(said), scores, explained, same_kind)
 
 
-def elsewhere(record: Record) -> str:
-    """Return in what the places differed where a training ran before the one where it ended, or nothing."""
-    return "; then ".join(checkpoint.spelled(place) for place in record.facts.get(ELSEWHERE, []))
-
-
 def _verdict(wrong: int, scores: Mapping[str, Sequence[float]], tolerance: Mapping[str, float]) -> Verdict:
     metrics = {name: name.rpartition("/")[2] for name in scores}  # on a further test set as on the main one
     if not all(abs(was - now) <= tolerance.get(metrics[name], 0.0) for name, (was, now) in scores.items()):
@@ -152,7 +146,7 @@ def _made_otherwise(before: Record, now: Record) -> dict[str, list[Any]]:
     if len(set(codes)) > 1:
         commits = [_commit(was), _commit(own)]
         found[f"code of {now.stage.name}"] = commits if all(commits) and len(set(commits)) > 1 else codes
-    begun = [elsewhere(before), elsewhere(now)]
+    begun = [earlier_machines(before), earlier_machines(now)]
     if any(begun):  # the same in both, too: they need not have moved at the same update
         found["begun elsewhere"] = [told or "no" for told in begun]
     common = [name for name in was if name in own and not name.startswith("git.")]

@@ -24,7 +24,7 @@ from harness.storage.store import Busy, Different, Store
 from harness.study import frozen_plan
 from harness.study.planning import Plan
 from harness.trial.pipeline import KINDS, Trial
-from harness.workflows.run_study import reported, results_folder
+from harness.workflows.write_report import report_is_current, results_folder
 
 Key = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
 
@@ -82,7 +82,7 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
         raise frozen_plan.missing(plan)
     with store.in_use():
         trials = [trial for _, _, trial in plan.trials()]
-        at = interim.upcoming(plan, store, keep_stale=True)
+        at = interim.plan_at_look(plan, store, keep_stale=True)
         wanted = [trial for _, _, trial in at.trials()]
         records = {(r.stage.name, r.stage.key): r for trial in trials for r in _records(store, trial)}
         pages, note = _report(at, store)
@@ -189,7 +189,7 @@ def _records(store: Store, trial: Trial) -> Iterator[Record]:
 def _report(plan: Plan, store: Store) -> tuple[dict[str, Path], str]:
     """Return the files of the report of these very results, and what to know of what was left out."""
     folder = results_folder(plan)
-    if not reported(plan, store):
+    if not report_is_current(plan, store):
         stale = any(state(store, trial)[0] == "stale" for _, _, trial in plan.trials())
         writes = "`s2s report --keep-stale`" if stale else "`s2s report`"
         return {}, f"no report of these results is in {folder}: {writes} writes it"
