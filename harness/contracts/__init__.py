@@ -37,7 +37,17 @@ from harness.contracts.tensors import (
     sayable,
     select,
 )
-from harness.contracts.training import Initializer, Loss, Optimizer, Schedule, TeacherForcing
+from harness.contracts.training import (
+    Batch,
+    Initializer,
+    Objective,
+    Optimizer,
+    Schedule,
+    Streams,
+    Sum,
+    TeacherForcing,
+    target_nll,
+)
 from harness.contracts.decoding import Found, Search
 # isort: on
 
@@ -49,6 +59,7 @@ __all__ = [
     "SPECIALS",
     "UNK",
     "Attention",
+    "Batch",
     "Bridge",
     "Cell",
     "Context",
@@ -59,8 +70,8 @@ __all__ = [
     "Found",
     "Initializer",
     "Join",
-    "Loss",
     "Memory",
+    "Objective",
     "Optimizer",
     "Output",
     "Readout",
@@ -71,6 +82,8 @@ __all__ = [
     "Source",
     "State",
     "StateShape",
+    "Streams",
+    "Sum",
     "TeacherForcing",
     "Tokenizer",
     "Words",
@@ -79,4 +92,5 @@ __all__ = [
     "rows",
     "sayable",
     "select",
+    "target_nll",
 ]

@@ -14,16 +14,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from harness.contracts import BOS, EOS, PAD
+from harness.contracts import BOS, EOS, PAD, Batch
 from harness.core.seeds import stream_seed
-
-
-class Batch(NamedTuple):
-    """Padded sentence pairs: sources end with EOS, inputs begin with BOS, targets end with EOS."""
-
-    source_BS: Tensor
-    inputs_BT: Tensor
-    targets_BT: Tensor
 
 
 class Pairs(NamedTuple):

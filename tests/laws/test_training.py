@@ -18,13 +18,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words, sayable
+from harness.contracts import PAD, Initializer, Objective, Optimizer, Schedule, Streams, TeacherForcing, Words, sayable
 from harness.core.spec import SpecError, encode, override, read
 from harness.storage import checkpoint
 from harness.trial import train
 from harness.trial.batches import Pairs, collate, epoch_order
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.train import Position, Training, TrainingChoice, build, parameters
+from harness.trial.updater import build_objective
 
 WORDS = Words(12, 13)
 MODEL = read(
@@ -76,7 +77,7 @@ PAIRS = {"train": made_up(18, 0), "validation": made_up(7, 1), "test": made_up(3
 def training_choices() -> Iterator[tuple[str, TrainingChoice]]:
     """Yield a training choice for every registered part of every training slot, and for every way to toss coins."""
     slots = {
-        "loss": Loss,
+        "loss": Objective,
         "teacher_forcing": TeacherForcing,
         "optimizer": Optimizer,
         "schedule": Schedule,
@@ -131,14 +132,19 @@ def trained(
     return {name: (folder / name).read_bytes() for name in ("model.safetensors", "curve.jsonl")}
 
 
+def check_same_seed(choice: TrainingChoice, tmp_path: Path) -> None:
+    """Check law 15 for a choice of training."""
+    whole = trained(choice, tmp_path / "whole")
+    assert trained(choice, tmp_path / "again") == whole
+    assert trained(choice, tmp_path / "killed", kill_at=4) == whole
+    assert trained(choice, tmp_path / "evaluated", kill_at=3) == whole, "right after an evaluation"
+    assert trained(choice, tmp_path / "other", seed=4) != whole
+
+
 @pytest.mark.parametrize("name", CHOICES)
 def test_same_seed_same_curve_bit_for_bit_and_killed_is_never_killed(name: str, tmp_path: Path) -> None:
     """Law 15."""
-    whole = trained(CHOICES[name], tmp_path / "whole")
-    assert trained(CHOICES[name], tmp_path / "again") == whole
-    assert trained(CHOICES[name], tmp_path / "killed", kill_at=4) == whole
-    assert trained(CHOICES[name], tmp_path / "evaluated", kill_at=3) == whole, "right after an evaluation"
-    assert trained(CHOICES[name], tmp_path / "other", seed=4) != whole
+    check_same_seed(CHOICES[name], tmp_path)
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -345,31 +351,43 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     assert (folder / "checkpoint.pt").read_bytes() == before and not list(folder.glob("*.part"))
 
 
-@pytest.mark.parametrize("kind", Loss.kinds)
-@pytest.mark.parametrize("normalize", ["token", "sentence", "padded"])
-@pytest.mark.parametrize("mask", [True, False])
-def test_pad_content_matters_exactly_without_the_mask(kind: str, mask: bool, normalize: str) -> None:
+OBJECTIVES = choices.cover(Objective.Config, "loss", 3, lambda _: True, tries=1)
+
+
+@pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
+def test_pad_content_matters_exactly_without_the_mask(loss: dict[str, Any]) -> None:
     """Law 16: what stands where a target is padded changes loss and gradient without the mask, and cannot with it."""
-    loss: Loss = Loss.kinds[kind](Loss.kinds[kind].Config(mask=mask, normalize=normalize))
     batch = collate(PAIRS["train"], torch.arange(5))
     pad_BT = batch.targets_BT == PAD
     assert pad_BT.any()
     results = []
     for word in (PAD, 7):
         model = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 1).eval().double()
+        objective = build_objective(model, read(TrainingChoice, BASE | {"loss": loss}).loss, 1).double()
         # The words that the decoder hears at padded steps, as strange as may be.
-        inputs_BT = torch.where(pad_BT, word, batch.inputs_BT)
-        counted_BT = loss.counted(batch.targets_BT)
-        readout = model(batch.source_BS, inputs_BT)
-        total = loss.total(model.output, readout.features_BTR[counted_BT], batch.targets_BT[counted_BT])
-        (total / loss.normalizer(batch.targets_BT)).backward()
-        results.append([total.detach()] + [p.grad for p in model.decoder.parameters() if p.grad is not None])
+        strange = batch._replace(inputs_BT=torch.where(pad_BT, word, batch.inputs_BT))
+        streams = Streams(None, "argmax", *(torch.Generator().manual_seed(n) for n in (1, 2)))
+        made = objective(model, strange, streams, 0)
+        (made.value / (1 if made.normalizer is None else made.normalizer)).backward()
+        results.append([made.value.detach()] + [p.grad for p in model.decoder.parameters() if p.grad is not None])
     same = all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(*results, strict=True))
-    assert same == mask
+    assert same == loss.get("mask", True)
+
+
+@pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
+def test_every_parameter_of_an_objective_learns(loss: dict[str, Any], tmp_path: Path) -> None:
+    """Law 10; those of the model learn from every objective, too."""
+    choice = read(TrainingChoice, BASE | {"loss": loss, "updates": 2})
+    training = Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, tmp_path, torch.device("cpu"))
+    modules = training.model, training.updater.objective
+    before = [p.detach().clone() for module in modules for p in module.parameters()]
+    training.run(lambda _: None)
+    after = [p for module in modules for p in module.parameters()]
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("around", ["fused", "walked", "pooled"])
-@pytest.mark.parametrize("loss", choices.cover(Loss.Config, "loss", 3, lambda _: True, tries=1), ids=choices.name)
+@pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
 def test_splitting_a_batch_changes_nothing(loss: dict[str, Any], around: str, tmp_path: Path) -> None:
     """Law 17: batches of eight, and pieces of four whose gradients are accumulated, make the same updates.
 
@@ -385,8 +403,10 @@ def test_splitting_a_batch_changes_nothing(loss: dict[str, Any], around: str, tm
         model = build(read(ModelChoice, silent), choice.initializer, WORDS, 5).double()
         folder = tmp_path / str(size)
         folder.mkdir()
-        Training(model, choice, 5, PAIRS, folder, torch.device("cpu")).run(lambda _: None)
-        made.append([p.detach() for p in model.parameters()])
+        training = Training(model, choice, 5, PAIRS, folder, torch.device("cpu"))
+        training.updater.objective.double()
+        training.run(lambda _: None)
+        made.append([p.detach() for p in (*model.parameters(), *training.updater.objective.parameters())])
     for one, other in zip(*made, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
 
