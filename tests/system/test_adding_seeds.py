@@ -10,14 +10,15 @@ import pandas as pd
 import pytest
 from test_run import ROOT, SMALL
 
-from harness.analysis.interim import upcoming
+from harness.analysis.interim import plan_at_look
+from harness.execution.entry import entry_of, perform
 from harness.execution.estimate import survey
 from harness.execution.local_pool import Workers, slots
 from harness.execution.runner import Settings
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.workflows import run_study
-from harness.workflows.run_study import Answer
+from harness.workflows.write_report import StudyAnswer
 
 CLAIM: dict[str, Any] = {
     "name": "the mask does not matter",
@@ -42,15 +43,13 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S2S_RESULTS", str(tmp_path / "results"))
 
 
-def answered(home: Path, replan: bool = False, **changes: Any) -> Answer:
+def answered(home: Path, replan: bool = False, **changes: Any) -> StudyAnswer:
     path = home / "mask.yaml"
     path.write_text(json.dumps(SAID | changes), encoding="utf-8")
     plan = planning.load(str(path), sets=SMALL)
-    with Workers(
-        "harness.execution.runner:perform", ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}
-    ) as workers:
+    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
         settings = Settings(workers, replan=replan)
-        return run_study.answer(plan, Store(home / "runs"), settings, lambda *_: None, tracked=False)
+        return run_study.run_study(plan, Store(home / "runs"), settings, lambda *_: None, tracked=False)
 
 
 def results(home: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -68,12 +67,15 @@ def test_seeds_are_added_until_decided_and_no_further(tmp_path: Path) -> None:
     assert made.ran.made == len(trials) and made.ran.found == 0
     before = (tmp_path / "results/mask/numbers/report.md").read_bytes()
     plan, store = planning.resolve(planning.load(str(tmp_path / "mask.yaml"), sets=SMALL)), Store(tmp_path / "runs")
-    assert survey(upcoming(plan, store), store, {}, workers=1)["to_run"] == 0, "no seed that is not wanted is foreseen"
+    assert survey(plan_at_look(plan, store), store, {}, workers=1)["to_run"] == 0, (
+        "no seed that is not wanted is foreseen"
+    )
     again = answered(tmp_path)
     assert (again.ran.made, again.ran.found) == (0, len(trials))
     assert (tmp_path / "results/mask/numbers/report.md").read_bytes() == before
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_an_open_question_ends_with_the_last_seed_or_is_given_up(tmp_path: Path) -> None:
     answered(tmp_path, claims=[CLAIM | {"within": 1e-6}])
@@ -103,6 +105,7 @@ def test_a_claim_written_after_the_results_is_exploratory(tmp_path: Path) -> Non
     assert list(plan["exploratory"]) == ["an afterthought"]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_claim_that_is_dropped_after_the_results_still_counts(tmp_path: Path) -> None:
     other = CLAIM | {"name": "neither does it matter for BLEU", "metric": "bleu", "within": 1e6}
@@ -114,6 +117,7 @@ def test_a_claim_that_is_dropped_after_the_results_still_counts(tmp_path: Path) 
     assert "neither does it matter for BLEU" in (tmp_path / "results/mask/numbers/report.md").read_text()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_seeds_added_after_looking_make_claims_exploratory(tmp_path: Path) -> None:
     answered(tmp_path, seeds=2)

@@ -20,7 +20,7 @@ from homes import Home, new_home
 from servers import Server, client_of, mlflow_server, told
 
 from harness.core.spec import SpecError
-from harness.tracking.mlflow_store import Mirror
+from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.records import StudyRecord, VariantRecord
 
 
@@ -50,7 +50,7 @@ def whole(ready: Home, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     home.s2s("sync", study(home))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        return told(client_of(Mirror(home.store).tracking_uri))
+        return told(client_of(MlflowStore(home.store).tracking_uri))
 
 
 def study(home: Home) -> str:
@@ -86,11 +86,13 @@ def test_each_fault_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
     with fault(tmp_path) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         with pytest.raises(SpecError, match=rf"^{re.escape(address)}: .*{why}"):
-            Mirror(tmp_path).sync(StudyRecord("a/b", variants=[VariantRecord("v")]))
+            MlflowStore(tmp_path).sync(StudyRecord("a/b", variants=[VariantRecord("v")]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nobody", "failing", "a page"])
+@pytest.mark.parametrize(
+    "name", ["failing", *(pytest.param(name, marks=pytest.mark.full) for name in ("nobody", "a page"))]
+)
 def test_a_study_ends_well_whatever_the_server_does_and_says_why(home: Home, tmp_path: Path, name: str) -> None:
     fault, why = FAULTS[name]
     with fault(tmp_path) as address:
@@ -105,6 +107,7 @@ def test_a_study_ends_well_whatever_the_server_does_and_says_why(home: Home, tmp
         assert failed.returncode == 2 and why in failed.stderr and "Traceback" not in failed.stderr, failed.stderr
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_server_that_never_answers_is_not_waited_for_longer_than_is_said(home: Home) -> None:
     with bad_servers.silent() as address:
@@ -133,7 +136,7 @@ def test_ctrl_c_leaves_a_server_that_never_answers_to_a_sync(home: Home) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("survives", [2, 20, 60])
+@pytest.mark.parametrize("survives", [20, *(pytest.param(count, marks=pytest.mark.full) for count in (2, 60))])
 def test_a_server_that_dies_after_some_requests_loses_nothing(
     home: Home, server: Server, whole: dict[str, Any], survives: int
 ) -> None:
@@ -148,6 +151,7 @@ def test_a_server_that_dies_after_some_requests_loses_nothing(
     assert "0 runs written with 0 points, 7 left as they were" in again
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_answers_that_are_lost_on_their_way_leave_no_run_twice(
     home: Home, server: Server, whole: dict[str, Any]
@@ -161,6 +165,7 @@ def test_answers_that_are_lost_on_their_way_leave_no_run_twice(
     assert told(client_of(server.address)) == whole
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_slow_server_is_left_behind_and_completed_later(home: Home, server: Server, whole: dict[str, Any]) -> None:
     _forget(server)
@@ -172,14 +177,14 @@ def test_a_slow_server_is_left_behind_and_completed_later(home: Home, server: Se
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [2.0, 3.0, 4.0, 5.0])
+@pytest.mark.parametrize("after", [3.0, *(pytest.param(after, marks=pytest.mark.full) for after in (2.0, 4.0, 5.0))])
 def test_a_sync_that_is_killed_is_completed_by_the_next(home: Home, whole: dict[str, Any], after: float) -> None:
     started = home.started("sync", study(home))
     time.sleep(after)
     started.kill()
     started.communicate()
     home.s2s("sync", study(home))
-    assert told(client_of(Mirror(home.store).database.uri)) == whole
+    assert told(client_of(MlflowStore(home.store).database.uri)) == whole
     assert "0 runs written with 0 points, 7 left" in home.s2s("sync", study(home))
 
 
@@ -188,9 +193,10 @@ def test_two_syncs_at_once_write_everything_once(home: Home, whole: dict[str, An
     started = [home.started("sync", study(home)) for _ in range(2)]
     said = sorted(process.communicate(timeout=120)[0] for process in started)
     assert ["0 runs written" in said[0], "7 runs written" in said[1]] == [True, True], said
-    assert told(client_of(Mirror(home.store).database.uri)) == whole
+    assert told(client_of(MlflowStore(home.store).database.uri)) == whole
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_two_stores_may_fill_one_server_at_once(
     ready: Home, server: Server, whole: dict[str, Any], tmp_path: Path
@@ -206,6 +212,7 @@ def test_two_stores_may_fill_one_server_at_once(
     assert told(client_of(server.address)) == whole
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_full_disk_under_the_mirror_is_a_note(home: Home) -> None:
     if os.geteuid() != 0:
