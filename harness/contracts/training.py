@@ -20,11 +20,25 @@ class Batch(NamedTuple):
     source_BS: Tensor
     inputs_BT: Tensor
     targets_BT: Tensor
+    weight_B: Tensor | None = None
+    """What each pair counts; None: 1."""
+
+    def rows(self, part: slice) -> Batch:
+        """Return some of the pairs, as they are padded."""
+        return Batch(*(side if side is None else side[part] for side in self))
 
     @property
     def real_BT(self) -> Tensor:
         """Where targets are words or EOS, not padding."""
         return self.targets_BT != PAD
+
+    def weighted(self, each: Tensor, counted_BT: Tensor | None = None) -> Tensor:
+        """Multiply numbers of each pair, or of each counted position, by the weight of the pair."""
+        if self.weight_B is None:
+            return each
+        if counted_BT is None:
+            return each * self.weight_B
+        return each * self.weight_B.unsqueeze(1).expand_as(counted_BT)[counted_BT]
 
 
 class Streams(NamedTuple):
@@ -62,10 +76,10 @@ class Sum(NamedTuple):
 
 
 def target_nll(model: Any, readout: Readout, batch: Batch, counted_BT: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Return the (smoothed) negative log-likelihood of the counted targets, N, in nats."""
+    """Return the (smoothed) negative log-likelihood of the counted targets, N, in nats, times the weights of their pairs."""
     # The output layer is the dearest: it sees the counted positions only.
     nll_N: Tensor = model.output.nll(readout.features_BTR[counted_BT], batch.targets_BT[counted_BT], smoothing)
-    return nll_N
+    return batch.weighted(nll_N, counted_BT)
 
 
 @slot
@@ -73,7 +87,8 @@ class Objective(nn.Module, ABC):
     """What training minimizes: a sum over a batch, divided by a normalizer.
 
     An objective may run the model several times, draw samples, and own parameters. It is built from its choice and the
-    model, whose sizes it may look at; it does not keep the model.
+    model, whose sizes it may look at; it does not keep the model. It multiplies what it adds up by the weights of the
+    pairs: ``target_nll`` does so, and so does ``Batch.weighted``.
     """
 
     kept: ClassVar[bool] = False
@@ -99,6 +114,47 @@ class Objective(nn.Module, ABC):
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         """Return an optimizer for this objective's own parameters, at rates of its own; None: the model's takes them."""
+        return None
+
+
+class Lengths(NamedTuple):
+    """Tokens of every training pair on both sides, EOS not counted; on the CPU."""
+
+    source_N: Tensor
+    target_N: Tensor
+
+
+class Pass(NamedTuple):
+    """A pass over the training data, as it begins."""
+
+    number: int
+    """Passes before it."""
+    update: int
+    """Updates before it."""
+
+
+@slot
+class Order(ABC):
+    """Which training pairs a pass visits, in which order, and what each counts: a curriculum.
+
+    ``training.pool`` then sorts by length and cuts into batches; a pool of 1 keeps the order as it is given.
+    """
+
+    class Config(Choice):
+        """Names a kind of order."""
+
+    def __init__(self, cfg: Any) -> None:
+        self.cfg = cfg
+
+    @abstractmethod
+    def rows(self, begun: Pass, lengths: Lengths, generator: torch.Generator) -> Tensor:
+        """Return the numbers of the pairs that a pass visits, at least one; a pair may come several times.
+
+        Random numbers come from ``generator`` alone: it is the same for every variant with this seed, in this pass.
+        """
+
+    def weights(self, begun: Pass, lengths: Lengths) -> Tensor | None:
+        """Return what every pair of the training data counts in this pass; None: each counts 1."""
         return None
 
 

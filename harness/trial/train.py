@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from harness.contracts import Batch, Initializer, Words, target_nll
+from harness.contracts import Batch, Initializer, Order, Pass, Words, target_nll
 from harness.core.seeds import stream_seed
 from harness.storage import checkpoint
 from harness.storage.checkpoint import CHECKPOINT, Asked, Place, Postponed, otherwise, spelled
-from harness.trial.batches import Pairs, collate, epoch_order, evaluation_width, in_order
+from harness.trial.batches import Pairs, collate, cut, evaluation_width, in_order, pass_generator
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.training_choice import TrainingChoice as TrainingChoice
 from harness.trial.training_choice import foreseen_seconds as foreseen_seconds
@@ -47,6 +47,10 @@ class Position:
     update: int = 0
     epoch: int = 0
     batch: int = 0
+    batches: int = 1
+    """Updates of the present pass over the data."""
+    begun: int = 0
+    """Updates before it."""
     best_nll: float = math.inf
     best_update: int = 0
     evaluations_since: int = 0
@@ -203,12 +207,19 @@ class Training:
     def _updates(self) -> Iterator[Batch]:
         """Yield the pairs of each update, from the current position on, without end."""
         pairs, c = self.pairs["train"], self.choice
+        lengths = pairs.lengths
+        order: Order = c.order.build()
         while True:
-            order = epoch_order(pairs, c.batch_size * c.accumulate, c.pool, self.seed, self.at.epoch)
-            for index in order[self.at.batch :]:
+            begun, generator = Pass(self.at.epoch, self.at.begun), pass_generator(self.seed, self.at.epoch)
+            rows_N = order.rows(begun, lengths, generator)
+            weight_N = order.weights(begun, lengths)
+            batches = cut(rows_N, lengths, c.batch_size * c.accumulate, c.pool, generator)
+            self.at.batches = len(batches)
+            for index_B in batches[self.at.batch :]:
                 self.at.batch += 1
-                yield collate(pairs, index)
-            self.at.epoch, self.at.batch = self.at.epoch + 1, 0
+                weight_B = None if weight_N is None else weight_N[index_B].to(self.device)
+                yield collate(pairs, index_B)._replace(weight_B=weight_B)
+            self.at.epoch, self.at.batch, self.at.begun = self.at.epoch + 1, 0, self.at.update
 
     def _update(self, batch: Batch) -> None:
         self.updater.make(batch, self.at.update, self.choice.updates)
@@ -295,12 +306,7 @@ class Training:
             "updates": self.at.update,
             "best_update": self.at.best_update,
             "best_dev_nll": self.at.best_nll,
-            "epochs": round(
-                self.at.epoch
-                + self.at.batch
-                / math.ceil(self.pairs["train"].size / (self.choice.batch_size * self.choice.accumulate)),
-                3,
-            ),
+            "epochs": round(self.at.epoch + self.at.batch / self.at.batches, 3),
             "target_tokens": int(self.updater.words),
             "train_seconds": self.at.seconds,
             "target_tokens_per_second": float(self.updater.words) / self.at.seconds,

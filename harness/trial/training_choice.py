@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.contracts import Initializer, Objective, Optimizer, Schedule, TeacherForcing
+from harness.contracts import Initializer, Objective, Optimizer, Order, Schedule, TeacherForcing
 from harness.core.registry import Choice
 
 
@@ -25,6 +25,10 @@ class TrainingChoice(Choice):
     """The first values of the parameters."""
     batch_size: int = Field(ge=1)
     """Sentence pairs that go through the model together."""
+    order: Order.Config = Field(
+        default_factory=lambda: Order.kinds["shuffled"].Config(), json_schema_extra={"neutral": {"kind": "shuffled"}}
+    )
+    """Which pairs a pass over the training data visits, and in which order."""
     pool: int = Field(ge=1)
     """Updates whose pairs are sorted by length together before they are cut into batches; 1 takes pairs as they fall."""
     updates: int = Field(ge=0)

@@ -87,7 +87,7 @@ class Updater:
             part = slice(first, first + size)
             heard_BT = None if gold_BT is None else gold_BT[part].to(self.device)
             streams = Streams(heard_BT, self.forcing.cfg.replace, self.tosses, self.samples)
-            yield Batch(*(side[part] for side in batch)), streams
+            yield batch.rows(part), streams
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.choice.precision == "bf16":

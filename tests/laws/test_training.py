@@ -18,11 +18,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.contracts import PAD, Initializer, Objective, Optimizer, Schedule, Streams, TeacherForcing, Words, sayable
+from harness.contracts import (
+    PAD,
+    Initializer,
+    Objective,
+    Optimizer,
+    Order,
+    Pass,
+    Schedule,
+    Streams,
+    TeacherForcing,
+    Words,
+    sayable,
+)
 from harness.core.spec import SpecError, encode, override, read
 from harness.storage import checkpoint
 from harness.trial import train
-from harness.trial.batches import Pairs, collate, epoch_order
+from harness.trial.batches import Pairs, collate, cut, pass_generator
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.train import Position, Training, TrainingChoice, build, parameters
 from harness.trial.updater import build_objective
@@ -61,6 +73,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "optimizer": {"lr": 0.01},
     "loss": {"mask": False, "normalize": "padded", "smoothing": 0.1},
     "initializer": {},
+    "order": {"over": 6},
 }
 
 
@@ -82,6 +95,7 @@ def training_choices() -> Iterator[tuple[str, TrainingChoice]]:
         "optimizer": Optimizer,
         "schedule": Schedule,
         "initializer": Initializer,
+        "order": Order,
     }
     for name, slot in slots.items():
         for kind, part in slot.kinds.items():
@@ -388,13 +402,15 @@ def test_every_parameter_of_an_objective_learns(loss: dict[str, Any], tmp_path: 
 
 @pytest.mark.parametrize("around", ["fused", "walked", "pooled"])
 @pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
-def test_splitting_a_batch_changes_nothing(loss: dict[str, Any], around: str, tmp_path: Path) -> None:
+def test_splitting_a_batch_changes_nothing(
+    loss: dict[str, Any], around: str, tmp_path: Path, order: str = "shuffled"
+) -> None:
     """Law 17: batches of eight, and pieces of four whose gradients are accumulated, make the same updates.
 
     Lengths are unequal, the last batch of an epoch is short, and the model hears how far its sources are padded.
     """
     ratio, pool = 0.5 if around == "walked" else 1.0, 2 if around == "pooled" else 1
-    plain = BASE | {"loss": loss, "updates": 4, "evaluate_every": 2, "pool": pool}
+    plain = BASE | {"loss": loss, "updates": 4, "evaluate_every": 2, "pool": pool, "order": order}
     plain |= {"teacher_forcing": {"kind": "constant", "ratio": ratio, "coin": "step"}}
     silent = override(ModelChoice, encode(MODEL), {"embeddings.dropout": 0.0, "encoder.pack": False})
     made = []
@@ -411,13 +427,43 @@ def test_splitting_a_batch_changes_nothing(loss: dict[str, Any], around: str, tm
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
 
 
-def test_the_order_of_data_depends_on_the_seed_alone() -> None:
-    pairs = PAIRS["train"]
-    for pool in (1, 3):
-        epochs = [epoch_order(pairs, 4, pool, seed, epoch) for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))]
-        rows = [torch.cat(order).tolist() for order in epochs]
-        assert rows[0] == rows[1] and rows[0] != rows[2] and rows[0] != rows[3]
-        assert all(sorted(row) == list(range(pairs.size)) for row in rows)
+def batches_of(choice: TrainingChoice, seed: int, number: int = 0, update: int = 0) -> list[torch.Tensor]:
+    """Return the row numbers of the batches of one pass."""
+    lengths, generator = PAIRS["train"].lengths, pass_generator(seed, number)
+    order: Order = choice.order.build()
+    return cut(order.rows(Pass(number, update), lengths, generator), lengths, 4, choice.pool, generator)
+
+
+@pytest.mark.parametrize("kind", Order.kinds)
+@pytest.mark.parametrize("pool", [1, 3])
+def test_the_order_of_data_depends_on_the_seed_alone(pool: int, kind: str) -> None:
+    check_order(CHOICES[f"order-{kind}"].changed(pool=pool))
+
+
+def check_order(choice: TrainingChoice) -> None:
+    """Check that passes with one seed are the same, and that every pair is visited in the end."""
+    passes = [batches_of(choice, seed, number, 10**6) for seed, number in ((1, 0), (1, 0), (1, 1), (2, 0))]
+    rows = [torch.cat(batches).tolist() for batches in passes]
+    assert rows[0] == rows[1] and rows[0] != rows[2] and rows[0] != rows[3]
+    assert all(set(row) == set(range(PAIRS["train"].size)) for row in rows)
+
+
+@pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
+def test_a_pair_of_weight_zero_changes_nothing(loss: dict[str, Any]) -> None:
+    """Whatever it holds, as long as it is as wide; and a pair of weight two counts as much as two."""
+
+    def value(rows: list[int], weights: list[float] | None) -> float:
+        batch = collate(PAIRS["train"], torch.tensor(rows))
+        batch = batch._replace(weight_B=None if weights is None else torch.tensor(weights))
+        model = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 1).eval()
+        objective = build_objective(model, read(TrainingChoice, BASE | {"loss": loss}).loss, 1)
+        made = objective(model, batch, Streams(None, "argmax", *(torch.Generator() for _ in range(2))), 0)
+        return float(made.value.detach())
+
+    longest = int(PAIRS["train"].target_lengths.argmax())
+    other = [row for row in range(4) if row != longest]
+    assert value([longest, other[0]], [1.0, 0.0]) == pytest.approx(value([longest, other[1]], [1.0, 0.0]))
+    assert value([longest, other[0]], [1.0, 2.0]) == pytest.approx(value([longest, other[0], other[0]], None))
 
 
 def test_position_holds_plain_numbers_only() -> None:
@@ -468,7 +514,8 @@ def facts_of(folder: Path, every: float = 60.0, **changes: Any) -> tuple[dict[st
 def tokens_of(updates: int) -> int:
     """Count the target tokens of the first updates from the data alone, EOS with them."""
     pairs = PAIRS["train"]
-    batches = itertools.chain.from_iterable(epoch_order(pairs, 4, 2, 3, epoch) for epoch in itertools.count())
+    choice = read(TrainingChoice, BASE)
+    batches = itertools.chain.from_iterable(batches_of(choice, 3, number) for number in itertools.count())
     return sum(int(pairs.target_lengths[index].sum()) + len(index) for index in itertools.islice(batches, updates))
 
 

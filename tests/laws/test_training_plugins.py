@@ -13,6 +13,7 @@ import test_training as laws
 import torch
 from safetensors.torch import load_file
 
+from harness.contracts import Order
 from harness.core import plugins
 from harness.core.registry import SLOTS
 from harness.core.spec import read
@@ -42,11 +43,32 @@ def test_an_objective_obeys_the_laws(file: str, loss: dict[str, Any], load: Any,
     load(file)
     laws.check_same_seed(read(TrainingChoice, laws.BASE | {"loss": loss}), tmp_path)
     laws.test_pad_content_matters_exactly_without_the_mask(loss)
+    laws.test_a_pair_of_weight_zero_changes_nothing(loss)
     (tmp_path / "learns").mkdir()
     laws.test_every_parameter_of_an_objective_learns(loss, tmp_path / "learns")
     for around in ("fused", "walked", "pooled"):
         (tmp_path / around).mkdir()
         laws.test_splitting_a_batch_changes_nothing(loss, around, tmp_path / around)
+
+
+def test_a_curriculum_obeys_the_laws(load: Any, tmp_path: Path) -> None:
+    """Law 15; and it comes in its own order where nothing sorts it anew."""
+    load("curriculum_order")
+    choice = read(TrainingChoice, laws.BASE | {"order": "sorted", "pool": 1})
+    laws.check_same_seed(choice, tmp_path)
+    laws.check_order(choice)
+    target_N = laws.PAIRS["train"].lengths.target_N[torch.cat(laws.batches_of(choice, 1))]
+    assert target_N.tolist() == sorted(target_N.tolist())
+    assert laws.trained(choice, tmp_path / "weighed") != laws.trained(unweighed(choice), tmp_path / "unweighed")
+    (tmp_path / "split").mkdir()
+    loss = {"kind": "cross_entropy", "mask": True, "normalize": "sentence"}
+    laws.test_splitting_a_batch_changes_nothing(loss, "fused", tmp_path / "split", order="sorted")
+
+
+def unweighed(choice: TrainingChoice) -> TrainingChoice:
+    """Return a choice whose curriculum gives no weights any more."""
+    SLOTS["order"].kinds["sorted"].weights = Order.weights
+    return choice
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,6 @@ class BagOfWords(Objective):
         said_BV = self.bag(memory.mean())
         there_BV = torch.zeros_like(said_BV).scatter(1, batch.targets_BT, 1.0)
         there_BV[:, PAD] = 0.0
-        bag = binary_cross_entropy_with_logits(said_BV, there_BV, reduction="sum")
+        bag = batch.weighted(binary_cross_entropy_with_logits(said_BV, there_BV, reduction="none").sum(-1)).sum()
         tokens = batch.real_BT.sum()
         return Sum(nll + self.cfg.weight * bag, tokens, tokens, {"bag": bag})

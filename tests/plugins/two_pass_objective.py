@@ -28,6 +28,7 @@ class RDrop(Objective):
         readouts = [streams.readout(model, batch) for _ in range(2)]
         nll = sum(target_nll(model, readout, batch, batch.real_BT).sum() for readout in readouts) / 2
         one_NV, other_NV = (model.output.logp(readout.features_BTR[batch.real_BT]) for readout in readouts)
-        kl = ((one_NV.exp() - other_NV.exp()) * (one_NV - other_NV)).sum()  # both directions together
+        both_N = ((one_NV.exp() - other_NV.exp()) * (one_NV - other_NV)).sum(-1)  # both directions together
+        kl = batch.weighted(both_N, batch.real_BT).sum()
         tokens = batch.real_BT.sum()
         return Sum(nll + self.cfg.alpha / 4 * kl, tokens, tokens, {"kl": kl / 2})
