@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -48,6 +49,29 @@ app.add_typer(new_app, name="new")
 app.add_typer(maintenance.app)
 
 
+def _tell_versions(wanted: bool) -> None:
+    """Print the version of the program and of what decides its numbers, from package records: nothing is imported."""
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    for package in ("seq2seq-harness", "torch", "datasets", "mlflow"):
+        try:
+            typer.echo(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            typer.echo(f"{package} is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_versions, is_eager=True, help="Show versions and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Run a command; a user's mistake is one paragraph and exit code 2, never a traceback."""
     os.environ["PYTHONSAFEPATH"] = "1"  # workers import nothing that lies in the working folder
@@ -63,7 +87,7 @@ def main() -> None:
 
     signals.heed()
     try:
-        app()
+        _until_nobody_reads()
     except signals.Stopped as stop:
         _leave(stop)
     except (SpecError, Incompatible) as error:
@@ -72,11 +96,31 @@ def main() -> None:
         # A full disk or a folder that cannot be written: what is finished is safe, and the same command goes on.
         name = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{name}. What was finished is kept; mend this and run the same command again.")
-    except Exception:  # a fault of ours, to be reported: without what a user would not want to show
+    except Exception as error:
+        from harness.core import plugins
+
+        if place := plugins.place_of(error):
+            _fail(f"{place}: {plugins.reason(error)}")
+        # A fault of ours, to be reported: without what a user would not want to show.
         sys.stderr.write(masked(traceback.format_exc()))
         sys.exit(1)
     finally:
         signals.ended()
+
+
+def _until_nobody_reads() -> None:
+    """Run the command; where its reader has gone (``s2s list | head``), end as a pipe does, without a word."""
+    try:
+        try:
+            app()
+        except SystemExit as ended:  # libraries turn a closed pipe into an exit
+            if isinstance(ended.__context__, BrokenPipeError):
+                raise ended.__context__ from None
+            sys.stdout.flush()
+            raise
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _leave(stop: Stopped) -> NoReturn:
@@ -261,14 +305,16 @@ def run_study(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before, whatever the reason.")
     ] = False,
-    replan: Annotated[bool, typer.Option("--replan", help="Accept a study that changed since it was planned.")] = False,
+    replan: Annotated[
+        bool, typer.Option("--replan", help="Accept a study that changed since it was planned, or reported.")
+    ] = False,
     keep_stale: KeepStale = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Mirror the results into MLflow.")] = True,
     _plugins: Plugins = None,
 ) -> None:
     """Run what is not done yet, and write the report. The same command again resumes."""
     with executor_of(name, executor, address, device=device, jobs=jobs, per_gpu=per_gpu) as workers:
-        plans, lost, whole = plans_of(name, base, sets, seeds), 0, True
+        plans, lost, whole, kept = plans_of(name, base, sets, seeds), 0, True, False
         from harness.cli import print_answers
         from harness.cli.watch import Watch
         from harness.execution.runner import Settings
@@ -285,7 +331,9 @@ def run_study(
                 done = run_study.run_study(plan, the_store(), now, watch.listen, tracked=track)
             print_answers.print_answer(plan, done)
             lost, whole = lost + done.ran.newly_failed, whole and not done.failed
-    _join(plans, name, sets, seeds, keep_stale=keep_stale)
+            kept = kept or not done.files
+    if not kept:
+        _join(plans, name, sets, seeds, keep_stale=keep_stale)
     raise typer.Exit(0 if whole else 1)
 
 
@@ -296,6 +344,9 @@ def report(
     sets: Sets = None,
     _preset: Preset = None,
     seeds: Seeds = None,
+    even_if_emptier: Annotated[
+        bool, typer.Option("--replace", help="Replace a report that describes more finished trials, too.")
+    ] = False,
     keep_stale: KeepStale = False,
     _plugins: Plugins = None,
 ) -> None:
@@ -307,7 +358,8 @@ def report(
     plans = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     for plan in plans:
         with store_in_use() as store:
-            done = write_report.write_report(plan, store, keep_stale=keep_stale)
+            fuller: write_report.Fuller = "replace" if even_if_emptier else "refuse"
+            done = write_report.write_report(plan, store, keep_stale=keep_stale, fuller=fuller)
         print_answers.print_answer(plan, done)
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
 

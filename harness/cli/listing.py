@@ -137,7 +137,10 @@ def dataset(text: str) -> Dataset.Config:
         base = planning.read_base(bases[plain])[0]
         plain = (base.get("data") or {}).get("dataset")
     elif isinstance(plain, str) and plain not in kinds:
-        raise SpecError(f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}")
+        raise SpecError(
+            f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}; "
+            "a part of your own needs --plugin FILE.py"
+        )
     return read(_Holder, {"dataset": plain}, lambda path: place).dataset
 
 

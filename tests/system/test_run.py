@@ -162,6 +162,24 @@ def test_other_seeds_after_results_could_be_seen_are_a_second_attempt(
     assert list(told) == ([CLAIM["name"]] if words else []) and words in "".join(told.values())
 
 
+def test_an_emptier_report_takes_no_fuller_ones_place(tmp_path: Path) -> None:
+    answered(tmp_path, "masking", seeds=2)
+    plan, folder = planning.resolve(planning.load("masking", sets=SMALL, seeds=2)), tmp_path / "results/masking/numbers"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    elsewhere = Store(tmp_path / "other")
+    with pytest.raises(SpecError, match=r"describes 8 finished trials, a new one would describe 0; `--replace`"):
+        write_report.write_report(plan, elsewhere)
+    with pytest.raises(SpecError, match=r"describes 8 finished trials, a new one would describe 4; `--replan`"):
+        answered(elsewhere.root, "masking", seeds=1)
+    kept = write_report.write_report(plan, elsewhere, fuller="keep")
+    assert not kept.files and "was kept" in kept.notes[0]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    write_report.write_report(plan, elsewhere, fuller="replace")
+    assert "**Based on** 0 of 8 trials: 0 variants" in (folder / "report.md").read_text(encoding="utf-8")
+    answered(elsewhere.root, "masking", seeds=1)
+    assert "**Based on** 4 trials: 4 variants, 1 seed" in (folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_a_report_of_trials_that_no_frozen_plan_came_before_is_exploratory(tmp_path: Path) -> None:
     store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=[1, 2])
     assert frozen_plan.exploratory(plan, store) == {}, "nothing can have been seen"
