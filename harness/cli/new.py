@@ -66,7 +66,7 @@ def part(slot: str, kind: str, like: str | None = None) -> str:
     return "\n".join([*steps, *_comparison(path, chosen, around, like, kind)])
 
 
-def _comparison(path: str, chosen: Mapping[str, Any], around: Mapping[str, Any], like: str, kind: str) -> list[str]:
+def _comparison(path: str, chosen: dict[str, Any], around: Mapping[str, Any], like: str, kind: str) -> list[str]:
     """Return the lines of a study that compares a part with the one that it is a copy of."""
     values = [{"kind": name} | chosen if chosen else name for name in (like, kind)]
     axis = f"{path}: [{', '.join(map(_yaml, values))}]" if chosen else f"{path}.kind: [{like}, {kind}]"
@@ -370,7 +370,8 @@ RESULTS = {
     "attention": """part = trial(kind).$path.build(memory=4, query=4)
     return part(torch.ones(1, 1, 4), part.keys(MEMORY.values_BSM)).tolist()""",
     "context": """part = trial(kind).$path.build(memory=4, query=4)
-    return part(torch.ones(1, 1, 4), Source(MEMORY, part.keys(MEMORY)))[0].tolist()""",
+    source = Source(MEMORY, part.keys(MEMORY))
+    return part(torch.ones(1, 1, 4), source, part.start(source))[0].tolist()""",
     "decoder": "return model(kind)(SOURCE_BS, HEARD_BT).features_BTR.tolist()",
     "output": "built = model(kind)\n    return built.output.logp(built(SOURCE_BS, HEARD_BT).features_BTR).tolist()",
     "loss": """part = trial(kind).$path.build()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.contracts import Words
+from harness.contracts import Dataset, Words
 from harness.core import names, plugins
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
@@ -65,7 +65,9 @@ class Plan:
 
     def trial(self, variant: Variant, seed: int) -> Trial:
         """Return one trial of the plan."""
-        return Trial(variant.choice, seed, self.revisions[_dataset_key(variant)])
+        data = variant.choice.data
+        tests = {name: self.revisions[_key(dataset)] for name, dataset in data.tests.items()}
+        return Trial(variant.choice, seed, self.revisions[_key(data.dataset)], tests)
 
     def trials(self) -> Iterator[tuple[Variant, int, Trial]]:
         """Yield every trial that can run, seed by seed, so that an unfinished study has whole rows."""
@@ -112,7 +114,7 @@ class Plan:
                 v.name,
                 encode(v.written, meaning=True),
                 v.skipped,
-                "" if v.skipped else self.revisions.get(_dataset_key(v), ""),
+                *([""] if v.skipped else [self.revisions.get(_key(dataset), "") for dataset in _datasets(v)]),
             ]
             for v in self.variants
         ]
@@ -122,8 +124,14 @@ class Plan:
         return digest([file.question, file.expectation, claims, self._design, variants, *match])
 
 
-def _dataset_key(variant: Variant) -> str:
-    return digest(encode(variant.choice.data.dataset))
+def _datasets(variant: Variant) -> list[Dataset.Config]:
+    """Return what a variant is trained and tested on: its dataset, then its further test sets."""
+    data = variant.choice.data
+    return [data.dataset, *data.tests.values()]
+
+
+def _key(dataset: Dataset.Config) -> str:
+    return digest(encode(dataset))
 
 
 class Base(NamedTuple):
@@ -265,8 +273,9 @@ def resolve(plan: Plan) -> Plan:
     """
     made: dict[str, str] = {}
     for variant in plan.variants:
-        if not variant.skipped and (key := _dataset_key(variant)) not in made:
-            made[key] = variant.choice.data.dataset.build(folders=plan.folders).revision()
+        for dataset in () if variant.skipped else _datasets(variant):
+            if (key := _key(dataset)) not in made:
+                made[key] = dataset.build(folders=plan.folders).revision()
     return _with_widths(replace(plan, revisions=made))
 
 
