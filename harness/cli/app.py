@@ -83,27 +83,18 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from harness.core import signals
-    from harness.core.spec import Incompatible, SpecError
 
     signals.heed()
     try:
         _until_nobody_reads()
     except signals.Stopped as stop:
         _leave(stop)
-    except (SpecError, Incompatible) as error:
-        _fail(str(error))
     except OSError as error:
         # A full disk or a folder that cannot be written: what is finished is safe, and the same command goes on.
         name = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{name}. What was finished is kept; mend this and run the same command again.")
     except Exception as error:
-        from harness.core import plugins
-
-        if place := plugins.place_of(error):
-            _fail(f"{place}: {plugins.reason(error)}")
-        # A fault of ours, to be reported: without what a user would not want to show.
-        sys.stderr.write(masked(traceback.format_exc()))
-        sys.exit(1)
+        _explain(error)
     finally:
         signals.ended()
 
@@ -133,7 +124,21 @@ def _leave(stop: Stopped) -> NoReturn:
     os._exit(stop.code)
 
 
-def _fail(message: str) -> None:
+def _explain(error: Exception) -> NoReturn:
+    """Say what is wrong in a user's files, or show where the fault is ours."""
+    from harness.core import plugins
+    from harness.core.spec import Incompatible, SpecError
+
+    if isinstance(error, SpecError | Incompatible):
+        _fail(str(error))
+    if place := plugins.place_of(error):
+        _fail(f"{place}: {plugins.reason(error)}")
+    # To be reported: without what a user would not want to show.
+    sys.stderr.write(masked("".join(traceback.format_exception(error))))
+    sys.exit(1)
+
+
+def _fail(message: str) -> NoReturn:
     from harness.cli.terminal import complain
 
     complain(masked(message))
@@ -156,22 +161,21 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
 
 @app.command("list")
 def list_parts(
-    slot: Annotated[str | None, typer.Argument(help="Only the kinds of this slot.")] = None,
+    slot: Annotated[str | None, typer.Argument(help="The parts of this slot, with their settings.")] = None,
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
-    """Show every slot and the parts that can fill it, the bases and the studies."""
-    import variants  # noqa: F401
-    from harness.cli import listing, print_parts
+    """Show every slot with its parts, and the presets, bases and studies; of one slot, every setting."""
+    from harness.cli import print_parts
+    from harness.cli.catalog import catalog
 
-    found = listing.parts(slot)
-    files = {what: listing.files(what) for what in listing.FILES}
+    found = catalog(slot)
     if as_json:
-        print_json({"parts": found} | files)
-        return
-    print_parts.print_parts(found)
-    for what, about in files.items() if slot is None else ():
-        print_parts.print_files(what, about)
+        print_json(found)
+    elif slot is None:
+        print_parts.print_overview(found)
+    else:
+        print_parts.print_parts(found)
 
 
 @app.command()
@@ -419,18 +423,32 @@ def data(
 @app.command("try")
 def try_trial(
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="The digest of a finished trial, or its beginning.")],
-    texts: Annotated[list[str], typer.Argument(help="Source texts.")],
+    texts: Annotated[list[str] | None, typer.Argument(help="Source texts; - reads them from standard input.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Read source texts from this file, one a line.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the answers to this file, one a line, and figures beside it.")
+    ] = None,
+    attention: Annotated[bool, typer.Option("--attention", help="Draw where the model looks.")] = False,
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
     """Let a trained model of the store answer source texts of your own."""
     import variants  # noqa: F401
-    from harness.cli import print_parts
-    from harness.workflows.try_model import try_model
+    from harness.cli import print_parts, source_texts
+    from harness.workflows import try_model
 
+    sources = source_texts.read(texts or [], file)
     with store_in_use() as store:
-        answers = try_model(store, trial, texts)
-    print_json(answers) if as_json else print_parts.print_tried(answers)
+        answers = try_model.try_model(store, trial, sources, attention=attention)
+    if out is not None:
+        source_texts.write(out, [answer["hypothesis"] for answer in answers])
+        drawn = try_model.draw_attention(answers, out.parent) if attention else []
+        typer.echo("\n".join(f"written: {path}" for path in [out, *drawn]), err=True)
+    if as_json:
+        print_json(answers)
+    elif out is None or attention:
+        print_parts.print_tried(answers)
+    source_texts.warn_of_unknown(answers)
 
 
 @app.command()

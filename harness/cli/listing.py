@@ -33,14 +33,19 @@ PRESET_BASE = "numbers"
 # ------------------------------------------------------------------------------------------------------------ parts
 
 
-def parts(slot: str | None = None) -> list[dict[str, Any]]:
-    """Return every registered part, or those of one slot, with their settings.
+def everything() -> dict[str, Any]:
+    """Return what there is: slots with their kinds, parts with their settings, presets, bases and studies."""
+    import variants  # noqa: F401
 
-    Raises:
-        SpecError: there is no such slot.
-    """
-    if slot is not None and slot not in SLOTS:
-        raise SpecError(f"no slot is called '{slot}'; {suggest(slot, SLOTS)}")
+    slots = [
+        {"name": name, "summary": summary(contract), "kinds": sorted(contract.kinds)}
+        for name, contract in SLOTS.items()
+    ]
+    return {"slots": slots, "parts": parts()} | {what: files(what) for what in FILES}
+
+
+def parts(slot: str | None = None) -> list[dict[str, Any]]:
+    """Return every registered part, or those of one slot, with their settings."""
     return [
         {
             "slot": name,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
 
 from harness.contracts import BOS, PAD, Words
 from harness.core import plugins
-from harness.core.registry import Choice
 from harness.core.spec import Incompatible, SpecError
-from harness.trial.pipeline import TrialChoice
+from harness.trial.pipeline import TrialChoice, modules
 from harness.trial.train import build
 
 WORDS = 20
@@ -25,7 +21,7 @@ def check_plugins(choice: TrialChoice) -> None:
         SpecError: that failed, with file and line of the plugin.
         Incompatible: two parts cannot meet.
     """
-    used = sorted({part.__module__ for part in _parts(choice)} & plugins.LOADED.keys())
+    used = sorted(plugins.LOADED.keys() & modules(choice))
     if not used:
         return
     try:
@@ -48,14 +44,3 @@ def _compute(choice: TrialChoice) -> None:
     choice.decoding.search.build().find(model, source_BS, 3)
     choice.training.schedule.build().factor(0, 10)
     choice.training.teacher_forcing.build().ratio(0)
-
-
-def _parts(choice: Choice) -> Iterator[type]:
-    """Yield the class of every part that a choice names."""
-    if choice.kind:
-        part: Any = choice.part
-        yield part
-    for name in type(choice).model_fields:
-        inner = getattr(choice, name)
-        if isinstance(inner, Choice):
-            yield from _parts(inner)

@@ -67,6 +67,17 @@ def test_help_and_completion_load_nothing_heavy(argv: list[str], env: dict[str, 
     assert "Traceback" not in ran.stderr.replace("SystemExit", "")
 
 
+def test_a_second_list_loads_no_parts(tmp_path: Path) -> None:
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    for argv in (["list"], ["list", "attention", "--json"], ["list"]):
+        code = START.format(argv=argv, heavy=HEAVY)
+        ran = subprocess.run(
+            [sys.executable, "-c", code], env=env, cwd=HOME, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "loaded:"
+
+
 def test_the_version_names_what_decides_numbers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -355,6 +366,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("S2S_STORE", "S2S_HUB_MIRROR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / f"{tmp_path.name}-cache"))
     return tmp_path
 
 

@@ -78,6 +78,7 @@ for line in sys.stdin:
 def perform(folder: Path, path: Path, examples: list[Example]) -> list[str]:
     """Type examples in a folder, with the harness that is at ``path``, and return what went wrong."""
     env = os.environ | {"PYTHONPATH": str(path), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONSAFEPATH": "1"}
+    env["XDG_CACHE_HOME"] = str(folder.parent / "cache")
     env = {name: value for name, value in env.items() if not name.startswith("S2S_")}
     lines = "".join(json.dumps([e.argv, str(folder.parent / f"{i}.out")]) + "\n" for i, e in enumerate(examples))
     ran = subprocess.run(

@@ -26,7 +26,7 @@ from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.sync import _over_seeds
 from harness.trial.pipeline import Trial
 from harness.workflows import run_study, write_report
-from harness.workflows.try_model import try_model
+from harness.workflows.try_model import draw_attention, try_model
 from harness.workflows.write_report import StudyAnswer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -277,3 +277,17 @@ def test_trying_a_model_that_hears_padding_gives_what_the_report_gives(tmp_path:
     reported = [json.loads(line)["text"] for line in found.splitlines()][:5]
     assert [try_model(Store(tmp_path), digest, [text])[0]["hypothesis"] for text in texts] == reported
     assert [a["hypothesis"] for a in try_model(Store(tmp_path), digest[:8], texts)] == reported
+    assert try_model(Store(tmp_path), digest, ["seven zebras, zebras"])[0]["unknown"] == ["zebras,", "zebras"]
+    assert try_model(Store(tmp_path), digest, texts[:1], attention=True)[0]["attention"] is None
+
+
+def test_a_map_of_attention_has_a_row_for_each_word_and_weights_that_add_up(tmp_path: Path) -> None:
+    answered(tmp_path, "decoding", {"preset": "bahdanau2015", "decoding.limit": 6})
+    digest = next((tmp_path / "stages" / "score").iterdir()).name
+    answers = try_model(Store(tmp_path), digest, ["one two", "three"], attention=True)
+    for answer in answers:
+        shown = answer["attention"]
+        assert shown["source"] == [*answer["source"].split(), "<eos>"] and len(shown["weights"]) == len(shown["said"])
+        assert all(sum(row) == pytest.approx(1, abs=1e-5) for row in shown["weights"])
+    files = draw_attention(answers, tmp_path / "drawn")
+    assert {path.name for path in files} == {f"attention_{n}.{kind}" for n in (1, 2) for kind in ("png", "svg")}
