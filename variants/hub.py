@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 
 from harness.contracts import Dataset, Row, Rows
 from harness.contracts.row_reader import HELD_OUT, NO_COLUMNS, ReadRows, add_file, cell_text, cell_texts, named_columns
+from harness.core.formats import nested
 from harness.core.names import file_name
 from harness.core.registry import register, suggest
 from harness.core.spec import SpecError
@@ -112,7 +113,7 @@ class Hub(ReadRows):
             wanted = "val" if wanted == "validation" and "validation" not in loaded and "val" in loaded else wanted
             if wanted in loaded:
                 found[name] = Rows.of(
-                    self.keep(self._read(wanted, loaded[wanted])), self.scratch, named_columns(cfg.columns)
+                    self.keep(self._read(wanted, loaded[wanted]), name), self.scratch, named_columns(cfg.columns)
                 )
             elif name == "train" or getattr(cfg, f"carve_{name}") is None:
                 hint = "" if name == "train" else f"; or set carve_{name} to a fraction of training"
@@ -135,12 +136,14 @@ class Hub(ReadRows):
         known = list(split.column_names)
         if column in known:
             return _values(split, column)
-        if "translation" in known:
-            said = split[0]["translation"] if len(split) else {}
-            if column in said:
-                return (row[column] for row in _values(split, "translation"))
-            known = [*known, *said]
-        raise SpecError(f"split {name!r} of {self.cfg.id} has no column {column!r}; {suggest(column, known)}")
+        first = split[0] if len(split) else dict.fromkeys(known)
+        head = column.partition(".")[0] if column.partition(".")[0] in known else "translation"
+        try:
+            nested(first, column)
+        except KeyError as error:
+            hint = suggest(column, error.args[0])
+            raise SpecError(f"split {name!r} of {self.cfg.id} has no column {column!r}; {hint}") from None
+        return (nested({head: value}, column) for value in _values(split, head))
 
     def _mirror(self) -> Path | None:
         mirror = os.environ.get("S2S_HUB_MIRROR")

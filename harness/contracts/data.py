@@ -25,7 +25,9 @@ class Dataset(ABC):
     def __init__(self, cfg: Any, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> None:
         self.cfg, self.folders, self.scratch = cfg, folders, scratch
         self.left_out: dict[str, int] = {}
-        """How many rows ``load`` left out, by reason."""
+        """How many rows ``load`` left out, by reason and split."""
+        self.notes: list[str] = []
+        """What a reader should check about the rows, found by ``load``: a header that was read as a pair, for instance."""
 
     @abstractmethod
     def revision(self) -> str:
