@@ -70,8 +70,8 @@ class Files(ReadRows):
     class Config(Dataset.Config):
         """Names the files, the columns, and what to do where a split is missing."""
 
-        train: Where = Field(json_schema_extra=LOCATION)
-        """Training file, or ``{source: a.en, reference: a.ja}`` for two files line by line."""
+        train: Where | None = Field(default=None, json_schema_extra=LOCATION)
+        """Training file, or ``{source: a.en, reference: a.ja}`` for two files line by line; a further test set needs none."""
         validation: Where | None = Field(default=None, json_schema_extra=LOCATION)
         """Validation file, or none: carved off training."""
         test: Where | None = Field(default=None, json_schema_extra=LOCATION)
@@ -122,6 +122,8 @@ class Files(ReadRows):
         """
         self.left_out, self.notes = {}, []
         found = {name: self._rows(name, where) for name, where in self._given().items()}
+        if "train" not in found:  # a further test set
+            return found
         found = self.carve(found)
         if self.cfg.disjoint:
             for name, others in (("train", HELD_OUT), ("validation", ("test",))):

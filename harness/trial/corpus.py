@@ -46,15 +46,24 @@ def load(choice: Dataset.Config, folders: tuple[Path, ...] = (), scratch: Path |
     Raises:
         SpecError: a split is missing or empty, a row has no reference, or a text is not Unicode.
     """
+    return _load(choice, folders, scratch, SPLITS)
+
+
+def load_test(choice: Dataset.Config, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> Corpus:
+    """Load a dataset of which the test split alone is wanted; see ``load``."""
+    return _load(choice, folders, scratch, ("test",))
+
+
+def _load(choice: Dataset.Config, folders: tuple[Path, ...], scratch: Path | None, wanted: tuple[str, ...]) -> Corpus:
     part: Dataset = choice.build(folders=folders, scratch=scratch)
     loaded = part.load()
-    for name in SPLITS:
+    for name in wanted:
         if name not in loaded or not len(loaded[name]):
             raise SpecError(f"the dataset '{choice.kind}' has no rows in its split '{name}'")
         for number, references in enumerate(loaded[name].texts("references"), 1):
             if not references:
                 raise SpecError(f"row {number} of split '{name}' has no reference")
-    splits = {name: loaded[name] for name in SPLITS}
+    splits = {name: loaded[name] for name in wanted}
     return Corpus(splits, _sha256(splits), part.revision(), part)
 
 

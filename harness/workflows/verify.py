@@ -176,7 +176,7 @@ def _cannot(store: Store, trial: Trial) -> str:
 
 def _records(store: Store, trial: Trial) -> dict[str, Record]:
     """Return all stages of a finished trial, stale ones too, or nothing."""
-    found = {name: store.record(name, stage.key) for name, stage in trial.stages.items()}
+    found = {name: store.record(stage.name, stage.key) for name, stage in trial.stages.items()}
     whole = {name: record for name, record in found.items() if record is not None}
     return whole if len(whole) == len(found) else {}
 
