@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.names import inside
 from harness.core.spec import SpecError
 from harness.execution import runner
+from harness.execution.data_warnings import data_warnings
 from harness.execution.runner import Ran
 from harness.report.provenance import reported_digest, results_digest
 from harness.storage.store import Store
@@ -85,7 +86,7 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False) -> Study
         advice = "the results are safe in the store: fix this, then `s2s report` writes it"
         raise SpecError(f"{reason}; {advice}", place=str(folder)) from None
     return StudyAnswer(
-        notes=_stale_note(plan, store) if keep_stale else [],
+        notes=[*data_warnings(plan, store), *(_stale_note(plan, store) if keep_stale else [])],
         table=_table(outcomes, primary_metrics(outcomes, plan.file.claims)),
         verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],
