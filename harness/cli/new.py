@@ -66,7 +66,7 @@ def part(slot: str, kind: str, like: str | None = None) -> str:
     return "\n".join([*steps, *_comparison(path, chosen, around, like, kind)])
 
 
-def _comparison(path: str, chosen: Mapping[str, Any], around: Mapping[str, Any], like: str, kind: str) -> list[str]:
+def _comparison(path: str, chosen: dict[str, Any], around: Mapping[str, Any], like: str, kind: str) -> list[str]:
     """Return the lines of a study that compares a part with the one that it is a copy of."""
     values = [{"kind": name} | chosen if chosen else name for name in (like, kind)]
     axis = f"{path}: [{', '.join(map(_yaml, values))}]" if chosen else f"{path}.kind: [{like}, {kind}]"

@@ -67,7 +67,7 @@ def nested(row: dict[str, Any], column: int | str) -> Any:
         KeyError: there is none; its argument lists the columns that there are.
     """
     if column in row:
-        return row[column]  # type: ignore[index]
+        return row[column]
     head, _, rest = str(column).partition(".")
     if rest and isinstance(row.get(head), dict):
         with suppress(KeyError):

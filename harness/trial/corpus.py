@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,23 +99,21 @@ def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:
     """Return what each split is like: rows, references, lengths in words and characters, sources shared with other splits.
 
     Keys are ``rows``, ``references``, ``duplicates`` (rows whose source is in another split too), and
-    ``{source,reference}_{words,characters}_{mean,max}``; of validation and test also ``in_train``, how many rows share
-    ``sources``, ``references`` and ``pairs`` with training, and ``nearly_in_train``, the same up to letter case, Unicode
-    form and white space.
+    ``{source,reference}_{words,characters}_{mean,max}``; of validation and test also how many rows share their source,
+    their reference or both with training: ``{sources,references,pairs}_in_train``, and ``..._nearly_in_train``, the same
+    up to letter case, Unicode form and white space.
     """
     sources = {name: digests(rows.texts("source")) for name, rows in corpus.splits.items()}
     found: dict[str, dict[str, Any]] = {}
-    train = [text_keys(corpus.splits["train"], form, every=True) for form in (str, folded)]
+    forms: dict[str, Callable[[str], str]] = {"": str, "nearly_": folded}
+    train = {near: text_keys(corpus.splits["train"], form, every=True) for near, form in forms.items()}
     for name, rows in corpus.splits.items():
         elsewhere = np.concatenate([texts for other, texts in sources.items() if other != name])
         found[name] = {"rows": len(rows), "references": sum(map(len, rows.texts("references")))}
         found[name]["duplicates"] = int(np.isin(sources[name], elsewhere).sum())
-        if name != "train":
-            own = [
-                text_keys(rows, form, every=False).shared_with(keys)
-                for form, keys in zip((str, folded), train, strict=True)
-            ]
-            found[name] |= dict(zip(("in_train", "nearly_in_train"), own, strict=True))
+        for near, form in forms.items() if name != "train" else ():
+            shared = text_keys(rows, form, every=False).shared_with(train[near])
+            found[name] |= {f"{what}_{near}in_train": count for what, count in shared.items()}
         found[name] |= _lengths("source", rows.texts("source"))
         found[name] |= _lengths("reference", (text for row in rows.texts("references") for text in row))
     return found
