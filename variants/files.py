@@ -24,6 +24,7 @@ from harness.contracts.row_reader import (
     cell_texts,
     named_columns,
     require_room,
+    source_text,
 )
 from harness.core.formats import format_of, lines, records
 from harness.core.registry import Choice, register
@@ -31,6 +32,7 @@ from harness.core.spec import SpecError
 from harness.core.text import folded
 
 BY_SOURCE, APART = "source", "none"
+NO_SOURCE = "none"
 FIRST = 1000
 HEADERS = frozenset(
     """source src target tgt trg reference ref input output text sentence word form lemma tags features label category
@@ -76,14 +78,18 @@ class Files(ReadRows):
         """Validation file, or none: carved off training."""
         test: Where | None = Field(default=None, json_schema_extra=LOCATION)
         """Test file, or none: carved off training, before validation."""
-        source: Columns = 0
-        """Column of the source, by index from 0 or by name; several are joined by a space."""
+        source: Columns | Mapping[str, Column] = 0
+        """Column of the source, by index from 0 or by name; several are joined by a space.
+
+        ``{lemma: 0, tags: 2}`` makes fields of them, for the tokenizer ``fields``. ``none``: there is no source, and a model
+        of the references alone is trained.
+        """
         reference: Columns = 1
         """Column of the reference, by index from 0 or by name; several are joined by a space."""
         header: bool = False
         """Whether the first line of a text file names the columns, as it must where a column is named."""
         group: Column = BY_SOURCE
-        """Rows that no carving parts: ``source`` (those of one source), a column, or ``none``."""
+        """Rows that no carving parts: ``source`` (those of one source; of one reference, if there is none), a column, ``none``."""
         merge: bool = False
         """Make one row of the rows that share a source (and a group, and columns), with all their references."""
         disjoint: bool = False
@@ -195,6 +201,10 @@ class Files(ReadRows):
         if isinstance(where, Parallel):
             if grouped:
                 raise SpecError("two files line by line have no columns to group by; use source or none", path="group")
+            if cfg.source == NO_SOURCE:
+                raise SpecError(
+                    "two files line by line are sources and references; read the references alone", "source"
+                )
             if cfg.columns:
                 raise SpecError("two files line by line have no further columns; read one file that has", "columns")
             yield from _parallel(**self._paths(where))
@@ -207,10 +217,10 @@ class Files(ReadRows):
             place = f"{path}:{line}"
             further = cells[len(sources) + len(references) :]
             kept = {name: cell_text(cell, place) for name, cell in zip(named, further, strict=False)}
-            source = " ".join(cell_text(cell, place) for cell in cells[: len(sources)])
+            source = source_text(cells[: len(sources)], cfg.source, place)
             said = [cell_texts(cell, place) for cell in cells[len(sources) : len(sources) + len(references)]]
             joined = said[0] if len(said) == 1 else [" ".join(" ".join(texts) for texts in said)]
-            group = cell_text(cells[-1], place) if grouped else source
+            group = cell_text(cells[-1], place) if grouped else source or joined[0]
             yield Row(source, joined, group, place, kept)
 
 
@@ -227,10 +237,16 @@ def _is_number(text: str) -> bool:
 
 
 def _folded_sources(rows: Rows) -> NDArray[np.bytes_]:
-    return digests(map(folded, rows.texts("source")))
+    """Return hashes of folded sources; of the first references where there are no sources."""
+    pairs = zip(rows.texts("source"), rows.texts("references"), strict=True)
+    return digests(folded(source or references[0]) for source, references in pairs)
 
 
-def _listed(columns: Columns) -> tuple[Column, ...]:
+def _listed(columns: Columns | Mapping[str, Column]) -> tuple[Column, ...]:
+    if columns == NO_SOURCE:
+        return ()
+    if isinstance(columns, Mapping):
+        return tuple(columns.values())
     return columns if isinstance(columns, tuple) else (columns,)
 
 

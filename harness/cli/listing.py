@@ -280,9 +280,10 @@ def _parts_in(choice: Choice, path: str = "") -> Iterator[dict[str, str]]:
             "about": inspect.getdoc(part) or "",
         }
     for name in type(choice).model_fields:
-        inner = getattr(choice, name)
-        if isinstance(inner, Choice):
-            yield from _parts_in(inner, f"{path}.{name}".lstrip("."))
+        inner, at = getattr(choice, name), f"{path}.{name}".lstrip(".")
+        for place, part in inner.items() if isinstance(inner, Mapping) else [("", inner)]:
+            if isinstance(part, Choice):
+                yield from _parts_in(part, f"{at}.{place}".rstrip("."))
 
 
 def study_schema() -> str:

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.contracts.splits import Rows
 from harness.core.registry import Choice, slot
+from harness.core.spec import SpecError
+
+FIELDS = "\t"
+"""Stands between the fields of a text, for instance a lemma and its tags; no field holds it."""
+
+
+def split_fields(text: str, names: Collection[str]) -> list[str]:
+    """Return the fields of a text.
+
+    Raises:
+        SpecError: they are not as many as there are names.
+    """
+    fields = text.split(FIELDS)
+    if len(fields) != len(names):
+        raise SpecError(
+            f"has {len(fields)} of the {len(names)} fields {', '.join(names)}: {text!r:.60}; name as many columns in "
+            "data.dataset.source as the tokenizer has fields"
+        )
+    return fields
 
 
 @slot
@@ -73,4 +92,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def learn(self, texts: Iterable[str]) -> Any:
-        """Return a trained ``tokenizers.Tokenizer`` whose first ids are the special tokens; the same texts, the same ids."""
+        """Return a trained ``tokenizers.Tokenizer`` whose first ids are the special tokens; the same texts, the same ids.
+
+        Where texts have fields (see ``FIELDS``), return a mapping with a trained tokenizer for each field, in their order.
+        """

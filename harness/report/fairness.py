@@ -13,7 +13,7 @@ from harness.analysis.comparable import mixed
 from harness.report.facts import StudyFacts
 from harness.report.section import Section
 from harness.report.tables import NONE, Table, finished, number
-from harness.trial.data_checks import percent_reachable, shared_in_words
+from harness.trial.data_checks import known_by, percent_reachable, shared_in_words
 from harness.trial.score import METRICS, corpus_scores
 
 QUANTITIES: dict[str, tuple[str, str, int]] = {
@@ -237,12 +237,12 @@ def _test_questions(study: StudyFacts, done: Sequence[Outcome]) -> list[Reply]:
     known = [facts for facts in _prepared(study, done).values() if "ceiling" in facts]
     if not known:
         return []
-    rows = known[0]["test"]["pairs"]
+    rows, what = known[0]["test"]["pairs"], known_by(known[0])
     overlaps = [facts["overlap"]["test"] for facts in known]
-    worst = max(overlaps, key=lambda counts: counts["tokens"]["sources"])
-    shared = worst["tokens"]["sources"]
+    worst = max(overlaps, key=lambda counts: counts["tokens"][what])
+    shared = worst["tokens"][what]
     fresh = Reply(
-        "Are the test sources new to the model?",
+        f"Are the test {what} new to the model?",
         "yes" if not shared else "no" if shared == rows else "partly",
         f"in train as the model sees them, {shared_in_words(worst, rows)}",
     )

@@ -158,16 +158,22 @@ def shared_in_words(counts: Mapping[str, Mapping[str, int]], rows: int) -> str:
     return f"of {rows:,} rows: {said}"
 
 
+def known_by(facts: Mapping[str, Any]) -> str:
+    """Return by what a model knows a row again: its source, or its reference where the data have no source."""
+    return "sources" if facts["test"]["source_tokens"] else "references"
+
+
 def percent_reachable(counts: Mapping[str, Any], *, lowercased: bool) -> float:
     """Return the percentage of rows that a perfect model gets right."""
     return float(100 * counts["lowercase" if lowercased else "cased"] / counts["rows"])
 
 
 def _overlap_warning(facts: Mapping[str, Any]) -> list[str]:
-    shared, rows = facts["overlap"]["test"]["tokens"]["sources"], facts["test"]["pairs"]
+    what = known_by(facts)
+    shared, rows = facts["overlap"]["test"]["tokens"][what], facts["test"]["pairs"]
     if shared < MANY * rows:
         return []
-    count = f"all {rows:,} test sources are" if shared == rows else f"{shared:,} of {rows:,} test sources are"
+    count = f"all {rows:,} test {what} are" if shared == rows else f"{shared:,} of {rows:,} test {what} are"
     return [
         f"{count} in train, as the model sees them: scores measure memory too; set disjoint: true, or another test set"
     ]

@@ -244,7 +244,7 @@ def test_a_test_that_was_trained_on_or_cannot_be_matched_is_found():
     def checked(tokens, cased, lowercase):
         shared = {"sources": tokens, "references": 0, "pairs": 0}
         prepared = WORDS | {
-            "test": {"pairs": 4},
+            "test": {"pairs": 4, "source_tokens": 9},
             "overlap": {"test": {"text": dict.fromkeys(shared, 0), "tokens": shared}},
             "ceiling": {"test": {"rows": 4, "cased": cased, "lowercase": lowercase}},
         }

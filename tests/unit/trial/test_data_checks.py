@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,23 @@ def test_warnings_speak_of_the_scoring_that_is_chosen(tmp_path: Path) -> None:
     assert "'T0' comes back as 't0'" in warning
     few = facts | {"overlap": {"test": {"tokens": {"sources": 3}}}}
     assert warnings(few, lowercased=True)[0].startswith("3 of 12 test sources are in train")
+
+
+def test_without_sources_the_references_are_what_may_not_be_in_train(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text("".join(f"t {n}\n" for n in range(30)))
+    (tmp_path / "test.tsv").write_text("t 0\nt 28\nt 29 29\n")
+    paths = {name: str(tmp_path / f"{name}.tsv") for name in ("train", "test")}
+    choice = {"kind": "files", "source": "none", "reference": 0, "carve_validation": 0.2} | paths
+    config = read(DataChoice, {"dataset": choice, "source": "characters", "target": "characters"})
+    facts = prepare.prepare(config, config.dataset.build().revision(), (), tmp_path)
+    (tmp_path / "stage.json").write_text(json.dumps({"facts": facts}))
+    loaded = prepare.load(tmp_path)
+    assert (loaded.source.size, facts["test"]["source_tokens"], facts["train"]["pairs"]) == (4, 0, 24)
+    assert [row["source"] for row in loaded.texts["test"]] == ["", "", ""]
+    shared = facts["overlap"]["test"]["tokens"]["references"]
+    assert 1 <= shared <= 2 and warnings(facts, lowercased=False)[0].startswith(
+        f"{shared} of 3 test references are in train"
+    )
+    config = read(DataChoice, {"dataset": choice | {"disjoint": True}, "source": "words", "target": "characters"})
+    facts = prepare.prepare(config, config.dataset.build().revision(), (), tmp_path)
+    assert facts["overlap"]["test"]["tokens"]["references"] == 0

@@ -17,7 +17,7 @@ from harness.contracts import Rows, row_reader
 from harness.core import formats
 from harness.core.spec import SpecError, digest, encode, read
 from harness.core.text import folded
-from harness.trial import corpus
+from harness.trial import corpus, prepare
 from variants.files import Files
 
 DATA = Path(__file__).resolve().parents[3] / "../shared/data"
@@ -81,6 +81,51 @@ def test_columns_by_index_by_name_and_joined(folder: Path) -> None:
         found = files(folder, **every, source=source, reference=reference, header=header).load()
         assert pairs(found["train"]) == [("V;PST go", "went")]
     assert pairs(files(folder, **every, reference=[1, 2]).load()["train"])[1] == ("go", "went V;PST")
+
+
+def test_fields_of_a_source_are_parted_by_tabs(folder: Path) -> None:
+    name = write(folder, "x.csv", 'go,went,V;PST\n"a\tb",c,\n')
+    part = files(folder, **dict.fromkeys(("train", "validation", "test"), name), source={"lemma": 0, "tags": 2})
+    assert pairs(part.load()["test"]) == [("go\tV;PST", "went"), ("a b\t", "c")]
+
+
+def test_data_without_a_source(folder: Path) -> None:
+    name = write(folder, "x.tsv", "a\nb\nA\n")
+    part = files(folder, **dict.fromkeys(("train", "validation", "test"), name), source="none", reference=0)
+    found = part.load()["test"]
+    assert (found.source, found.references, found.group) == ([""] * 3, [["a"], ["b"], ["A"]], ["a", "b", "A"])
+    carved = files(folder, train=name, source="none", reference=0, carve_test=0.4, test="test.tsv").load()
+    assert {len(carved["train"]), len(carved["validation"])} == {1, 2}, "a and A are the same text"
+    write(folder, "x.tsv", "a\n\nb\n")
+    with pytest.raises(SpecError, match=r"x\.tsv:2: the reference is empty"):
+        part.load()
+    both = {"source": "x.tsv", "reference": "x.tsv"}
+    with pytest.raises(SpecError, match="source: two files line by line are sources and references"):
+        files(folder, train=both, source="none", **THREE).load()
+
+
+@needs_data
+@pytest.mark.parametrize("folder_name", ["conll2017/turkish", "yoyodyne/tur_inflection"])
+def test_inflection_is_read_as_letters_and_whole_tags(tmp_path: Path, folder_name: str) -> None:
+    names = {"train": "train-low", "validation": "dev", "test": "uncovered-test"}
+    where = DATA / folder_name
+    paths = (
+        {name: f"{where}/{name.replace('validation', 'dev')}.tsv" for name in names}
+        if where.is_dir()
+        else {name: f"{where}-{ending}" for name, ending in names.items()}
+    )
+    if "test" in paths and where.parent.name == "conll2017":
+        paths["test"] = paths["validation"]  # the published test has no answers
+    tokenizer = {"kind": "fields", "fields": {"lemma": "characters", "tags": {"kind": "words", "separators": ";"}}}
+    dataset = {"kind": "files", "source": {"lemma": 0, "tags": 2}, "reference": 1, **paths}
+    choice = read(prepare.DataChoice, {"dataset": dataset, "source": tokenizer, "target": "characters"})
+    facts = prepare.prepare(choice, choice.dataset.build().revision(), (), tmp_path)
+    (tmp_path / "stage.json").write_text(json.dumps({"facts": facts}))
+    loaded = prepare.load(tmp_path)
+    lemma, tags = loaded.texts["test"][0]["source"].split("\t")
+    tokens = [loaded.source.token(n) for n in loaded.source.encode([f"{lemma}\t{tags}"])[0]]
+    assert tokens == [*(f"lemma:{letter}" for letter in lemma), *(f"tags:{tag}" for tag in tags.split(";"))]
+    assert facts["test"]["source_unknown"] < 0.02 * facts["test"]["source_tokens"]
 
 
 def test_blank_lines_at_the_end_are_no_rows(folder: Path) -> None:

@@ -65,6 +65,14 @@ def test_columns_and_groups_travel_with_rows(mirror: Path) -> None:
     assert {"group", "columns"}.isdisjoint(encode(hub().cfg, meaning=True))
 
 
+@pytest.mark.usefixtures("mirror")
+def test_sources_of_fields_and_without_a_source() -> None:
+    fields = hub(source={"lemma": "en", "tags": "de"}).load()["train"]
+    assert (fields.source[0], fields.group[0], fields.references[0]) == ("a\t1", "a\t1", ["1"])
+    alone = hub(source="none").load()["train"]
+    assert (alone.source[0], alone.group[0], alone.references[0]) == ("", "1", ["1"])
+
+
 def test_translations_lists_and_numbers(mirror: Path) -> None:
     for name, rows in ROWS.items():
         write(
