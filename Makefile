@@ -63,7 +63,7 @@ bench: .venv/ready-dev  ## how fast: ratios and times measured on this machine, 
 	@$(BIN)/python -m tests.bench $(args)
 
 calibration: .venv/ready-dev  ## how often the statistics are wrong, simulated: twenty minutes, or args="--quick"
-	@$(BIN)/python -m tests.calibration --document studies/STATISTICS.md $(args)
+	@$(BIN)/python -m tests.calibration --document docs/statistics.md $(args)
 
 lock: .venv/ready-dev  ## resolve constraints.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --extra dev --no-annotate --no-header pyproject.toml -o constraints.txt
