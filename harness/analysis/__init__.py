@@ -14,8 +14,8 @@ from harness.analysis.compare import (
     compare,
     holm,
 )
-from harness.analysis.effects import curve_frame, effects, numeric_axes, steps
-from harness.analysis.frames import lengths_frame, spelled, trials_frame, variants_frame
+from harness.analysis.effects import curve_frame, factorial_effects, numeric_axes, steps
+from harness.analysis.frames import comparisons_frame, lengths_frame, spelled, trials_frame, variants_frame
 from harness.analysis.outcome import Outcome, TestSet, deviation
 from harness.analysis.resample import REPLICATES, Resampler
 from harness.analysis.variance_components import ALPHA
@@ -37,9 +37,10 @@ __all__ = [
     "TestSet",
     "compare",
     "compare_all",
+    "comparisons_frame",
     "curve_frame",
     "deviation",
-    "effects",
+    "factorial_effects",
     "holm",
     "lengths_frame",
     "numeric_axes",

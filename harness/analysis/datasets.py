@@ -70,7 +70,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Across:
+class AcrossDatasets:
     """What a study found on all of its datasets."""
 
     answers: list[tuple[str, Comparison]]
@@ -79,7 +79,7 @@ class Across:
     levels: list[Level]
 
 
-def across(tasks: Sequence[Task], replicates: int = REPLICATES) -> Across:
+def analyze_datasets(tasks: Sequence[Task], replicates: int = REPLICATES) -> AcrossDatasets:
     """Answer a study on all of its datasets.
 
     Args:
@@ -89,7 +89,7 @@ def across(tasks: Sequence[Task], replicates: int = REPLICATES) -> Across:
     """
     bootstrap = SeedBootstrap(digest([task.digest for task in tasks]), replicates)
     variants = list(dict.fromkeys(o.variant for task in tasks for o in task.outcomes))
-    return Across(
+    return AcrossDatasets(
         answers=_answers(tasks),
         gains=[_gain(index, tasks, bootstrap) for index in range(len(tasks[0].claims))],
         levels=[_level(variant, metrics, tasks, bootstrap) for metrics in _scales(tasks) for variant in variants],

@@ -48,7 +48,7 @@ class Grid(NamedTuple):
     """The numbers of the levels of every variant, axis by axis."""
 
 
-def effects(outcomes: Sequence[Outcome], metric: Metric, resampler: Resampler) -> list[Comparison]:
+def factorial_effects(outcomes: Sequence[Outcome], metric: Metric, resampler: Resampler) -> list[Comparison]:
     """Return main effects and two-way interactions of a grid, Holm-corrected together; nothing where there is none.
 
     ``delta`` of an effect is the level A less the first level B, averaged over all other settings; that of an interaction

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.compare import COMPARISON_COLUMNS, Comparison
 from harness.analysis.outcome import Outcome, deviation
 from harness.trial.score import METRICS, Metric
 
@@ -31,6 +32,12 @@ def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
             row |= {key: spelled(part[index][key]) if key in part[index] else None for key in keys}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def comparisons_frame(study: str, base: str, comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return one row per comparison of a study on a base: difference, interval, p values, verdict."""
+    frame = pd.DataFrame([{"study": study, "base": base} | vars(c) for c in comparisons])
+    return frame.reindex(columns=["study", "base", *COMPARISON_COLUMNS])
 
 
 def variants_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:

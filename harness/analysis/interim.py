@@ -1,48 +1,143 @@
-"""Where a study stands: its trials so far, its claims answered, and whether more seeds are wanted."""
+"""Interim looks: the claims answered at each look of a design, and the point that a study has reached."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from harness.analysis import Comparison, Outcome
-from harness.analysis.interim_looks import Design, look_at
+from scipy import stats
+
+from harness.analysis.answers import compare_all, judged
+from harness.analysis.compare import Comparison
 from harness.analysis.load_outcomes import gather
+from harness.analysis.outcome import Outcome
+from harness.analysis.sequential import futile, information, nominal_levels, sequential_p
+from harness.analysis.variance_components import ALPHA
 from harness.storage.store import Store
 from harness.study import frozen_plan
+from harness.study.claims import Claim
 from harness.study.planning import Plan
+
+FUTILE = "stopped for futility: the remaining seeds are unlikely to decide this claim"
+DECIDED = ("supported", "refuted", "equivalent", "saturated")
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A study at its last look."""
+class Design:
+    """The seeds of a study, and how many of them there are at each look."""
+
+    seeds: tuple[int, ...]
+    """All seeds, in their order."""
+    looks: tuple[int, ...]
+    """The number of seeds at each look."""
+
+    def shares(self, look: int) -> list[float]:
+        """Return the information fraction at each look so far (``harness.analysis.sequential``)."""
+        return [information(count, self.looks[-1]) for count in self.looks[:look]]
+
+
+class Look(NamedTuple):
+    """The answers at one look."""
+
+    seeds: tuple[int, ...]
+    comparisons: list[Comparison]
+    """The answers to the claims first."""
+    more: bool
+    """Whether to add seeds: they may decide a claim that is still open."""
+
+
+@dataclass(frozen=True)
+class LatestLook:
+    """A study at its latest look."""
 
     plan: Plan
-    """With the seeds that there are by now."""
+    """With the seeds of this look."""
     outcomes: list[Outcome]
     comparisons: list[Comparison]
     """The answers to the claims first."""
     wanted: int
-    """How many seeds the design asks for that have not all been run; 0 if for no more."""
+    """The number of seeds that the design asks for, if some of them have not run; else 0."""
 
 
-def upcoming(plan: Plan, store: Store, *, keep_stale: bool = False) -> Plan:
-    """Return a plan with the seeds that a run of it would make sure of first: those of its next look, or of its last."""
-    return standing(plan, store, keep_stale=keep_stale).plan if plan.sequential else plan
+def plan_at_look(plan: Plan, store: Store, *, keep_stale: bool = False) -> Plan:
+    """Return a plan with the seeds of its latest look: those that a run of it needs first."""
+    return latest_look(plan, store, keep_stale=keep_stale).plan if plan.sequential else plan
 
 
-def standing(plan: Plan, store: Store, *, keep_stale: bool = False) -> Standing:
-    """Look at a study as its design says, from the first look on, and stop where it says so.
+def latest_look(plan: Plan, store: Store, *, keep_stale: bool = False) -> LatestLook:
+    """Take the looks of a design, from the first one on, until it stops or a trial is missing.
 
-    A study whose design adds seeds is looked at anew from the start every time: the store alone decides where it stands,
-    so that a study that was killed, or run again, ends with the same seeds.
+    The looks depend on the store alone, so that a study that was killed or run again ends with the same seeds.
     """
     found = gather(plan, store, keep_stale=keep_stale)
     design, late = Design(plan.seeds, plan.looks), frozen_plan.exploratory(plan, store)
-    gone = len(frozen_plan.dropped(plan, store))
-    for look in look_at(design, found, plan.file.claims, plan.digest, late, gone):
+    dropped = len(frozen_plan.dropped(plan, store))
+    for look in answer_looks(design, found, plan.file.claims, plan.digest, late, dropped):
         outcomes = [outcome for outcome in found if outcome.seed in look.seeds]
         unfinished = any(outcome.status == "missing" for outcome in outcomes)
         if unfinished or not look.more:
             break
     now = plan.upto(len(look.seeds))
-    return Standing(now, outcomes, look.comparisons, wanted=len(look.seeds) if unfinished else 0)
+    return LatestLook(now, outcomes, look.comparisons, wanted=len(look.seeds) if unfinished else 0)
+
+
+def answer_looks(
+    design: Design,
+    outcomes: Sequence[Outcome],
+    claims: Sequence[Claim],
+    digest: str,
+    late: Mapping[str, str],
+    dropped: int = 0,
+) -> Iterator[Look]:
+    """Answer the claims and compare every variant with the first, as ``compare_all``, at each look in turn.
+
+    With several looks p is the sequential p value, and the interval is the repeated confidence interval, which holds at
+    all looks together (Jennison and Turnbull 1989). Claims stated in time are Holm-corrected as one family; later ones
+    do not belong to it, have no corrected p, and are marked as exploratory.
+
+    Args:
+        design: the seeds at each look.
+        outcomes: all trials of the study, in the order of its plan.
+        claims: the study's claims.
+        digest: names the study; seeds the resamples.
+        late: why a claim is exploratory, by its name.
+        dropped: the number of claims that were stated in time and have been removed since.
+    """
+    seen: list[list[Comparison]] = []
+    for number, count in enumerate(design.looks, 1):
+        seeds = design.seeds[:count]
+        seen.append(compare_all([o for o in outcomes if o.seed in seeds], claims, digest))
+        answers = [_over_looks([look[index] for look in seen], design, claim) for index, claim in enumerate(claims)]
+        marked = [replace(a, exploratory=late.get(claim.name, "")) for a, claim in zip(answers, claims, strict=True)]
+        answers, more = judged(marked, claims, dropped), False
+        for index, claim in enumerate(claims):
+            if number < len(design.looks) and answers[index].verdict not in DECIDED:
+                stopped = _futile(seen[-1][index], design, number, claim)
+                more = more or not stopped
+                note = "; ".join(filter(None, [answers[index].note, FUTILE]))
+                answers[index] = replace(answers[index], note=note) if stopped else answers[index]
+        yield Look(seeds, [*answers, *seen[-1][len(claims) :]], more)
+
+
+def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> Comparison:
+    """Return the latest answer with the p value and interval over all looks; a decided claim keeps its direction."""
+    last, two_sided = answers[-1], claim.within is None
+    if len(design.looks) == 1 or math.isnan(last.p):
+        return last
+    shares = design.shares(len(answers))
+    so_far = [
+        sequential_p([answer.p for answer in answers[:number]], shares[:number], two_sided=two_sided)
+        for number in range(1, len(answers) + 1)
+    ]
+    level = nominal_levels(ALPHA, shares)[-1]
+    wider = float(stats.t.isf(level / 2, last.df) / stats.t.isf(ALPHA / 2, last.df)) if level > 0 else math.inf
+    half = wider * (last.ci_high - last.ci_low) / 2
+    decided = answers[so_far.index(so_far[-1])]
+    return replace(last, p=so_far[-1], in_favour=decided.in_favour, ci_low=last.delta - half, ci_high=last.delta + half)
+
+
+def _futile(answer: Comparison, design: Design, look: int, claim: Claim) -> bool:
+    have = answer.components
+    return have is not None and futile(answer.p, have, design.looks, look, two_sided=claim.within is None)

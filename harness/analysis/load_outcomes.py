@@ -21,11 +21,13 @@ from harness.analysis.outcome import Attended, Attention
 from harness.contracts import UNK
 from harness.core.spec import SpecError
 from harness.execution import failures, runner
+from harness.storage import checkpoint
 from harness.storage.store import Damaged, Record, Store
 from harness.study.planning import Plan, Variant
 from harness.trial import decode
 from harness.trial.pipeline import SPLIT, Trial
 from harness.trial.score import load as load_statistics
+from harness.trial.train import ELSEWHERE
 
 COSTS = {
     "train": (
@@ -112,6 +114,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
+def earlier_machines(record: Record) -> str:
+    """Return how the machines differed on which a training ran before the one where it ended; "" if there was one."""
+    return "; then ".join(checkpoint.spelled(place) for place in record.facts.get(ELSEWHERE, []))
+
+
 def _found(store: Store, name: str, key: str) -> Record:
     record = store.record(name, key)
     if record is None:
@@ -129,15 +136,18 @@ def _attention(folder: Path) -> Attention | None:
 
 @cache
 def _test_set(prepared: Path, seal: str, exhaustive: bool) -> TestSet:  # noqa: ARG001 (what is made anew has another)
-    texts = prepared / f"{SPLIT}.jsonl"
-    rows = read_lines(texts)
+    rows = read_lines(prepared / f"{SPLIT}.jsonl")
+    texts = "".join(
+        json.dumps({"source": row["source"], "references": row["references"]}, ensure_ascii=False) + "\n"
+        for row in rows
+    )
     test = load_file(prepared / f"{SPLIT}.safetensors")
     ids, starts = test["source"], test["source_starts"]
     counts = _counts(prepared / "train.safetensors", int(ids.max(initial=0)) + 1)
     counts[UNK] = 0
     return TestSet(
         # However they are cut into tokens, the same sentences are resampled alike.
-        name=hashlib.sha256(texts.read_bytes()).hexdigest(),
+        name=hashlib.sha256(texts.encode()).hexdigest(),
         sources=[row["source"] for row in rows],
         references=[row["references"] for row in rows],
         source_lengths=np.diff(starts),

@@ -19,6 +19,7 @@ from harness.cli.arguments import (
     Base,
     KeepStale,
     Plugins,
+    Preset,
     Seeds,
     Sets,
     StudyName,
@@ -105,7 +106,7 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
         command = planning.command(name, None, planning.parse_sets(sets or []), seeds)
         pinned = [planning.resolve(plan) for plan in plans]
         with store_in_use() as store:
-            joint = run_datasets.report_on(pinned, store, command, keep_stale=keep_stale)
+            joint = run_datasets.write_joint_report(pinned, store, command, keep_stale=keep_stale)
         print_answers.print_joint(joint)
 
 
@@ -120,8 +121,7 @@ def list_parts(
     from harness.cli import listing, print_parts
 
     found = listing.parts(slot)
-    folders = {"presets": str(listing.presets_folder()), "bases": "studies/bases", "studies": "studies"}
-    files = {what: listing.files(folder) for what, folder in folders.items()}
+    files = {what: listing.files(what) for what in listing.FILES}
     if as_json:
         print_json({"parts": found} | files)
         return
@@ -135,6 +135,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="BASE|STUDY[:VARIANT]|PRESET", help="What to show.")],
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
@@ -151,6 +152,7 @@ def validate(
     name: StudyName,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     as_json: AsJson = False,
     _plugins: Plugins = None,
@@ -171,6 +173,7 @@ def show_plan(
     name: StudyName,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     jobs: Annotated[int | None, typer.Option(help="Workers that the time is estimated for.")] = None,
     as_json: AsJson = False,
@@ -185,11 +188,11 @@ def show_plan(
 
     plans, store = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     with store.in_use():
-        params = [runner.prepare(plan, store, terminal.complain) for plan in plans]
+        params = [runner.prepare_data(plan, store, terminal.complain) for plan in plans]
         if any(plan.sequential for plan in plans):
-            from harness.analysis.interim import upcoming
+            from harness.analysis.interim import plan_at_look
 
-            plans = [upcoming(plan, store) for plan in plans]
+            plans = [plan_at_look(plan, store) for plan in plans]
         rows = [survey(p, store, n, workers=len(slots("auto", jobs))) for p, n in zip(plans, params, strict=True)]
     if as_json:
         print_json(rows if len(rows) > 1 else rows[0])
@@ -210,6 +213,7 @@ def power(
     sentences: Annotated[int | None, typer.Option(min=2, help="Test sentences, if not the study's own.")] = None,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Workers that the time is told for.")] = None,
     as_json: AsJson = False,
@@ -237,6 +241,7 @@ def run_study(
     name: StudyName,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Workers at once; all cores if not given.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -277,9 +282,9 @@ def run_study(
                 break
             now = replace(settings, max_failures=most and most - lost)
             with Watch(plan) as watch:
-                done = run_study.answer(plan, the_store(), now, watch.listen, tracked=track)
+                done = run_study.run_study(plan, the_store(), now, watch.listen, tracked=track)
             print_answers.print_answer(plan, done)
-            lost, whole = lost + done.ran.lost, whole and not done.failed
+            lost, whole = lost + done.ran.newly_failed, whole and not done.failed
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
     raise typer.Exit(0 if whole else 1)
 
@@ -289,6 +294,7 @@ def report(
     name: StudyName,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     keep_stale: KeepStale = False,
     _plugins: Plugins = None,
@@ -296,12 +302,12 @@ def report(
     """Write the report anew from what is in the store, without running anything."""
     from harness.cli import print_answers
     from harness.study import planning
-    from harness.workflows import run_study
+    from harness.workflows import write_report
 
     plans = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     for plan in plans:
         with store_in_use() as store:
-            done = run_study.report_on(plan, store, keep_stale=keep_stale)
+            done = write_report.write_report(plan, store, keep_stale=keep_stale)
         print_answers.print_answer(plan, done)
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
 
@@ -368,11 +374,19 @@ def try_trial(
     """Let a trained model of the store answer source texts of your own."""
     import variants  # noqa: F401
     from harness.cli import print_parts
-    from harness.workflows.run_study import try_out
+    from harness.workflows.try_model import try_model
 
     with store_in_use() as store:
-        answers = try_out(store, trial, texts)
+        answers = try_model(store, trial, texts)
     print_json(answers) if as_json else print_parts.print_tried(answers)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder; it need not be there yet.")]) -> None:
+    """Make a working folder: a study to change, a base to change, and where results will be."""
+    from harness.cli import new
+
+    typer.echo(new.folder(folder))
 
 
 @new_app.command("part")
@@ -400,8 +414,10 @@ def new_study(name: Annotated[str, typer.Argument(help="Name of the study.")]) -
 def new_base(
     name: Annotated[str, typer.Argument(help="Name of the base.")],
     like: Annotated[str, typer.Option(help="The base that it starts as a copy of.")] = "numbers",
+    _plugins: Plugins = None,
 ) -> None:
     """Write a base, a complete trial, to be changed into your own."""
+    import variants  # noqa: F401
     from harness.cli import new
 
     typer.echo(new.base(name, like))

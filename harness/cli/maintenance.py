@@ -13,6 +13,7 @@ from harness.cli.arguments import (
     Base,
     KeepStale,
     Plugins,
+    Preset,
     Seeds,
     Sets,
     StudyName,
@@ -31,6 +32,7 @@ def sync(
     name: StudyName,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     keep_stale: KeepStale = False,
     _plugins: Plugins = None,
@@ -38,12 +40,12 @@ def sync(
     """Bring MLflow up to date with the store: what is there is left, what is missing is added."""
     from harness.study import planning
     from harness.tracking import sync
-    from harness.workflows import run_study
+    from harness.workflows.write_report import results_folder
 
     plans = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     with store_in_use() as store:
         for plan in that_ran(plans, store):
-            typer.echo(sync.sync(plan, store, run_study.results_folder(plan), keep_stale=keep_stale))
+            typer.echo(sync.sync(plan, store, results_folder(plan), keep_stale=keep_stale))
 
 
 @app.command()
@@ -68,6 +70,7 @@ def verify(
     ] = None,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Workers at once; all cores if not given.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
@@ -79,6 +82,7 @@ def verify(
 
     from harness.cli import print_answers
     from harness.cli.watch import Watch
+    from harness.execution.entry import entry_of, perform
     from harness.execution.local_pool import Workers, logs_of, slots
     from harness.execution.runner import Settings
     from harness.study import planning
@@ -89,7 +93,7 @@ def verify(
         plans = that_ran(plans, store)
         parts = [again.choose(plan, store, sample) for plan in plans]
         settings = {"logs": str(logs_of(store.root))}
-        with Workers("harness.execution.runner:perform", ("variants",), slots(device, jobs), settings) as workers:
+        with Workers(entry_of(perform), ("variants",), slots(device, jobs), settings) as workers:
             for plan, (part, chosen) in zip(plans, parts, strict=True):
                 with Watch(part) as watch:
                     watch.total = len(part.only)
@@ -114,6 +118,7 @@ def export(
     ] = None,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     _plugins: Plugins = None,
 ) -> None:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from harness.study.planning import Plan
     from harness.workflows.export_import import Moved
     from harness.workflows.run_datasets import Joint
-    from harness.workflows.run_study import Answer
     from harness.workflows.verify import Row, Verified
+    from harness.workflows.write_report import StudyAnswer
 
 
-def print_answer(plan: Plan, done: Answer) -> None:
+def print_answer(plan: Plan, done: StudyAnswer) -> None:
     """Print what a study found: what ran, the files of the report, the table, the verdicts, and what went wrong."""
     total = done.seeds * sum(not variant.skipped for variant in plan.variants)
     say(Text(_ran(done, total)), *(Text(f"report: {path}") for path in done.files))
@@ -47,7 +47,7 @@ def print_joint(found: Joint) -> None:
     say(*(indented(f"- {claim}: {verdicts}. {together}", by=0) for claim, verdicts, together in found.answers))
 
 
-def _ran(done: Answer, total: int) -> str:
+def _ran(done: StudyAnswer, total: int) -> str:
     ran = done.ran
     if ran.made == ran.failed == ran.untried == 0:
         whole = ran.found == total

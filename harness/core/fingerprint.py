@@ -1,7 +1,9 @@
-"""Fingerprints of code: what a stage's results depend on besides its choices.
+"""Fingerprints of code: the part of a stage's results that its choices do not name.
 
-The fingerprint of a module covers its own syntax tree and those of every project module that it imports, directly or
-not. Comments, docstrings and formatting do not count.
+The fingerprint of a module is a hash of its syntax tree, in which every import of a project module is replaced by the
+fingerprint of that module (a Merkle tree, Merkle 1987). Comments, docstrings, formatting, the order of imports, and the
+names and places of modules do not count: a module that is renamed or moved keeps its fingerprint, and so do those that
+import it. Imports for type checkers alone do not count either.
 """
 
 from __future__ import annotations
@@ -12,50 +14,106 @@ import importlib.util
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+DIGITS = 16
+"""Hex digits of a fingerprint."""
 
 
 def fingerprint(modules: Iterable[str], alone: Iterable[str] = ()) -> str:
-    """Return sixteen hex digits for the code of these modules and of all project modules they lead to.
+    """Return sixteen hex digits for the code of these modules and of all project modules that they import.
 
-    Of the modules named ``alone`` their own code counts, but not where they lead.
+    Of the modules named ``alone`` their own code counts, but not the modules that they import.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
     """
-    seen: dict[str, str] = {f"{name} alone": _read(name)[0] for name in alone}
-    waiting = sorted(set(modules))
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen[name], leads_to = _read(name)
-            waiting.extend(leads_to)
-    text = "\n".join(f"{name} {code}" for name, code in sorted(seen.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    codes = {_code(name) for name in modules} | {f"alone {_Anonymous(name, deep=False).code}" for name in alone}
+    return _hash("\n".join(sorted(codes)))[:DIGITS]
 
 
 @cache
-def _read(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return the hash of one module's syntax tree, and the modules of its own project that it imports."""
-    origin = _origin(name)
-    if origin is None:
-        return "", ()
-    tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
-    project = {name.partition(".")[0], "harness", "variants"}
-    imported = sorted(
-        {found for node in ast.walk(tree) for found in _imports(node) if found.partition(".")[0] in project}
-    )
-    for node in ast.walk(tree):
-        _drop_docstring(node)
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)
+def _code(name: str) -> str:
+    """Return the hash of a module together with everything that it imports."""
+    return _Anonymous(name, deep=True).code
 
 
-def _imports(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module:
-        inside = [f"{node.module}.{alias.name}" for alias in node.names]  # modules or names: only modules have a file
-        return [node.module, *inside]
-    return []
+class _Anonymous(ast.NodeTransformer):
+    """Reads a module, and hashes it without the names of project modules."""
+
+    def __init__(self, name: str, *, deep: bool) -> None:
+        self.deep = deep
+        self.projects = {name.partition(".")[0], "harness", "variants"}
+        self.imports: set[tuple[str, str, str]] = set()
+        """Code, name and alias of everything that is imported from project modules."""
+        self.aliases: dict[str, str] = {}
+        """Names by which the module calls other modules, and the code that stands for each."""
+        path = _path(name)
+        if path is None:
+            raise ModuleNotFoundError(f"no module is called {name}")
+        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+        body = ast.dump(_Renamed(self.aliases).visit(self.visit(tree)))
+        self.code = _hash(body + "\n" + "\n".join(map(repr, sorted(self.imports))))
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Drop texts that stand alone: they speak to readers only, docstrings of fields among them."""
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            body[:] = [
+                line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+            ]
+        return super().generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> Any:
+        """Drop what is imported for type checkers."""
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return [self.visit(line) for line in node.orelse]
+        return self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> Any:
+        """Replace project modules by their code."""
+        kept = [alias for alias in node.names if not self._ours(alias.name)]
+        for alias in node.names:
+            if self._ours(alias.name):
+                self._module(alias.name, alias.asname or alias.name)
+        return ast.Import(kept) if kept else None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
+        """Replace project modules by their code, whether they are imported or imported from."""
+        if node.module is None or not self._ours(node.module):
+            return node
+        for alias in node.names:
+            inside = f"{node.module}.{alias.name}"
+            if _path(inside) is not None:
+                self._module(inside, alias.asname or alias.name)
+            else:
+                code = _code(node.module) if self.deep else ""
+                self.imports.add((code, alias.name, alias.asname or alias.name))
+        return None
+
+    def _ours(self, module: str) -> bool:
+        return module.partition(".")[0] in self.projects
+
+    def _module(self, name: str, alias: str) -> None:
+        code = _code(name) if self.deep else ""
+        self.aliases[alias] = f"module {code}"
+        self.imports.add((code, "", ""))
 
 
-def _origin(name: str) -> str | None:
+class _Renamed(ast.NodeTransformer):
+    """Calls every imported module by its code."""
+
+    def __init__(self, aliases: dict[str, str]) -> None:
+        self.aliases = aliases
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        """Replace the name of a module."""
+        return ast.Name(self.aliases.get(node.id, node.id), node.ctx)
+
+
+@cache
+def _path(name: str) -> str | None:
+    """Return the file of a module, None where there is no such module."""
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:
@@ -63,7 +121,5 @@ def _origin(name: str) -> str | None:
     return spec.origin if spec else None
 
 
-def _drop_docstring(node: ast.AST) -> None:
-    body = getattr(node, "body", None)
-    if isinstance(body, list):  # texts that stand alone say something to readers only, field docstrings among them
-        body[:] = [line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))]
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -32,7 +32,7 @@ class Settings:
     """How a plan is run; nothing here changes a result."""
 
     workers: Executor
-    """They call ``harness.execution.runner:perform``; whoever made them ends them."""
+    """They call ``harness.execution.entry.perform``; the caller ends them."""
     timeout: float | None = None
     keep_stale: bool = False
     replan: bool = False
@@ -56,14 +56,14 @@ class Ran:
     """Trials that did not finish, now or before."""
     stages: dict[str, int] = field(default_factory=dict)
     """How many stages of each kind were computed now, of those whose worker lived to say so."""
-    lost: int = 0
+    newly_failed: int = 0
     """Trials that failed now."""
     untried: int = 0
     """Trials that were not tried, because too many others had failed."""
 
     def and_then(self, more: Ran) -> Ran:
         """Return what this run and another after it did together."""
-        counts = ("found", "made", "failed", "lost", "untried")
+        counts = ("found", "made", "failed", "newly_failed", "untried")
         stages = {name: self.stages.get(name, 0) + more.stages.get(name, 0) for name in self.stages | more.stages}
         return Ran(stages=stages, **{name: getattr(self, name) + getattr(more, name) for name in counts})
 
@@ -181,7 +181,7 @@ class Rounds:
         return left
 
     def _enough(self) -> bool:
-        return self.settings.max_failures is not None and self.ran.lost >= self.settings.max_failures
+        return self.settings.max_failures is not None and self.ran.newly_failed >= self.settings.max_failures
 
     def _tasks(self, names: Iterable[str]) -> Iterator[Task]:
         """Yield a task for the trials of each training, so that it is trained once."""
@@ -191,7 +191,9 @@ class Rounds:
         for group in groups.values():
             self.handed[group[0]] = group
             said = [(name, self.trials[name]) for name in group]
-            trials = [[name, encode(trial.choice), trial.seed, trial.revision] for name, trial in said]
+            trials = [
+                [name, encode(trial.choice), trial.seed, trial.revision, dict(trial.tests)] for name, trial in said
+            ]
             stages = dict.fromkeys((s.name, s.key) for _, trial in said for s in trial.stages.values())
             yield Task(group[0], self.given | {"trials": trials, "stages": list(stages)})
 
@@ -244,7 +246,7 @@ class Rounds:
     def _fail(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
         """Write down how a trial failed and return it as an event."""
         self.ran.failed += 1
-        self.ran.lost += 1
+        self.ran.newly_failed += 1
         status, reason = event["status"], _told(event)
         if name in self.again:
             reason += f"; this time alone, after it had ended beside others{self.again[name]}"

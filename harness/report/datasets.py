@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.analysis import COMPARISON_COLUMNS
 from harness.analysis.aggregate import TAUS, Estimate
-from harness.analysis.datasets import Across, Gain, Level
+from harness.analysis.datasets import AcrossDatasets, Gain, Level
 from harness.report import figures, html, pages
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
@@ -32,7 +32,7 @@ JOINT = (
 )
 
 
-def write(folder: Path, study: StudyFacts, found: Across) -> list[Path]:
+def write_joint_pages(folder: Path, study: StudyFacts, found: AcrossDatasets) -> list[Path]:
     """Write the joint report of a study, beside the folders of its datasets, and return the files.
 
     Args:
@@ -43,7 +43,7 @@ def write(folder: Path, study: StudyFacts, found: Across) -> list[Path]:
     return replacing(folder, lambda made: _write(made, study, found))
 
 
-def _write(folder: Path, study: StudyFacts, found: Across) -> list[Path]:
+def _write(folder: Path, study: StudyFacts, found: AcrossDatasets) -> list[Path]:
     """Write the files of a joint report into an empty folder."""
     made = sections(found)
     drawn = figures.draw(folder / "figures", [figure for section in made for figure in section.figures])
@@ -52,7 +52,11 @@ def _write(folder: Path, study: StudyFacts, found: Across) -> list[Path]:
     written += [path for s in made for table in s.tables for path in pages.write_table(folder / "tables", table)]
     rows = [{"study": study.name, "base": base} | vars(answer) for base, answer in found.answers]
     frame = pd.DataFrame(rows).reindex(columns=["study", "base", *COMPARISON_COLUMNS])
-    context: dict[str, Any] = {"study": study, "sections": made, "answers": [said(gain, found) for gain in found.gains]}
+    context: dict[str, Any] = {
+        "study": study,
+        "sections": made,
+        "answers": [joint_sentence(gain, found) for gain in found.gains],
+    }
     context["bases"] = list(dict.fromkeys(base for base, _ in found.answers))
     page = html.page("across.html.j2", **context, cells=partial(html.cells, places={}), images=html.images(drawn))
     return [
@@ -63,7 +67,7 @@ def _write(folder: Path, study: StudyFacts, found: Across) -> list[Path]:
     ]
 
 
-def sections(found: Across) -> list[Section]:
+def sections(found: AcrossDatasets) -> list[Section]:
     """Return the sections of a joint report; some may be empty."""
     about = (
         "Scores as in the report of each dataset. Holm's correction counts all claims on all datasets as one family."
@@ -77,7 +81,7 @@ def sections(found: Across) -> list[Section]:
     ]
 
 
-def said(gain: Gain, found: Across) -> tuple[str, str, str]:
+def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
     """Return a claim, its verdicts on every dataset, and what all of them say together."""
     verdicts: dict[str, list[str]] = {}
     for base, answer in found.answers:
@@ -95,7 +99,7 @@ def said(gain: Gain, found: Across) -> tuple[str, str, str]:
     return gain.claim, listed, f"{evidence}, 95 % interval {_range(gain.delta)}."
 
 
-def answers_table(found: Across) -> Table:
+def answers_table(found: AcrossDatasets) -> Table:
     """One row per claim and dataset: verdict, difference, interval, p raw and corrected over all rows, what is compared."""
     columns = ["claim", "dataset", "verdict", "difference", "95 % interval", "p", "p, Holm over all", "method"]
     columns += ["metric", "A", "B", "mean A", "mean B"]
@@ -164,7 +168,7 @@ def _by_scale(name: str, levels: Sequence[Level]) -> Iterable[tuple[str, str, li
         yield f"{name}_{index}", scale, [level for level in levels if level.scale == scale]
 
 
-def _left_out(found: Across) -> Table:
+def _left_out(found: AcrossDatasets) -> Table:
     rows = [[f"claim: {gain.claim}", gain.scale, gain.reason] for gain in found.gains if gain.reason]
     known = {tuple(row[1:]) for row in rows}  # what holds for a claim need not be said of every variant
     lost = [level for level in found.levels if level.reason and (level.scale, level.reason) not in known]

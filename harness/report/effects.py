@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from harness.analysis import Comparison, Outcome, Resampler, curve_frame, effects, numeric_axes, steps
+from harness.analysis import Comparison, Outcome, Resampler, curve_frame, factorial_effects, numeric_axes, steps
 from harness.report import figures
 from harness.report.section import Figure, Section
 from harness.report.tables import (
@@ -44,7 +44,7 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], digest: str) -
     """
     resampler = Resampler(digest)
     known = [name for name in metrics if any(name in o.metrics for o in outcomes)]
-    main = [c for name in known for c in effects(outcomes, METRICS[name], resampler)]
+    main = [c for name in known for c in factorial_effects(outcomes, METRICS[name], resampler)]
     climbed = [c for name in known for c in steps(outcomes, METRICS[name], resampler)]
     curves = [
         (name, path, curve_frame(outcomes, METRICS[name], path, resampler))

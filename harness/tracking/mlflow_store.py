@@ -50,7 +50,7 @@ LONGEST_WAIT = 600.0
 """Seconds to wait for another process that fills MLflow from the same store."""
 
 
-class Mirror:
+class MlflowStore:
     """MLflow's view of a store: a database and files under ``<root>/mlflow``, or what ``MLFLOW_TRACKING_URI`` names."""
 
     def __init__(self, root: Path) -> None:
@@ -217,7 +217,7 @@ def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
     Raises:
         SpecError: MLFLOW_TRACKING_URI names a server, which has a page already, or there can be no database.
     """
-    mirror = Mirror(root)
+    mirror = MlflowStore(root)
     if not mirror.direct:
         raise SpecError(f"MLFLOW_TRACKING_URI is a server with a page of its own: open {masked(mirror.tracking_uri)}")
     note = mirror.ready()

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.core.spec import SpecError
-from harness.tracking.mlflow_store import Mirror
+from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.records import StudyRecord, from_line, to_line
 
 POLITENESS = 15
@@ -111,7 +111,7 @@ def main() -> None:
     while line := records.get():
         trouble = note = ""
         try:
-            note = Mirror(Path(sys.argv[1])).sync(from_line(line)).note
+            note = MlflowStore(Path(sys.argv[1])).sync(from_line(line)).note
         except SpecError as error:
             trouble = str(error)
         answers.write(json.dumps({"trouble": trouble, "note": note}) + "\n")

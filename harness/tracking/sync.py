@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.analysis import Outcome
 from harness.analysis.diagnose import t_interval
-from harness.analysis.interim import standing
+from harness.analysis.interim import latest_look
 from harness.analysis.load_outcomes import outcome, read_lines
 from harness.core import signals
 from harness.core.redaction import masked
@@ -26,7 +26,7 @@ from harness.storage.store import Store
 from harness.study import frozen_plan
 from harness.study.claims import groups
 from harness.study.planning import Plan, Variant
-from harness.tracking.mlflow_store import VERDICT, Mirror
+from harness.tracking.mlflow_store import VERDICT, MlflowStore
 from harness.tracking.mlruns import CLAIM
 from harness.tracking.process import Tracker
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
@@ -45,10 +45,10 @@ PAUSE = 60.0
 def sync(plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> str:
     """Bring MLflow up to date with the store and say what was added."""
     frozen_plan.check(plan, store)
-    return str(Mirror(store.root).sync(whole_record(plan, store, report, keep_stale=keep_stale)))
+    return str(MlflowStore(store.root).sync(whole_record(plan, store, report, keep_stale=keep_stale)))
 
 
-class Mirroring:
+class BackgroundSync:
     """Mirrors trials into MLflow while a study runs: a thread reads the store, a process of its own fills MLflow.
 
     Args:
@@ -153,7 +153,7 @@ class Mirroring:
 
 def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: bool = False) -> StudyRecord:
     """Return what MLflow shows of a study as it stands: trials, means over seeds, verdicts, and the report."""
-    at = standing(plan, store, keep_stale=keep_stale)
+    at = latest_look(plan, store, keep_stale=keep_stale)
     made = study_record(plan, store, at.outcomes)
     answers = {claim.name: (claim, told) for claim, told in zip(plan.file.claims, at.comparisons, strict=False)}
     verdicts = {f"{VERDICT}{name}": told.verdict for name, (_, told) in answers.items()}

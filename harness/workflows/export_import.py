@@ -23,8 +23,8 @@ from harness.storage.sealing import Damaged, Record
 from harness.storage.store import Busy, Different, Store
 from harness.study import frozen_plan
 from harness.study.planning import Plan
-from harness.trial.pipeline import STAGES, Trial
-from harness.workflows.run_study import reported, results_folder
+from harness.trial.pipeline import KINDS, Trial
+from harness.workflows.write_report import report_is_current, results_folder
 
 Key = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
 
@@ -45,7 +45,7 @@ class About(BaseModel):
     report: bool
     """Whether the report is in it."""
     keys: dict[str, list[Key]]
-    """Keys of the stages of all trials, by stage."""
+    """Keys of the stages of all trials, by kind of stage."""
     made_with: list[dict[str, Any]]
     """Versions of what the stages were made with."""
 
@@ -82,7 +82,7 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
         raise frozen_plan.missing(plan)
     with store.in_use():
         trials = [trial for _, _, trial in plan.trials()]
-        at = interim.upcoming(plan, store, keep_stale=True)
+        at = interim.plan_at_look(plan, store, keep_stale=True)
         wanted = [trial for _, _, trial in at.trials()]
         records = {(r.stage.name, r.stage.key): r for trial in trials for r in _records(store, trial)}
         pages, note = _report(at, store)
@@ -178,18 +178,18 @@ def _records(store: Store, trial: Trial) -> Iterator[Record]:
     Raises:
         Damaged: one is there, and is not what was written.
     """
-    for name, stage in trial.stages.items():
-        record = store.record(name, stage.key)
+    for stage in trial.stages.values():
+        record = store.record(stage.name, stage.key)
         if record is not None:
             yield record
-        elif (why := store.state(stage)[1]) and store.folder(name, stage.key).exists():
+        elif (why := store.state(stage)[1]) and store.folder(stage.name, stage.key).exists():
             raise Damaged(f"{why}; `s2s run` makes it anew")
 
 
 def _report(plan: Plan, store: Store) -> tuple[dict[str, Path], str]:
     """Return the files of the report of these very results, and what to know of what was left out."""
     folder = results_folder(plan)
-    if not reported(plan, store):
+    if not report_is_current(plan, store):
         stale = any(state(store, trial)[0] == "stale" for _, _, trial in plan.trials())
         writes = "`s2s report --keep-stale`" if stale else "`s2s report`"
         return {}, f"no report of these results is in {folder}: {writes} writes it"
@@ -203,8 +203,8 @@ def _report(plan: Plan, store: Store) -> tuple[dict[str, Path], str]:
 def _keys(trials: list[Trial]) -> dict[str, list[str]]:
     made: dict[str, set[str]] = {}
     for trial in trials:
-        for name, stage in trial.stages.items():
-            made.setdefault(name, set()).add(stage.key)
+        for stage in trial.stages.values():
+            made.setdefault(stage.name, set()).add(stage.key)
     return {name: sorted(keys) for name, keys in made.items()}
 
 
@@ -226,7 +226,7 @@ def _about(contents: Contents) -> About:
 
 def _expect(contents: Contents, about: About) -> None:
     """Check that an archive holds what belongs to its study, and nothing else."""
-    foreign = sorted(about.keys.keys() - set(STAGES))
+    foreign = sorted(about.keys.keys() - set(KINDS))
     foreign += [r.stage.title for r in contents.stages if r.stage.key not in about.keys.get(r.stage.name, [])]
     known = {"plan.json", *(f"failures/{key}.json" for key in about.keys.get("score", []))}
     foreign += [name for name in contents.names if name not in known and not name.startswith(("stages/", "report/"))]

@@ -10,7 +10,7 @@ from harness.core.spec import digest
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.workflows.run_study import results_folder
+from harness.workflows.write_report import results_folder
 
 
 @dataclass
@@ -37,7 +37,7 @@ def pinned(plans: Sequence[Plan], store: Store, *, replan: bool) -> list[Plan]:
     return resolved
 
 
-def report_on(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: bool = False) -> Joint:
+def write_joint_report(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: bool = False) -> Joint:
     """Write the joint report of what is in the store; nothing is run.
 
     Args:
@@ -46,12 +46,12 @@ def report_on(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: 
         command: what to type to run the study on all of them.
         keep_stale: use results of code that has changed since.
     """
-    from harness.analysis.datasets import Task, across
-    from harness.analysis.interim import standing
-    from harness.report.datasets import said, write
+    from harness.analysis.datasets import Task, analyze_datasets
+    from harness.analysis.interim import latest_look
+    from harness.report.datasets import joint_sentence, write_joint_pages
     from harness.report.facts import StudyFacts
 
-    stands = [standing(plan, store, keep_stale=keep_stale) for plan in plans]
+    stands = [latest_look(plan, store, keep_stale=keep_stale) for plan in plans]
     tasks = [
         Task(
             at.plan.base,
@@ -63,7 +63,7 @@ def report_on(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: 
         )
         for at in stands
     ]
-    found = across(tasks)
+    found = analyze_datasets(tasks)
     bases = ", ".join(plan.base for plan in plans)
     first = plans[0]
     facts = StudyFacts(
@@ -75,6 +75,6 @@ def report_on(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: 
         command=command,
     )
     folder = results_folder(first).parent
-    write(folder, facts, found)
-    answers = [said(gain, found) for gain in found.gains]
+    write_joint_pages(folder, facts, found)
+    answers = [joint_sentence(gain, found) for gain in found.gains]
     return Joint(f"{first.name} on {bases}", answers, [folder / "report.md", folder / "report.html"])

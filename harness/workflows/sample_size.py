@@ -113,7 +113,7 @@ def _components(claim: Claim, made: Comparison, asked: Asked) -> tuple[Component
 
 def _test_sentences(plan: Plan, store: Store, say: Callable[[str], None]) -> int:
     """Return the size of the test set, which is prepared if it is not there."""
-    runner.prepare(plan, store, say)
+    runner.prepare_data(plan, store, say)
     variant = next(variant for variant in plan.variants if not variant.skipped)
     record = store.record("prepare", plan.trial(variant, plan.seeds[0]).stages["prepare"].key)
     if record is None:

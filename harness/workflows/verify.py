@@ -103,7 +103,7 @@ def choose(plan: Plan, store: Store, sample: int | None = None) -> tuple[Part, V
     if not frozen_plan.check(plan, store):
         raise frozen_plan.missing(plan)
     finished, skipped = [], []
-    for variant, seed, trial in interim.upcoming(plan, store, keep_stale=True).trials():
+    for variant, seed, trial in interim.plan_at_look(plan, store, keep_stale=True).trials():
         reason = _cannot(store, trial)
         if reason:
             skipped.append((runner.title(variant, seed), reason))
@@ -132,7 +132,7 @@ def verify(plan: Plan, part: Part, chosen: Verified, store: Store, settings: Set
         SpecError: the data cannot be used.
     """
     with store.in_use(), _place(store, plan) as place:
-        runner.prepare(part, place, lambda text: listen("data", {"note": text}))
+        runner.prepare_data(part, place, lambda text: listen("data", {"note": text}))
         runner.execute(part, place, settings, listen)
         tolerance = compare_runs.tolerances(_scores(plan, store))
         made = replace(chosen, rows=[_row(store, place, *found, tolerance) for found in part.trials()])
@@ -144,7 +144,7 @@ def verify(plan: Plan, part: Part, chosen: Verified, store: Store, settings: Set
     return made
 
 
-def standing(plan: Plan, store: Store) -> dict[str, Any]:
+def summary(plan: Plan, store: Store) -> dict[str, Any]:
     """Return what is known of second runs of the trials of a plan as they are now; nothing if none was made.
 
     Gives the number of trials that came to an end (``of``), how many second runs had which verdict (``verdicts``), how
@@ -176,7 +176,7 @@ def _cannot(store: Store, trial: Trial) -> str:
 
 def _records(store: Store, trial: Trial) -> dict[str, Record]:
     """Return all stages of a finished trial, stale ones too, or nothing."""
-    found = {name: store.record(name, stage.key) for name, stage in trial.stages.items()}
+    found = {name: store.record(stage.name, stage.key) for name, stage in trial.stages.items()}
     whole = {name: record for name, record in found.items() if record is not None}
     return whole if len(whole) == len(found) else {}
 

@@ -121,8 +121,8 @@ class Inline:
 
     def run(self, tasks: Any, listen: Any, timeout: float | None = None, **_: Any) -> Iterator[Any]:
         """Run one task after the other."""
+        from harness.execution.entry import perform
         from harness.execution.local_pool import Ended
-        from harness.execution.runner import perform
 
         for task in tasks:
             value = perform(task.payload, {}, "cpu", lambda event, name=task.name: listen(name, event))
@@ -153,7 +153,7 @@ def answered(home: Home, study: Path, part: str, scored: Callable[[], Any] = lam
         if event.get("status") == "ok":
             scored()
 
-    made = run_study.answer(load(str(study)), Store(home.store), settings, listen, tracked=False)
+    made = run_study.run_study(load(str(study)), Store(home.store), settings, listen, tracked=False)
     if made.failed:
         raise RuntimeError(f"trials failed: {made.failed}")
     return made
@@ -224,7 +224,7 @@ def main(folder: Path, part: str, ways: list[str], every: int) -> None:
     import variants  # noqa: F401
     from harness.report import pages  # noqa: F401
     from harness.study.planning import load, resolve
-    from harness.workflows import run_study
+    from harness.workflows import answer_cache
 
     study = study_file(folder / "studies", cases={"plain": {}}, seeds=1, **SIZES)
     whole = Home(folder / "whole")
@@ -243,7 +243,7 @@ def main(folder: Path, part: str, ways: list[str], every: int) -> None:
     for module in modules:  # what the first child had to load, no other has to
         with suppress(ImportError):
             importlib.import_module(module)
-    run_study._code()  # nor to read the code for its fingerprint
+    answer_cache.code()  # nor to read the code for its fingerprint
     [trial.stages for _, _, trial in resolve(load(str(study))).trials()]
     # Up to the score nothing differs from the calls of the other part.
     first = 1 if part == "store" else json.loads((folder / "scored.json").read_text())

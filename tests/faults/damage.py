@@ -59,7 +59,7 @@ def main(folder: Path, every: int) -> None:
     """Answer a study, then damage, answer and compare, every so-manieth of all ways to damage each file."""
     import variants  # noqa: F401
     from harness.study.planning import load, resolve
-    from harness.workflows import run_study
+    from harness.workflows import answer_cache
 
     study = study_file(folder / "studies", cases={"plain": {}}, seeds=1, **SIZES)
     whole = Home(folder / "whole")
@@ -71,7 +71,7 @@ def main(folder: Path, every: int) -> None:
     if forked(lambda: told(whole), folder / "said.txt"):
         raise SystemExit((folder / "said.txt").read_text())
     swept(whole)
-    run_study._code()  # the children need not read the code again for its fingerprint
+    answer_cache.code()  # the children need not read the code again for its fingerprint
     [trial.stages for _, _, trial in resolve(load(str(study))).trials()]
     expected = json.loads((whole.folder / "answer.json").read_text())
     for stage, file, way, known in list(damages(whole))[::every]:

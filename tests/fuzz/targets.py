@@ -29,7 +29,7 @@ from harness.storage.store import Stage, Store
 from harness.study import frozen_plan, planning
 from harness.trial import corpus
 from harness.trial.pipeline import restore
-from harness.workflows import run_study
+from harness.workflows import answer_cache, write_report
 
 HOME = Path(__file__).resolve().parents[2]
 RESULT = HOME / "results/masking/numbers"
@@ -250,20 +250,20 @@ def _kept(store: Store) -> Callable[[bytes], None]:
     trial = next(trial for _, _, trial in plan.trials())
     frozen_plan.freeze(plan, store)
     failures.keep(store, trial, failures.Failure("error", "no reason", "Traceback"))
-    told = {"results": "", "code": run_study._code(), "tracked": True, "written": ["report.md"]}
+    told = {"results": "", "code": answer_cache.code(), "tracked": True, "written": ["report.md"]}
     told |= {"answer": {"table": [], "verdicts": [], "seeds": 5}}
-    folder = run_study.results_folder(plan)
+    folder = write_report.results_folder(plan)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").touch()
     (folder / "provenance.json").write_text('{"results": ""}', encoding="utf-8")
-    run_study._memory(plan, store).write_text(json.dumps(told), encoding="utf-8")
+    answer_cache.cache_path(plan, store).write_text(json.dumps(told), encoding="utf-8")
 
     def use(data: bytes) -> None:
         path = _places(store)[(data[0] if data else 0) % 4]
         good = path.read_bytes()
         try:
             path.write_bytes(data[1:])
-            run_study._answered(plan, store, tracked=True)
+            answer_cache.load(plan, store, tracked=True)
             failures.last(store, trial)
             assert isinstance(frozen_plan.check(plan, store), bool)
             assert all(

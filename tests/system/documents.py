@@ -27,7 +27,10 @@ def walk(command, before, found):
         walk(inner, [*before, name], found)
     if not hasattr(command, "commands"):
         found[" ".join(before)] = [
-            {"options": [*p.opts, *p.secondary_opts], "flag": bool(getattr(p, "is_flag", False)), "many": p.nargs < 0, "required": p.required}
+            {
+                "options": [*p.opts, *p.secondary_opts], "flag": bool(getattr(p, "is_flag", False)),
+                "many": p.nargs < 0, "required": p.required,
+            }
             for p in command.params
         ]
     return found

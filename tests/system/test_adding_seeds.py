@@ -10,14 +10,15 @@ import pandas as pd
 import pytest
 from test_run import ROOT, SMALL
 
-from harness.analysis.interim import upcoming
+from harness.analysis.interim import plan_at_look
+from harness.execution.entry import entry_of, perform
 from harness.execution.estimate import survey
 from harness.execution.local_pool import Workers, slots
 from harness.execution.runner import Settings
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.workflows import run_study
-from harness.workflows.run_study import Answer
+from harness.workflows.write_report import StudyAnswer
 
 CLAIM: dict[str, Any] = {
     "name": "the mask does not matter",
@@ -42,15 +43,13 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S2S_RESULTS", str(tmp_path / "results"))
 
 
-def answered(home: Path, replan: bool = False, **changes: Any) -> Answer:
+def answered(home: Path, replan: bool = False, **changes: Any) -> StudyAnswer:
     path = home / "mask.yaml"
     path.write_text(json.dumps(SAID | changes), encoding="utf-8")
     plan = planning.load(str(path), sets=SMALL)
-    with Workers(
-        "harness.execution.runner:perform", ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}
-    ) as workers:
+    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
         settings = Settings(workers, replan=replan)
-        return run_study.answer(plan, Store(home / "runs"), settings, lambda *_: None, tracked=False)
+        return run_study.run_study(plan, Store(home / "runs"), settings, lambda *_: None, tracked=False)
 
 
 def results(home: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -68,7 +67,9 @@ def test_seeds_are_added_until_decided_and_no_further(tmp_path: Path) -> None:
     assert made.ran.made == len(trials) and made.ran.found == 0
     before = (tmp_path / "results/mask/numbers/report.md").read_bytes()
     plan, store = planning.resolve(planning.load(str(tmp_path / "mask.yaml"), sets=SMALL)), Store(tmp_path / "runs")
-    assert survey(upcoming(plan, store), store, {}, workers=1)["to_run"] == 0, "no seed that is not wanted is foreseen"
+    assert survey(plan_at_look(plan, store), store, {}, workers=1)["to_run"] == 0, (
+        "no seed that is not wanted is foreseen"
+    )
     again = answered(tmp_path)
     assert (again.ran.made, again.ran.found) == (0, len(trials))
     assert (tmp_path / "results/mask/numbers/report.md").read_bytes() == before

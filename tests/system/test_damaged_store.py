@@ -19,6 +19,7 @@ from unit.storage.test_store import cut, flip
 
 from harness.cli.app import app
 from harness.core.spec import SpecError
+from harness.execution.entry import entry_of, perform
 from harness.execution.local_pool import Workers, slots
 from harness.execution.scheduler import Settings
 from harness.storage import garbage
@@ -26,8 +27,8 @@ from harness.storage.store import Store
 from harness.study import planning
 from harness.study.planning import Plan
 from harness.trial.pipeline import Trial
-from harness.workflows import run_study
-from harness.workflows.run_study import Answer
+from harness.workflows import run_study, try_model, write_report
+from harness.workflows.write_report import StudyAnswer
 
 STUDY = "decoding"
 
@@ -35,7 +36,7 @@ STUDY = "decoding"
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
     """One worker for all of these tests: it takes seconds to start."""
-    with Workers("harness.execution.runner:perform", ("variants",), slots("cpu", 1), {}) as made:
+    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {}) as made:
         yield made
 
 
@@ -43,11 +44,11 @@ def plan() -> Plan:
     return planning.resolve(planning.load(STUDY, sets=SMALL, seeds=1))
 
 
-def run(home: Path, workers: Workers) -> Answer:
-    return run_study.answer(plan(), Store(home), Settings(workers), lambda *_: None, tracked=False)
+def run(home: Path, workers: Workers) -> StudyAnswer:
+    return run_study.run_study(plan(), Store(home), Settings(workers), lambda *_: None, tracked=False)
 
 
-def results(made: Answer) -> list[list[str]]:
+def results(made: StudyAnswer) -> list[list[str]]:
     """Return the rows of trials.csv without what was measured of time and memory."""
     with (made.files[-1].parent / "trials.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
@@ -71,15 +72,15 @@ def test_damage_of_every_stage_is_made_good_by_the_same_command(tmp_path: Path, 
     (there["decode"][0] / "hypotheses.jsonl").unlink()
     cut(there["score"][0] / "sentences.safetensors")
     flip(there["score"][1] / "stage.json")
-    said = run_study.report_on(plan(), Store(tmp_path))
+    said = write_report.write_report(plan(), Store(tmp_path))
     assert len(said.failed) == 5 and "is damaged" in said.failed[0][2], "a report says so, and touches nothing"
     assert Store(tmp_path).aside() == []
     made = run(tmp_path, workers)
     assert made.ran.stages == {"train": 1, "decode": 1, "score": 2} and made.ran.failed == 0, "and nothing else"
-    assert len([note for note in made.notes if "made anew" in note]) == 5
+    assert len([note for note in made.notes if "not recomputed" not in note and "recomputed" in note]) == 5
     assert results(made) == before
     provenance = json.loads((made.files[-1].parent / "provenance.json").read_text(encoding="utf-8"))
-    assert len(provenance["set_aside"]) == 5 and "damaged, set aside" in made.files[-1].read_text(encoding="utf-8")
+    assert len(provenance["set_aside"]) == 5 and "damaged, quarantined" in made.files[-1].read_text(encoding="utf-8")
     assert run(tmp_path, workers).notes == [], "it is said once"
 
 
@@ -90,7 +91,7 @@ def test_a_report_of_which_a_file_is_gone_is_written_anew(tmp_path: Path, worker
         gone.unlink()
         made = run(tmp_path, workers)
         assert made.ran.made == 0 and {path for path in folder.rglob("*") if path.is_file()} == whole
-    with mock.patch.object(run_study, "report_on", lambda *_, **__: pytest.fail("written again")):
+    with mock.patch.object(run_study, "write_report", lambda *_, **__: pytest.fail("written again")):
         assert run(tmp_path, workers).files == made.files, "nothing is missing now"
 
 
@@ -100,13 +101,13 @@ def test_what_is_read_to_make_a_stage_is_looked_into_first(tmp_path: Path, worke
     before = results(run(tmp_path, workers))
     there = stages(tmp_path)
     flip(there["train"][0] / "model.safetensors")
-    assert run_study.report_on(plan(), Store(tmp_path)).failed == [], "a report has no use for weights"
+    assert write_report.write_report(plan(), Store(tmp_path)).failed == [], "a report has no use for weights"
     with pytest.raises(SpecError, match=r"model.safetensors is not what was written; 's2s gc --check --delete'"):
-        run_study.try_out(Store(tmp_path), first().digest, ["one"])
+        try_model.try_model(Store(tmp_path), first().digest, ["one"])
     shutil.rmtree(there["decode"][0])
     made = run(tmp_path, workers)
     assert made.ran.stages == {"train": 1, "decode": 1} and results(made) == before
-    assert run_study.try_out(Store(tmp_path), first().digest, ["one"])
+    assert try_model.try_model(Store(tmp_path), first().digest, ["one"])
 
 
 @pytest.mark.full
@@ -153,15 +154,15 @@ def test_a_read_only_store_is_read(tmp_path: Path, workers: Workers, monkeypatch
     try:
         subprocess.run(["mount", "-o", "remount,ro,bind", home], check=True)
         assert run(home, workers).table == made.table, "what was answered is answered"
-        assert run_study.report_on(plan(), Store(home)).failed == []
-        assert run_study.try_out(Store(home), first().digest, ["one"])
+        assert write_report.write_report(plan(), Store(home)).failed == []
+        assert try_model.try_model(Store(home), first().digest, ["one"])
         sets = [word for path, value in SMALL.items() for word in ("--set", f"{path}={value}")]
         for command in (["plan", STUDY, "--seeds", "1", *sets], ["list"], ["gc"]):
             done = CliRunner().invoke(app, command)
             assert done.exit_code == 0, done.output
         more = planning.load(STUDY, sets=SMALL | {"training.updates": 30}, seeds=1)
         with pytest.raises(SpecError, match=r"cannot be written there \(Read-only file system\).*S2S_STORE"):
-            run_study.answer(more, Store(home), Settings(workers, replan=True), lambda *_: None, tracked=False)
+            run_study.run_study(more, Store(home), Settings(workers, replan=True), lambda *_: None, tracked=False)
         flip_in_place = stages(home)["score"][0] / "stage.json"
         with pytest.raises(OSError, match="Read-only"):
             flip(flip_in_place)
@@ -171,7 +172,7 @@ def test_a_read_only_store_is_read(tmp_path: Path, workers: Workers, monkeypatch
     subprocess.run(["mount", "--bind", home, home], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,ro,bind", home], check=True)
-        (failed,) = run_study.report_on(plan(), Store(home)).failed
+        (failed,) = write_report.write_report(plan(), Store(home)).failed
         assert "sentences.safetensors is not what was written" in failed[2], "it is absent, and that is said"
     finally:
         subprocess.run(["umount", home], check=True)

@@ -138,11 +138,13 @@ def failures(home: Path, commands: list[tuple[str, ...]]) -> str:
     return "\n".join(f"s2s {words}: {r.stdout[-500:]}{r.stderr[-500:]}" for words, r in ran.items() if r.returncode)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run_in_a_fresh_process(checkout: Path) -> None:
     assert failures(checkout, runnable(README)) == ""
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_cheap_commands_run_in_a_fresh_process(checkout: Path) -> None:
     assert failures(checkout, runnable(*PAGES)) == ""
 

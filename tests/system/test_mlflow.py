@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from homes import STUDY, Home, new_home
 
-from harness.tracking.mlflow_store import Mirror
+from harness.tracking.mlflow_store import MlflowStore
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -46,10 +46,10 @@ def client(home: Home, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def client_of(home: Home) -> Any:
-    Mirror(home.store).ready()  # imports MLflow with its settings
+    MlflowStore(home.store).ready()  # imports MLflow with its settings
     from mlflow import MlflowClient
 
-    return MlflowClient(Mirror(home.store).tracking_uri)
+    return MlflowClient(MlflowStore(home.store).tracking_uri)
 
 
 def runs_of(client: Any) -> dict[str, Any]:

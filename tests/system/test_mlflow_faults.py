@@ -20,7 +20,7 @@ from homes import Home, new_home
 from servers import Server, client_of, mlflow_server, told
 
 from harness.core.spec import SpecError
-from harness.tracking.mlflow_store import Mirror
+from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.records import StudyRecord, VariantRecord
 
 
@@ -50,7 +50,7 @@ def whole(ready: Home, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     home.s2s("sync", study(home))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        return told(client_of(Mirror(home.store).tracking_uri))
+        return told(client_of(MlflowStore(home.store).tracking_uri))
 
 
 def study(home: Home) -> str:
@@ -86,7 +86,7 @@ def test_each_fault_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
     with fault(tmp_path) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         with pytest.raises(SpecError, match=rf"^{re.escape(address)}: .*{why}"):
-            Mirror(tmp_path).sync(StudyRecord("a/b", variants=[VariantRecord("v")]))
+            MlflowStore(tmp_path).sync(StudyRecord("a/b", variants=[VariantRecord("v")]))
 
 
 @pytest.mark.slow
@@ -184,7 +184,7 @@ def test_a_sync_that_is_killed_is_completed_by_the_next(home: Home, whole: dict[
     started.kill()
     started.communicate()
     home.s2s("sync", study(home))
-    assert told(client_of(Mirror(home.store).database.uri)) == whole
+    assert told(client_of(MlflowStore(home.store).database.uri)) == whole
     assert "0 runs written with 0 points, 7 left" in home.s2s("sync", study(home))
 
 
@@ -193,7 +193,7 @@ def test_two_syncs_at_once_write_everything_once(home: Home, whole: dict[str, An
     started = [home.started("sync", study(home)) for _ in range(2)]
     said = sorted(process.communicate(timeout=120)[0] for process in started)
     assert ["0 runs written" in said[0], "7 runs written" in said[1]] == [True, True], said
-    assert told(client_of(Mirror(home.store).database.uri)) == whole
+    assert told(client_of(MlflowStore(home.store).database.uri)) == whole
 
 
 @pytest.mark.full

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 import psutil
 import pytest
 
-from harness.tracking.mlflow_store import Mirror, ui_command
+from harness.tracking.mlflow_store import MlflowStore, ui_command
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
 
 pytestmark = pytest.mark.slow
@@ -65,7 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     root = tmp_path_factory.mktemp("ui") / "store"
     with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        Mirror(root).sync(_study(root))
+        MlflowStore(root).sync(_study(root))
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         argv, env, _ = ui_command(root, port)
@@ -188,7 +188,7 @@ def test_the_pages_show_the_study(server: tuple[str, Path, psutil.Process], page
 def _ids(root: Path) -> tuple[str, str]:
     from mlflow import MlflowClient
 
-    client = MlflowClient(Mirror(root).tracking_uri)
+    client = MlflowClient(MlflowStore(root).tracking_uri)
     experiment = client.get_experiment_by_name("masking/numbers").experiment_id
     (run,) = client.search_runs([experiment], "tags.`s2s.trial` = 'true1'")
     return str(experiment), str(run.info.run_id)

@@ -15,7 +15,7 @@ import pytest
 from homes import Home, new_home
 from servers import Postgres, Server, client_of, mlflow_server, postgres, told
 
-from harness.tracking.mlflow_store import Mirror
+from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
 
 pytestmark = pytest.mark.slow
@@ -161,14 +161,14 @@ def test_what_sqlite_forgives_is_written_to_postgresql_too(
     clock = [{"update": row["update"], "unix_ms": 1_700_000_000_000 + int(row["update"])} for row in curve]
     trial = TrialRecord("t", variants[0].name, 1, "error", "\ud83d \0 " * 5000, params, odd, curve, clock)  # type: ignore[arg-type]
     record = StudyRecord("odd/🦆", "Warum? 🦆 \0" * 3000, {"verdict: 🦆": "x" * 30_000}, {}, variants, [trial])
-    made = Mirror(tmp_path).sync(record)
+    made = MlflowStore(tmp_path).sync(record)
     assert (made.written, made.points) == (101, 1199)
     said = told(client_of(server.address), "odd/🦆")
     assert len(said) == 101
     (own,) = (run for name, run in said.items() if name.endswith("seed 1"))
     assert len(own["histories"]["training/loss"]) == 1199
     assert len(own["params"]) == 121 and len(own["params"]["note"]) == 6000
-    assert Mirror(tmp_path).sync(record)[:3] == (0, 101, 0)
+    assert MlflowStore(tmp_path).sync(record)[:3] == (0, 101, 0)
 
 
 def test_a_database_may_be_written_without_a_server(home: Home, cluster: Postgres) -> None:

@@ -26,9 +26,10 @@ from ray.cluster_utils import Cluster as Nodes
 
 from harness.core.spec import SpecError
 from harness.execution import failures
+from harness.execution.entry import entry_of, perform
 from harness.execution.local_pool import Ended, Executor, Task, Workers, slots
 from harness.execution.ray_cluster import Cluster
-from harness.execution.runner import execute, prepare
+from harness.execution.runner import execute, prepare_data
 from harness.execution.scheduler import Settings
 from harness.storage.store import Store
 from harness.study import planning
@@ -37,7 +38,7 @@ from harness.workflows import run_study
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-ENTRY = ("harness.execution.runner:perform", ("variants",))
+ENTRY = (entry_of(perform), ("variants",))
 SMALL: dict[str, Any] = {
     "data.dataset.train": 200,
     "data.dataset.validation": 30,
@@ -112,7 +113,7 @@ class Run:
     def go(self, workers: Executor, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setenv("S2S_RESULTS", str(self.results))
         settings = Settings(workers, checkpoint_every=0.1)
-        self.done = run_study.answer(self.plan, self.store, settings, self.listen, tracked=False)
+        self.done = run_study.run_study(self.plan, self.store, settings, self.listen, tracked=False)
         return self
 
     def outputs(self) -> dict[str, dict[str, str]]:
@@ -228,7 +229,7 @@ def test_failures_are_those_of_one_machine(nodes: Nodes, tmp_path: Path) -> None
     with Cluster(nodes.address, *ENTRY) as cluster, Workers(*ENTRY, slots("cpu", 1), {}) as workers:
         for run, executor in zip(runs, (cluster, workers), strict=True):
             plan = planning.resolve(run.plan).upto(1)
-            prepare(plan, run.store, print)
+            prepare_data(plan, run.store, print)
             execute(plan, run.store, Settings(executor), run.listen)
     remote, local = runs
     assert len(remote.failures()) == 2 and {status for status, _ in remote.failures().values()} == {"diverged"}

@@ -26,7 +26,7 @@ from harness.trial import corpus, decode
 from harness.trial.corpus import Corpus
 from harness.trial.pipeline import Corridor
 from harness.trial.prepare import Prepared
-from harness.workflows import run_study
+from harness.workflows import write_report
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -110,7 +110,7 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Told]
         store = Store(tmp_path / "runs")
         corridor = Corridor(store, plan.folders, "cpu")
         records = {name: record for name, record, _ in corridor.run(trial, lambda _: None)}
-        made = run_study.report_on(plan, store)
+        made = write_report.write_report(plan, store)
         assert not made.failed
         said = json.loads((records["score"].folder / "scores.json").read_text(encoding="utf-8"))
         prepared = corridor.prepared(trial)

@@ -15,17 +15,19 @@ from harness.analysis import Outcome
 from harness.analysis.load_outcomes import _test_set
 from harness.core.spec import SpecError
 from harness.execution import runner
+from harness.execution.entry import entry_of, perform
 from harness.execution.estimate import survey
 from harness.execution.local_pool import Workers, slots
 from harness.execution.runner import Settings
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.tracking.mlflow_store import Mirror
+from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.sync import _over_seeds
 from harness.trial.pipeline import Trial
-from harness.workflows import run_study
-from harness.workflows.run_study import Answer, try_out
+from harness.workflows import run_study, write_report
+from harness.workflows.try_model import try_model
+from harness.workflows.write_report import StudyAnswer
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {
@@ -48,17 +50,15 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def answered(
     home: Path, name: str, changes: dict[str, Any] | None = None, seeds: int = 1, **settings: Any
-) -> tuple[Answer, list[tuple[str, str]]]:
+) -> tuple[StudyAnswer, list[tuple[str, str]]]:
     plan = planning.load(name, sets=SMALL | (changes or {}), seeds=seeds)
     heard: list[tuple[str, str]] = []
 
     def listen(trial: str, event: dict[str, Any]) -> None:
         heard.extend([(trial, event["status"])] if "status" in event else [])
 
-    with Workers(
-        "harness.execution.runner:perform", ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}
-    ) as workers:
-        return run_study.answer(plan, Store(home), Settings(workers, **settings), listen, tracked=False), heard
+    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
+        return run_study.run_study(plan, Store(home), Settings(workers, **settings), listen, tracked=False), heard
 
 
 def test_a_divergence_is_a_result_trained_once_and_never_again(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_changed_study_is_refused_and_bad_data_freeze_nothing(tmp_path: Path) 
             answered(tmp_path, str(home / "mine.yaml"))
         plan = planning.resolve(planning.load(str(home / "mine.yaml"), sets=SMALL, seeds=1))
         with pytest.raises(SpecError, match="changed since its plan was frozen"):
-            run_study.report_on(plan, Store(tmp_path))
+            write_report.write_report(plan, Store(tmp_path))
         assert (tmp_path / "studies/mine/numbers/plan.json").read_text(encoding="utf-8") == frozen
     made, _ = answered(tmp_path, str(home / "mine.yaml"), replan=True)
     assert made.ran.found == 2 and made.ran.made == 0
@@ -178,7 +178,7 @@ def test_what_was_answered_is_mirrored_where_it_is_not_yet(tmp_path: Path, monke
 
     class Mirrored:
         def __init__(self, plan: Plan, store: Store, *_: Any, **__: Any) -> None:
-            self.mirror = Mirror(store.root)
+            self.mirror = MlflowStore(store.root)
 
         def add(self, *_: object) -> None:
             pass
@@ -189,17 +189,17 @@ def test_what_was_answered_is_mirrored_where_it_is_not_yet(tmp_path: Path, monke
             self.mirror.database.path.touch()
             return []
 
-    monkeypatch.setattr("harness.tracking.sync.Mirroring", Mirrored)
+    monkeypatch.setattr("harness.tracking.sync.BackgroundSync", Mirrored)
     store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=1)
 
     def run_it(*, tracked: bool = True) -> int:
         before = len(made)
-        with Workers("harness.execution.runner:perform", ("variants",), slots("cpu", 1), {}) as workers:
-            run_study.answer(plan, store, Settings(workers), lambda *_: None, tracked=tracked)
+        with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {}) as workers:
+            run_study.run_study(plan, store, Settings(workers), lambda *_: None, tracked=tracked)
         return len(made) - before
 
     assert [run_it(), run_it(), run_it(tracked=False)] == [1, 0, 0]
-    Mirror(store.root).database.path.unlink()
+    MlflowStore(store.root).database.path.unlink()
     assert [run_it(tracked=False), run_it(), run_it()] == [0, 1, 0], "it is gone, and built anew"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://somebody:secret@mlflow.example")
     assert [run_it(), run_it()] == [1, 0], "another one"
@@ -213,7 +213,7 @@ def test_what_prepared_data_were_made_with_is_the_same_in_any_process(tmp_path: 
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     try:
-        runner.prepare(plan, store, print)
+        runner.prepare_data(plan, store, print)
     finally:
         torch.set_num_threads(before)
     (_, _, trial), *_ = plan.trials()
@@ -225,7 +225,7 @@ def test_variants_that_cut_the_same_test_sentences_otherwise_share_their_resampl
     store = Store(tmp_path / "runs")
     vary = {"data.source": ["words", "characters"], "data.dataset.seed": [0, 1]}
     plan = planned(tmp_path, vary=vary, claims=[], seeds=1)
-    runner.prepare(plan, store, print)
+    runner.prepare_data(plan, store, print)
     folders = [store.folder("prepare", trial.stages["prepare"].key) for _, _, trial in plan.trials()]
     words, others, characters, _ = (_test_set(folder, "", exhaustive=False) for folder in folders)
     assert words.name == characters.name != others.name
@@ -257,5 +257,5 @@ def test_trying_a_model_that_hears_padding_gives_what_the_report_gives(tmp_path:
         encoding="utf-8"
     )
     reported = [json.loads(line)["text"] for line in found.splitlines()][:5]
-    assert [try_out(Store(tmp_path), digest, [text])[0]["hypothesis"] for text in texts] == reported
-    assert [a["hypothesis"] for a in try_out(Store(tmp_path), digest[:8], texts)] == reported
+    assert [try_model(Store(tmp_path), digest, [text])[0]["hypothesis"] for text in texts] == reported
+    assert [a["hypothesis"] for a in try_model(Store(tmp_path), digest[:8], texts)] == reported

@@ -17,6 +17,7 @@ from unit.storage.test_store import rewrite
 from harness.analysis import Outcome
 from harness.analysis.load_outcomes import gather
 from harness.core.spec import SpecError
+from harness.execution.entry import entry_of, perform
 from harness.execution.local_pool import Slot, Workers, slots
 from harness.execution.runner import Settings
 from harness.storage import garbage, sealing
@@ -24,7 +25,7 @@ from harness.storage.sealing import Damaged, Record
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.workflows import export_import, run_study, verify
+from harness.workflows import export_import, run_study, verify, write_report
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,13 +51,13 @@ def silent(_name: str, _event: dict[str, Any]) -> None:
 
 
 def executed(plan: Plan, store: Store) -> None:
-    with Workers("harness.execution.runner:perform", ("variants",), slots("cpu", 1), {}) as workers:
-        run_study.answer(plan, store, Settings(workers), silent, tracked=False)
+    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {}) as workers:
+        run_study.run_study(plan, store, Settings(workers), silent, tracked=False)
 
 
 def again(plan: Plan, store: Store, places: list[Slot] | None = None) -> verify.Verified:
     part, chosen = verify.choose(plan, store)
-    with Workers("harness.execution.runner:perform", ("variants",), places or slots("cpu", 1), {}) as workers:
+    with Workers(entry_of(perform), ("variants",), places or slots("cpu", 1), {}) as workers:
         return verify.verify(plan, part, chosen, store, Settings(workers), silent)
 
 
@@ -82,18 +83,18 @@ def store(finished: Store, tmp_path: Path) -> Store:
 
 
 def pages(plan: Plan) -> dict[str, str]:
-    folder = run_study.results_folder(plan)
+    folder = write_report.results_folder(plan)
     return {name: (folder / name).read_text(encoding="utf-8") for name in (*FILES, "report.md", "report.html")}
 
 
 def test_the_same_machine_gives_the_same_bits_and_the_report_says_so(store: Store) -> None:
     plan = planned()
-    run_study.report_on(plan, store)
+    write_report.write_report(plan, store)
     before = pages(plan)
     assert "Verified" not in before["report.md"] + before["report.html"]
     found = again(plan, store)
     assert [row.verdict for row in found.rows] == ["exact"] * 10 and found.well
-    run_study.report_on(plan, store)
+    write_report.write_report(plan, store)
     after = pages(plan)
     said = "re-run and found identical: 10 of 10 trials"
     assert said in after["report.md"] and said in after["report.html"]
@@ -146,7 +147,7 @@ def test_another_instruction_set_gives_other_bits_and_explains_them(store: Store
         assert (like.verdict != "exact", like.parts_at, like.first_update) == (True, "train", 10)
         assert list(like.explained) == ["capability"] and like.explained["capability"][1] == "DEFAULT"
         assert 0 < like.loss_difference < 0.01, "the last bits, not another training"
-    run_study.report_on(plan, store)
+    write_report.write_report(plan, store)
     assert "on another kind of machine" in pages(plan)["report.md"]
 
 
@@ -154,7 +155,7 @@ def test_a_study_moves_to_another_machine_with_the_same_numbers(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, file, there = planned(), tmp_path / "study.tar", Store(tmp_path / "there")
-    run_study.report_on(plan, store)
+    write_report.write_report(plan, store)
     here, outcomes = pages(plan), _plain(gather(plan, store))
     made = export_import.export(plan, store, file)
     assert (made.about.trials, made.about.finished, made.about.report, made.note) == (10, 10, True, "")
@@ -166,7 +167,7 @@ def test_a_study_moves_to_another_machine_with_the_same_numbers(
     taken = export_import.take(file, there)
     assert (taken.added, taken.there, taken.different) == (made.added, 0, ())
     assert not any((there.root / "work").iterdir())
-    run_study.report_on(plan, there)
+    write_report.write_report(plan, there)
     assert {n: t for n, t in pages(plan).items() if n in FILES} == {n: t for n, t in here.items() if n in FILES}
     assert _plain(gather(plan, there)) == outcomes
     assert frozen_plan.exploratory(plan, there) == {}
@@ -234,16 +235,16 @@ def test_the_same_results_of_other_code_are_named(store: Store, tmp_path: Path) 
 
 def test_an_export_carries_the_report_of_its_own_results_alone(store: Store, tmp_path: Path) -> None:
     plan = planned()
-    run_study.report_on(plan, store)
+    write_report.write_report(plan, store)
     assert export_import.export(plan, store, tmp_path / "a.tar").about.report
     record = _of(store, "score")
     sealing.seal(replace(record.stage, fingerprint="older"), *_rest(record), record.facts, record.provenance)
     made = export_import.export(plan, store, tmp_path / "b.tar")
     assert made.about.report, "the code has changed since; the results are those that it tells of"
-    run_study.report_on(plan, store)
+    write_report.write_report(plan, store)
     made = export_import.export(plan, store, tmp_path / "c.tar")
     assert not made.about.report and "`s2s report --keep-stale` writes it" in made.note
-    run_study.report_on(plan, store, keep_stale=True)
+    write_report.write_report(plan, store, keep_stale=True)
     assert export_import.export(plan, store, tmp_path / "d.tar").about.report
 
 
@@ -253,7 +254,7 @@ def test_what_no_run_wrote_is_told_in_a_line(store: Store, name: str, without: s
     said = {"facts": record.facts, "provenance": record.provenance} | {without: {}}
     sealing.seal(record.stage, *_rest(record), said["facts"], said["provenance"])
     with pytest.raises(Damaged, match=r"cannot be made sense of \(KeyError: '\w+'\)"):
-        run_study.report_on(planned(), store)
+        write_report.write_report(planned(), store)
 
 
 def _of(store: Store, name: str) -> Record:
@@ -276,7 +277,7 @@ def test_failures_travel_and_are_verified(tmp_path: Path) -> None:
     export_import.export(plan, store, tmp_path / "wild.tar")
     taken = export_import.take(tmp_path / "wild.tar", there)
     assert (taken.about.finished, taken.about.trials, taken.added) == (0, 10, 1), "the prepared data alone"
-    run_study.report_on(plan, there)
+    write_report.write_report(plan, there)
     assert pages(plan)["trials.csv"] == before["trials.csv"] and before["trials.csv"].count("diverged") == 10
     assert again(plan, there).well
 

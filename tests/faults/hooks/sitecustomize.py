@@ -71,7 +71,7 @@ def _step(owner: Any, function: str, step: str) -> None:
 PATCHES: dict[str, Callable[[Any], None]] = {
     "harness.storage.store": audit_store,
     "harness.report.pages": lambda module: _step(module, "write", "report"),
-    "harness.tracking.mlflow_store": lambda module: _step(module.Mirror, "sync", "mirror"),
+    "harness.tracking.mlflow_store": lambda module: _step(module.MlflowStore, "sync", "mirror"),
 }
 
 

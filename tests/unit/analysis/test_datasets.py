@@ -14,9 +14,9 @@ from statsmodels.stats.multitest import multipletests
 
 from harness.analysis import Outcome, TestSet, compare_all
 from harness.analysis.aggregate import TAUS, SeedBootstrap, improvement, iqm, normalized, profile
-from harness.analysis.datasets import Task, across
+from harness.analysis.datasets import Task, analyze_datasets
 from harness.core.spec import SpecError
-from harness.report.datasets import write
+from harness.report.datasets import write_joint_pages
 from harness.report.facts import StudyFacts
 from harness.study import planning
 from harness.study.claims import Claim
@@ -207,7 +207,7 @@ def task(name, sentences, claims=CLAIMS, seeds=4, leave=(), rates=RATES):
 
 @pytest.fixture(scope="module")
 def found():
-    return across([task("small", 200), task("large", 400)], 500)
+    return analyze_datasets([task("small", 200), task("large", 400)], 500)
 
 
 def test_every_claim_on_every_dataset_is_one_family(found):
@@ -232,7 +232,7 @@ def test_a_verdict_that_holds_on_one_dataset_may_fall_in_the_family():
         )
         for t in tasks
     ]
-    made = across(tasks, 50).answers
+    made = analyze_datasets(tasks, 50).answers
     assert [answer.p_holm for _, answer in made] == pytest.approx([0.06, 0.06, 0.3, 0.04])
     assert [answer.verdict for _, answer in made] == ["inconclusive", "inconclusive", "inconclusive", "supported"]
 
@@ -256,25 +256,25 @@ def test_variants_and_claims_have_an_aggregate(found):
 
 def test_datasets_may_be_scored_differently_and_have_lost_seeds():
     edits = [claim.changed(metric="token_edit_rate") for claim in CLAIMS]
-    made = across([task("small", 200), task("large", 400, edits, leave=[("none", 2)])], 200)
+    made = analyze_datasets([task("small", 200), task("large", 400, edits, leave=[("none", 2)])], 200)
     assert made.gains[0].scale == "exact match (%) on small, token edit rate (%) on large"
     # Here a wrong sentence is one edit of one token: both metrics say the same on the scale from 0 to 1.
-    plain = across([task("small", 200), task("large", 400, leave=[("none", 2)])], 200)
+    plain = analyze_datasets([task("small", 200), task("large", 400, leave=[("none", 2)])], 200)
     assert made.gains[0].delta.value == pytest.approx(plain.gains[0].delta.value)
     assert {level.variant: level.runs for level in made.levels} == {"none": 7, "attention": 8, "copy": 8}
     assert {level.trials for level in made.levels} == {8}
 
 
 def test_what_has_no_aggregate_says_why():
-    gone = across([task("small", 200), task("large", 400, leave=[("none", s) for s in range(1, 5)])], 50)
+    gone = analyze_datasets([task("small", 200), task("large", 400, leave=[("none", s) for s in range(1, 5)])], 50)
     assert gone.gains[0].delta is None and gone.gains[0].reason == "no seed of none finished on large"
     assert {v.variant: v.reason for v in gone.levels if v.reason} == {"none": "no seed of none finished on large"}
     free = [claim.changed(metric="nll", name=f"{claim.name}, NLL") for claim in CLAIMS]
-    both = across([task("small", 200, [*CLAIMS, *free]), task("large", 400, [*CLAIMS, *free])], 50)
+    both = analyze_datasets([task("small", 200, [*CLAIMS, *free]), task("large", 400, [*CLAIMS, *free])], 50)
     assert [gain.reason[:29] for gain in both.gains] == ["", "", *["NLL (nats per token) has no b"] * 2]
     assert len(both.answers) == 8, "they are answered on every dataset all the same"
     rates = [Claim(**dict(CLAIMS[0]) | {"succeeds_at": 60.0})]
-    (gain,) = across([task("small", 200, rates), task("large", 400, rates)], 50).gains
+    (gain,) = analyze_datasets([task("small", 200, rates), task("large", 400, rates)], 50).gains
     assert gain.delta is None and "one score per seed" in gain.reason
 
 
@@ -337,7 +337,7 @@ def facts(**changes):
 
 
 def test_the_joint_report_has_the_same_numbers_in_all_its_forms(found, tmp_path):
-    files = write(tmp_path, facts(), found)
+    files = write_joint_pages(tmp_path, facts(), found)
     assert {str(path.relative_to(tmp_path)) for path in files} >= {
         "report.md", "report.html", "comparisons.csv", "tables/gains.csv", "figures/iqm_1.svg", "figures/profile_1.png",
     }  # fmt: skip
@@ -356,18 +356,18 @@ def test_the_joint_report_has_the_same_numbers_in_all_its_forms(found, tmp_path)
 
 
 def test_the_joint_report_is_reproducible_and_leaves_nothing_of_an_earlier_one(found, tmp_path):
-    first = {path: path.read_bytes() for path in write(tmp_path, facts(), found)}
+    first = {path: path.read_bytes() for path in write_joint_pages(tmp_path, facts(), found)}
     (tmp_path / "tables/iqm_9.csv").write_text("old")
-    assert {path: path.read_bytes() for path in write(tmp_path, facts(), found)} == first
+    assert {path: path.read_bytes() for path in write_joint_pages(tmp_path, facts(), found)} == first
     assert not (tmp_path / "tables/iqm_9.csv").exists()
 
 
 def test_a_joint_report_without_claims_or_results_is_one_all_the_same(tmp_path):
-    nothing = across([replace(task("small", 200), claims=[]), replace(task("large", 400), claims=[])], 50)
-    write(tmp_path / "free", facts(), nothing)
+    nothing = analyze_datasets([replace(task("small", 200), claims=[]), replace(task("large", 400), claims=[])], 50)
+    write_joint_pages(tmp_path / "free", facts(), nothing)
     assert "states no claim" in (tmp_path / "free/report.md").read_text(encoding="utf-8")
     assert [level.scale for level in nothing.levels] == ["exact match (%)"] * 3, "the first metric that there is"
     every = [(variant, seed) for variant in RATES for seed in range(1, 5)]
-    lost_all = across([task("small", 200, leave=every), task("large", 400, leave=every)], 50)
-    write(tmp_path / "lost", facts(), lost_all)
+    lost_all = analyze_datasets([task("small", 200, leave=every), task("large", 400, leave=every)], 50)
+    write_joint_pages(tmp_path / "lost", facts(), lost_all)
     assert "no seed of attention finished on small" in (tmp_path / "lost/report.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from harness.analysis import Resampler, compare_all, curve_frame, effects, numeric_axes, steps
+from harness.analysis import Resampler, compare_all, curve_frame, factorial_effects, numeric_axes, steps
 from harness.analysis.answers import slope
 from harness.core.spec import SpecError
 from harness.report.effects import sections
@@ -122,7 +122,7 @@ def test_a_trend_may_depend_on_another_setting():
 
 
 def test_effects_are_paired_by_seed():
-    made = {(c.a, c.b): c for c in effects(study((0, 1)), EXACT, Resampler("digest"))}
+    made = {(c.a, c.b): c for c in factorial_effects(study((0, 1)), EXACT, Resampler("digest"))}
     up = np.mean([scores(1, cell) - scores(0, cell) for cell in ("gru", "lstm")], axis=0)
     main = made["ratio=1", "ratio=0"]
     oracle = stats.ttest_1samp(up, 0)
@@ -135,15 +135,15 @@ def test_effects_are_paired_by_seed():
 
 
 def test_effects_are_corrected_within_the_table():
-    made = effects(study(exhaustive=False), EXACT, Resampler("digest"))
+    made = factorial_effects(study(exhaustive=False), EXACT, Resampler("digest"))
     assert len(made) == 2 + 1 + 2
     assert [c.p_holm for c in made] == pytest.approx(multipletests([c.p for c in made], method="holm")[1])
 
 
 def test_what_is_no_full_crossing_has_no_effects():
     whole = study()
-    assert effects([o for o in whole if o.variant != "ratio=1, lstm"], EXACT, Resampler("x")) == []
-    assert effects([o for o in whole if o.factors[CELL] == "gru"], EXACT, Resampler("x")) == []
+    assert factorial_effects([o for o in whole if o.variant != "ratio=1, lstm"], EXACT, Resampler("x")) == []
+    assert factorial_effects([o for o in whole if o.factors[CELL] == "gru"], EXACT, Resampler("x")) == []
 
 
 def test_settings_that_move_together_are_one_axis():
@@ -151,7 +151,7 @@ def test_settings_that_move_together_are_one_axis():
         outcome(f"{x}{m}", seed, 10 + x + 3 * m, {"width": x, "depth": x // 8, "mask": bool(m)}, exhaustive=True)
         for x in (8, 16) for m in (0, 1) for seed in (0, 1)
     ]  # fmt: skip
-    made = effects(outcomes, EXACT, Resampler("x"))
+    made = factorial_effects(outcomes, EXACT, Resampler("x"))
     assert [(c.a, c.b) for c in made[:2]] == [("width=16", "width=8"), ("mask=true", "mask=false")]
     assert len(made) == 3
 
@@ -159,7 +159,7 @@ def test_settings_that_move_together_are_one_axis():
 def test_a_seed_that_failed_anywhere_leaves_the_effects():
     outcomes = study((0, 1))
     outcomes[0] = outcome(outcomes[0].variant, 0, 0, outcomes[0].factors, "diverged", sentences=100)
-    main = effects(outcomes, EXACT, Resampler("x"))[0]
+    main = factorial_effects(outcomes, EXACT, Resampler("x"))[0]
     expected = np.mean([(scores(1, c) - scores(0, c))[1:] for c in ("gru", "lstm")])
     assert (main.seeds_a, main.delta, main.mean_a - main.mean_b) == (
         3,

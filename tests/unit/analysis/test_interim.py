@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from harness.analysis import Outcome, compare_all
-from harness.analysis.interim_looks import GIVEN_UP, Design, look_at
+from harness.analysis.interim import FUTILE, Design, answer_looks
 from harness.analysis.sequential import nominal_levels, sequential_p
 from harness.study.claims import Claim
 
@@ -37,7 +37,7 @@ def claim(name: str = "a wins", **changes: object) -> Claim:
 
 
 def looks(outcomes: list[Outcome], claims: list[Claim], counts: tuple[int, ...], late: dict[str, str] | None = None):
-    return list(look_at(Design(tuple(range(1, counts[-1] + 1)), counts), outcomes, claims, "d", late or {}))
+    return list(answer_looks(Design(tuple(range(1, counts[-1] + 1)), counts), outcomes, claims, "d", late or {}))
 
 
 # ------------------------------------------------------------------------------------------------------ several looks
@@ -75,7 +75,7 @@ def test_looking_ends_when_all_is_decided():
 
 def test_a_claim_that_seeds_would_hardly_decide_is_given_up():
     made = looks(trials(0.6, 0.6), [claim(by=60.0)], (4, 6, 8))  # a gain of sixty points, where there is none
-    assert made[1].comparisons[0].verdict == "refuted" or made[1].comparisons[0].note == GIVEN_UP
+    assert made[1].comparisons[0].verdict == "refuted" or made[1].comparisons[0].note == FUTILE
     assert not made[1].more
 
 
@@ -84,7 +84,7 @@ def test_one_open_claim_is_enough_to_go_on():
     open_one = claim("a beats c", than={"x": "c"})
     made = looks(outcomes, [claim(), open_one], (4, 8))
     assert made[0].comparisons[0].verdict in ("supported", "inconclusive")
-    assert made[0].more == (made[0].comparisons[1].note != GIVEN_UP or made[0].comparisons[0].verdict == "inconclusive")
+    assert made[0].more == (made[0].comparisons[1].note != FUTILE or made[0].comparisons[0].verdict == "inconclusive")
 
 
 # -------------------------------------------------------------------------------------------------------- late claims
@@ -103,7 +103,7 @@ def test_a_late_claim_is_marked_and_corrects_nobody():
 
 def test_claims_that_were_dropped_still_count():
     outcomes, design = trials(0.7, 0.5), Design(tuple(range(1, 9)), (8,))
-    alone, one_gone = (next(look_at(design, outcomes, [claim()], "d", {}, gone)).comparisons[0] for gone in (0, 1))
+    alone, one_gone = (next(answer_looks(design, outcomes, [claim()], "d", {}, gone)).comparisons[0] for gone in (0, 1))
     assert one_gone.p == alone.p and one_gone.p_holm == pytest.approx(min(1.0, 2 * alone.p))
 
 

@@ -20,7 +20,7 @@ from harness.cli import listing, print_answers, print_parts, print_plans, termin
 from harness.cli.watch import Watch
 from harness.core.signals import Stopped
 from harness.study import planning
-from harness.workflows.run_study import _verdicts
+from harness.workflows.write_report import _verdicts
 
 HOME = Path(__file__).resolve().parents[3]
 

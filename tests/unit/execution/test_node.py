@@ -110,7 +110,8 @@ def test_the_code_that_counts_is_every_file_of_the_packages(tmp_path: Path, monk
 
 def test_a_supervisor_loads_nothing_heavy() -> None:
     """There is one for every task that runs, beside the process that computes."""
-    code = "from harness.execution import node; import sys; node.identity('harness.execution.runner:perform', ('variants',)); "
+    code = "from harness.execution import entry, node; import sys; "
+    code += "node.identity(entry.entry_of(entry.perform), ('variants',)); "
     heavy = "print([name for name in ('torch', 'variants', 'datasets', 'pandas', 'ray') if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code + heavy], text=True, capture_output=True, check=True)
     assert said.stdout.strip() == "[]"

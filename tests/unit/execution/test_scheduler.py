@@ -147,12 +147,12 @@ def test_twice_is_a_failure_with_what_was_measured(
     how: Any, status: str, final: bool, tmp_path: Path, trials: dict[str, Trial]
 ) -> None:
     made, played, _ = ran(tmp_path, trials, only_first(trials, lambda _: how))
-    assert (made.made, made.failed, made.lost) == (3, 1, 1) and played.attempts[first(trials)] == 2
+    assert (made.made, made.failed, made.newly_failed) == (3, 1, 1) and played.attempts[first(trials)] == 2
     failure = failures.last(Store(tmp_path), trials[first(trials)])
     assert failure is not None and failure.status == status and failure.measured == MEASURED
     assert "1,234 MB" in failure.reason and "alone" in failure.reason and failure.log and failure.log in failure.page
     again, played, heard = ran(tmp_path, trials, ok)
-    assert again.made == (0 if final else 1) and again.failed == (1 if final else 0) and again.lost == 0
+    assert again.made == (0 if final else 1) and again.failed == (1 if final else 0) and again.newly_failed == 0
     assert not final or "--retry-failed" in dict(heard)[first(trials)]["reason"]
     retried, _, _ = ran(tmp_path, trials, ok, retry_failed=True)
     assert retried.failed == 0 and not list(tmp_path.glob("failures/*"))
@@ -171,9 +171,9 @@ def test_a_timeout_is_final_until_there_is_more_time(tmp_path: Path, trials: dic
 def test_which_failures_are_final(status: str, final: bool, tmp_path: Path, trials: dict[str, Trial]) -> None:
     script = only_first(trials, lambda _: {"status": status, "reason": "so it is", "traceback": "Traceback"})
     made, _, _ = ran(tmp_path, trials, script)
-    assert (made.failed, made.lost) == (1, 1)
+    assert (made.failed, made.newly_failed) == (1, 1)
     again, _, _ = ran(tmp_path, trials, ok)
-    assert (again.failed, again.lost, again.made) == ((1, 0, 0) if final else (0, 0, 1))
+    assert (again.failed, again.newly_failed, again.made) == ((1, 0, 0) if final else (0, 0, 1))
 
 
 def test_a_failure_of_other_code_or_that_cannot_be_read_is_tried_again(
@@ -256,7 +256,7 @@ def test_the_data_that_another_run_prepares_are_waited_for_and_it_is_named(
     with pytest.raises(Busy):
         while True:
             store.demand_free(f"prepare-{key}")
-    assert runner.prepare(plan, store, say) and len(said) == 2
+    assert runner.prepare_data(plan, store, say) and len(said) == 2
     thread.join()
     assert f"another run (process {os.getpid()} on " in said[0] and "has written nothing" in said[1]
 
@@ -267,15 +267,17 @@ def test_what_another_run_found_to_fail_for_good_is_not_tried_again(tmp_path: Pa
         return BUSY
 
     made, played, _ = ran(tmp_path, trials, only_first(trials, busy))
-    assert (made.made, made.failed, made.lost) == (3, 1, 0) and played.attempts[first(trials)] == 1
+    assert (made.made, made.failed, made.newly_failed) == (3, 1, 0) and played.attempts[first(trials)] == 1
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])
 def test_after_so_many_failures_nothing_more_begins(most: int, tmp_path: Path, trials: dict[str, Trial]) -> None:
     made, _, _ = ran(tmp_path, trials, lambda *_: {"status": "diverged", "reason": "nan"}, max_failures=most)
-    assert (made.lost, made.untried) == (most, 4 - most)
+    assert (made.newly_failed, made.untried) == (most, 4 - most)
     made, _, _ = ran(tmp_path, trials, ok, max_failures=most)
-    assert (made.lost, made.failed, made.made, made.untried) == (0, most, 4 - most, 0), "those before do not count"
+    assert (made.newly_failed, made.failed, made.made, made.untried) == (0, most, 4 - most, 0), (
+        "those before do not count"
+    )
 
 
 def test_a_disk_that_is_full_is_no_failure_of_a_trial(tmp_path: Path, trials: dict[str, Trial]) -> None:
@@ -292,10 +294,10 @@ def test_a_disk_that_is_full_of_data_is_told_as_one(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(prepare, "prepare", full)
     with pytest.raises(OSError, match="disk is full"):
-        runner.prepare(planning.resolve(planning.load("masking", seeds=1)), Store(tmp_path), print)
+        runner.prepare_data(planning.resolve(planning.load("masking", seeds=1)), Store(tmp_path), print)
     monkeypatch.setattr(prepare, "prepare", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        runner.prepare(planning.resolve(planning.load("masking", seeds=1)), Store(tmp_path), print)
+        runner.prepare_data(planning.resolve(planning.load("masking", seeds=1)), Store(tmp_path), print)
 
 
 def test_a_stop_after_the_last_evaluation_waits_for_the_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from harness.core.spec import SpecError
-from harness.tracking.mlflow_store import Mirror, ui_command
+from harness.tracking.mlflow_store import MlflowStore, ui_command
 from harness.tracking.mlruns import Counts, Runs
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord, seals
 
@@ -37,7 +37,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        Mirror(root).ready()
+        MlflowStore(root).ready()
         return root / "mlflow" / "mlflow.db"
 
 
@@ -91,7 +91,7 @@ def _study(root: Path, seeds: int = 2) -> StudyRecord:
 def _client(root: Path) -> Any:
     from mlflow import MlflowClient
 
-    return MlflowClient(Mirror(root).tracking_uri)
+    return MlflowClient(MlflowStore(root).tracking_uri)
 
 
 def _runs(root: Path) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _runs(root: Path) -> dict[str, Any]:
 
 def _rows(root: Path) -> dict[str, int]:
     """How much there is in the database, deleted runs included."""
-    with sqlite3.connect(Mirror(root).database.path) as db:
+    with sqlite3.connect(MlflowStore(root).database.path) as db:
         tables = ("runs", "params", "metrics", "tags", "inputs", "datasets", "experiments")
         return {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 
@@ -118,7 +118,7 @@ def test_import_of_the_module_is_cheap() -> None:
 
 
 def test_one_sync_shows_everything(root: Path) -> None:
-    made = Mirror(root).sync(_study(root))
+    made = MlflowStore(root).sync(_study(root))
     assert made == Counts(written=7, unchanged=0, points=4 * 4 * 2)
     client = _client(root)
     experiment = client.get_experiment_by_name("masking/numbers")
@@ -150,7 +150,7 @@ def test_one_sync_shows_everything(root: Path) -> None:
 
 
 def test_artifacts_have_the_names_they_are_given(root: Path, tmp_path: Path) -> None:
-    Mirror(root).sync(_study(root))
+    MlflowStore(root).sync(_study(root))
     client, runs = _client(root), _runs(root)
     run = runs["mask=false · seed 0"].info.run_id
     assert {file.path for file in client.list_artifacts(run)} == {"model.safetensors", "test"}
@@ -162,17 +162,17 @@ def test_artifacts_have_the_names_they_are_given(root: Path, tmp_path: Path) -> 
 
 
 def test_a_second_sync_adds_nothing(root: Path) -> None:
-    Mirror(root).sync(_study(root))
+    MlflowStore(root).sync(_study(root))
     before = _rows(root)
-    assert Mirror(root).sync(_study(root)) == Counts(written=0, unchanged=7, points=0)
+    assert MlflowStore(root).sync(_study(root)) == Counts(written=0, unchanged=7, points=0)
     assert _rows(root) == before
 
 
 def test_new_trials_are_added_and_means_move_on(root: Path) -> None:
-    Mirror(root).sync(_study(root))
+    MlflowStore(root).sync(_study(root))
     study = _study(root, seeds=3)
     variants = [dataclasses.replace(v, metrics={"bleu": 5.0, "seeds": 3}) for v in study.variants]
-    made = Mirror(root).sync(dataclasses.replace(study, variants=variants))
+    made = MlflowStore(root).sync(dataclasses.replace(study, variants=variants))
     assert made == Counts(written=4, unchanged=5, points=16)  # two means, two trials
     runs = _runs(root)
     assert runs["mask=true"].data.metrics == {"bleu": 5.0, "bleu_sd": 1.0, "seeds": 3.0}
@@ -183,7 +183,7 @@ def test_a_whole_study_takes_away_what_it_no_longer_has(root: Path) -> None:
     study = _study(root)
     claimed = [dataclasses.replace(v, tags={"claim: a": "supported", "claim: b": "refuted"}) for v in study.variants]
     verdicts = {**study.tags, "verdict: a": "supported", "verdict: b": "refuted"}
-    Mirror(root).sync(dataclasses.replace(study, variants=claimed, tags=verdicts))
+    MlflowStore(root).sync(dataclasses.replace(study, variants=claimed, tags=verdicts))
     before = _runs(root)
     client = _client(root)
     client.create_run(before["report"].info.experiment_id, run_name="of somebody else")
@@ -191,18 +191,18 @@ def test_a_whole_study_takes_away_what_it_no_longer_has(root: Path) -> None:
     own = [dataclasses.replace(study.trials[0]), dataclasses.replace(study.trials[1], status="missing")]
     less = dataclasses.replace(study, variants=once, trials=own, tags={**study.tags, "verdict: a": "open"})
 
-    Mirror(root).sync(less)  # part of a study, as while it runs
+    MlflowStore(root).sync(less)  # part of a study, as while it runs
     runs, experiment = _runs(root), client.get_experiment_by_name("masking/numbers")
     assert len(runs) == 8 and runs["mask=true"].data.tags["claim: b"] == experiment.tags["verdict: b"] == "refuted"
     assert runs["mask=true"].data.metrics["bleu_sd"] == 1.0
 
     whole = dataclasses.replace(less, planned=[trial.trial for trial in study.trials[:2]])
-    Mirror(root).sync(
+    MlflowStore(root).sync(
         dataclasses.replace(whole, trials=own[:1])
     )  # seeds of a later look, of which nothing is known now
     assert "mask=true · seed 1" in _runs(root)
     for _ in range(2):
-        Mirror(root).sync(dataclasses.replace(whole, description="Anew?"))
+        MlflowStore(root).sync(dataclasses.replace(whole, description="Anew?"))
         runs, experiment = _runs(root), client.get_experiment_by_name("masking/numbers")
         assert set(runs) == {"mask=true", "mask=true · seed 0", "mask=true · seed 1", "report", "of somebody else"}
         assert "claim: b" not in runs["mask=true"].data.tags and runs["mask=true"].data.tags["claim: a"] == "open"
@@ -221,10 +221,10 @@ def test_a_whole_study_takes_away_what_it_no_longer_has(root: Path) -> None:
 def test_what_nothing_is_known_of_now_stays_as_it_was_shown(root: Path) -> None:
     study = _study(root)
     planned = [trial.trial for trial in study.trials]
-    Mirror(root).sync(dataclasses.replace(study, planned=planned))
+    MlflowStore(root).sync(dataclasses.replace(study, planned=planned))
     stale = [dataclasses.replace(trial, status="missing", metrics={}) for trial in study.trials]
     means = [dataclasses.replace(variant, metrics={"seeds": 0.0}) for variant in study.variants]
-    Mirror(root).sync(dataclasses.replace(study, trials=stale, variants=means, planned=planned))
+    MlflowStore(root).sync(dataclasses.replace(study, trials=stale, variants=means, planned=planned))
     runs = _runs(root)
     assert len(runs) == 7 and runs["mask=true"].data.metrics == {"bleu": 11.0, "bleu_sd": 1.0, "seeds": 0.0}
 
@@ -236,11 +236,11 @@ def test_in_a_place_that_others_may_fill_too_no_run_is_deleted(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
     study = _study(root)
     theirs = dataclasses.replace(study, planned=[trial.trial for trial in study.trials])
-    Mirror(root).sync(theirs)
+    MlflowStore(root).sync(theirs)
     ours = dataclasses.replace(study, variants=study.variants[:1], trials=study.trials[:1], planned=["mask=true-0"])
-    Mirror(root).sync(ours)
+    MlflowStore(root).sync(ours)
     assert len(_runs(root)) == 7
-    assert Mirror(root).sync(theirs) == Counts(written=0, unchanged=7, points=0)
+    assert MlflowStore(root).sync(theirs) == Counts(written=0, unchanged=7, points=0)
 
 
 def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path) -> None:
@@ -253,13 +253,13 @@ def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path)
         dataclasses.replace(third, status="timeout", reason="stopped after 5 s", **bare),
         dataclasses.replace(fourth, status="missing", **bare),
     ]
-    Mirror(root).sync(dataclasses.replace(study, trials=trials))
+    MlflowStore(root).sync(dataclasses.replace(study, trials=trials))
     runs = _runs(root)
     assert runs["mask=true · seed 1"].info.status == "FAILED"
     assert runs["mask=true · seed 1"].data.tags["s2s.reason"] == "the loss is nan"
     assert runs["mask=false · seed 0"].info.status == "KILLED"
     assert "mask=false · seed 1" not in runs
-    Mirror(root).sync(study)  # they were run again, and went well
+    MlflowStore(root).sync(study)  # they were run again, and went well
     runs = _runs(root)
     assert {run.info.status for run in runs.values()} == {"FINISHED"} and len(runs) == 7
     assert runs["mask=true · seed 1"].data.tags.get("s2s.reason") is None
@@ -267,22 +267,22 @@ def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path)
 
 def test_a_trial_with_other_results_replaces_its_run(root: Path) -> None:
     study = _study(root)
-    Mirror(root).sync(study)
+    MlflowStore(root).sync(study)
     curve = [{"update": 100, "loss": 9.0}]
     again = [dataclasses.replace(study.trials[0], curve=curve, metrics={"bleu": 1.0}), *study.trials[1:]]
-    assert Mirror(root).sync(dataclasses.replace(study, trials=again)).written == 1
+    assert MlflowStore(root).sync(dataclasses.replace(study, trials=again)).written == 1
     run = _runs(root)["mask=true · seed 0"]
     assert run.data.metrics == {"bleu": 1.0, "training/loss": 9.0}
 
 
 def test_a_changed_file_is_seen_by_its_content(root: Path) -> None:
     study = _study(root)
-    Mirror(root).sync(study)
+    MlflowStore(root).sync(study)
     report = study.artifacts["report.md"]
     os.utime(report, (1, 1))
-    assert Mirror(root).sync(study).written == 0
+    assert MlflowStore(root).sync(study).written == 0
     report.write_text("# Other\n")
-    assert Mirror(root).sync(study).written == 1
+    assert MlflowStore(root).sync(study).written == 1
     large = root / "large"
     large.write_bytes(b"x" * (1 << 20))
     os.utime(large, ns=(5, 5))
@@ -309,14 +309,14 @@ def test_a_sync_killed_midway_is_completed(root: Path, monkeypatch: pytest.Monke
         for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "set_tag"):
             patch.setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
         with pytest.raises(KeyboardInterrupt):
-            Mirror(root).sync(_study(root))
-    Mirror(root).sync(_study(root))
+            MlflowStore(root).sync(_study(root))
+    MlflowStore(root).sync(_study(root))
     runs = _runs(root)
     assert len(runs) == 7 and {run.info.status for run in runs.values()} == {"FINISHED"}
-    with sqlite3.connect(Mirror(root).database.path) as db:
+    with sqlite3.connect(MlflowStore(root).database.path) as db:
         curve = db.execute("SELECT count(*) FROM metrics WHERE key LIKE 'training/%'").fetchone()[0]
     assert curve == 4 * 4 * 2 and _rows(root)["inputs"] >= 4 and _rows(root)["runs"] == 7
-    assert Mirror(root).sync(_study(root)) == Counts(0, 7, 0)
+    assert MlflowStore(root).sync(_study(root)) == Counts(0, 7, 0)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -333,9 +333,9 @@ def test_a_run_that_is_made_twice_is_kept_once(root: Path, monkeypatch: pytest.M
     monkeypatch.setattr("harness.tracking.mlruns.TURN", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_run", twice)
-        assert Mirror(root).sync(_study(root)).written == 7
+        assert MlflowStore(root).sync(_study(root)).written == 7
     assert len(_runs(root)) == 7
-    assert Mirror(root).sync(_study(root)) == Counts(0, 7, 0)
+    assert MlflowStore(root).sync(_study(root)) == Counts(0, 7, 0)
 
 
 def test_a_study_that_two_machines_describe_at_once_is_described(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,7 +351,7 @@ def test_a_study_that_two_machines_describe_at_once_is_described(root: Path, mon
             raise MlflowException("UNIQUE constraint failed")
 
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", at_once)
-    Mirror(root).sync(_study(root))
+    MlflowStore(root).sync(_study(root))
     tags = _client(root).get_experiment_by_name("masking/numbers").tags
     assert (tags["plan"], tags["mlflow.note.content"]) == ("abc", "Does masking matter?")
 
@@ -359,7 +359,7 @@ def test_a_study_that_two_machines_describe_at_once_is_described(root: Path, mon
 @pytest.fixture
 def twins(root: Path) -> tuple[Any, str, list[Any]]:
     """A client, an experiment, and two runs of one key in the order of their ids, as two machines make them at once."""
-    Mirror(root).sync(StudyRecord("masking/numbers"))
+    MlflowStore(root).sync(StudyRecord("masking/numbers"))
     client = _client(root)
     experiment = client.get_experiment_by_name("masking/numbers").experiment_id
     made = [client.create_run(experiment, tags={"s2s.key": "k"}) for _ in range(2)]
@@ -406,30 +406,30 @@ def test_a_run_that_is_being_filled_is_kept_by_all_who_look(
 
 
 def test_runs_and_experiments_deleted_by_hand_come_back(root: Path) -> None:
-    Mirror(root).sync(_study(root))
+    MlflowStore(root).sync(_study(root))
     client, runs = _client(root), _runs(root)
     client.delete_run(runs["mask=true"].info.run_id)
-    assert Mirror(root).sync(_study(root)).written == 3  # the variant, and its trials beneath the new run
+    assert MlflowStore(root).sync(_study(root)).written == 3  # the variant, and its trials beneath the new run
     runs = _runs(root)
     assert runs["mask=true · seed 0"].data.tags["mlflow.parentRunId"] == runs["mask=true"].info.run_id
     client.delete_experiment(client.get_experiment_by_name("masking/numbers").experiment_id)
-    Mirror(root).sync(_study(root))
+    MlflowStore(root).sync(_study(root))
     assert len(_runs(root)) == 7
 
 
 def test_a_deleted_database_is_rebuilt(root: Path, template: Path) -> None:
     study = _study(root)
-    Mirror(root).sync(study)
+    MlflowStore(root).sync(study)
     before = set(_runs(root))
     shutil.rmtree(root / "mlflow")
     (root / "mlflow").mkdir()
     shutil.copy(template, root / "mlflow")  # what a sync does first, without the wait
-    assert Mirror(root).sync(study).written == 7
+    assert MlflowStore(root).sync(study).written == 7
     assert set(_runs(root)) == before
 
 
 def test_a_deleted_database_does_not_come_back_out_of_what_stood_beside_it(tmp_path: Path) -> None:
-    mirror = Mirror(tmp_path)
+    mirror = MlflowStore(tmp_path)
     mirror.ready()
     kept = []
     with closing(sqlite3.connect(mirror.database.path)) as open_still:  # as of a process that is killed
@@ -449,11 +449,11 @@ def test_a_file_of_another_place_that_is_gone_is_to_be_filled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
-    assert Mirror(tmp_path).mark == ""
+    assert MlflowStore(tmp_path).mark == ""
     (tmp_path / "elsewhere.db").touch()
-    assert Mirror(tmp_path).mark.endswith("elsewhere.db")
+    assert MlflowStore(tmp_path).mark.endswith("elsewhere.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:secret@localhost/mlflow")
-    assert "secret" not in Mirror(tmp_path).mark != ""
+    assert "secret" not in MlflowStore(tmp_path).mark != ""
 
 
 def _told(root: Path) -> dict[str, Any]:
@@ -477,11 +477,11 @@ def _told(root: Path) -> dict[str, Any]:
 
 def test_a_store_that_moved_takes_its_mirror_along(root: Path, tmp_path: Path) -> None:
     study = _study(root)
-    Mirror(root).sync(study)
+    MlflowStore(root).sync(study)
     before, moved = _told(root), tmp_path / "moved"
     root.rename(moved)
     again = _study(moved)
-    assert Mirror(moved).sync(again) == Counts(0, 7, 0)
+    assert MlflowStore(moved).sync(again) == Counts(0, 7, 0)
     assert _told(moved) == before
     assert all(str(tmp_path / "moved") in unquote(run.info.artifact_uri) for run in _runs(moved).values())
 
@@ -522,29 +522,29 @@ SPOILERS = [_cut_short, _emptied, _overwritten, _scribbled_over, _of_another_ver
 def test_a_database_that_cannot_be_used_is_set_aside_and_built_anew(
     root: Path, template: Path, tmp_path: Path, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Mirror(root).sync(_study(root))
+    MlflowStore(root).sync(_study(root))
     before = _told(root)
     root = shutil.copytree(root, tmp_path / "copy")  # of the other one, MLflow has looked at the version
     study = _study(root)
-    spoil(Mirror(root).database.path)
-    size = Mirror(root).database.path.stat().st_size
+    spoil(MlflowStore(root).database.path)
+    size = MlflowStore(root).database.path.stat().st_size
     # What a sync does, without the wait.
-    monkeypatch.setattr(Mirror, "_create_database", lambda self: shutil.copy(template, self.database.path))
-    made = Mirror(root).sync(study)
+    monkeypatch.setattr(MlflowStore, "_create_database", lambda self: shutil.copy(template, self.database.path))
+    made = MlflowStore(root).sync(study)
     assert made.written == 7 and "set aside in" in made.note and "`s2s sync` brings back other studies" in made.note
     assert _told(root) == before
     (aside,) = (root / "mlflow").glob("aside-*")
     assert (aside / "mlflow.db").stat().st_size == size and (aside / "artifacts").is_dir()
-    assert Mirror(root).sync(study) == Counts(0, 7, 0)
+    assert MlflowStore(root).sync(study) == Counts(0, 7, 0)
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
 def test_the_page_of_a_database_that_cannot_be_used_is_opened_over_a_new_one(
     root: Path, template: Path, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Mirror(root).database
+    database = MlflowStore(root).database
     spoil(database.path)
-    monkeypatch.setattr(Mirror, "_create_database", lambda self: shutil.copy(template, self.database.path))
+    monkeypatch.setattr(MlflowStore, "_create_database", lambda self: shutil.copy(template, self.database.path))
     _, _, note = ui_command(root, 5123)
     assert "set aside in" in note and "`s2s sync` brings back its studies" in note
     assert database.fault() == "" and len(list(database.folder.glob("aside-*"))) == 1
@@ -560,13 +560,13 @@ def test_a_page_without_a_database_that_can_be_reached_is_one_line(root: Path, m
 @pytest.mark.slow
 def test_a_database_that_another_program_holds_is_left_alone(root: Path) -> None:
     study = _study(root)
-    Mirror(root).sync(study)
-    with closing(sqlite3.connect(Mirror(root).database.path, isolation_level=None)) as db:
+    MlflowStore(root).sync(study)
+    with closing(sqlite3.connect(MlflowStore(root).database.path, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
         with pytest.raises(SpecError, match="another program holds the database"):
-            Mirror(root).sync(dataclasses.replace(study, description="Other words"))
+            MlflowStore(root).sync(dataclasses.replace(study, description="Other words"))
         db.execute("ROLLBACK")
-    assert Mirror(root).sync(study) == Counts(0, 7, 0) and not list((root / "mlflow").glob("aside-*"))
+    assert MlflowStore(root).sync(study) == Counts(0, 7, 0) and not list((root / "mlflow").glob("aside-*"))
 
 
 def test_names_of_any_kind_stay_apart_and_values_of_any_length_arrive(root: Path) -> None:
@@ -575,8 +575,8 @@ def test_names_of_any_kind_stay_apart_and_values_of_any_length_arrive(root: Path
     variant = VariantRecord("größe=🦆" * 900, {"p": "z" * 10_000, "q": "\0"}, {"cases": "🦆"}, odd, tags)
     trial = TrialRecord("t1", variant.name, 1, "error", "🦆 \0 " * 5000, metrics=odd)
     study = StudyRecord("masking/numbers", "Warum? 🦆", {"verdict: a//b": "x"}, {}, [variant], [trial])
-    assert Mirror(root).sync(study).written == 2
-    assert Mirror(root).sync(study) == Counts(0, 2, 0)
+    assert MlflowStore(root).sync(study).written == 2
+    assert MlflowStore(root).sync(study) == Counts(0, 2, 0)
     parent, child = sorted(_runs(root).values(), key=lambda run: "mlflow.parentRunId" in run.data.tags)
     assert parent.data.metrics.keys() == child.data.metrics.keys() and len(child.data.metrics) == len(odd)
     values = sorted(v for v in child.data.metrics.values() if not math.isnan(v))
@@ -588,11 +588,11 @@ def test_names_of_any_kind_stay_apart_and_values_of_any_length_arrive(root: Path
 
 
 def test_a_tracking_server_of_the_user_is_respected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Mirror(root).tracking_uri == f"sqlite:///{root}/mlflow/mlflow.db"
+    assert MlflowStore(root).tracking_uri == f"sqlite:///{root}/mlflow/mlflow.db"
     with pytest.raises(SpecError, match="path with"):
-        Mirror(root / "what?")
+        MlflowStore(root / "what?")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert Mirror(root).tracking_uri == "http://127.0.0.1:9"
+    assert MlflowStore(root).tracking_uri == "http://127.0.0.1:9"
     with pytest.raises(SpecError, match="page of its own"):
         ui_command(root, 5000)
 
@@ -611,8 +611,8 @@ def test_three_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
     (tmp_path / "mlflow" / "mlflow.part").write_text("left by one that was killed")
     code = (
         "import sys; from pathlib import Path; from harness.tracking.records import *;"
-        "from harness.tracking.mlflow_store import Mirror;"
-        "print(*Mirror(Path(sys.argv[1])).sync(StudyRecord('a/b', variants=[VariantRecord('v')])))"
+        "from harness.tracking.mlflow_store import MlflowStore;"
+        "print(*MlflowStore(Path(sys.argv[1])).sync(StudyRecord('a/b', variants=[VariantRecord('v')])))"
     )
     env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -20,7 +20,7 @@ import pytest
 from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.tracking import sync
-from harness.tracking.mlflow_store import Mirror
+from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.process import POLITENESS, Tracker
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord, from_line, to_line
 
@@ -54,7 +54,7 @@ def test_a_record_travels_as_one_line(tmp_path: Path) -> None:
 
 def test_what_it_writes_is_what_a_sync_would_write(tracker: Tracker, tmp_path: Path) -> None:
     assert tracker.write(_study(tmp_path)) == ""
-    assert Mirror(tmp_path).sync(_study(tmp_path)) == (0, 3, 0, "")
+    assert MlflowStore(tmp_path).sync(_study(tmp_path)) == (0, 3, 0, "")
 
 
 def test_workers_come_first_where_cores_are_shared_out_by_process_and_where_by_session(
@@ -116,10 +116,10 @@ def test_a_mirror_that_is_given_up_starts_no_other(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Hanging, "made", [])
     for name, value in {"Tracker": Hanging, "SILENCE": 0.1, "PATIENCE": 0.2}.items():
         monkeypatch.setattr(sync, name, value)
-    for name in ("whole_record", "Mirroring._record_of"):
+    for name in ("whole_record", "BackgroundSync._record_of"):
         monkeypatch.setattr(f"harness.tracking.sync.{name}", lambda *_, **__: StudyRecord("a/b"))
     for begun in (True, False):
-        mirroring = sync.Mirroring(SimpleNamespace(name="s"), Store(tmp_path), tmp_path)  # type: ignore[arg-type]
+        mirroring = sync.BackgroundSync(SimpleNamespace(name="s"), Store(tmp_path), tmp_path)  # type: ignore[arg-type]
         if begun:
             mirroring.add("v", 1, "t")  # type: ignore[arg-type]
             while not Hanging.made:

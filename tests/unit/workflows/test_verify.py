@@ -23,7 +23,7 @@ from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.trial.pipeline import Trial
+from harness.trial.pipeline import Trial, TrialChoice
 from harness.workflows import verify
 from unit.storage.test_store import rewrite
 
@@ -42,9 +42,9 @@ class Played:
 
     def run(self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, **_: Any) -> Iterator[Ended]:
         for task in tasks:
-            for name, choice, seed, revision in task.payload["trials"]:
+            for name, choice, seed, revision, tests in task.payload["trials"]:
                 self.asked.append(name)
-                trial = Trial(planning.read(runner.TrialChoice, choice), seed, revision)
+                trial = Trial(planning.read(TrialChoice, choice), seed, revision, tests)
                 status = write(Store(Path(task.payload["store"])), trial, self.changes.get(seed, {}))
                 listen(task.name, {"trial": name, **status, "passed": [], "made": []})
             yield Ended(task.name, "done")
@@ -93,7 +93,7 @@ def store(filled: Store, tmp_path: Path) -> Store:
 def filled(planned: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store in which the first three seeds of both variants have finished, and the fourth diverged or failed."""
     store = Store(tmp_path_factory.mktemp("filled"))
-    runner.prepare(planned, store, print)
+    runner.prepare_data(planned, store, print)
     frozen_plan.freeze(planned, store)
     for variant, seed, trial in planned.trials():
         if seed < 4:
@@ -117,7 +117,7 @@ def test_all_that_came_to_an_end_is_done_once_more(planned: Plan, store: Store) 
     assert [row.verdict for row in found.rows] == ["exact"] * 7
     assert [reason for _, reason in found.skipped] == ["error: OSError: no"]
     assert not (store.root / "verify").exists(), "nothing stays but the outcome"
-    assert verify.standing(planned, store) | {"dates": []} == {
+    assert verify.summary(planned, store) | {"dates": []} == {
         "of": 7, "verdicts": {"exact": 7}, "other_kind": 0, "dates": [],
     }  # fmt: skip
 
@@ -131,11 +131,11 @@ def test_a_sample_is_drawn_by_a_hash_and_larger_ones_hold_smaller_ones(planned: 
     workers = Played({4: {"status": "diverged", "reason": "loss is nan"}})
     found = done(planned, store, workers, sample=3)
     assert len(workers.asked) == len(found.rows) == 3 and {row.trial for row in found.rows} == drawn[1]
-    assert verify.standing(planned, store)["of"] == 7
+    assert verify.summary(planned, store)["of"] == 7
     done(planned, store, workers, sample=5)
-    assert verify.standing(planned, store)["verdicts"] == {"exact": 5}
+    assert verify.summary(planned, store)["verdicts"] == {"exact": 5}
     done(planned, store, Played({s: {"weights": "W", "said": "y", "bleu": 0} for s in (1, 2, 3, 4)}), sample=1)
-    assert sum(verify.standing(planned, store)["verdicts"].values()) == 5, "what was known of others stays"
+    assert sum(verify.summary(planned, store)["verdicts"].values()) == 5, "what was known of others stays"
 
 
 def test_each_verdict_with_what_explains_it(planned: Plan, store: Store) -> None:
@@ -151,7 +151,7 @@ def test_each_verdict_with_what_explains_it(planned: Plan, store: Store) -> None
     likeness = {row.seed: row.likeness for row in found.rows}
     assert likeness[1].explained == {"threads": [1, 2]} and likeness[2].explained == {"processor": ["one", "two"]}
     assert not found.well
-    known = verify.standing(planned, store)
+    known = verify.summary(planned, store)
     assert known["verdicts"] == {"same hypotheses": 3, "within tolerance": 2, "different": 2}
     assert known["other_kind"] == 2
 
@@ -179,11 +179,11 @@ def test_an_outcome_counts_as_long_as_the_store_has_the_same(planned: Plan, stor
     record = store.record("train", trial.stages["train"].key)
     assert record is not None
     rewrite(record.folder / "stage.json", seal="f" * 16)
-    assert verify.standing(planned, store)["verdicts"] == {"exact": 5}, "both variants share the training"
+    assert verify.summary(planned, store)["verdicts"] == {"exact": 5}, "both variants share the training"
     path = frozen_plan.folder(store, planned.name, planned.base) / "verified.json"
     for text in ("", "{}", "[1]", '{"plan": 1, "trials": [{"trial": "x"}]}', "[" * 10**5):
         path.write_text(text, encoding="utf-8")
-        assert verify.standing(planned, store) == {}
+        assert verify.summary(planned, store) == {}
 
 
 def test_damaged_stages_are_not_held_against_anything(planned: Plan, store: Store) -> None:
@@ -232,7 +232,7 @@ def test_the_outcome_is_kept_before_what_it_comes_from_is_removed(
     monkeypatch.setattr(shutil, "rmtree", interrupted)
     with pytest.raises(KeyboardInterrupt):
         done(planned, store, Played({4: {"status": "diverged", "reason": "loss is nan"}}))
-    assert verify.standing(planned, store)["verdicts"] == {"exact": 7}
+    assert verify.summary(planned, store)["verdicts"] == {"exact": 7}
 
 
 def test_a_store_that_is_only_read_is_verified_elsewhere(

@@ -1,0 +1,151 @@
+"""Gathers what a report says beside the trials: where the numbers come from, and how they were computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.analysis import Outcome
+from harness.analysis.load_outcomes import earlier_machines, made_sense_of
+from harness.execution import runner
+from harness.report.facts import StudyFacts
+from harness.report.provenance import quarantined, results_digest
+from harness.storage.store import Record, Store
+from harness.study import frozen_plan, planning
+from harness.study.planning import Plan
+from harness.trial.pipeline import KINDS
+
+
+def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified: Mapping[str, Any]) -> StudyFacts:
+    """Return everything that a report says beside the trials.
+
+    Args:
+        plan: the study.
+        store: where its results are.
+        outcomes: all trials of the study, in the order of its plan.
+        verified: the summary of trials that were run a second time; empty if there are none.
+
+    Raises:
+        Damaged: the results do not hold what this version of the package writes.
+    """
+    done = [outcome for outcome in outcomes if outcome.status == "ok"]
+    reported = {outcome.trial for outcome in done}
+    trials = [trial for _, _, trial in plan.trials() if trial.digest in reported]
+    stages = sorted((s for t in trials for s in t.stages.values()), key=lambda stage: KINDS.index(stage.name))
+    records = [r for stage in stages if (r := store.record(stage.name, stage.key)) is not None]
+    provenance = _provenance(plan, store, done, records)
+    if verified:
+        provenance["verified"] = dict(verified)
+    with made_sense_of(f"{plan.name} on {plan.base}"):
+        provenance["finished"] = _finished(records)
+        signatures = _signatures(store, done)
+        origins = _dropped_claims(plan, store)
+        origins += [row for facts in provenance["data"].values() for row in _data_rows(facts)]
+        origins += _computing_rows(provenance)
+    file = plan.file
+    return StudyFacts(
+        name=plan.name,
+        base=plan.base,
+        question=file.question,
+        expectation=file.expectation,
+        digest=plan.digest,
+        command=plan.command,
+        claims=list(file.claims),
+        axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
+        matched=dict(plan.matched),
+        skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],
+        signatures=signatures,
+        origins=origins,
+        provenance=provenance,
+        plan=plan.frozen() | {"digest": plan.digest, "exploratory": frozen_plan.exploratory(plan, store)},
+    )
+
+
+def _provenance(plan: Plan, store: Store, done: Sequence[Outcome], records: Sequence[Record]) -> dict[str, Any]:
+    """Return what ``provenance.json`` holds; its digest names the results that the report describes."""
+    reported = {outcome.trial for outcome in done}
+    kinds = [kind for kind in KINDS if any(record.stage.name == kind for record in records)]
+    found: dict[str, Any] = {
+        "plan": plan.digest,
+        "results": results_digest(plan, store, lambda trial: trial.digest in reported),
+        "made_with": _distinct([record.provenance for record in records]),
+        "code": {kind: sorted({r.stage.fingerprint for r in records if r.stage.name == kind}) for kind in kinds},
+        "set_aside": quarantined(plan, store),
+        "stale": [t.digest for _, _, t in plan.trials() if runner.state(store, t)[0] == "stale"],
+        "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
+    }
+    if begun := {r.stage.key: places for r in records if (places := earlier_machines(r))}:
+        found["begun_elsewhere"] = begun
+    return found
+
+
+def _finished(records: Sequence[Record]) -> str:
+    """Return the day (UTC) on which the last training ended."""
+    clocks = [r.folder / "clock.jsonl" for r in records if r.stage.name == "train"]
+    times = [json.loads(line)["unix_ms"] for clock in clocks for line in clock.read_text(encoding="utf-8").splitlines()]
+    return datetime.fromtimestamp(max(times) / 1000, UTC).date().isoformat() if times else ""
+
+
+def _signatures(store: Store, done: Sequence[Outcome]) -> dict[str, str]:
+    """Return how each metric was computed, as the first finished trial has it."""
+    if not done:
+        return {}
+    path = store.folder("score", done[0].stages["score"]) / "scores.json"
+    return {name: score["signature"] for name, score in json.loads(path.read_text("utf-8")).items()}
+
+
+def _dropped_claims(plan: Plan, store: Store) -> list[tuple[str, str]]:
+    dropped = frozen_plan.dropped(plan, store)
+    title = "claims left out or changed after results, counted in Holm's correction"
+    return [(title, ", ".join(dropped))] if dropped else []
+
+
+def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return rows about prepared data: its hash, sizes, and tokens that are unknown or left out."""
+    pairs = ", ".join(f"{name} {facts[name]['pairs']:,}" for name in ("train", "validation", "test"))
+    test, left_out = facts["test"], {"too long for data.longest": facts["train"]["too_long"]} | facts["left_out"]
+    unknown = [f"{side} {test[f'{side}_unknown']:,} of {test[f'{side}_tokens']:,}" for side in ("source", "target")]
+    return [
+        ("data, sha256 of the rows", facts["dataset_sha256"]),
+        *([("data, revision", facts["revision"])] if facts["revision"] else []),
+        ("pairs", pairs),
+        ("training pairs left out", ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())),
+        ("vocabulary", f"source {facts['source_words']:,}, target {facts['target_words']:,}"),
+        ("unknown tokens in the test", ", ".join(unknown)),
+    ]
+
+
+def _computing_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return rows about the machines, the software and the code that computed the results."""
+    rows = []
+    for origin in provenance["made_with"]:
+        place = origin["processor"] if origin["device"] == "cpu" else origin["device"]
+        own = ", ".join(f"{file} (sha256 {sha256})" for file, sha256 in origin.get("plugins", {}).items())
+        commit, changed = origin["git"]["commit"], " with changes" if origin["git"]["dirty"] else ""
+        rows += [
+            (
+                "machine",
+                f"{origin['platform']}, {place}, {origin['capability']}, threads per trial: {origin['threads']}",
+            ),
+            ("software", ", ".join(f"{name} {version}" for name, version in origin["versions"].items())),
+            ("code", f"commit {commit[:12]}{changed}" if commit else "not in a repository"),
+            *([("plugins", own)] if own else []),
+        ]
+    stale, begun = provenance["stale"], provenance.get("begun_elsewhere", {})
+    rows = list(dict.fromkeys(rows))  # machines may differ in properties that are not shown here
+    places = "; or ".join(dict.fromkeys(begun.values()))
+    rows += [("trainings begun elsewhere", f"{len(begun)}: {places}")] if begun else []
+    rows += [("computed by code that has changed since", f"{len(stale)} trials")] if stale else []
+    return rows + [("damaged, quarantined", entry) for entry in provenance["set_aside"]]
+
+
+def _distinct(facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in dict.fromkeys(json.dumps(one, sort_keys=True) for one in facts)]
+
+
+def _cases(plan: Plan) -> dict[str, list[Any]]:
+    steps = [planning.BASE, *plan.file.ladder] if plan.file.ladder else []
+    named = {planning.CASE: list(plan.file.cases), planning.STEP: steps}
+    return {factor: values for factor, values in named.items() if values}

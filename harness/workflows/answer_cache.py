@@ -1,0 +1,67 @@
+"""The cached answer of a study: as long as results, code, report and MLflow are unchanged, nothing heavy is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from harness.core.fingerprint import fingerprint
+from harness.core.names import inside
+from harness.execution import runner
+from harness.report.provenance import reported_digest, results_digest
+from harness.storage.store import Store, write
+from harness.study.planning import Plan
+from harness.tracking.mlflow_store import MlflowStore
+from harness.trial.pipeline import Trial
+from harness.workflows import write_report
+from harness.workflows.write_report import PAGES, StudyAnswer, results_folder
+
+
+def load(plan: Plan, store: Store, tracked: bool) -> StudyAnswer | None:
+    """Return the cached answer, if the results, the code, the report and MLflow are as they were when it was saved.
+
+    Args:
+        plan: the study.
+        store: where its results are.
+        tracked: whether MLflow must hold the results.
+    """
+    folder = results_folder(plan)
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        cached = json.loads(cache_path(plan, store).read_text(encoding="utf-8"))
+        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+        if not files.issuperset(cached["written"]) or cached["code"] != code():
+            return None
+        if tracked and not cached["tracked"] == MlflowStore(store.root).mark != "":
+            return None
+        upto = plan.upto(cached["answer"]["seeds"])
+        if results_digest(upto, store, _done_in(store)) == cached["results"] == reported_digest(folder):
+            return StudyAnswer(**cached["answer"], files=[folder / page for page in PAGES])
+    return None
+
+
+def save(plan: Plan, store: Store, answer: StudyAnswer, tracked: bool) -> None:
+    """Cache the answer of a study whose results are all computed by today's code."""
+    cached = {
+        "results": results_digest(plan, store, _done_in(store)),
+        "code": code(),
+        "tracked": MlflowStore(store.root).mark if tracked else "",
+        "written": answer.written,
+        "answer": {"table": answer.table, "verdicts": answer.verdicts, "seeds": answer.seeds},
+    }
+    write(cache_path(plan, store), json.dumps(cached, ensure_ascii=False))
+
+
+def code() -> str:
+    """Return the fingerprint of the code that turns results into answers and reports."""
+    return fingerprint([write_report.__name__], alone=[__name__])
+
+
+def cache_path(plan: Plan, store: Store) -> Path:
+    """Return the file of the cached answer."""
+    return inside(store.root / "studies", plan.name, plan.base) / "answer.json"
+
+
+def _done_in(store: Store) -> Callable[[Trial], bool]:
+    return lambda trial: runner.state(store, trial)[0] == "done"

@@ -1,0 +1,130 @@
+"""Writes the report of a study from what is in the store; nothing is run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.core.names import inside
+from harness.core.spec import SpecError
+from harness.execution import runner
+from harness.execution.runner import Ran
+from harness.report.provenance import reported_digest, results_digest
+from harness.storage.store import Store
+from harness.study import frozen_plan
+from harness.study.planning import Plan
+from harness.workflows import verify
+
+if TYPE_CHECKING:
+    from harness.analysis import Comparison, Outcome
+
+PAGES = ("report.html", "report.md")
+
+
+@dataclass
+class StudyAnswer:
+    """The results of a study, ready to print."""
+
+    table: list[dict[str, Any]] = field(default_factory=list)
+    """One row per variant: its name, seeds, and the scores as text."""
+    verdicts: list[str] = field(default_factory=list)
+    """One sentence per claim."""
+    failed: list[tuple[str, str, str]] = field(default_factory=list)
+    """Name, status and reason of every trial that has no result."""
+    files: list[Path] = field(default_factory=list)
+    """The pages of the report."""
+    written: list[str] = field(default_factory=list)
+    """All files of the report, by their names within its folder."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know besides: MLflow was unreachable, for instance."""
+    seeds: int = 0
+    """The number of seeds so far."""
+    ran: Ran = field(default_factory=Ran)
+    seconds: float = 0.0
+
+
+def results_folder(plan: Plan) -> Path:
+    """Return the folder for the report of a plan: below ``results``, or below ``S2S_RESULTS`` if it is set."""
+    return inside(Path(os.environ.get("S2S_RESULTS", "results")), plan.name, plan.base)
+
+
+def report_is_current(plan: Plan, store: Store) -> bool:
+    """Return whether the report of a plan describes exactly the results in the store, whichever code computed them."""
+    return reported_digest(results_folder(plan)) == results_digest(plan, store, lambda _: True)
+
+
+def write_report(plan: Plan, store: Store, *, keep_stale: bool = False) -> StudyAnswer:
+    """Write the report of a study and return its results.
+
+    Args:
+        plan: the study.
+        store: where its results are.
+        keep_stale: use results of code that has changed since.
+
+    Raises:
+        SpecError: the study changed since its plan was frozen, or the report cannot be written.
+    """
+    from harness.analysis import primary_metrics
+    from harness.analysis.interim import latest_look
+    from harness.report import pages
+    from harness.report.gather_facts import study_facts
+
+    frozen_plan.check(plan, store)
+    look = latest_look(plan, store, keep_stale=keep_stale)
+    plan, outcomes, comparisons = look.plan, look.outcomes, look.comparisons
+    folder = results_folder(plan)
+    facts = study_facts(plan, store, outcomes, verify.summary(plan, store))
+    try:
+        written = pages.write(folder, facts, outcomes, comparisons)
+    except OSError as error:
+        reason = f"the report cannot be written ({error.strerror or error})"
+        advice = "the results are safe in the store: fix this, then `s2s report` writes it"
+        raise SpecError(f"{reason}; {advice}", place=str(folder)) from None
+    return StudyAnswer(
+        notes=_stale_note(plan, store) if keep_stale else [],
+        table=_table(outcomes, primary_metrics(outcomes, plan.file.claims)),
+        verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
+        failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],
+        files=[folder / page for page in PAGES],
+        written=[path.relative_to(folder).as_posix() for path in written],
+        seeds=len(plan.seeds),
+        ran=Ran(found=sum(o.status == "ok" for o in outcomes)),
+    )
+
+
+def _stale_note(plan: Plan, store: Store) -> list[str]:
+    stale = sum(runner.state(store, trial)[0] == "stale" for _, _, trial in plan.trials())
+    return [f"{stale} trials come from code that has changed since (--keep-stale)"] if stale else []
+
+
+def _table(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Return one row per variant: its seeds, and mean and standard deviation of each metric over them."""
+    from harness.report.tables import spread
+    from harness.trial.score import METRICS
+
+    rows = []
+    for variant in dict.fromkeys(outcome.variant for outcome in outcomes):
+        scores = [o.metrics for o in outcomes if o.variant == variant and o.status == "ok"]
+        row: dict[str, Any] = {"variant": variant, "seeds": str(len(scores))}
+        for name in metrics:
+            values = [own[name] for own in scores if name in own]
+            row[METRICS[name].title] = spread(values, METRICS[name].digits)
+        rows.append(row)
+    return rows
+
+
+def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return one sentence per comparison: its verdict, the difference and the interval."""
+    from harness.report.tables import interval, measured, quantity, told
+
+    def sentence(c: Comparison) -> str:
+        if math.isnan(c.delta):  # no seed finished on both sides
+            return f"{c.claim}: {told(c)}"
+        numbers = f"difference {quantity(c, c.delta)} in {measured(c)}, 95 % interval {interval(c)}"
+        return f"{c.claim}: {told(c)} ({numbers})"
+
+    return [sentence(comparison) for comparison in comparisons]
