@@ -158,7 +158,8 @@ YAML = [(page, text) for page in PAGES for text in documents.blocks(page, "yaml"
 def test_every_example_is_valid(page: Path, text: str, tmp_path: Path) -> None:
     said: Any = parse_yaml(text, page.name)
     if "dataset" in said:
-        listing.dataset(json.dumps(said["dataset"]))
+        for choice in (said["dataset"], *said.get("tests", {}).values()):
+            listing.dataset(json.dumps(choice))
         return
     assert set(said) <= set(StudyFile.model_fields), "an example is a part of a study, or a dataset"
     for own, shipped in OWN.items():
