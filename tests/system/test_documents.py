@@ -101,6 +101,15 @@ def test_every_target_is_documented() -> None:
     assert [target for target in targets if f"`make {target}" not in text] == []
 
 
+def test_every_slot_and_preset_is_documented() -> None:
+    rows = re.findall(r"^\| (\w+) \| `", (ROOT / "docs/parts.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(rows) == sorted(SLOTS)
+    text = (ROOT / "docs/study-files.md").read_text(encoding="utf-8")
+    bases = {path.stem for path in (ROOT / "studies/bases").glob("*.yaml")}
+    presets = {path.stem for path in (ROOT / "variants/presets").glob("*.yaml")}
+    assert [name for name in sorted(bases | presets) if f"`{name}`" not in text] == []
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a fresh clone holds, with the data that the documents name and reports to compare."""
