@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import documents
+import pandas as pd
 import pytest
 from documents import PAGES, ROOT, Typed
 
@@ -24,8 +25,14 @@ from harness.study.grid import StudyFile
 
 README = ROOT / "README.md"
 TYPED = sorted({typed for page in PAGES for typed in documents.commands(page)})
-CHEAP = ("list", "show", "validate", "data", "diff", "index", "gc", "new")
+STORY = ("new", "run", "plan", "power", "report", "verify", "export", "import", "sync", "try")
+"""Commands about a study, in the order in which a reader types them."""
+SMALL = {"train: 4000": "train: 300", "updates: 2000": "updates: 40", "evaluate_every: 200": "evaluate_every: 20"}
+"""What makes the base `numbers` small."""
+CHEAP = ("new", "list", "show", "validate", "data", "diff", "index", "gc")
 """Commands that take a second or two."""
+ELSEWHERE = re.compile(r"HEAD:|RUN_A|STUDY\[|FILE|SECONDS|HOST|\$|^ray$|^N$|^-$")
+"""What a command has that needs more than a fresh clone: a repository, a cluster, a file of one's own."""
 EXAMPLES = {"STUDY": "masking", "SLOT": "cell", "KIND": "my_cell", "NAME": "another"}
 """What stands for the words in capitals."""
 OWN = {"my_score": "dot"}
@@ -110,10 +117,10 @@ def test_every_slot_and_preset_is_documented() -> None:
     assert [name for name in sorted(bases | presets) if f"`{name}`" not in text] == []
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
     """A copy of what a fresh clone holds, with the data that the documents name and reports to compare."""
-    home = tmp_path_factory.mktemp("clone")
+    home = tmp_path
     for name in ("harness", "variants", "studies", "results/masking"):
         shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(home / "results/masking", home / "mine/masking")
@@ -132,13 +139,14 @@ def typed_in(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def runnable(*pages: Path) -> list[tuple[str, ...]]:
-    """Return the commands of some pages that are cheap and complete; those that write files come first."""
+def runnable(kinds: tuple[str, ...], *pages: Path) -> list[tuple[str, ...]]:
+    """Return the complete commands of some kinds on some pages, with examples for words in capitals, kind by kind."""
     typed = {typed.words[1:] for page in pages for typed in documents.commands(page) if typed.words[0] == "s2s"}
-    named = [words for words in typed if words[0] in CHEAP and not any(word.startswith("HEAD:") for word in words)]
-    whole = [words for words in named if documents.complete(words) and not {*words} & {"RUN_A", "STUDY[:VARIANT]"}]
-    found = {tuple(EXAMPLES.get(word, word) for word in words) for words in whole}
-    return sorted(found, key=lambda words: (words[0] != "new", words))
+    named = [words for words in typed if words[0] in kinds and documents.complete(words)]
+    found = {tuple(EXAMPLES.get(word, word) for word in words) for words in named}
+    return sorted(
+        (words for words in found if not any(map(ELSEWHERE.search, words))), key=lambda w: (kinds.index(w[0]), w)
+    )
 
 
 def failures(home: Path, commands: list[tuple[str, ...]]) -> str:
@@ -149,13 +157,28 @@ def failures(home: Path, commands: list[tuple[str, ...]]) -> str:
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run_in_a_fresh_process(checkout: Path) -> None:
-    assert failures(checkout, runnable(README)) == ""
+    assert failures(checkout, runnable(CHEAP, README)) == ""
 
 
 @pytest.mark.slow
 @pytest.mark.full
 def test_cheap_commands_run_in_a_fresh_process(checkout: Path) -> None:
-    assert failures(checkout, runnable(*PAGES)) == ""
+    assert failures(checkout, runnable(CHEAP, *PAGES)) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_the_commands_about_a_study_run_in_turn(checkout: Path) -> None:
+    base = checkout / "studies/bases/numbers.yaml"
+    text = base.read_text(encoding="utf-8")
+    for usual, small in SMALL.items():
+        assert usual in text
+        text = text.replace(usual, small)
+    base.write_text(text, encoding="utf-8")
+    assert failures(checkout, [("run", "masking")]) == ""
+    digest = pd.read_csv(checkout / "results/masking/numbers/trials.csv")["trial"][0]
+    story = runnable(STORY, *PAGES)
+    assert failures(checkout, [tuple(digest if w in ("TRIAL", "1f3a") else w for w in words) for words in story]) == ""
 
 
 # -------------------------------------------------------------------------------------------------------- examples
