@@ -91,11 +91,13 @@ def _words(text: str) -> tuple[str, ...]:
         words = shlex.split(text, comments=True)
     except ValueError:  # a sentence with an apostrophe
         return ()
-    while words and SETTING.fullmatch(words[0]):
-        words = words[1:]
-    if len(words) < 2 or Path(words[0]).name not in ("s2s", "make"):
-        return ()
-    return (Path(words[0]).name, *words[1:])
+    pipe = " ".join(shlex.quote(word) for word in words).split("'|'")  # of a pipe, the part that is ours
+    for part in map(shlex.split, pipe):
+        while part and SETTING.fullmatch(part[0]):
+            part = part[1:]
+        if len(part) > 1 and Path(part[0]).name in ("s2s", "make"):
+            return (Path(part[0]).name, *part[1:])
+    return ()
 
 
 @cache
@@ -116,7 +118,7 @@ def wrong(words: tuple[str, ...]) -> str:
     params, rest, given = known()[name], list(words[len(name.split()) :]), 0
     while rest:
         word, _, value = rest.pop(0).partition("=")
-        if not word.startswith("-"):
+        if word == "-" or not word.startswith("-"):
             given += 1
             continue
         option = next((p for p in params if word in p["options"]), None)
