@@ -92,17 +92,17 @@ class RnnDecoder(Decoder):
 
     def _piece(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Advance over words of which none depends on the readout of another: one word, or all that are known."""
-        (cell, fed_BF, memory), word_BTE = state, embedded_BTE
+        (cell, fed_BF, memory), entering_BTX = state, embedded_BTE
         steps = embedded_BTE.shape[1]
         if self.asks_before:
             before_BTH = self.cell.top(cell).unsqueeze(1).expand(-1, steps, -1)
             context_BTC, weights_BTS, memory = self.context(before_BTH, source, memory)
-            embedded_BTE = self.enter(embedded_BTE, context_BTC)
-        entering_BTX = torch.cat([embedded_BTE, fed_BF.unsqueeze(1).expand(-1, steps, -1)], -1)
+            entering_BTX = self.enter(embedded_BTE, context_BTC)
+        entering_BTX = torch.cat([entering_BTX, fed_BF.unsqueeze(1).expand(-1, steps, -1)], -1)
         output_BTH, cell = self.cell(entering_BTX, cell)
         if not self.asks_before:
             context_BTC, weights_BTS, memory = self.context(output_BTH, source, memory)
-        features_BTR = self._features(output_BTH, context_BTC, word_BTE)
+        features_BTR = self._features(output_BTH, context_BTC, embedded_BTE)
         fed_BF = features_BTR[:, -1] if self.feed else fed_BF
         return Readout(features_BTR, weights_BTS), (cell, fed_BF, memory)
 

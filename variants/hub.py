@@ -15,7 +15,17 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from harness.contracts import Dataset, Row, Rows
-from harness.contracts.row_reader import HELD_OUT, ReadRows, add_file, cell_text, cell_texts
+from harness.contracts.row_reader import (
+    HELD_OUT,
+    NO_COLUMNS,
+    ReadRows,
+    add_file,
+    cell_text,
+    cell_texts,
+    named_columns,
+    source_text,
+)
+from harness.core.formats import nested
 from harness.core.names import file_name
 from harness.core.registry import register, suggest
 from harness.core.spec import SpecError
@@ -40,8 +50,12 @@ class Hub(ReadRows):
         """Name of a configuration, where the dataset has several."""
         revision: str | None = None
         """Branch, tag or commit; a commit of 40 digits is read from the cache without a network."""
-        source: str
-        """Column of the source, or its language where the texts are in a column ``translation``."""
+        source: str | Mapping[str, str]
+        """Column of the source, or its language where the texts are in a column ``translation``.
+
+        ``{lemma: lemma, tags: features}`` makes fields of several columns, for the tokenizer ``fields``. ``none``: there is no
+        source, and a model of the references alone is trained.
+        """
         reference: str
         """Column of the reference (a list holds several), or its language."""
         train: str = "train"
@@ -58,6 +72,12 @@ class Hub(ReadRows):
         """Most rows of every split, the first ones."""
         skip_empty: bool = False
         """Leave out rows whose source or reference is empty, instead of refusing them."""
+        group: str | None = Field(default=None, json_schema_extra={"neutral": None})
+        """Column whose value is the group that no carving parts; none makes a group of the rows of one source."""
+        columns: tuple[str, ...] | Mapping[str, str] = Field(
+            default=NO_COLUMNS, json_schema_extra={"neutral": NO_COLUMNS}
+        )
+        """Columns that travel with the rows, to group scores by; ``{category: label}`` gives one another name."""
 
         @field_validator("id")
         @classmethod
@@ -90,7 +110,7 @@ class Hub(ReadRows):
         return digest.hexdigest()
 
     def load(self) -> Mapping[str, Rows]:
-        """Return the three splits; a group is a source.
+        """Return the three splits.
 
         Raises:
             SpecError: the hub cannot be reached, or a split or column does not exist.
@@ -105,7 +125,9 @@ class Hub(ReadRows):
             wanted = getattr(cfg, name)
             wanted = "val" if wanted == "validation" and "validation" not in loaded and "val" in loaded else wanted
             if wanted in loaded:
-                found[name] = Rows.of(self.keep(self._read(wanted, loaded[wanted])), self.scratch)
+                found[name] = Rows.of(
+                    self.keep(self._read(wanted, loaded[wanted]), name), self.scratch, named_columns(cfg.columns)
+                )
             elif name == "train" or getattr(cfg, f"carve_{name}") is None:
                 hint = "" if name == "train" else f"; or set carve_{name} to a fraction of training"
                 raise SpecError(f"{cfg.id} has no split {wanted!r}; {suggest(wanted, loaded)}{hint}", path=name)
@@ -113,23 +135,33 @@ class Hub(ReadRows):
 
     def _read(self, name: str, split: Any) -> Iterator[Row]:
         split = split.select(range(min(len(split), self.cfg.limit or len(split))))
-        columns = [self._column(name, split, column) for column in (self.cfg.source, self.cfg.reference)]
-        for number, (source, reference) in enumerate(zip(*columns, strict=True), 1):
-            place = f"{self.cfg.id} {name} row {number}"
-            text = cell_text(source, place)
-            yield Row(text, cell_texts(reference, place), text, place)
+        cfg, named = self.cfg, named_columns(self.cfg.columns)
+        sources = list(cfg.source.values()) if isinstance(cfg.source, Mapping) else [cfg.source]
+        sources = [] if cfg.source == "none" else sources
+        wanted = [*sources, cfg.reference, *named.values(), *([cfg.group] if cfg.group else [])]
+        columns = [self._column(name, split, column) for column in wanted]
+        for number, cells in enumerate(zip(*columns, strict=True), 1):
+            place = f"{cfg.id} {name} row {number}"
+            source = source_text(cells[: len(sources)], cfg.source, place)
+            reference, *others = cells[len(sources) :]
+            kept = {name: cell_text(cell, place) for name, cell in zip(named, others, strict=False)}
+            texts = cell_texts(reference, place)
+            group = cell_text(cells[-1], place) if cfg.group else source or "".join(texts[:1])
+            yield Row(source, texts, group, place, kept)
 
     def _column(self, name: str, split: Any, column: str) -> Iterator[Any]:
         """Return the values of a column, read a batch at a time."""
         known = list(split.column_names)
         if column in known:
             return _values(split, column)
-        if "translation" in known:
-            said = split[0]["translation"] if len(split) else {}
-            if column in said:
-                return (row[column] for row in _values(split, "translation"))
-            known = [*known, *said]
-        raise SpecError(f"split {name!r} of {self.cfg.id} has no column {column!r}; {suggest(column, known)}")
+        first = split[0] if len(split) else dict.fromkeys(known)
+        head = column.partition(".")[0] if column.partition(".")[0] in known else "translation"
+        try:
+            nested(first, column)
+        except KeyError as error:
+            hint = suggest(column, error.args[0])
+            raise SpecError(f"split {name!r} of {self.cfg.id} has no column {column!r}; {hint}") from None
+        return (nested({head: value}, column) for value in _values(split, head))
 
     def _mirror(self) -> Path | None:
         mirror = os.environ.get("S2S_HUB_MIRROR")

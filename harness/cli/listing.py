@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -18,27 +18,35 @@ from harness.contracts import Dataset, Words
 from harness.core.plugins import file_of
 from harness.core.registry import SLOTS, Choice, suggest
 from harness.core.spec import Incompatible, Lines, SpecError, encode, override, parse_yaml, read, read_yaml
-from harness.study import planning
-from harness.trial import corpus
+from harness.study import locate, planning
+from harness.study.presets import read_preset, unfolded
+from harness.trial import corpus, data_checks, prepare
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.pipeline import TrialChoice
 
 NOMINAL = 1000
 """Words of a vocabulary where none is known: pages count parameters without reading data."""
+FILES = {"presets": locate.presets, "bases": locate.bases, "studies": locate.studies}
+"""Where each sort of file is found."""
 PRESET_BASE = "numbers"
 """The base that a preset changes unless another is named."""
 
 # ------------------------------------------------------------------------------------------------------------ parts
 
 
-def parts(slot: str | None = None) -> list[dict[str, Any]]:
-    """Return every registered part, or those of one slot, with their settings.
+def everything() -> dict[str, Any]:
+    """Return what there is: slots with their kinds, parts with their settings, presets, bases and studies."""
+    import variants  # noqa: F401
 
-    Raises:
-        SpecError: there is no such slot.
-    """
-    if slot is not None and slot not in SLOTS:
-        raise SpecError(f"no slot is called '{slot}'; {suggest(slot, SLOTS)}")
+    slots = [
+        {"name": name, "summary": summary(contract), "kinds": sorted(contract.kinds)}
+        for name, contract in SLOTS.items()
+    ]
+    return {"slots": slots, "parts": parts()} | {what: files(what) for what in FILES}
+
+
+def parts(slot: str | None = None) -> list[dict[str, Any]]:
+    """Return every registered part, or those of one slot, with their settings."""
     return [
         {
             "slot": name,
@@ -79,7 +87,7 @@ def readable(annotation: Any, metadata: Any = ()) -> str:
     if origin is Annotated:
         return readable(inner[0], inner[1:])
     if origin in (Union, UnionType):
-        return " | ".join("none" if part is NoneType else readable(part) for part in inner)
+        return " | ".join("null" if part is NoneType else readable(part) for part in inner)
     if origin is Literal:
         return " | ".join(map(planning.show, inner))
     if origin in (tuple, list):
@@ -104,17 +112,17 @@ def _slot_of(config: type[Choice]) -> str:
     return next(name for name, contract in SLOTS.items() if contract is config.slot)
 
 
-def files(folder: str) -> list[dict[str, str]]:
-    """Return the studies, bases or presets of a folder, and what each says of itself."""
+def files(what: str) -> list[dict[str, str]]:
+    """Return the studies, bases or presets that there are, and the first words of each."""
     found = []
-    for path in sorted(Path(folder).glob("*.yaml")):
+    for name, path in sorted(FILES[what]().items()):
         try:
             plain = read_yaml(path)[0]
             said = (plain.get("about") or plain.get("question")) if isinstance(plain, dict) else None
             about = " ".join(str(said or "").split())
         except SpecError as error:  # one broken file does not hide the others
             about = f"cannot be read: {error}"
-        found.append({"name": path.stem, "about": about})
+        found.append({"name": name, "about": about})
     return found
 
 
@@ -128,15 +136,30 @@ def dataset(text: str) -> Dataset.Config:
         SpecError: neither, or a setting that cannot be meant.
     """
     plain, place = parse_yaml(text, "DATASET"), "DATASET"
-    bases = {path.stem: path for path in sorted(Path("studies/bases").glob("*.yaml"))}
+    bases = locate.bases()
     kinds = SLOTS["dataset"].kinds
     if isinstance(plain, str) and plain in bases:
         place = str(bases[plain])
         base = planning.read_base(bases[plain])[0]
         plain = (base.get("data") or {}).get("dataset")
     elif isinstance(plain, str) and plain not in kinds:
-        raise SpecError(f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}")
+        raise SpecError(
+            f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}; "
+            "a part of your own needs --plugin FILE.py"
+        )
     return read(_Holder, {"dataset": plain}, lambda path: place).dataset
+
+
+def dataset_warnings(text: str, loaded: corpus.Corpus) -> list[str]:
+    """Return what to check about a dataset; of one that a base names, with the tokenizers and the scoring of that base."""
+    name = parse_yaml(text, "DATASET")
+    if not isinstance(name, str) or name not in (bases := locate.bases()):
+        return loaded.part.notes
+    plain, lines, _ = planning.read_base(bases[name])
+    choice = read(TrialChoice, plain, lambda path: lines.place(path.split(".")))
+    with tempfile.TemporaryDirectory() as folder, prepare.scratch_in(Path(folder)) as scratch:
+        facts = prepare.write(choice.data, loaded, Path(folder), scratch)
+    return data_checks.warnings(facts, lowercased=choice.decoding.scoring.lowercase)
 
 
 class _Holder(Choice):
@@ -152,7 +175,7 @@ def dataset_facts(loaded: corpus.Corpus, rows: int) -> dict[str, Any]:
         name: [{"source": row.source, "references": row.references} for row in islice(split, rows)]
         for name, split in loaded.splits.items()
     }
-    identity = {"sha256": loaded.sha256, "revision": loaded.revision}
+    identity = {"sha256": loaded.sha256, "revision": loaded.revision, "left_out": loaded.part.left_out}
     return identity | {"splits": corpus.describe(loaded), "rows": first}
 
 
@@ -198,33 +221,22 @@ def weigh(model: ModelChoice, words: Words) -> dict[str, Any]:
 
 def _named(name: str, base: str | None, sets: dict[str, Any]) -> tuple[dict[str, Any], TrialChoice, str]:
     """Return what a name stands for: words about it, its choice, and why a study skips it."""
-    bases, studies = (sorted(p.stem for p in Path(home).glob("*.yaml")) for home in ("studies/bases", "studies"))
-    presets = {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}
+    bases, studies, presets = locate.bases(), locate.studies(), locate.presets()
     front, _, variant = name.partition(":")
     if front.endswith((".yaml", ".yml")) or front in studies:
         return _in_study(front, variant, base, sets)
     if name in bases:
         if base is not None:
             raise SpecError(f"'{name}' is a base itself; leave --base out")
-        about = _about(Path(f"studies/bases/{name}.yaml"))
-        return about | {"name": name}, _written(name, {}, Lines(Path(name)), sets), ""
+        about = next(row["about"] for row in files("bases") if row["name"] == name)
+        return {"name": name, "about": about}, _written(name, {}, Lines(Path(name)), sets), ""
     if name in presets:
-        plain, lines = _preset(presets[name])
-        words = {key: " ".join(str(plain.get(key, "")).split()) for key in ("about", "source")}
+        plain, lines = read_preset(name)
+        words = {key: " ".join(str(plain.get(key, "")).split()) for key in ("about", "source", "sizes")}
         choice = _written(base or PRESET_BASE, plain["set"], lines, sets)
         return {"name": f"{name} on {base or PRESET_BASE}"} | words, choice, ""
     known = {*bases, *studies, *presets}
     raise SpecError(f"no base, study or preset is called '{name}'; {suggest(name, known)}")
-
-
-def presets_folder() -> Path:
-    """Return where the presets are: beside the parts, in the package."""
-    found = importlib.util.find_spec("variants")
-    return Path(found.origin).parent / "presets" if found is not None and found.origin else Path("variants/presets")
-
-
-def _about(path: Path) -> dict[str, str]:
-    return {"about": next(row["about"] for row in files(str(path.parent)) if row["name"] == path.stem)}
 
 
 def _in_study(
@@ -242,19 +254,9 @@ def _in_study(
     return said, found.choice, found.skipped
 
 
-def _preset(path: Path) -> tuple[dict[str, Any], Lines]:
-    plain, lines = read_yaml(path)
-    if not isinstance(plain, dict) or not isinstance(plain.get("set"), dict):
-        raise SpecError("a preset names `about`, `source` and `set`, dotted paths with values", place=f"{path}:1")
-    for key in plain["set"]:
-        if not key.startswith(("model.", "training.")):
-            raise SpecError("a preset sets model and training only", path=key, place=lines.place(["set", key]))
-    return plain, lines
-
-
 def _written(base: str, said: Mapping[str, Any], lines: Lines, sets: Mapping[str, Any]) -> TrialChoice:
     """Return a base with changes of a preset and of the command line."""
-    plain, base_lines, _ = planning.read_base(planning.find(base, "studies/bases", "base"))
+    plain, base_lines, _ = planning.read_base(locate.base(base))
 
     def place(dotted: str) -> str:
         if _touched(dotted, sets):
@@ -262,7 +264,9 @@ def _written(base: str, said: Mapping[str, Any], lines: Lines, sets: Mapping[str
         key = _touched(dotted, said)
         return lines.place(["set", key]) if key else base_lines.place(dotted.split("."))
 
-    made = override(TrialChoice, override(TrialChoice, plain, said), sets)
+    made: Any = plain
+    for each in (said, *unfolded(sets)):
+        made = override(TrialChoice, made, each)
     return read(TrialChoice, made, place)
 
 
@@ -284,9 +288,10 @@ def _parts_in(choice: Choice, path: str = "") -> Iterator[dict[str, str]]:
             "about": inspect.getdoc(part) or "",
         }
     for name in type(choice).model_fields:
-        inner = getattr(choice, name)
-        if isinstance(inner, Choice):
-            yield from _parts_in(inner, f"{path}.{name}".lstrip("."))
+        inner, at = getattr(choice, name), f"{path}.{name}".lstrip(".")
+        for place, part in inner.items() if isinstance(inner, Mapping) else [("", inner)]:
+            if isinstance(part, Choice):
+                yield from _parts_in(part, f"{at}.{place}".rstrip("."))
 
 
 def study_schema() -> str:

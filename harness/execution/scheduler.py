@@ -191,7 +191,9 @@ class Rounds:
         for group in groups.values():
             self.handed[group[0]] = group
             said = [(name, self.trials[name]) for name in group]
-            trials = [[name, encode(trial.choice), trial.seed, trial.revision] for name, trial in said]
+            trials = [
+                [name, encode(trial.choice), trial.seed, trial.revision, dict(trial.tests)] for name, trial in said
+            ]
             stages = dict.fromkeys((s.name, s.key) for _, trial in said for s in trial.stages.values())
             yield Task(group[0], self.given | {"trials": trials, "stages": list(stages)})
 

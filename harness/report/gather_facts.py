@@ -10,12 +10,14 @@ from typing import Any
 from harness.analysis import Outcome
 from harness.analysis.load_outcomes import earlier_machines, made_sense_of
 from harness.execution import runner
+from harness.execution.data_warnings import data_warnings
 from harness.report.facts import StudyFacts
 from harness.report.provenance import quarantined, results_digest
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.trial.pipeline import STAGES
+from harness.trial.data_checks import percent_reachable, shared_in_words
+from harness.trial.pipeline import KINDS
 
 
 def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified: Mapping[str, Any]) -> StudyFacts:
@@ -31,7 +33,10 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         Damaged: the results do not hold what this version of the package writes.
     """
     done = [outcome for outcome in outcomes if outcome.status == "ok"]
-    records = [r for name in STAGES for o in done if (r := store.record(name, o.stages[name])) is not None]
+    reported = {outcome.trial for outcome in done}
+    trials = [trial for _, _, trial in plan.trials() if trial.digest in reported]
+    stages = sorted((s for t in trials for s in t.stages.values()), key=lambda stage: KINDS.index(stage.name))
+    records = [r for stage in stages if (r := store.record(stage.name, stage.key)) is not None]
     provenance = _provenance(plan, store, done, records)
     if verified:
         provenance["verified"] = dict(verified)
@@ -40,6 +45,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         signatures = _signatures(store, done)
         origins = _dropped_claims(plan, store)
         origins += [row for facts in provenance["data"].values() for row in _data_rows(facts)]
+        origins += [("check the data", warning) for warning in data_warnings(plan, store)]
         origins += _computing_rows(provenance)
     file = plan.file
     return StudyFacts(
@@ -50,6 +56,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         digest=plan.digest,
         command=plan.command,
         claims=list(file.claims),
+        primary=plan.primary,
         axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
         matched=dict(plan.matched),
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],
@@ -63,11 +70,12 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
 def _provenance(plan: Plan, store: Store, done: Sequence[Outcome], records: Sequence[Record]) -> dict[str, Any]:
     """Return what ``provenance.json`` holds; its digest names the results that the report describes."""
     reported = {outcome.trial for outcome in done}
+    kinds = [kind for kind in KINDS if any(record.stage.name == kind for record in records)]
     found: dict[str, Any] = {
         "plan": plan.digest,
         "results": results_digest(plan, store, lambda trial: trial.digest in reported),
         "made_with": _distinct([record.provenance for record in records]),
-        "code": {name: sorted({r.stage.fingerprint for r in records if r.stage.name == name}) for name in STAGES},
+        "code": {kind: sorted({r.stage.fingerprint for r in records if r.stage.name == kind}) for kind in kinds},
         "set_aside": quarantined(plan, store),
         "stale": [t.digest for _, _, t in plan.trials() if runner.state(store, t)[0] == "stale"],
         "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
@@ -101,15 +109,31 @@ def _dropped_claims(plan: Plan, store: Store) -> list[tuple[str, str]]:
 def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Return rows about prepared data: its hash, sizes, and tokens that are unknown or left out."""
     pairs = ", ".join(f"{name} {facts[name]['pairs']:,}" for name in ("train", "validation", "test"))
-    test, left_out = facts["test"], {"too long for data.longest": facts["train"]["too_long"]} | facts["left_out"]
+    test, left_out = (
+        facts["test"],
+        {"train pairs too long for data.longest": facts["train"]["too_long"]} | facts["left_out"],
+    )
     unknown = [f"{side} {test[f'{side}_unknown']:,} of {test[f'{side}_tokens']:,}" for side in ("source", "target")]
     return [
         ("data, sha256 of the rows", facts["dataset_sha256"]),
         *([("data, revision", facts["revision"])] if facts["revision"] else []),
         ("pairs", pairs),
-        ("training pairs left out", ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())),
+        ("rows left out", ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())),
         ("vocabulary", f"source {facts['source_words']:,}, target {facts['target_words']:,}"),
         ("unknown tokens in the test", ", ".join(unknown)),
+        *_check_rows(facts),
+    ]
+
+
+def _check_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return rows about the test: what training has of it, and the most that a perfect model reaches."""
+    if "ceiling" not in facts:  # prepared by older code
+        return []
+    counts = facts["ceiling"]["test"]
+    most = [f"{percent_reachable(counts, lowercased=without):.4g} %" for without in (False, True)]
+    return [
+        ("test rows that are in train", shared_in_words(facts["overlap"]["test"], facts["test"]["pairs"])),
+        ("exact match of a perfect model", f"{most[0]}, {most[1]} without case"),
     ]
 
 

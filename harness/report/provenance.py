@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -14,8 +15,8 @@ from harness.trial.pipeline import Trial
 
 def results_digest(plan: Plan, store: Store, selected: Callable[[Trial], bool]) -> str:
     """Return a digest of the results of the selected trials of a plan; other trials count as missing."""
-    trials = [trial for _, _, trial in plan.trials()]
-    records = [store.record("score", trial.digest) if selected(trial) else None for trial in trials]
+    scores = [(t, stage) for _, _, t in plan.trials() for stage in t.stages.values() if stage.name == "score"]
+    records = [store.record("score", stage.key) if selected(trial) else None for trial, stage in scores]
     return digest([plan.digest, [record.seal if record else "" for record in records]])
 
 
@@ -26,6 +27,15 @@ def reported_digest(folder: Path) -> str:
         return str(provenance["results"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
+
+
+def reported_trials(folder: Path) -> int:
+    """Return the number of finished trials that the report in a folder describes; 0 if there is no report."""
+    try:
+        with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+            return sum(row.get("status") == "ok" for row in csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return 0
 
 
 def quarantined(plan: Plan, store: Store, but: Collection[str] = ()) -> list[str]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.contracts import COLUMNS, Dataset, Rows, digests
 from harness.core.spec import SpecError
+from harness.core.text import folded
+from harness.trial.data_checks import text_keys
 
 SPLITS = ("train", "validation", "test")
 UNITS = ("words", "characters")
@@ -46,15 +49,24 @@ def load(choice: Dataset.Config, folders: tuple[Path, ...] = (), scratch: Path |
     Raises:
         SpecError: a split is missing or empty, a row has no reference, or a text is not Unicode.
     """
+    return _load(choice, folders, scratch, SPLITS)
+
+
+def load_test(choice: Dataset.Config, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> Corpus:
+    """Load a dataset of which the test split alone is wanted; see ``load``."""
+    return _load(choice, folders, scratch, ("test",))
+
+
+def _load(choice: Dataset.Config, folders: tuple[Path, ...], scratch: Path | None, wanted: tuple[str, ...]) -> Corpus:
     part: Dataset = choice.build(folders=folders, scratch=scratch)
     loaded = part.load()
-    for name in SPLITS:
+    for name in wanted:
         if name not in loaded or not len(loaded[name]):
             raise SpecError(f"the dataset '{choice.kind}' has no rows in its split '{name}'")
         for number, references in enumerate(loaded[name].texts("references"), 1):
             if not references:
                 raise SpecError(f"row {number} of split '{name}' has no reference")
-    splits = {name: loaded[name] for name in SPLITS}
+    splits = {name: loaded[name] for name in wanted}
     return Corpus(splits, _sha256(splits), part.revision(), part)
 
 
@@ -68,9 +80,12 @@ def _sha256(splits: Mapping[str, Rows]) -> str:
 
 
 def _json(name: str, rows: Rows) -> Iterator[str]:
-    """Yield ``[name, [sources, references, groups]]`` as JSON, a batch of one column at a time."""
+    """Yield ``[name, [sources, references, groups]]`` as JSON, a batch of one column at a time.
+
+    Where the data have further columns, they follow as a fourth list, of mappings.
+    """
     opening = f"[{json.dumps(name)}, [["
-    for column in COLUMNS:
+    for column in COLUMNS if rows.names else COLUMNS[:-1]:
         yield opening
         comma = ""
         for values in rows.column(column):
@@ -80,18 +95,25 @@ def _json(name: str, rows: Rows) -> Iterator[str]:
     yield "]]]"
 
 
-def describe(corpus: Corpus) -> dict[str, dict[str, float]]:
+def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:
     """Return what each split is like: rows, references, lengths in words and characters, sources shared with other splits.
 
     Keys are ``rows``, ``references``, ``duplicates`` (rows whose source is in another split too), and
-    ``{source,reference}_{words,characters}_{mean,max}``.
+    ``{source,reference}_{words,characters}_{mean,max}``; of validation and test also how many rows share their source,
+    their reference or both with training: ``{sources,references,pairs}_in_train``, and ``..._nearly_in_train``, the same
+    up to letter case, Unicode form and white space.
     """
     sources = {name: digests(rows.texts("source")) for name, rows in corpus.splits.items()}
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
+    forms: dict[str, Callable[[str], str]] = {"": str, "nearly_": folded}
+    train = {near: text_keys(corpus.splits["train"], form, every=True) for near, form in forms.items()}
     for name, rows in corpus.splits.items():
         elsewhere = np.concatenate([texts for other, texts in sources.items() if other != name])
         found[name] = {"rows": len(rows), "references": sum(map(len, rows.texts("references")))}
         found[name]["duplicates"] = int(np.isin(sources[name], elsewhere).sum())
+        for near, form in forms.items() if name != "train" else ():
+            shared = text_keys(rows, form, every=False).shared_with(train[near])
+            found[name] |= {f"{what}_{near}in_train": count for what, count in shared.items()}
         found[name] |= _lengths("source", rows.texts("source"))
         found[name] |= _lengths("reference", (text for row in rows.texts("references") for text in row))
     return found
@@ -106,14 +128,14 @@ def _lengths(column: str, texts: Iterable[str]) -> dict[str, float]:
 def export(corpus: Corpus, folder: Path) -> int:
     """Write ``train.tsv``, ``validation.tsv`` and ``test.tsv``: source TAB reference, one line for each reference.
 
-    Tabs and line ends within texts become spaces; their number is returned.
+    Further columns follow the reference. Tabs and line ends within texts become spaces; their number is returned.
     """
     folder.mkdir(parents=True, exist_ok=True)
     replaced = 0
     for name, rows in corpus.splits.items():
         with (folder / f"{name}.tsv").open("w", encoding="utf-8", newline="\n") as file:
-            for source, reference in ((row.source, text) for row in rows for text in row.references):
-                texts = [re.subn(r"[\t\r\n]", " ", text) for text in (source, reference)]
+            for cells in ((row.source, text, *row.columns.values()) for row in rows for text in row.references):
+                texts = [re.subn(r"[\t\r\n]", " ", text) for text in cells]
                 replaced += sum(count for _, count in texts)
                 file.write("\t".join(text for text, _ in texts) + "\n")
     return replaced

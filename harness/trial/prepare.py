@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 from safetensors.torch import load_file
 
 from harness.contracts import Dataset, Rows, Tokenizer, Words
 from harness.contracts.row_reader import require_room
 from harness.core.registry import Choice
 from harness.core.spec import SpecError
-from harness.trial import copying, corpus, vocabulary
+from harness.trial import copying, corpus, data_checks, vocabulary
 from harness.trial.batches import Flat, Growing, Pairs
 from harness.trial.copying import Copied
 from harness.trial.vocabulary import Vocabulary
@@ -29,6 +30,9 @@ SIDES = ("source", "target")
 COUNTED = ("tokens", "longest", "unknown")
 COPIES = "{}.copies.safetensors"
 """The file of words that can be copied, by split."""
+NAME = re.compile("[a-z0-9][a-z0-9_-]{0,39}")
+RESERVED = ("train", "validation", "test")
+NAMING = "use small letters, digits, - and _, at most 40, and none of train, validation, test"
 
 
 class DataChoice(Choice):
@@ -44,11 +48,21 @@ class DataChoice(Choice):
     """Whether one vocabulary, learned over both sides, serves both."""
     longest: int = Field(default=200, ge=1)
     """Training pairs with more tokens on either side are left out, and counted; held-out pairs are never left out or cut."""
+    tests: dict[str, Dataset.Config] = Field(default={}, json_schema_extra={"neutral": {}})
+    """Further test sets by name: of each dataset its test split, decoded and scored beside the main test."""
+
+    @field_validator("tests")
+    @classmethod
+    def _named(cls, tests: dict[str, Dataset.Config]) -> dict[str, Dataset.Config]:
+        for name in tests:
+            if not NAME.fullmatch(name) or name in RESERVED:
+                raise ValueError(f"'{name}' cannot name a test set; {NAMING}")
+        return tests
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What later stages read: vocabularies, encoded pairs of each split, and the texts of the held-out rows."""
+    """What later stages read: vocabularies, encoded pairs of each split, and the texts, groups and columns of the held-out rows."""
 
     source: Vocabulary
     target: Vocabulary
@@ -73,22 +87,26 @@ def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder
     Raises:
         SpecError: the data cannot be used, and what to do about it.
     """
-    with _scratch(folder) as scratch:
-        return _prepare(choice, revision, folders, folder, scratch)
+    with scratch_in(folder) as scratch:
+        found = corpus.load(choice.dataset, folders, scratch)
+        if found.revision != revision:
+            raise SpecError("the data changed while they were read; run the same command again", path="data.dataset")
+        return write(choice, found, folder, scratch)
 
 
-def _prepare(
-    choice: DataChoice, revision: str, folders: tuple[Path, ...], folder: Path, scratch: Path
-) -> dict[str, Any]:
-    found = corpus.load(choice.dataset, folders, scratch)
-    if found.revision != revision:
-        raise SpecError("the data changed while they were read; run the same command again", path="data.dataset")
+def write(choice: DataChoice, found: corpus.Corpus, folder: Path, scratch: Path) -> dict[str, Any]:
+    """Write vocabularies, encoded pairs and held-out rows of a corpus into a folder and return facts about the data.
+
+    Raises:
+        SpecError: the data cannot be used, and what to do about it.
+    """
     source, target = learn(choice, found.splits["train"])
     source.save(folder / "source.json")
     target.save(folder / "target.json")
     facts: dict[str, Any] = {"dataset_sha256": found.sha256, "revision": found.revision}
     facts |= {
         "left_out": found.part.left_out,
+        "notes": found.part.notes,
         "exhaustive": found.part.exhaustive,
         "source_words": source.size,
         "target_words": target.size,
@@ -96,11 +114,13 @@ def _prepare(
     }
     for name, rows in found.splits.items():
         pairs, copied = Growing(scratch), Copied(source, target)
-        facts[name] = _encode(rows, copied, pairs, choice.longest, training=name == "train")
+        facts[name] = encode(rows, copied, pairs, choice.longest, training=name == "train")
         pairs.save(folder / f"{name}.safetensors")
         copied.save(folder / COPIES.format(name))
         if name != "train":
-            _write_rows(folder / f"{name}.jsonl", rows)
+            write_rows(folder / f"{name}.jsonl", rows)
+    facts["overlap"] = data_checks.overlap(found.splits, folder)
+    facts["ceiling"] = {name: data_checks.ceiling(found.splits[name], target) for name in HELD_OUT}
     return facts
 
 
@@ -133,7 +153,7 @@ def words_of(facts: dict[str, Any]) -> Words:
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
+def scratch_in(folder: Path) -> Iterator[Path]:
     """Make a place for what will not be kept; what a killed process left there goes first."""
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -144,7 +164,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _encode(rows: Rows, copied: Copied, pairs: Growing, longest: int, *, training: bool) -> dict[str, int]:
+def encode(rows: Rows, copied: Copied, pairs: Growing, longest: int, *, training: bool) -> dict[str, int]:
     """Add the encoded pairs of a split to a file, batch by batch, and return counts of all of them, long ones too.
 
     The words that can be copied are added to ``copied``, whose vocabularies encode the texts.
@@ -177,8 +197,9 @@ def _encode(rows: Rows, copied: Copied, pairs: Growing, longest: int, *, trainin
     return facts
 
 
-def _write_rows(path: Path, rows: Rows) -> None:
+def write_rows(path: Path, rows: Rows) -> None:
+    """Write the texts of a held-out split, one JSON object a row."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
-            said = {"source": row.source, "references": row.references}
-            file.write(json.dumps(said, ensure_ascii=False) + "\n")
+            kept = {"source": row.source, "references": row.references, "group": row.group, "columns": row.columns}
+            file.write(json.dumps(kept, ensure_ascii=False) + "\n")

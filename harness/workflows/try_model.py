@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
+from harness.contracts import EOS
 from harness.storage.store import Store
 from harness.trial import copying
-from harness.trial.batches import Pairs
-from harness.trial.decode import hypotheses, source_words
+from harness.trial.batches import Pairs, collate, evaluation_width
+from harness.trial.decode import Hypothesis, hypotheses, source_words
+from harness.trial.model import Seq2Seq
 from harness.trial.pipeline import SPLIT, Corridor, restore
+from harness.trial.prepare import Prepared
 
 
-def try_model(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a hypothesis with its score for each source text.
+def try_model(store: Store, name: str, texts: Sequence[str], *, attention: bool = False) -> list[dict[str, Any]]:
+    """Return for each source text a hypothesis, its log-probability, and the source words that the model does not know.
 
     Args:
         store: where the trial is.
         name: the digest of the trial, or its beginning.
         texts: source texts.
+        attention: also return where the model looks: source tokens, target tokens and weights, or None if it has no
+            attention.
 
     Raises:
         SpecError: no finished trial, or more than one, has a digest with this beginning.
@@ -26,12 +33,37 @@ def try_model(store: Store, name: str, texts: Sequence[str]) -> list[dict[str, A
     trial = restore(store, name)
     corridor = Corridor(store, (), "cpu")
     prepared, c = corridor.prepared(trial), trial.choice.decoding
-    model = corridor.model(trial)
-    source, target, tested = prepared.source, prepared.target, prepared.pairs[SPLIT]
+    model, like = corridor.model(trial), prepared.pairs[SPLIT]
+    source, target = prepared.source, prepared.target
     ids = copying.sources(source, target, texts) if model.output.copies else source.encode(texts)
     pairs, copied = Pairs.of(ids, [[] for _ in texts]), source_words(model, source, texts)
-    answers = hypotheses(model, c.search.build(), pairs, c.limit, c.batch_size, target, tested, copied)
-    return [
-        {"source": text, "hypothesis": h.text, "score": h.score, "truncated": h.truncated}
-        for text, h in zip(texts, answers, strict=True)
-    ]
+    found = hypotheses(model, c.search.build(), pairs, c.limit, c.batch_size, target, like, copied)
+    answers = []
+    for index, (text, h) in enumerate(zip(texts, found, strict=True)):
+        answer = {"source": text, "hypothesis": h.text, "score": h.score, "truncated": h.truncated}
+        answer["unknown"] = source.unknown_words(text)
+        if attention:
+            answer["attention"] = _attention(model, prepared, pairs, index, h, copied[index] if copied else ())
+        answers.append(answer)
+    return answers
+
+
+@torch.no_grad()
+def _attention(
+    model: Seq2Seq, prepared: Prepared, pairs: Pairs, index: int, found: Hypothesis, copied: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return the weights with which a model says its hypothesis: a row for each token, a column for each source token."""
+    width = evaluation_width(model.hears_padding, pairs, prepared.pairs[SPLIT])
+    begun = model.read(collate(pairs, torch.tensor([index]), width).source_BS)
+    own = Pairs.of([[]], [found.tokens])
+    weights_BTS = model.advance(collate(own, torch.tensor([0])).inputs_BT, *begun)[0].weights_BTS
+    if not weights_BTS.shape[-1]:
+        return None
+    start, end = pairs.source_starts.tolist()[index : index + 2]
+    words = copied or [prepared.source.token(number) for number in pairs.source[start:end].tolist()]
+    said = [*found.tokens, *([] if found.truncated else [EOS])]
+    return {
+        "source": [*words, prepared.source.token(EOS)],
+        "said": [prepared.target.token(number, words) for number in said],
+        "weights": weights_BTS[0, : len(said), : len(words) + 1].tolist(),
+    }

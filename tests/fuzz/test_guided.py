@@ -24,7 +24,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name == "archive" else pytest.param(name, marks=pytest.mark.full) for name in NAMES]
+)
 def test_no_input_that_is_searched_for_does_harm(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -170,7 +170,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("bottom layer asked at the input", decoders.RnnDecoder._piece, "self.cell.top(cell)", "cell[0][:, 0]", having(test_decoders.test_at_the_input_the_query_is_the_old_state_of_the_top_layer, "input")),
     ("new state asked at the input", decoders.RnnDecoder._piece, "self.cell.top(cell).unsqueeze(1)", "self.cell.top(self.cell(torch.zeros_like(embedded_BTE[..., :1]).expand(-1, -1, self.cell.entering), cell)[1]).unsqueeze(1)", equations("input", False)),
     ("both enters at the input alone", decoders.RnnDecoder._features, 'if self.context.place != "input":', 'if self.context.place == "readout":', equations("both", False, "direct", "add")),
-    ("the next word is heard", decoders.RnnDecoder._piece, "torch.cat([embedded_BTE,", "torch.cat([embedded_BTE.roll(-1, 1),", FUTURE),
+    ("the next word is heard", decoders.RnnDecoder._piece, "torch.cat([entering_BTX,", "torch.cat([entering_BTX.roll(-1, 1),", FUTURE),
     ("readout without dropout", decoders.RnnDecoder._features, "self.drop(self.readout(output_BTX))", "self.readout(output_BTX)", DROPS),
     ("a decoder hides that it hears padding", decoders.RnnDecoder.__init__, "self.hears_padding, self.weighs = self.context.hears_padding,", "_, self.weighs = 0,", PADDING),
     ("a deaf decoder claims to hear", decoders.RnnDecoder.__init__, "self.bridge.hears_source or self.context.width > 0", "True", models(laws.test_a_model_hears_the_source_just_when_it_says_so)),

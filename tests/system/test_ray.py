@@ -183,7 +183,7 @@ def test_a_node_killed_in_the_middle_costs_nothing(
         assert cluster.capacity == 1
     add(nodes)
     check_results(run, unbroken)
-    notes = [at for at, (_, event) in enumerate(run.heard) if "begins again elsewhere" in event.get("note", "")]
+    notes = [at for at, (_, event) in enumerate(run.heard) if "restarts elsewhere" in event.get("note", "")]
     assert killed and len(notes) == 1
     trial = run.heard[notes[0]][0]
     check_computed_once(run, trial, notes[0])
@@ -203,6 +203,7 @@ def check_computed_once(run: Run, broken: str, at: int) -> None:
     assert run.done.ran.stages == made
 
 
+@pytest.mark.full
 def test_without_shared_storage_stages_come_back(
     nodes: Nodes, unbroken: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +244,7 @@ def acting(nodes: Nodes, **options: Any) -> Cluster:
     return Cluster(nodes.address, "entries:act", (), **options)
 
 
+@pytest.mark.full
 def test_tasks_end_as_they_do_on_one_machine(nodes: Nodes, tmp_path: Path) -> None:
     tasks = [
         task(tmp_path, "echo", "echo"),
@@ -273,6 +275,7 @@ def test_tasks_end_as_they_do_on_one_machine(nodes: Nodes, tmp_path: Path) -> No
     assert not any(alive(int(path.name)) for path in (tmp_path / "pids").iterdir()), "with all its children"
 
 
+@pytest.mark.full
 def test_jobs_limit_what_runs_at_once_and_tasks_are_taken_as_there_is_room(nodes: Nodes, tmp_path: Path) -> None:
     taken: list[str] = []
     open_ends: list[int] = []
@@ -289,6 +292,7 @@ def test_jobs_limit_what_runs_at_once_and_tasks_are_taken_as_there_is_room(nodes
     assert open_ends == [0, 0, 0]
 
 
+@pytest.mark.full
 def test_a_task_whose_supervisor_dies_again_and_again_is_given_up(nodes: Nodes, tmp_path: Path) -> None:
     (tmp_path / "pids").mkdir()
     notes: list[str] = []
@@ -324,6 +328,7 @@ def test_a_node_with_another_version_stops_the_study_in_a_line(nodes: Nodes, tmp
             list(cluster.run([task(tmp_path, "t", "echo")], lambda *_: None))
 
 
+@pytest.mark.full
 def test_gpus_are_asked_for_only_where_there_are_some(nodes: Nodes, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no node of the cluster has a GPU"), acting(nodes, device="cuda"):
         pass
@@ -341,6 +346,7 @@ def test_gpus_are_asked_for_only_where_there_are_some(nodes: Nodes, tmp_path: Pa
         nodes.remove_node(node)
 
 
+@pytest.mark.full
 def test_a_task_that_ray_ends_for_want_of_memory_is_out_of_memory(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +369,7 @@ def command(home: Path, address: str) -> list[str]:
     return [sys.executable, "-m", "harness", "run", str(home / "small.yaml"), *options, *sets]
 
 
+@pytest.mark.full
 def test_ctrl_c_keeps_checkpoints_and_the_same_command_ends_the_study(nodes: Nodes, tmp_path: Path) -> None:
     """In a process of its own, by the command line, from Ctrl-C to the report."""
     env = os.environ | {"S2S_STORE": str(tmp_path / "runs"), "S2S_RESULTS": str(tmp_path / "results")}

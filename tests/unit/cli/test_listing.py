@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from harness.cli import listing
+from harness.cli import catalog, listing
 from harness.contracts import Cell, Words
 from harness.core.registry import SLOTS, Choice
 from harness.core.spec import SpecError, read
+from harness.study import locate
 from harness.trial import corpus
 from harness.trial.model import ModelChoice
 
@@ -62,10 +63,10 @@ class _Pair(Choice):
 @pytest.mark.parametrize(
     ("annotation", "text"),
     [
-        (int | None, "int | none"),
+        (int | None, "int | null"),
         (tuple[int, ...], "list of int"),
         (Literal["a", 1, True], "a | 1 | true"),
-        (Annotated[float, *Field(gt=0).metadata] | None, "float > 0 | none"),
+        (Annotated[float, *Field(gt=0).metadata] | None, "float > 0 | null"),
         (_Pair, "{left: str, right: str}"),
         (dict[str, float], "mapping of str to float"),
         (Cell.Config, "cell (slot)"),
@@ -89,21 +90,57 @@ def test_a_summary_is_one_sentence(doc: str, first: str) -> None:
     assert listing.summary(type("Part", (), {"__doc__": doc})) == first
 
 
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's cache folder without anything in it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "seq2seq-harness"
+
+
+@pytest.mark.usefixtures("home")
 def test_an_unknown_slot_names_the_nearest() -> None:
     with pytest.raises(SpecError, match="did you mean 'attention'"):
-        listing.parts("atention")
+        catalog.catalog("atention")
 
 
-def test_files_say_what_they_are_and_one_broken_file_hides_no_other(tmp_path: Path) -> None:
+def test_a_catalogue_is_kept_until_a_source_changes(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = catalog.catalog()
+    assert first == listing.everything() and len(list(home.iterdir())) == 1
+    monkeypatch.setattr(listing, "everything", pytest.fail)
+    assert catalog.catalog() == first
+    assert [part["kind"] for part in catalog.catalog("search")["parts"]] == ["beam", "greedy", "recompute"]
+    (tmp_path / "mine.yaml").write_text("question: Why?\n")
+    monkeypatch.setattr(locate, "studies", lambda: {"mine": tmp_path / "mine.yaml"})
+    monkeypatch.setattr(listing, "everything", dict)
+    assert catalog.catalog() == {} and len(list(home.iterdir())) == 2
+
+
+def test_catalogues_do_not_pile_up_and_a_damaged_one_is_written_anew(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "everything", lambda: {"slots": []})
+    for number in range(catalog.KEPT + 3):
+        monkeypatch.setattr(catalog, "_key", lambda number=number: str(number))
+        catalog.catalog()
+    assert len(list(home.iterdir())) == catalog.KEPT
+    (home / f"catalog-{catalog.KEPT + 2}.json").write_text("{")
+    assert catalog.catalog() == {"slots": []} == catalog.catalog()
+
+
+def test_files_say_what_they_are_and_one_broken_file_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a.yaml").write_text("question: Why?\n  ")
     (tmp_path / "b.yaml").write_text("about: >\n  two\n  lines\n")
     (tmp_path / "c.yaml").write_text("a: [")
     (tmp_path / "d.yaml").write_text("- 1\n")
-    found = listing.files(str(tmp_path))
+    monkeypatch.setitem(listing.FILES, "studies", lambda: {path.stem: path for path in tmp_path.glob("*.yaml")})
+    found = listing.files("studies")
     assert [row["name"] for row in found] == ["a", "b", "c", "d"]
     assert [row["about"] for row in found][:2] == ["Why?", "two lines"]
     assert found[2]["about"].startswith("cannot be read: ") and not found[3]["about"]
-    assert listing.files(str(tmp_path / "nowhere")) == []
 
 
 def test_a_dataset_is_read_from_text_or_taken_from_a_base() -> None:
@@ -193,7 +230,7 @@ set:
 
 
 def test_a_preset_is_set_over_a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "presets_folder", lambda: tmp_path)
+    monkeypatch.setattr(locate, "presets", lambda: {path.stem: path for path in tmp_path.glob("*.yaml")})
     (tmp_path / "someone2014.yaml").write_text(PRESET)
     page = listing.page("someone2014", None, ["training.clip=2.0"])
     assert page["source"] == "Someone 2014" and page["name"] == "someone2014 on numbers"
