@@ -45,6 +45,9 @@ class Seq2Seq(nn.Module):
         Incompatible: two parts cannot meet, with the reason.
     """
 
+    meanings_V: Tensor
+    """The target id of each source word, for an output that copies."""
+
     def __init__(self, choice: ModelChoice, words: Words) -> None:
         super().__init__()
         self.words = words

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,3 +69,16 @@ def _attention(
         "said": [prepared.target.token(number, words) for number in said],
         "weights": weights_BTS[0, : len(said), : len(words) + 1].tolist(),
     }
+
+
+def draw_attention(answers: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+    """Draw where the model looks for each answer as SVG and PNG, and return the files."""
+    from harness.report import figures
+    from harness.report.section import Figure
+
+    drawn = []
+    for number, answer in enumerate(answers, 1):
+        if (shown := answer["attention"]) is not None:
+            parts = shown["source"], shown["said"], shown["weights"], answer["source"]
+            drawn.append(Figure(f"attention_{number}", "", partial(figures.attention_example, *parts)))
+    return [path for files in figures.draw(folder, drawn).values() for path in files]
