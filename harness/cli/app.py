@@ -184,11 +184,13 @@ def show_plan(
     from harness.execution import runner
     from harness.execution.estimate import survey
     from harness.execution.local_pool import slots
-    from harness.study import planning
+    from harness.study import data_checks, planning
 
     plans, store = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     with store.in_use():
         params = [runner.prepare_data(plan, store, terminal.complain) for plan in plans]
+        for plan in plans:
+            data_checks.check(plan, store)
         if any(plan.sequential for plan in plans):
             from harness.analysis.interim import plan_at_look
 

@@ -37,7 +37,20 @@ from harness.contracts.tensors import (
     sayable,
     select,
 )
-from harness.contracts.training import Initializer, Loss, Optimizer, Schedule, TeacherForcing
+from harness.contracts.training import (
+    Batch,
+    Initializer,
+    Lengths,
+    Objective,
+    Optimizer,
+    Order,
+    Pass,
+    Schedule,
+    Streams,
+    Sum,
+    TeacherForcing,
+    target_nll,
+)
 from harness.contracts.decoding import Found, Search
 from harness.contracts.metric import Metric, Scored
 # isort: on
@@ -50,6 +63,7 @@ __all__ = [
     "SPECIALS",
     "UNK",
     "Attention",
+    "Batch",
     "Bridge",
     "Cell",
     "Context",
@@ -60,11 +74,14 @@ __all__ = [
     "Found",
     "Initializer",
     "Join",
-    "Loss",
+    "Lengths",
     "Memory",
     "Metric",
+    "Objective",
     "Optimizer",
+    "Order",
     "Output",
+    "Pass",
     "Readout",
     "Row",
     "Rows",
@@ -74,6 +91,8 @@ __all__ = [
     "Source",
     "State",
     "StateShape",
+    "Streams",
+    "Sum",
     "TeacherForcing",
     "Tokenizer",
     "Words",
@@ -82,4 +101,5 @@ __all__ = [
     "rows",
     "sayable",
     "select",
+    "target_nll",
 ]

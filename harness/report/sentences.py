@@ -121,10 +121,11 @@ def _method(made: Comparison) -> str:
 
 def _metric(made: Comparison) -> str:
     metric = METRICS[made.metric]
+    title = metric.title + (f" on {made.on}" if made.on else "")
     if made.verdict == ONE_SEED:
-        return metric.title
+        return title
     better = "" if metric.direction == "neither" else f", where {metric.direction} is better"
-    return metric.title + better
+    return title + better
 
 
 def _meaning(made: Comparison, claim: Claim) -> str:

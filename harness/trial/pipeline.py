@@ -266,8 +266,9 @@ class Corridor:
         here = place(self.device)
         training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device, here)
         facts = training.run(emit, self.checkpoint_every, stop) | {"peak_memory_mb": peak_memory_mb(self.device)}
+        updater = training.updater
         per_token = flops.training_flops(
-            model, training.loss, training.forcing, prepared.pairs["train"], facts["updates"] // 2
+            model, updater.objective, updater.forcing, prepared.pairs["train"], facts["updates"] // 2
         )
         return facts | {"train_flops_per_token": per_token, "train_flops": per_token * facts["target_tokens"]}
 
