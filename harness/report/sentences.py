@@ -52,11 +52,13 @@ class Answer(NamedTuple):
 
 def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     """Say how much data a report rests on, and whether seeds were added after looks at them."""
-    variants, seeds = ({getattr(o, name) for o in outcomes} for name in ("variant", "seed"))
+    finished = [o for o in outcomes if o.status == "ok"]
+    variants, seeds = ({getattr(o, name) for o in finished} for name in ("variant", "seed"))
     sentences = max((len(s) for o in outcomes for s in o.statistics.values()), default=0)
     sizes = [_count(len(variants), "variant"), _count(len(seeds), "seed")]
     sizes += [_count(sentences, "test sentence")] if sentences else []
-    said = f"{_count(len(outcomes), 'trial')}: {', '.join(sizes)}"
+    trials = _count(len(outcomes), "trial")
+    said = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
     design = study.plan.get("seeds")
     if isinstance(design, Mapping):
         said += (

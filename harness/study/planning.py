@@ -17,6 +17,7 @@ from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, pa
 from harness.study import claim_checks, locate
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
+from harness.study.dry_run import check_plugins
 from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
 from harness.trial.pipeline import Trial
 from harness.trial.score import METRICS, naming
@@ -325,6 +326,7 @@ def _judged(variant: Variant) -> Variant:
     try:
         # Sizes of vocabularies are not known before data are read, and no pair of parts depends on them.
         check_parts(variant.choice.model, variant.choice.training, Words(100, 100, variant.choice.data.joint))
+        check_plugins(variant.choice)
     except Incompatible as reason:
         return replace(variant, skipped=f"incompatible: {reason}")
     except RuntimeError as error:
