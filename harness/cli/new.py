@@ -81,7 +81,8 @@ def _comparison(path: str, chosen: dict[str, Any], around: Mapping[str, Any], li
 
 def _opt_in(text: str) -> str:
     """Return the text of a metric that is computed where it is named, from statistics that no other one shares."""
-    return re.sub(r"\n    (default|shared): ClassVar\[\w+\] = [^\n]*", "", text)
+    text = re.sub(r"\n    (default|shared): ClassVar\[\w+\] = [^\n]*", "", text)
+    return re.sub(r"\n{3}(?=    )", "\n\n", text)  # where they stood alone
 
 
 def _test(text: str) -> str:
