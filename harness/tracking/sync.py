@@ -184,7 +184,8 @@ def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRec
     return StudyRecord(
         name=f"{plan.name}/{plan.base}",
         description=plan.file.question,
-        tags={"expectation": plan.file.expectation, "plan": plan.digest},
+        tags={"expectation": plan.file.expectation, "plan": plan.digest}
+        | ({"primary": plan.primary} if plan.primary else {}),
         variants=[
             VariantRecord(name=name, params=flatten(encode(named[name].choice)), factors=named[name].factors)
             for name in dict.fromkeys(outcome.variant for outcome in found)

@@ -126,6 +126,7 @@ def test_a_run_per_variant_with_mean_and_deviation_over_its_seeds(home: Home, cl
     experiment = client.get_experiment_by_name("small/numbers")
     assert experiment.tags["mlflow.note.content"] == STUDY["question"]
     assert experiment.tags["expectation"] == STUDY["expectation"]
+    assert experiment.tags["primary"] == "exact_match", "the base's"
     verdict = pd.read_csv(home.results / "comparisons.csv")["verdict"][0]
     assert experiment.tags["verdict: masking helps_ if only a little"] == verdict
 
