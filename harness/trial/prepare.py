@@ -94,6 +94,7 @@ def _prepare(
     facts |= {
         "left_out": found.part.left_out,
         "exhaustive": found.part.exhaustive,
+        "unit": found.part.unit,
         "source_words": source.size,
         "target_words": target.size,
         "joint": choice.joint,
