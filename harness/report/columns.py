@@ -41,7 +41,10 @@ def _table(name: str, outcomes: Sequence[Outcome], metric: str, column: str, tes
     """One row per value: how many sentences have it, and the score of each variant on them."""
     frame = column_frame(outcomes, METRICS[metric], column)
     means = over_seeds(frame, ["variant", "group"])
-    scores = {(v, g): row for v, g, *row in means[["variant", "group", "mean", "low", "high"]].values.tolist()}
+    scores = {
+        (row.variant, row.group): (float(row.middle), float(row.low), float(row.high))
+        for row in means.rename(columns={"mean": "middle"}).itertuples()
+    }
     sizes = frame.groupby("group", sort=False)["sentences"].max()
     variants = list(dict.fromkeys(frame["variant"]))
     rows: list[list[str]] = []
