@@ -14,7 +14,7 @@ from harness.analysis.outcome import Outcome
 from harness.analysis.resample import REPLICATES
 from harness.contracts.metric import Array
 from harness.core.spec import SpecError, digest
-from harness.study.claims import SENTENCES, Claim, sides
+from harness.study.claims import Claim, about_sentences, sides
 from harness.trial.score import METRICS
 
 
@@ -136,7 +136,7 @@ def _gain(index: int, tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Gain:
         same[0].trend
         or same[0].rather_than
         or same[0].on
-        or SENTENCES in same[0].when
+        or any(map(about_sentences, same[0].when))
         or same[0].succeeds_at is not None
     ):
         return replace(

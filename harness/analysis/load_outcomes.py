@@ -117,7 +117,7 @@ def _tested(records: Mapping[str, Record], test: str = "") -> Tested:
         metrics=scored.facts["metrics"],
         statistics=load_statistics(scored.folder),
         hypotheses=[hypothesis.text for hypothesis in decode.load_hypotheses(decoded.folder)],
-        test=_test_set(held.folder, held.seal, held.facts["exhaustive"], prepared.folder),
+        test=_test_set(held.folder, held.seal, prepared.folder, held.facts["exhaustive"], held.facts.get("unit", "")),
         attention=_attention(decoded.folder),
         signatures=_signatures(scored.folder, prepared.folder),
     )
@@ -149,9 +149,18 @@ def _attention(folder: Path) -> Attention | None:
 
 
 @cache
-def _test_set(held: Path, seal: str, exhaustive: bool, prepared: Path) -> TestSet:  # noqa: ARG001 (what is made anew has another)
-    """Return the test set in the folder of a stage, given the folder of the data that were trained on."""
+def _test_set(held: Path, seal: str, prepared: Path, exhaustive: bool = False, unit: str = "") -> TestSet:  # noqa: ARG001
+    """Return the test set in the folder of a stage.
+
+    Args:
+        held: the folder.
+        seal: of the stage: one that was done anew has another, so that what was read before is not taken for it.
+        prepared: the folder of the data that were trained on.
+        exhaustive: whether it holds all sentences there are.
+        unit: the column that its sentences are grouped by.
+    """
     rows = read_lines(held / f"{SPLIT}.jsonl")
+    columns = list(rows[0].get("columns", ())) if rows else []  # earlier versions kept none
     test = load_file(held / f"{SPLIT}.safetensors")
     ids, starts = test["source"], test["source_starts"]
     counts = _counts(prepared / "train.safetensors", int(ids.max(initial=0)) + 1)
@@ -167,6 +176,9 @@ def _test_set(held: Path, seal: str, exhaustive: bool, prepared: Path) -> TestSe
             [counts[ids[a:b]].min(initial=np.iinfo(np.int64).max) for a, b in itertools.pairwise(starts)], np.int64
         ),
         exhaustive=exhaustive,
+        columns={name: np.array([row["columns"][name] for row in rows]) for name in columns},
+        unit=unit,
+        units=np.array([row.get("group", "") for row in rows]),
     )
 
 

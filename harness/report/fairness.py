@@ -224,7 +224,7 @@ def _recomputed(o: Outcome) -> bool:
 def _same_data(study: StudyFacts, done: Sequence[Outcome]) -> Reply:
     question = "Were all variants trained and tested on the same preprocessed data?"
     prepared = {o.stages.get("prepare", "") for o in done}
-    tests = {tuple(map(tuple, o.test.references)) for o in done}
+    tests = {(*map(tuple, o.test.references), *((n, own.test.name) for n, own in o.tests.items())) for o in done}
     evidence = "one preparation for all" if len(prepared) == 1 else f"{len(prepared)} preparations"
     evidence += ", the same test references" if len(tests) == 1 else f", {len(tests)} sets of test references"
     varied = [path for path in study.axes if path.startswith("data.")]

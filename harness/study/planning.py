@@ -14,7 +14,7 @@ from harness.contracts import Dataset, Words
 from harness.core import names, plugins
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
-from harness.study import claim_checks, locate
+from harness.study import claim_checks, claim_columns, locate
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
 from harness.study.dry_run import check_plugins
@@ -251,6 +251,7 @@ def load(
         )
     folders = (path.parent.absolute(), base_path.parent.absolute(), Path.cwd())
     try:
+        file = file.model_copy(update={"claims": claim_columns.resolve(file.claims, variants, folders)})
         claim_checks.check(file.claims, variants, folders)
     except SpecError as error:
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None

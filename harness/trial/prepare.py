@@ -98,6 +98,7 @@ def write(choice: DataChoice, found: corpus.Corpus, folder: Path, scratch: Path)
         "left_out": found.part.left_out,
         "notes": found.part.notes,
         "exhaustive": found.part.exhaustive,
+        "unit": found.part.unit,
         "source_words": source.size,
         "target_words": target.size,
         "joint": choice.joint,
