@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -83,6 +83,7 @@ class Characters(_Whole):
         """Names the characters to keep."""
 
     cfg: Config
+    words: ClassVar[str] = "char"
 
     def learn(self, texts: Iterable[str]) -> Learned:
         """Return a tokenizer with the characters of the texts, the most frequent first."""

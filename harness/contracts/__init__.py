@@ -37,8 +37,22 @@ from harness.contracts.tensors import (
     sayable,
     select,
 )
-from harness.contracts.training import Initializer, Loss, Optimizer, Schedule, TeacherForcing
+from harness.contracts.training import (
+    Batch,
+    Initializer,
+    Lengths,
+    Objective,
+    Optimizer,
+    Order,
+    Pass,
+    Schedule,
+    Streams,
+    Sum,
+    TeacherForcing,
+    target_nll,
+)
 from harness.contracts.decoding import Found, Search
+from harness.contracts.metric import Metric, Scored
 # isort: on
 
 __all__ = [
@@ -50,6 +64,7 @@ __all__ = [
     "SPECIALS",
     "UNK",
     "Attention",
+    "Batch",
     "Bridge",
     "Cell",
     "Context",
@@ -60,18 +75,25 @@ __all__ = [
     "Found",
     "Initializer",
     "Join",
-    "Loss",
+    "Lengths",
     "Memory",
+    "Metric",
+    "Objective",
     "Optimizer",
+    "Order",
     "Output",
+    "Pass",
     "Readout",
     "Row",
     "Rows",
     "Schedule",
+    "Scored",
     "Search",
     "Source",
     "State",
     "StateShape",
+    "Streams",
+    "Sum",
     "TeacherForcing",
     "Tokenizer",
     "Words",
@@ -81,4 +103,5 @@ __all__ = [
     "sayable",
     "select",
     "split_fields",
+    "target_nll",
 ]
