@@ -129,7 +129,7 @@ def test_the_same_trials_with_other_numbers_are_an_alarm(tmp_path):
     assert len(found.identical) == 7
     assert "ALARM: 1 with the same digest have different results. Nothing that was recorded explains it." in page(found)
     c = write(tmp_path / "c", SCORES | {"b": [1.0, 2.0, 3.0, 4.0]}, code={"train": ["f2"]})
-    assert "What they were made with differs" in page(diff(a, c))
+    assert "Their provenance differs" in page(diff(a, c))
     assert [(r.what, r.a, r.b) for r in diff(a, c).made_otherwise] == [("code of train", "f1", "f2")]
 
 

@@ -161,7 +161,7 @@ def test_each_verdict_with_what_explains_it(planned: Plan, store: Store) -> None
     [
         ({1: {"status": "diverged", "reason": "nan"}}, "different", "diverged: nan"),
         ({1: {"status": "error", "reason": "Oh"}}, "failed", "error: Oh"),
-        ({4: {}}, "different", "it diverged before, and now it finished"),
+        ({4: {}}, "different", "it diverged before, and finished now"),
         ({4: {"status": "error", "reason": "Oh"}}, "failed", "error: Oh"),
     ],
 )
@@ -190,7 +190,7 @@ def test_damaged_stages_are_not_held_against_anything(planned: Plan, store: Stor
     next((store.root / "stages" / "train").glob("*/model.safetensors")).write_text("W1", encoding="utf-8")
     part, chosen = verify.choose(planned, store)
     assert len(part.only) == 5
-    assert {why for _, why in chosen.skipped} >= {"train is damaged; `s2s run` makes it anew"}
+    assert {why for _, why in chosen.skipped} >= {"train is damaged; `s2s run` recomputes it"}
 
 
 def test_results_of_other_code_are_said_to_be_stale_first(planned: Plan, store: Store) -> None:
