@@ -6,7 +6,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 BASE := $(if $(base),--base $(base))
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup setup-dev study plan report index ui test test-slow lint check bench calibration lock clean
+SAMPLE := FAULTS_KILLS=4 FAULTS_EVERY=25 S2S_FUZZ_SECONDS=3
+
+.PHONY: help setup setup-dev study plan report index ui test test-slow test-full lint check bench calibration lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -43,7 +45,10 @@ ui: .venv/ready  ## MLflow's page on this machine: runs, parameters, curves, art
 test: .venv/ready-dev  ## the fast tests
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(CORES) $(args)
 
-test-slow: .venv/ready-dev  ## the slow tests: whole studies, real data, browsers, injected bugs
+test-slow: .venv/ready-dev  ## a sample of the slow tests, as CI runs it: kills, damage, Ray, pages, whole studies
+	@HF_HUB_OFFLINE=1 $(SAMPLE) $(BIN)/python -m pytest -m 'slow and not full' -n $(CORES) $(args)
+
+test-full: .venv/ready-dev  ## every slow test, with every kill and every damaged file: about forty minutes on two cores
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow -n $(CORES) $(args)
 
 lint: .venv/ready-dev  ## style, types, and the import law

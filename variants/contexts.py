@@ -22,10 +22,10 @@ class Nothing(Context):
     class Config(Context.Config):
         """Nothing has no settings."""
 
-    def forward(self, query_BTH: Tensor, source: Source) -> tuple[Tensor, Tensor]:
+    def forward(self, query_BTH: Tensor, source: Source, memory: Any) -> tuple[Tensor, Tensor, Any]:
         """Return a context and weights without columns."""
         nothing_BT0 = query_BTH[..., :0]
-        return nothing_BT0, nothing_BT0
+        return nothing_BT0, nothing_BT0, memory
 
 
 class _Constant(Context):
@@ -51,10 +51,10 @@ class _Constant(Context):
         """Return the summary, made once per source."""
         return self.summary(memory)
 
-    def forward(self, query_BTH: Tensor, source: Source) -> tuple[Tensor, Tensor]:
+    def forward(self, query_BTH: Tensor, source: Source, memory: Any) -> tuple[Tensor, Tensor, Any]:
         """Return the summary for every step, and weights without columns."""
         context_BTC = source.keys.unsqueeze(1).expand(-1, query_BTH.shape[1], -1)
-        return context_BTC, query_BTH[..., :0]
+        return context_BTC, query_BTH[..., :0], memory
 
 
 @register("final")
@@ -113,7 +113,7 @@ class Attend(Context):
         """Return the keys of the score, B x S x A."""
         return self.score.keys(memory.values_BSM)
 
-    def forward(self, query_BTH: Tensor, source: Source) -> tuple[Tensor, Tensor]:
+    def forward(self, query_BTH: Tensor, source: Source, memory: Any) -> tuple[Tensor, Tensor, Any]:
         """Return the context of every query, B x T x C, and its weights, B x T x S."""
         scores_BTS = self.score(query_BTH, source.keys)
         if self.mask:
@@ -121,4 +121,4 @@ class Attend(Context):
             lowest = torch.finfo(scores_BTS.dtype).min
             scores_BTS = scores_BTS.masked_fill(~source.memory.mask_BS.unsqueeze(1), lowest)
         weights_BTS = scores_BTS.softmax(-1)
-        return weights_BTS @ source.memory.values_BSM, weights_BTS
+        return weights_BTS @ source.memory.values_BSM, weights_BTS, memory

@@ -17,7 +17,8 @@ class RnnDecoder(Decoder):
     """A recurrent decoder: ``h_t = cell([y_{t-1}; context; fed], h_{t-1})``, then a readout of ``h_t`` and the context.
 
     Sutskever et al. 2014, Cho et al. 2014, Bahdanau et al. 2015 and Luong et al. 2015 are choices of its context, the
-    context's place, and feeding. The state is the cell's, and the readout that is fed back (no units where none is).
+    context's place, and feeding. The state holds the state of the cell, the readout that is fed back (no
+    units where none is), and the memory of the context.
     """
 
     class Config(Decoder.Config):
@@ -61,13 +62,15 @@ class RnnDecoder(Decoder):
 
     @property
     def walks(self) -> bool:
-        """Whether what enters a step depends on the step before, so that time must be walked."""
-        return self.feed or (self.asks_before and not self.context.static)
+        """Whether a step needs more of the step before than the cell's state, so that time must be walked."""
+        return self.feed or self.context.remembers or (self.asks_before and not self.context.static)
 
     def start(self, memory: Memory) -> tuple[State, Source]:
         """Return the first state and the fixed view of the source."""
         fed_BR = memory.values_BSM.new_zeros(len(memory.mask_BS), self.width if self.feed else 0)
-        return (self.bridge(memory), fed_BR), Source(memory, self.context.keys(memory))
+        first = self.bridge(memory)
+        source = Source(memory, self.context.keys(memory))
+        return (first, fed_BR, self.context.start(source)), source
 
     def advance(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Hear T words and return T readouts and the state after the last."""
@@ -81,17 +84,23 @@ class RnnDecoder(Decoder):
 
     def _piece(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Advance over words of which none depends on the readout of another: one word, or all that are known."""
-        cell, fed_BF = state
+        cell, fed_BF, memory = state
         steps = embedded_BTE.shape[1]
         if self.asks_before:
-            context_BTC, weights_BTS = self.context(self.cell.top(cell).unsqueeze(1).expand(-1, steps, -1), source)
+            before_BTH = self.cell.top(cell).unsqueeze(1).expand(-1, steps, -1)
+            context_BTC, weights_BTS, memory = self.context(before_BTH, source, memory)
             embedded_BTE = self.enter(embedded_BTE, context_BTC)
         entering_BTX = torch.cat([embedded_BTE, fed_BF.unsqueeze(1).expand(-1, steps, -1)], -1)
         output_BTH, cell = self.cell(entering_BTX, cell)
         if not self.asks_before:
-            context_BTC, weights_BTS = self.context(output_BTH, source)
-        if self.context.place != "input":
-            output_BTH = self.leave(output_BTH, context_BTC)
-        features_BTR = self.drop(self.readout(output_BTH))
+            context_BTC, weights_BTS, memory = self.context(output_BTH, source, memory)
+        features_BTR = self._features(output_BTH, context_BTC)
         fed_BF = features_BTR[:, -1] if self.feed else fed_BF
-        return Readout(features_BTR, weights_BTS), (cell, fed_BF)
+        return Readout(features_BTR, weights_BTS), (cell, fed_BF, memory)
+
+    def _features(self, output_BTX: Tensor, context_BTC: Tensor) -> Tensor:
+        """Return what goes to the output: the state, with the context where it enters here, as the readout maps it."""
+        if self.context.place != "input":
+            output_BTX = self.leave(output_BTX, context_BTC)
+        features_BTR: Tensor = self.drop(self.readout(output_BTX))
+        return features_BTR

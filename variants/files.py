@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from itertools import groupby, islice, zip_longest
 from pathlib import Path
@@ -13,7 +14,16 @@ from pydantic import Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
 from harness.contracts import Dataset, Row, Rows, digests
-from harness.contracts.row_reader import HELD_OUT, ReadRows, add_file, cell_text, cell_texts, require_room
+from harness.contracts.row_reader import (
+    HELD_OUT,
+    NO_COLUMNS,
+    ReadRows,
+    add_file,
+    cell_text,
+    cell_texts,
+    named_columns,
+    require_room,
+)
 from harness.core.formats import format_of, lines, records
 from harness.core.registry import Choice, register
 from harness.core.spec import SpecError
@@ -51,8 +61,8 @@ class Files(ReadRows):
     class Config(Dataset.Config):
         """Names the files, the columns, and what to do where a split is missing."""
 
-        train: Where = Field(json_schema_extra=LOCATION)
-        """Training file, or ``{source: a.en, reference: a.ja}`` for two files line by line."""
+        train: Where | None = Field(default=None, json_schema_extra=LOCATION)
+        """Training file, or ``{source: a.en, reference: a.ja}`` for two files line by line; a further test set needs none."""
         validation: Where | None = Field(default=None, json_schema_extra=LOCATION)
         """Validation file, or none: carved off training."""
         test: Where | None = Field(default=None, json_schema_extra=LOCATION)
@@ -66,7 +76,7 @@ class Files(ReadRows):
         group: Column = BY_SOURCE
         """Rows that no carving parts: ``source`` (those of one source), a column, or ``none``."""
         merge: bool = False
-        """Make one row of the rows that share a source (and a group), with all their references."""
+        """Make one row of the rows that share a source (and a group, and columns), with all their references."""
         disjoint: bool = False
         """Leave out training rows whose source is in validation or test, and validation rows whose source is in test."""
         skip_empty: bool = False
@@ -77,6 +87,10 @@ class Files(ReadRows):
         """Fraction of the groups of training that is the test, where no file is named."""
         limit: int | None = Field(default=None, ge=1, json_schema_extra={"neutral": None})
         """Most rows of every file, the first ones; what comes after them is not read."""
+        columns: tuple[Column, ...] | Mapping[str, Column] = Field(
+            default=NO_COLUMNS, json_schema_extra={"neutral": NO_COLUMNS}
+        )
+        """Columns that travel with the rows, to group scores by: by index or name, or ``{category: 2}`` to name them."""
 
     cfg: Config
 
@@ -96,6 +110,8 @@ class Files(ReadRows):
         """
         self.left_out = {}
         found = {name: self._rows(name, where) for name, where in self._given().items()}
+        if "train" not in found:  # a further test set
+            return found
         found = self.carve(found)
         if self.cfg.disjoint:
             for name, others in (("train", HELD_OUT), ("validation", ("test",))):
@@ -127,10 +143,10 @@ class Files(ReadRows):
         require_room(self.scratch, self._foreseen(where))
         found = self.keep(islice(self._read(where), self.cfg.limit))
         if self.cfg.merge:
-            found = _merged(Rows.of(found, self.scratch))
+            found = _merged(Rows.of(found, self.scratch, named_columns(self.cfg.columns)))
         if self.cfg.group == APART:
             found = (row._replace(group=f"{name} {i}") for i, row in enumerate(found))
-        return Rows.of(found, self.scratch)
+        return Rows.of(found, self.scratch, named_columns(self.cfg.columns))
 
     def _foreseen(self, where: str | Parallel) -> float:
         """Return how many bytes rows will take, if all are as the first ones; 0 where the size of the files does not tell."""
@@ -138,7 +154,8 @@ class Files(ReadRows):
         if self.cfg.limit or any(path.suffix == ".gz" or format_of(path) == ".parquet" for path in paths):
             return 0
         texts = sum(
-            len(row.source) + len(row.group) + sum(map(len, row.references)) for row in islice(self._read(where), FIRST)
+            len(row.source) + len(row.group) + sum(map(len, (*row.references, *row.columns.values())))
+            for row in islice(self._read(where), FIRST)
         )
         first = sum(len(line) for path in paths for line in islice(lines(path), FIRST))
         copies = 2 if self.cfg.merge else 1  # merged rows are written while all of them are there
@@ -150,18 +167,23 @@ class Files(ReadRows):
         if isinstance(where, Parallel):
             if grouped:
                 raise SpecError("two files line by line have no columns to group by; use source or none", path="group")
+            if cfg.columns:
+                raise SpecError("two files line by line have no further columns; read one file that has", "columns")
             yield from _parallel(**self._paths(where))
             return
         path = self._find(where)
         sources, references = _listed(cfg.source), _listed(cfg.reference)
-        columns = [*sources, *references, *([cfg.group] if grouped else [])]
+        named = named_columns(cfg.columns)
+        columns = [*sources, *references, *named.values(), *([cfg.group] if grouped else [])]
         for line, cells in records(path, columns, cfg.header, self.scratch):
             place = f"{path}:{line}"
+            further = cells[len(sources) + len(references) :]
+            kept = {name: cell_text(cell, place) for name, cell in zip(named, further, strict=False)}
             source = " ".join(cell_text(cell, place) for cell in cells[: len(sources)])
             said = [cell_texts(cell, place) for cell in cells[len(sources) : len(sources) + len(references)]]
             joined = said[0] if len(said) == 1 else [" ".join(" ".join(texts) for texts in said)]
             group = cell_text(cells[-1], place) if grouped else source
-            yield Row(source, joined, group, place)
+            yield Row(source, joined, group, place, kept)
 
 
 def _listed(columns: Columns) -> tuple[Column, ...]:
@@ -178,8 +200,8 @@ def _parallel(source: Path, reference: Path) -> Iterator[Row]:
 
 
 def _merged(rows: Rows) -> Iterator[Row]:
-    """Yield one row for the rows that share a source and a group, where the first of them stood, with all their references."""
-    keys = digests(f"{len(row.source)} {row.source}{row.group}" for row in rows)
+    """Yield one row for the rows that share all but their references, where the first of them stood, with all references."""
+    keys = digests(json.dumps([row.source, row.group, *row.columns.values()]) for row in rows)
     _, firsts, kinds = np.unique(keys, return_index=True, return_inverse=True)
     first = firsts[kinds]
     order = np.argsort(first, kind="stable")

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from harness.contracts import Dataset, Row, Rows
-from harness.contracts.row_reader import HELD_OUT, ReadRows, add_file, cell_text, cell_texts
+from harness.contracts.row_reader import HELD_OUT, NO_COLUMNS, ReadRows, add_file, cell_text, cell_texts, named_columns
 from harness.core.names import file_name
 from harness.core.registry import register, suggest
 from harness.core.spec import SpecError
@@ -58,6 +58,12 @@ class Hub(ReadRows):
         """Most rows of every split, the first ones."""
         skip_empty: bool = False
         """Leave out rows whose source or reference is empty, instead of refusing them."""
+        group: str | None = Field(default=None, json_schema_extra={"neutral": None})
+        """Column whose value is the group that no carving parts; none makes a group of the rows of one source."""
+        columns: tuple[str, ...] | Mapping[str, str] = Field(
+            default=NO_COLUMNS, json_schema_extra={"neutral": NO_COLUMNS}
+        )
+        """Columns that travel with the rows, to group scores by; ``{category: label}`` gives one another name."""
 
         @field_validator("id")
         @classmethod
@@ -90,7 +96,7 @@ class Hub(ReadRows):
         return digest.hexdigest()
 
     def load(self) -> Mapping[str, Rows]:
-        """Return the three splits; a group is a source.
+        """Return the three splits.
 
         Raises:
             SpecError: the hub cannot be reached, or a split or column does not exist.
@@ -105,7 +111,9 @@ class Hub(ReadRows):
             wanted = getattr(cfg, name)
             wanted = "val" if wanted == "validation" and "validation" not in loaded and "val" in loaded else wanted
             if wanted in loaded:
-                found[name] = Rows.of(self.keep(self._read(wanted, loaded[wanted])), self.scratch)
+                found[name] = Rows.of(
+                    self.keep(self._read(wanted, loaded[wanted])), self.scratch, named_columns(cfg.columns)
+                )
             elif name == "train" or getattr(cfg, f"carve_{name}") is None:
                 hint = "" if name == "train" else f"; or set carve_{name} to a fraction of training"
                 raise SpecError(f"{cfg.id} has no split {wanted!r}; {suggest(wanted, loaded)}{hint}", path=name)
@@ -113,11 +121,14 @@ class Hub(ReadRows):
 
     def _read(self, name: str, split: Any) -> Iterator[Row]:
         split = split.select(range(min(len(split), self.cfg.limit or len(split))))
-        columns = [self._column(name, split, column) for column in (self.cfg.source, self.cfg.reference)]
-        for number, (source, reference) in enumerate(zip(*columns, strict=True), 1):
-            place = f"{self.cfg.id} {name} row {number}"
-            text = cell_text(source, place)
-            yield Row(text, cell_texts(reference, place), text, place)
+        cfg, named = self.cfg, named_columns(self.cfg.columns)
+        wanted = [cfg.source, cfg.reference, cfg.group or cfg.source, *named.values()]
+        columns = [self._column(name, split, column) for column in wanted]
+        for number, (source, reference, *others) in enumerate(zip(*columns, strict=True), 1):
+            place = f"{cfg.id} {name} row {number}"
+            group, *further = (cell_text(cell, place) for cell in others)
+            kept = dict(zip(named, further, strict=True))
+            yield Row(cell_text(source, place), cell_texts(reference, place), group, place, kept)
 
     def _column(self, name: str, split: Any, column: str) -> Iterator[Any]:
         """Return the values of a column, read a batch at a time."""

@@ -15,7 +15,7 @@ from harness.analysis.compare import (
     holm,
 )
 from harness.analysis.effects import curve_frame, factorial_effects, numeric_axes, steps
-from harness.analysis.frames import lengths_frame, spelled, trials_frame, variants_frame
+from harness.analysis.frames import comparisons_frame, lengths_frame, spelled, trials_frame, variants_frame
 from harness.analysis.outcome import Outcome, TestSet, deviation
 from harness.analysis.resample import REPLICATES, Resampler
 from harness.analysis.variance_components import ALPHA
@@ -37,6 +37,7 @@ __all__ = [
     "TestSet",
     "compare",
     "compare_all",
+    "comparisons_frame",
     "curve_frame",
     "deviation",
     "factorial_effects",

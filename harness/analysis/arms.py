@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.analysis.outcome import Outcome
 from harness.analysis.resample import Resampler
-from harness.trial.score import Array, Metric
+from harness.contracts.metric import Array, Metric
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Arm:
 
     def successes(self, threshold: float, metric: Metric) -> int:
         """Return how many seeds reach a value, in the good direction of the metric."""
-        good = self.scores <= threshold if metric.higher_is_better is False else self.scores >= threshold
+        good = self.scores <= threshold if metric.direction == "lower" else self.scores >= threshold
         return int(good.sum())
 
 
@@ -172,8 +172,8 @@ class Trials:
             self._scored[subset] = {}
             alike: dict[tuple[str, int], list[tuple[Outcome, Array]]] = {}
             for o in self.outcomes:
-                if o.status == "ok" and self.metric.statistic in o.statistics:
-                    array = _inside(o, o.statistics[self.metric.statistic], subset)
+                if o.status == "ok" and self.metric.array in o.statistics:
+                    array = _inside(o, o.statistics[self.metric.array], subset)
                     name = f"{o.test.name}/{subset}" if subset else o.test.name
                     alike.setdefault((name, len(array)), []).append((o, array))
             for (name, sentences), members in alike.items():
@@ -183,7 +183,7 @@ class Trials:
 
     def _score(self, test_set: str, members: Sequence[tuple[Outcome, Array]]) -> dict[tuple[str, int], Scored]:
         arrays = [array for _, array in members]
-        scores = np.array([self.metric.from_sums(array.sum(0)) for array in arrays])
+        scores = np.array([self.metric.score(array.sum(0)) for array in arrays])
         exhaustive = all(o.test.exhaustive for o, _ in members)
         resampled = np.broadcast_to(scores[:, None], (len(scores), self.resampler.replicates))
         if not exhaustive:

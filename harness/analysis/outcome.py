@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.trial.score import Array
+from harness.contracts.metric import Array
 
 RARE = 10
 """Words that occur less often in training are rare."""

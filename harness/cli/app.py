@@ -19,6 +19,7 @@ from harness.cli.arguments import (
     Base,
     KeepStale,
     Plugins,
+    Preset,
     Seeds,
     Sets,
     StudyName,
@@ -120,8 +121,7 @@ def list_parts(
     from harness.cli import listing, print_parts
 
     found = listing.parts(slot)
-    folders = {"presets": str(listing.presets_folder()), "bases": "studies/bases", "studies": "studies"}
-    files = {what: listing.files(folder) for what, folder in folders.items()}
+    files = {what: listing.files(what) for what in listing.FILES}
     if as_json:
         print_json({"parts": found} | files)
         return
@@ -135,6 +135,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="BASE|STUDY[:VARIANT]|PRESET", help="What to show.")],
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
@@ -151,6 +152,7 @@ def validate(
     name: StudyName,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     as_json: AsJson = False,
     _plugins: Plugins = None,
@@ -171,6 +173,7 @@ def show_plan(
     name: StudyName,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     jobs: Annotated[int | None, typer.Option(help="Workers that the time is estimated for.")] = None,
     as_json: AsJson = False,
@@ -210,6 +213,7 @@ def power(
     sentences: Annotated[int | None, typer.Option(min=2, help="Test sentences, if not the study's own.")] = None,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Workers that the time is told for.")] = None,
     as_json: AsJson = False,
@@ -237,6 +241,7 @@ def run_study(
     name: StudyName,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Workers at once; all cores if not given.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -289,6 +294,7 @@ def report(
     name: StudyName,
     base: Base = None,
     sets: Sets = None,
+    _preset: Preset = None,
     seeds: Seeds = None,
     keep_stale: KeepStale = False,
     _plugins: Plugins = None,
@@ -375,6 +381,14 @@ def try_trial(
     print_json(answers) if as_json else print_parts.print_tried(answers)
 
 
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder; it need not be there yet.")]) -> None:
+    """Make a working folder: a study to change, a base to change, and where results will be."""
+    from harness.cli import new
+
+    typer.echo(new.folder(folder))
+
+
 @new_app.command("part")
 def new_part(
     slot: Annotated[str, typer.Argument(help="The slot that it fills, as `s2s list` names it.")],
@@ -400,8 +414,10 @@ def new_study(name: Annotated[str, typer.Argument(help="Name of the study.")]) -
 def new_base(
     name: Annotated[str, typer.Argument(help="Name of the base.")],
     like: Annotated[str, typer.Option(help="The base that it starts as a copy of.")] = "numbers",
+    _plugins: Plugins = None,
 ) -> None:
     """Write a base, a complete trial, to be changed into your own."""
+    import variants  # noqa: F401
     from harness.cli import new
 
     typer.echo(new.base(name, like))

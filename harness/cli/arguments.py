@@ -32,8 +32,31 @@ def _load(files: list[str] | None) -> list[str] | None:
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study in studies/, or the path of a study file.")]
 Base = Annotated[str | None, typer.Option("--base", help="The base to use in place of the study's own.")]
+
+
+def _with_preset(context: typer.Context, sets: list[str] | None) -> list[str]:
+    """Add the preset that was asked for to the settings: ``--preset NAME`` is ``--set preset=NAME``."""
+    name = context.meta.get(__name__)
+    return [*(sets or []), *([f"preset={json.dumps(name)}"] if name else [])]
+
+
+def _keep_preset(context: typer.Context, name: str | None) -> str | None:
+    context.meta[__name__] = name
+    return name
+
+
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a choice of all variants.")
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", callback=_with_preset, help="Override a choice of all variants."),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        callback=_keep_preset,
+        is_eager=True,
+        help="Give all variants the model and training of a preset, where the study does not set them itself.",
+    ),
 ]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, in place of the study's own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

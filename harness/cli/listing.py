@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import re
@@ -18,13 +17,16 @@ from harness.contracts import Dataset, Words
 from harness.core.plugins import file_of
 from harness.core.registry import SLOTS, Choice, suggest
 from harness.core.spec import Incompatible, Lines, SpecError, encode, override, parse_yaml, read, read_yaml
-from harness.study import planning
+from harness.study import locate, planning
+from harness.study.presets import read_preset, unfolded
 from harness.trial import corpus
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.pipeline import TrialChoice
 
 NOMINAL = 1000
 """Words of a vocabulary where none is known: pages count parameters without reading data."""
+FILES = {"presets": locate.presets, "bases": locate.bases, "studies": locate.studies}
+"""Where each sort of file is found."""
 PRESET_BASE = "numbers"
 """The base that a preset changes unless another is named."""
 
@@ -79,7 +81,7 @@ def readable(annotation: Any, metadata: Any = ()) -> str:
     if origin is Annotated:
         return readable(inner[0], inner[1:])
     if origin in (Union, UnionType):
-        return " | ".join("none" if part is NoneType else readable(part) for part in inner)
+        return " | ".join("null" if part is NoneType else readable(part) for part in inner)
     if origin is Literal:
         return " | ".join(map(planning.show, inner))
     if origin in (tuple, list):
@@ -104,17 +106,17 @@ def _slot_of(config: type[Choice]) -> str:
     return next(name for name, contract in SLOTS.items() if contract is config.slot)
 
 
-def files(folder: str) -> list[dict[str, str]]:
-    """Return the studies, bases or presets of a folder, and what each says of itself."""
+def files(what: str) -> list[dict[str, str]]:
+    """Return the studies, bases or presets that there are, and the first words of each."""
     found = []
-    for path in sorted(Path(folder).glob("*.yaml")):
+    for name, path in sorted(FILES[what]().items()):
         try:
             plain = read_yaml(path)[0]
             said = (plain.get("about") or plain.get("question")) if isinstance(plain, dict) else None
             about = " ".join(str(said or "").split())
         except SpecError as error:  # one broken file does not hide the others
             about = f"cannot be read: {error}"
-        found.append({"name": path.stem, "about": about})
+        found.append({"name": name, "about": about})
     return found
 
 
@@ -128,7 +130,7 @@ def dataset(text: str) -> Dataset.Config:
         SpecError: neither, or a setting that cannot be meant.
     """
     plain, place = parse_yaml(text, "DATASET"), "DATASET"
-    bases = {path.stem: path for path in sorted(Path("studies/bases").glob("*.yaml"))}
+    bases = locate.bases()
     kinds = SLOTS["dataset"].kinds
     if isinstance(plain, str) and plain in bases:
         place = str(bases[plain])
@@ -198,33 +200,22 @@ def weigh(model: ModelChoice, words: Words) -> dict[str, Any]:
 
 def _named(name: str, base: str | None, sets: dict[str, Any]) -> tuple[dict[str, Any], TrialChoice, str]:
     """Return what a name stands for: words about it, its choice, and why a study skips it."""
-    bases, studies = (sorted(p.stem for p in Path(home).glob("*.yaml")) for home in ("studies/bases", "studies"))
-    presets = {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}
+    bases, studies, presets = locate.bases(), locate.studies(), locate.presets()
     front, _, variant = name.partition(":")
     if front.endswith((".yaml", ".yml")) or front in studies:
         return _in_study(front, variant, base, sets)
     if name in bases:
         if base is not None:
             raise SpecError(f"'{name}' is a base itself; leave --base out")
-        about = _about(Path(f"studies/bases/{name}.yaml"))
-        return about | {"name": name}, _written(name, {}, Lines(Path(name)), sets), ""
+        about = next(row["about"] for row in files("bases") if row["name"] == name)
+        return {"name": name, "about": about}, _written(name, {}, Lines(Path(name)), sets), ""
     if name in presets:
-        plain, lines = _preset(presets[name])
-        words = {key: " ".join(str(plain.get(key, "")).split()) for key in ("about", "source")}
+        plain, lines = read_preset(name)
+        words = {key: " ".join(str(plain.get(key, "")).split()) for key in ("about", "source", "sizes")}
         choice = _written(base or PRESET_BASE, plain["set"], lines, sets)
         return {"name": f"{name} on {base or PRESET_BASE}"} | words, choice, ""
     known = {*bases, *studies, *presets}
     raise SpecError(f"no base, study or preset is called '{name}'; {suggest(name, known)}")
-
-
-def presets_folder() -> Path:
-    """Return where the presets are: beside the parts, in the package."""
-    found = importlib.util.find_spec("variants")
-    return Path(found.origin).parent / "presets" if found is not None and found.origin else Path("variants/presets")
-
-
-def _about(path: Path) -> dict[str, str]:
-    return {"about": next(row["about"] for row in files(str(path.parent)) if row["name"] == path.stem)}
 
 
 def _in_study(
@@ -242,19 +233,9 @@ def _in_study(
     return said, found.choice, found.skipped
 
 
-def _preset(path: Path) -> tuple[dict[str, Any], Lines]:
-    plain, lines = read_yaml(path)
-    if not isinstance(plain, dict) or not isinstance(plain.get("set"), dict):
-        raise SpecError("a preset names `about`, `source` and `set`, dotted paths with values", place=f"{path}:1")
-    for key in plain["set"]:
-        if not key.startswith(("model.", "training.")):
-            raise SpecError("a preset sets model and training only", path=key, place=lines.place(["set", key]))
-    return plain, lines
-
-
 def _written(base: str, said: Mapping[str, Any], lines: Lines, sets: Mapping[str, Any]) -> TrialChoice:
     """Return a base with changes of a preset and of the command line."""
-    plain, base_lines, _ = planning.read_base(planning.find(base, "studies/bases", "base"))
+    plain, base_lines, _ = planning.read_base(locate.base(base))
 
     def place(dotted: str) -> str:
         if _touched(dotted, sets):
@@ -262,7 +243,9 @@ def _written(base: str, said: Mapping[str, Any], lines: Lines, sets: Mapping[str
         key = _touched(dotted, said)
         return lines.place(["set", key]) if key else base_lines.place(dotted.split("."))
 
-    made = override(TrialChoice, override(TrialChoice, plain, said), sets)
+    made: Any = plain
+    for each in (said, *unfolded(sets)):
+        made = override(TrialChoice, made, each)
     return read(TrialChoice, made, place)
 
 

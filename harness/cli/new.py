@@ -7,6 +7,7 @@ import inspect
 import json
 import keyword
 import re
+import shlex
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,8 @@ from harness.cli.templates import copied, defined, pruned
 from harness.core.names import file_name
 from harness.core.registry import SLOTS, Choice, suggest
 from harness.core.spec import SpecError, override, read
-from harness.study.planning import find, read_base
+from harness.study import locate
+from harness.study.planning import read_base
 from harness.trial.pipeline import TrialChoice
 
 BASE = "numbers"
@@ -31,36 +33,44 @@ DEEPEST = 6
 
 
 def part(slot: str, kind: str, like: str | None = None) -> str:
-    """Write a part that is a copy of another, and its test; return what to do next.
+    """Write a part that is a copy of another; return what to do next.
+
+    In the checkout that is installed it stands among the parts, with a test; elsewhere it is a plugin in this folder.
 
     Raises:
-        SpecError: unknown slot, a name that is no name or is taken, or a working folder that is no checkout.
+        SpecError: unknown slot, or a name that is not valid or is taken.
     """
     _check_kind(slot, kind)
     kinds = SLOTS[slot].kinds
     if like is not None and like not in kinds:
         raise SpecError(f"no {slot} is called '{like}'; {suggest(like, kinds)}")
     like = like or simplest(slot)
-    home = Path(inspect.getfile(kinds[like])).resolve().parent
-    if home != Path("variants").resolve() or not Path("tests/unit/variants").is_dir():
-        raise SpecError(
-            "this is not the checkout that is installed; go to its folder, or `pip install -e .` in this one"
-        )
+    called, text = file_name(f"{slot}_{kind}", "a file"), copied(kinds[like], slot, kind, like)
     path, chosen, around = place(slot, like)
-    called = file_name(f"{slot}_{kind}", "a file")
-    file, test = Path(f"variants/{called}.py"), Path(f"tests/unit/variants/test_{called}.py")
-    names = {"slot": slot, "kind": kind, "like": like, "path": path, "title": slot.replace("_", " ")}
-    said = {"choice": _python(chosen), "around": _python(around), "result": Template(RESULTS[slot]).substitute(names)}
-    _write({file: copied(kinds[like], slot, kind, like), test: _test(Template(TEST).substitute(names, **said))})
-    lines = [f"  set: {_yaml(around)}"] if around else []
+    home = Path(inspect.getfile(kinds[like])).resolve().parent
+    if home == Path("variants").resolve() and Path("tests/unit/variants").is_dir():
+        file, test = Path(f"variants/{called}.py"), Path(f"tests/unit/variants/test_{called}.py")
+        names = {"slot": slot, "kind": kind, "like": like, "path": path, "title": slot.replace("_", " ")}
+        said = {
+            "choice": _python(chosen), "around": _python(around), "result": Template(RESULTS[slot]).substitute(names)
+        }  # fmt: skip
+        _write({file: text, test: _test(Template(TEST).substitute(names, **said))})
+        steps = [f"written: {file}, a working copy of the {slot} '{like}'", f"written: {test}", "next:"]
+        steps += [f"  change {file}, and in {test} the expected numbers", f"  s2s list {slot}", f"  pytest {test}"]
+        steps += ["  or keep it elsewhere, and name the file: s2s run STUDY --plugin FILE.py", "  make test"]
+    else:
+        file = Path(f"{called}.py")
+        _write({file: text})
+        steps = [f"written: {file}, a working copy of the {slot} '{like}'", "next:", f"  change {file}"]
+        steps += [f"  s2s list {slot} --plugin {file}", f"  s2s run STUDY --plugin {file}"]
+    return "\n".join([*steps, *_comparison(path, chosen, around, like, kind)])
+
+
+def _comparison(path: str, chosen: dict[str, Any], around: Mapping[str, Any], like: str, kind: str) -> list[str]:
+    """Return the lines of a study that compares a part with the one that it is a copy of."""
     values = [{"kind": name} | chosen if chosen else name for name in (like, kind)]
     axis = f"{path}: [{', '.join(map(_yaml, values))}]" if chosen else f"{path}.kind: [{like}, {kind}]"
-    steps = [f"written: {file}, a working copy of the {slot} '{like}'", f"written: {test}", "next:"]
-    steps += [f"  change {file}, and in {test} the expected numbers", f"  s2s list {slot}", f"  pytest {test}"]
-    steps.append("  or keep it elsewhere, and name the file: s2s run STUDY --plugin FILE.py")
-    return "\n".join(
-        [*steps, "  make test", "  compare it in a study:", *("  " + line for line in lines), f"    vary: {{{axis}}}"]
-    )
+    return ["  compare it in a study:", *([f"    set: {_yaml(around)}"] if around else []), f"    vary: {{{axis}}}"]
 
 
 def _test(text: str) -> str:
@@ -99,7 +109,7 @@ def _choice_in(field: Any) -> type[Choice] | None:
 
 def place(slot: str, kind: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return where a slot is in a trial of the base, the settings that a kind needs there, and what must be set around it."""
-    base = read_base(find(BASE, "studies/bases", "base"))[0]
+    base = read_base(locate.base(BASE))[0]
     path, around = next(_places(SLOTS[slot], base))
     plain: Any = override(TrialChoice, base, around)
     for name in path.split("."):
@@ -169,7 +179,7 @@ def study(name: str) -> str:
     Raises:
         SpecError: the name is no name or is taken, or there is no base to start from.
     """
-    find(BASE, "studies/bases", "base")
+    locate.base(BASE)
     path = _file("studies", name)
     _write({path: Template(STUDY).substitute(base=BASE)})
     steps = [
@@ -187,7 +197,7 @@ def base(name: str, like: str = BASE) -> str:
     Raises:
         SpecError: the name is no name or is taken, or the base to copy is not there or not valid.
     """
-    original = find(like, "studies/bases", "base")
+    original = locate.base(like)
     plain, lines, _ = read_base(original)
     read(TrialChoice, plain, lambda dotted: lines.place(dotted.split(".")))
     path = _file("studies/bases", name)
@@ -198,6 +208,22 @@ def base(name: str, like: str = BASE) -> str:
         "  change `about` and the dataset, then sizes and budget",
     ]
     return "\n".join([*steps, f"  s2s show {name}", "  name it in a study as `base`, or run a study with --base"])
+
+
+def folder(at: Path) -> str:
+    """Make a working folder with a study and a base of the user's own; return what to do next.
+
+    Raises:
+        SpecError: one of its files is there already; none is written then.
+    """
+    own = Path("studies/mine.yaml"), Path("studies/bases/mine.yaml")
+    text = Template(STUDY).substitute(base="mine")
+    _write(
+        {at / own[0]: text, at / own[1]: locate.base(BASE).read_text(encoding="utf-8"), at / ".gitignore": "/runs/\n"}
+    )
+    steps = [f"written: {at / own[0]}, a study", f"written: {at / own[1]}, its base, a copy of '{BASE}'", "next:"]
+    steps += [f"  cd {shlex.quote(str(at))}", f"  change {own[0]} and {own[1]}", "  s2s list, s2s show mine"]
+    return "\n".join([*steps, "  s2s plan mine", "  s2s run mine      (the report: results/mine/mine/report.html)"])
 
 
 def _file(folder: str, name: str) -> Path:
@@ -212,6 +238,7 @@ def _write(files: Mapping[Path, str]) -> None:
         if path.exists():
             raise SpecError("is there already; choose another name, or remove it first", place=str(path))
     for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
 
@@ -343,7 +370,8 @@ RESULTS = {
     "attention": """part = trial(kind).$path.build(memory=4, query=4)
     return part(torch.ones(1, 1, 4), part.keys(MEMORY.values_BSM)).tolist()""",
     "context": """part = trial(kind).$path.build(memory=4, query=4)
-    return part(torch.ones(1, 1, 4), Source(MEMORY, part.keys(MEMORY)))[0].tolist()""",
+    source = Source(MEMORY, part.keys(MEMORY))
+    return part(torch.ones(1, 1, 4), source, part.start(source))[0].tolist()""",
     "decoder": "return model(kind)(SOURCE_BS, HEARD_BT).features_BTR.tolist()",
     "output": "built = model(kind)\n    return built.output.logp(built(SOURCE_BS, HEARD_BT).features_BTR).tolist()",
     "loss": """part = trial(kind).$path.build()

@@ -48,7 +48,7 @@ def print_files(what: str, found: list[dict[str, str]]) -> None:
 def print_page(page: Mapping[str, Any]) -> None:
     """Print one variant: its choices, parts with formulas and sources, parameters and shapes."""
     say(Text(page["name"], style="bold"))
-    say(*(Text(page[key]) for key in ("about", "source") if page.get(key)))
+    say(*(Text(page[key]) for key in ("about", "source", "sizes") if page.get(key)))
     if page["skipped"]:
         say(Text(f"skipped: {page['skipped']}", style="red"))
     say(heading("choices"), *(indented(line) for line in _outline(page["choice"])))

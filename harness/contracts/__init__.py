@@ -39,6 +39,7 @@ from harness.contracts.tensors import (
 )
 from harness.contracts.training import Initializer, Loss, Optimizer, Schedule, TeacherForcing
 from harness.contracts.decoding import Found, Search
+from harness.contracts.metric import Metric, Scored
 # isort: on
 
 __all__ = [
@@ -61,12 +62,14 @@ __all__ = [
     "Join",
     "Loss",
     "Memory",
+    "Metric",
     "Optimizer",
     "Output",
     "Readout",
     "Row",
     "Rows",
     "Schedule",
+    "Scored",
     "Search",
     "Source",
     "State",

@@ -187,9 +187,12 @@ class Attention(nn.Module, ABC):
 
 @slot
 class Context(nn.Module, ABC):
-    """What of the source the decoder sees: ``(query_BTH, source) -> context_BTC, weights_BTS``; and where it enters.
+    """What of the source the decoder sees at each step, and where it enters.
 
-    The place implies the query: before the cell there is only the old state (Bahdanau), after it the new one (Luong).
+    ``forward(query_BTH, source, memory) -> context_BTC, weights_BTS, memory``. The place implies the query: before the
+    cell there is only the old state (Bahdanau), after it the new one (Luong). A context that keeps something from step
+    to step (coverage, a position) overrides ``start``; its memory is part of the decoder's state, so that search
+    reorders it, and it is asked one step at a time. All others return the memory they were given.
     """
 
     class Config(Choice):
@@ -214,9 +217,21 @@ class Context(nn.Module, ABC):
         """Return the module that merges this context into features of a width; a no-op where the context does not enter."""
         return Join(self.merge, width, self.width if self.place in (at, "both") else 0)
 
+    def start(self, source: Source) -> Any:
+        """Return the memory before the first step, as nested tuples of tensors with batch first; empty by default."""
+        return ()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether this context has a memory, so that no step can be asked before the one before it."""
+        return type(self).start is not Context.start
+
     @abstractmethod
-    def forward(self, query_BTH: Tensor, source: Source) -> tuple[Tensor, Tensor]:
-        """Return the context of every query, and the weights that made it (no columns where there are none)."""
+    def forward(self, query_BTH: Tensor, source: Source, memory: Any) -> tuple[Tensor, Tensor, Any]:
+        """Return the context of every query, the weights that made it, and the memory after the last query.
+
+        The weights have no columns where there are none. A context with a memory gets one query at a time.
+        """
 
 
 @slot

@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.contracts import Dataset, Row, Rows
 from harness.core.formats import pieces
 from harness.core.spec import SpecError
 
+C = TypeVar("C")
+NO_COLUMNS: Any = ()
+"""The default of ``columns``, and its neutral value in digests."""
 HELD_OUT = ("test", "validation")
 
 
@@ -55,6 +58,11 @@ class ReadRows(Dataset):
                     )
                 train, found[name] = train.carve(fraction, name)
         return found | {"train": train}
+
+
+def named_columns(columns: Iterable[C] | Mapping[str, C]) -> dict[str, C]:
+    """Return the columns that travel with rows, by the names under which they do: their own, unless others are given."""
+    return dict(columns) if isinstance(columns, Mapping) else {str(column): column for column in columns}
 
 
 def cell_text(value: Any, place: str) -> str:

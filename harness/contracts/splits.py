@@ -6,9 +6,10 @@ import hashlib
 import io
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,46 +26,58 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Row(NamedTuple):
-    """One row: a source text, one or more references, and the group that it may not be parted from."""
+    """One row: a source text, one or more references, the group that it may not be parted from, and further columns."""
 
     source: str
     references: Sequence[str]
     group: str = ""
     place: str = ""
     """Where it was read, for errors; not kept."""
+    columns: Mapping[str, str] = MappingProxyType({})
+    """What else the data say about it, by name: a category, a length class, an annotator."""
 
 
-Column = Literal["source", "references", "group"]
-COLUMNS: tuple[Column, ...] = ("source", "references", "group")
+Column = Literal["source", "references", "group", "columns"]
+COLUMNS: tuple[Column, ...] = ("source", "references", "group", "columns")
 
 
 class Rows:
     """One split of a corpus. Rows of one group never fall into different splits."""
 
-    def __init__(self, source: Sequence[str], references: Sequence[Sequence[str]], group: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: Sequence[str],
+        references: Sequence[Sequence[str]],
+        group: Sequence[str],
+        columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
         """Make rows of columns in memory.
 
         Raises:
             ValueError: the columns differ in length.
             SpecError: a text is not Unicode.
         """
-        if len({len(source), len(references), len(group)}) > 1:
+        if len({len(source), len(references), len(group), *map(len, columns.values())}) > 1:
             raise ValueError("the columns of a split differ in length")
-        self._stored = _Stored(io.BytesIO(), map(Row, source, references, group))
+        named = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        rows = map(Row, source, references, group, repeat(""), named or repeat({}))
+        self._stored = _Stored(io.BytesIO(), rows, tuple(columns))
         self._wanted = np.ones(self._stored.size, bool)
 
     @classmethod
-    def of(cls, rows: Iterable[Row], folder: Path | None = None) -> Rows:
+    def of(cls, rows: Iterable[Row], folder: Path | None = None, columns: Iterable[str] = ()) -> Rows:
         """Write rows, as they come, to a file without a name: it goes with the process, however that ends.
 
         Args:
             rows: read once, from first to last.
             folder: where the file takes its space; the system's folder for temporary files, if none.
+            columns: names of the further columns to keep; every row has them.
 
         Raises:
             SpecError: a text is not Unicode.
         """
-        stored = _Stored(tempfile.TemporaryFile(dir=folder), rows)  # noqa: SIM115 (open as long as anyone reads)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (open as long as anyone reads)
+        stored = _Stored(file, rows, tuple(columns))
         return cls._over(stored, np.ones(stored.size, bool))
 
     @classmethod
@@ -77,16 +90,24 @@ class Rows:
         return int(self._wanted.sum())
 
     def __iter__(self) -> Iterator[Row]:
-        for columns in zip(*map(self.column, COLUMNS), strict=True):
-            yield from map(Row, *columns)
+        for sources, references, groups, columns in zip(*map(self.column, COLUMNS), strict=True):
+            yield from map(Row, sources, references, groups, repeat(""), columns)
 
     def column(self, name: Column) -> Iterator[list[Any]]:
-        """Yield the values of one column, a batch of rows at a time; the batches of all columns are of the same rows."""
+        """Yield the values of one column, a batch of rows at a time; the batches of all columns are of the same rows.
+
+        The values of ``columns`` are mappings from names to texts.
+        """
         return self._stored.column(name, self._wanted)
 
     def texts(self, name: Column) -> Iterator[Any]:
         """Yield the values of one column, one by one."""
         return chain.from_iterable(self.column(name))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the further columns."""
+        return self._stored.names
 
     @property
     def source(self) -> list[str]:
@@ -140,15 +161,16 @@ class Rows:
 class _Stored:
     """Rows in a file of record batches."""
 
-    def __init__(self, file: IO[bytes], rows: Iterable[Row]) -> None:
+    def __init__(self, file: IO[bytes], rows: Iterable[Row], names: tuple[str, ...]) -> None:
         import pyarrow  # here, because listing the parts should not wait for it
 
-        text = pyarrow.large_string()
-        schema = pyarrow.schema({"source": text, "references": pyarrow.large_list(text), "group": text})
-        self._file, self._starts = file, [0]
+        text, texts = pyarrow.large_string(), pyarrow.large_list(pyarrow.large_string())
+        schema = pyarrow.schema({"source": text, "references": texts, "group": text, "columns": texts})
+        self._file, self._starts, self.names = file, [0], names
         with pyarrow.ipc.new_file(file, schema) as writer:
             for batch in _batches(rows):
-                columns = list(zip(*batch, strict=True))[: len(schema)]
+                columns: list[Any] = [[getattr(row, name) for row in batch] for name in COLUMNS]
+                columns[-1] = [[row[name] for name in names] for row in columns[-1]]
                 try:
                     arrays = [pyarrow.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
                 except UnicodeEncodeError:
@@ -172,7 +194,10 @@ class _Stored:
                 continue
             values = reader.get_batch(number).column(name)
             values = values if here.all() else values.filter(pyarrow.array(here))
-            yield _split(values) if name == "references" else values.to_pylist()
+            if name == "columns":
+                yield [dict(zip(self.names, texts, strict=True)) for texts in _split(values)]
+            else:
+                yield _split(values) if name == "references" else values.to_pylist()
 
 
 def _split(lists: Any) -> list[list[str]]:
@@ -186,7 +211,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     characters = 0
     for row in rows:
         batch.append(row)
-        characters += len(row.source) + len(row.group) + sum(map(len, row.references))
+        characters += len(row.source) + len(row.group) + sum(map(len, (*row.references, *row.columns.values())))
         if len(batch) >= BATCH_ROWS or characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
@@ -196,7 +221,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 def _no_text(batch: list[Row], before: int) -> SpecError:
     """Return the error about the first row of a batch that cannot be written as UTF-8."""
-    texts = ["".join((row.source, *row.references, row.group)) for row in batch]
+    texts = ["".join((row.source, *row.references, row.group, *row.columns.values())) for row in batch]
     first = next(number for number, text in enumerate(texts) if SURROGATE.search(text))
     place = batch[first].place or f"row {before + first + 1}"
     return SpecError("holds half a surrogate pair, which is no text", place=place)

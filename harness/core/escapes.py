@@ -16,6 +16,11 @@ def visible(text: str) -> str:
     return HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
+def written(value: object) -> str:
+    """Return a value as a study file writes it: ``true``, ``null``, ``[1, 2]``; a text in single quotes."""
+    return repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
 def for_spreadsheet(cell: object) -> object:
     """Return a text with an apostrophe before it if a spreadsheet would compute it (``=1+1``); anything else unchanged."""
     return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell

@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from harness.core.escapes import written
+
 C = TypeVar("C", bound=type)
 
 SLOTS: dict[str, Any] = {}
@@ -61,7 +63,7 @@ class Choice(BaseModel):
         if isinstance(data, str) and cls.kind:
             data = {"kind": data}
         if not isinstance(data, Mapping):
-            raise PydanticCustomError("not_a_mapping", "expected names with values, got {got}", {"got": repr(data)})
+            raise PydanticCustomError("not_a_mapping", "expected names with values, got {got}", {"got": written(data)})
         plain = dict(data)
         if cls.kind and plain.pop("kind", cls.kind) != cls.kind:
             raise PydanticCustomError("wrong_kind", "expected kind '{kind}'", {"kind": cls.kind})
@@ -89,11 +91,15 @@ class Choice(BaseModel):
         kind = data if isinstance(data, str) else data.get("kind") if isinstance(data, Mapping) else None
         name = _slot_name(cls.slot)
         if kind is None:
-            hint = f"known: {', '.join(sorted(cls.slot.kinds))}"
+            hint = f"known: {', '.join(sorted(cls.slot.kinds)) or 'none'}"
             raise PydanticCustomError("no_kind", "name a kind of {name}; {hint}", {"name": name, "hint": hint})
         if not isinstance(kind, str) or kind not in cls.slot.kinds:
             context = {"kind": str(kind), "name": name, "hint": suggest(kind, cls.slot.kinds), "key": "kind"}
-            raise PydanticCustomError("unknown_kind", "no {name} is called '{kind}'; {hint}", context)
+            raise PydanticCustomError(
+                "unknown_kind",
+                "no {name} is called '{kind}'; {hint}; a part of your own needs --plugin FILE.py",
+                context,
+            )
         config: type[Choice] = cls.slot.kinds[kind].Config
         return config.model_validate(data)
 

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from harness.core.escapes import written
 from harness.core.registry import Choice, suggest
 
 M = TypeVar("M", bound=BaseModel)
@@ -204,12 +205,31 @@ def _message(cls: type[BaseModel], error: Any) -> str:
         return f"unknown name; {suggest(error['loc'][-1], cls.model_fields)}"
     if error["type"] == "literal_error":
         expected = str(error["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
-        return f"unknown value {error['input']!r}; {suggest(error['input'], expected)}"
+        return f"unknown value {written(error['input'])}; {suggest(error['input'], expected)}"
     if error["type"] == "too_short":
         return "is empty; name at least one"
-    message = str(error["msg"]).removeprefix("Value error, ").replace("valid tuple", "list")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping")
     known = error["type"] in ("unknown_key", "unknown_kind", "no_kind", "not_a_mapping", "wrong_kind", "value_error")
-    return message if known else f"{message[0].lower()}{message[1:]}, got {error['input']!r}"
+    if known:
+        return message
+    hint = _remedy(error["type"], error["input"])
+    return f"{message[0].lower()}{message[1:]}, got {written(error['input'])}{hint and f'; {hint}'}"
+
+
+def _remedy(fault: str, got: Any) -> str:
+    """Return what to write in place of a value of the wrong type, where that can be guessed."""
+    if fault == "int_type" and isinstance(got, float) and got.is_integer():
+        return f"write {int(got)}: a point or an exponent makes a number with decimals"
+    if fault in ("int_type", "float_type") and isinstance(got, str) and re.fullmatch(r"[-+.\deE]+", got):
+        return f"write {got} without quotes"
+    if fault == "bool_type" and str(got).lower() in ("yes", "no", "on", "off", "true", "false", "1", "0"):
+        return f"write {'true' if str(got).lower() in ('yes', 'on', 'true', '1') else 'false'}"
+    if fault == "tuple_type" and not isinstance(got, Mapping):
+        return f"write [{written(got)}]"
+    if fault == "string_type" and not isinstance(got, Mapping | list | tuple):
+        return f'write "{written(got)}", in quotes'
+    return ""
 
 
 def _frozen(plain: Any) -> Any:
@@ -262,6 +282,9 @@ def _plain(node: Any, lines: Lines, path: tuple[str, ...]) -> Any:
         made = {}
         for key, value in node.items():
             inner = (*path, str(_plain(key, lines, path)))
+            if inner[-1] in made:  # the library compares 1 and "1", which are one name here
+                message = f"the keys here and in line {lines[inner]} are both read as '{inner[-1]}'; rename one"
+                raise SpecError(message, ".".join(path), f"{lines.file}:{node.lc.key(key)[0] + 1}")
             lines[inner] = node.lc.key(key)[0] + 1 if key in (node.lc.data or {}) else 1
             made[str(key)] = _plain(value, lines, inner)
         return made
@@ -278,4 +301,4 @@ def _plain(node: Any, lines: Lines, path: tuple[str, ...]) -> Any:
     for scalar in (int, float, str):
         if isinstance(node, scalar):
             return scalar(node)
-    raise SpecError(f"{node!r} is not plain data; quote it", path=".".join(path), place=lines.place(path))
+    raise SpecError(f"{node} is not plain data; quote it", path=".".join(path), place=lines.place(path))

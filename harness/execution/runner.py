@@ -16,7 +16,7 @@ from harness.execution.scheduler import Settings as Settings
 from harness.execution.scheduler import state as state
 from harness.storage.store import Busy, Record, Store
 from harness.study.planning import Plan, Variant
-from harness.trial.pipeline import Corridor, Trial
+from harness.trial.pipeline import DATA, Corridor, Trial
 from harness.trial.prepare import words_of
 from harness.trial.train import count_parameters
 
@@ -36,23 +36,23 @@ def prepare_data(plan: Plan, store: Store, say: Callable[[str], None], *, keep_s
     """
     torch.set_num_threads(1)  # as in workers: the provenance of data does not depend on the process
     corridor = Corridor(store, plan.folders, "cpu", keep_stale=keep_stale, wait=False)
-    words: dict[str, Any] = {}
+    words: dict[tuple[str, ...], Any] = {}
     params = {}
     for variant in (v for v in plan.variants if not v.skipped):
         trial = plan.trial(variant, plan.seeds[0])
-        key = trial.stages["prepare"].key
-        if key not in words:
-            words[key] = words_of(_prepared(corridor, trial, say).facts)
-        params[variant.name] = count_parameters(variant.choice.model, words[key])
+        keys = tuple(stage.key for stage in trial.stages.values() if stage.name in DATA)
+        if keys not in words:
+            words[keys] = words_of(_prepared(corridor, trial, say)["prepare"].facts)
+        params[variant.name] = count_parameters(variant.choice.model, words[keys])
     return params
 
 
-def _prepared(corridor: Corridor, trial: Trial, say: Callable[[str], None]) -> Record:
-    """Prepare the data of a trial; wait while another run prepares them."""
+def _prepared(corridor: Corridor, trial: Trial, say: Callable[[str], None]) -> dict[str, Record]:
+    """Prepare the data of a trial, its further test sets too; wait while another run prepares them."""
     others, owner = Others(corridor.store), ""
     while True:
         try:
-            return next(corridor.run(trial, lambda _: None, last="prepare"))[1]
+            return {name: record for name, record, _ in corridor.run(trial, lambda _: None, DATA)}
         except Busy as busy:
             if busy.owner != owner:
                 say(f"the data are being prepared by another run ({busy.owner}); this one waits for it")

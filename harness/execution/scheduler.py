@@ -191,7 +191,9 @@ class Rounds:
         for group in groups.values():
             self.handed[group[0]] = group
             named = [(name, self.trials[name]) for name in group]
-            trials = [[name, encode(trial.choice), trial.seed, trial.revision] for name, trial in named]
+            trials = [
+                [name, encode(trial.choice), trial.seed, trial.revision, dict(trial.tests)] for name, trial in named
+            ]
             stages = dict.fromkeys((s.name, s.key) for _, trial in named for s in trial.stages.values())
             yield Task(group[0], self.given | {"trials": trials, "stages": list(stages)})
 

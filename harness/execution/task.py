@@ -40,10 +40,10 @@ def run_trials(payload: dict[str, Any], device: str, emit: Emit) -> dict[str, An
         wait=False,
     )
     shared_failure: dict[str, Any] = {}
-    for name, choice, seed, revision in payload["trials"]:
+    for name, choice, seed, revision, tests in payload["trials"]:
         closed = shared_failure
         if not shared_failure:
-            trial = Trial(read(TrialChoice, choice), seed, revision)
+            trial = Trial(read(TrialChoice, choice), seed, revision, tests)
             closed = _close(corridor, trial, partial(_emit_named, emit, name))
             if closed["status"] == "unusable":
                 return {"unusable": closed["disk"]}

@@ -15,7 +15,7 @@ from harness.report.provenance import quarantined, results_digest
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.trial.pipeline import STAGES
+from harness.trial.pipeline import KINDS
 
 
 def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified: Mapping[str, Any]) -> StudyFacts:
@@ -31,7 +31,10 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         Damaged: the results do not hold what this version of the package writes.
     """
     done = [outcome for outcome in outcomes if outcome.status == "ok"]
-    records = [r for name in STAGES for o in done if (r := store.record(name, o.stages[name])) is not None]
+    reported = {outcome.trial for outcome in done}
+    trials = [trial for _, _, trial in plan.trials() if trial.digest in reported]
+    stages = sorted((s for t in trials for s in t.stages.values()), key=lambda stage: KINDS.index(stage.name))
+    records = [r for stage in stages if (r := store.record(stage.name, stage.key)) is not None]
     provenance = _provenance(plan, store, done, records)
     if verified:
         provenance["verified"] = dict(verified)
@@ -50,6 +53,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         digest=plan.digest,
         command=plan.command,
         claims=list(file.claims),
+        primary=plan.primary,
         axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
         matched=dict(plan.matched),
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],
@@ -63,11 +67,12 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
 def _provenance(plan: Plan, store: Store, done: Sequence[Outcome], records: Sequence[Record]) -> dict[str, Any]:
     """Return what ``provenance.json`` holds; its digest names the results that the report describes."""
     reported = {outcome.trial for outcome in done}
+    kinds = [kind for kind in KINDS if any(record.stage.name == kind for record in records)]
     found: dict[str, Any] = {
         "plan": plan.digest,
         "results": results_digest(plan, store, lambda trial: trial.digest in reported),
         "made_with": _distinct([record.provenance for record in records]),
-        "code": {name: sorted({r.stage.fingerprint for r in records if r.stage.name == name}) for name in STAGES},
+        "code": {kind: sorted({r.stage.fingerprint for r in records if r.stage.name == kind}) for kind in kinds},
         "set_aside": quarantined(plan, store),
         "stale": [t.digest for _, _, t in plan.trials() if runner.state(store, t)[0] == "stale"],
         "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},

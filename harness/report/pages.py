@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from jinja2.sandbox import SandboxedEnvironment
 
-from harness.analysis import COMPARISON_COLUMNS, Comparison, Outcome, primary_metrics, trials_frame
+from harness.analysis import Comparison, Outcome, comparisons_frame, primary_metrics, trials_frame
 from harness.core.escapes import for_spreadsheet
 from harness.core.names import file_name
 from harness.report import contents, figures, html, listings, tables
@@ -43,15 +43,14 @@ def _write(
     folder: Path, study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison]
 ) -> list[Path]:
     """Write the files of a report into an empty folder."""
-    found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims))
+    found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims, study.primary))
     drawn = figures.draw(folder / "figures", [figure for section in found for figure in section.figures])
     found = [kept for section in found if (kept := section.kept(drawn))]
     written = [path for files in drawn.values() for path in files]
     facts = _facts(study, outcomes, comparisons, found)
     shown = [table for table in (facts["claims"], *(t for section in found for t in section.tables)) if table.rows]
     written += [path for table in shown for path in write_table(folder / "tables", table, comparisons)]
-    frame = pd.DataFrame([{"study": study.name, "base": study.base} | vars(c) for c in comparisons])
-    frame = frame.reindex(columns=["study", "base", *COMPARISON_COLUMNS])
+    frame = comparisons_frame(study.name, study.base, comparisons)
     written += [write_csv(folder / "comparisons.csv", frame), write_csv(folder / "trials.csv", trials_frame(outcomes))]
     accounts = {listings.account_file(o): o.account for o in outcomes if o.account}
     (folder / "failures").mkdir()

@@ -14,8 +14,8 @@ from harness.trial.pipeline import Trial
 
 def results_digest(plan: Plan, store: Store, selected: Callable[[Trial], bool]) -> str:
     """Return a digest of the results of the selected trials of a plan; other trials count as missing."""
-    trials = [trial for _, _, trial in plan.trials()]
-    records = [store.record("score", trial.digest) if selected(trial) else None for trial in trials]
+    scores = [(t, stage) for _, _, t in plan.trials() for stage in t.stages.values() if stage.name == "score"]
+    records = [store.record("score", stage.key) if selected(trial) else None for trial, stage in scores]
     return digest([plan.digest, [record.seal if record else "" for record in records]])
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from harness.core.escapes import written
 from harness.core.registry import Choice, suggest
 from harness.core.spec import SpecError, flatten
 from harness.trial.score import METRICS
@@ -202,7 +203,7 @@ def _check_metric(claim: Claim) -> None:
         raise SpecError(message, "metric")
     if claim.metric not in METRICS:
         raise SpecError(f"no metric is called '{claim.metric}'; {suggest(claim.metric, METRICS)}", "metric")
-    if claim.within is None and METRICS[claim.metric].higher_is_better is None:
+    if claim.within is None and METRICS[claim.metric].direction == "neither":
         message = "no seed can succeed at it" if claim.succeeds_at is not None else "state `within`"
         raise SpecError(f"{claim.metric} has no better direction; {message}", path="metric")
 
@@ -232,7 +233,9 @@ def _check_conditions(claim: Claim) -> None:
     """Refuse conditions that name unknown sentences, or that are not each other's counterpart."""
     for path, condition in (("when", claim.when), ("rather_than", claim.rather_than)):
         if SENTENCES in condition and condition[SENTENCES] not in SUBSETS:
-            message = f"no sentences are called {condition[SENTENCES]!r}; {suggest(condition[SENTENCES], SUBSETS)}"
+            message = (
+                f"no sentences are called {written(condition[SENTENCES])}; {suggest(condition[SENTENCES], SUBSETS)}"
+            )
             raise SpecError(message, path=f"{path}.{SENTENCES}")
     if not claim.rather_than:
         return
@@ -276,11 +279,13 @@ def select(wanted: Factors, variants: Mapping[str, Factors], path: str) -> list[
         if name not in known:
             raise SpecError(f"the study does not vary '{name}'; {suggest(name, known)}", path=path)
         if not any(_same(value, other) for other in known[name]):
-            raise SpecError(f"no variant has {name} = {value!r}; known: {_listed(known[name])}", path=f"{path}.{name}")
+            raise SpecError(
+                f"no variant has {name} = {written(value)}; known: {_listed(known[name])}", path=f"{path}.{name}"
+            )
     found = [n for n, own in variants.items() if all(p in own and _same(v, own[p]) for p, v in wanted.items())]
     if not found:
         have = "; ".join(f"{name}: {_listed(values)}" for name, values in known.items())
-        raise SpecError(f"no variant has all of {wanted}; the study varies {have}", path=path)
+        raise SpecError(f"no variant has all of {written(wanted)}; the study varies {have}", path=path)
     return found
 
 
@@ -300,4 +305,4 @@ def _same(left: object, right: object) -> bool:
 
 
 def _listed(values: Sequence[object]) -> str:
-    return ", ".join(map(repr, values))
+    return ", ".join(map(written, values))

@@ -16,6 +16,7 @@ from harness.core.registry import Choice
 from harness.core.spec import Lines, SpecError, digest, encode, flatten, override, read
 from harness.study.budget_matching import Match, check_widths
 from harness.study.claims import Claim, select
+from harness.study.presets import PRESET, settings, unfolded
 from harness.trial.pipeline import TrialChoice
 from harness.trial.score import check_tokenizer
 
@@ -66,7 +67,7 @@ class SequentialSeeds(Choice):
 def _form(seeds: object) -> str:
     if isinstance(seeds, Mapping | SequentialSeeds):
         return "<design>"
-    return "<count>" if isinstance(seeds, int) else "<list>"
+    return "<list>" if isinstance(seeds, list | tuple) else "<count>"
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -237,7 +238,8 @@ class Expansion:
             axes = dict(point) | row
             own = self.file.cases.get(case.get(CASE, ""), {}) | axes
             # Said again beside every step, what varies besides is there for the parts that a step brings.
-            yield case | step | axes, [own, *(own | self.file.ladder[name] for name in self._climbed(step))]
+            again = {path: value for path, value in own.items() if path != PRESET}
+            yield case | step | axes, [own, *(again | self.file.ladder[name] for name in self._climbed(step))]
 
     def _climbed(self, factors: Mapping[str, Any]) -> list[str]:
         """Return the steps that a point has made, first to last."""
@@ -258,16 +260,42 @@ class Expansion:
         return reasons
 
     def _read(self, factors: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> TrialChoice:
-        plain = override(TrialChoice, self.base, self.file.set | self.sets)
-        for each in (*changes, self.file.match.settings if self.file.match else {}):
-            plain = override(TrialChoice, plain, each)
-        choice = read(TrialChoice, plain, partial(self._place, factors))
+        plain: Any = self.base
+        for each in (self.file.set | self.sets, *changes, self.file.match.settings if self.file.match else {}):
+            plain = self._changed(plain, each, factors)
+        try:
+            choice = read(TrialChoice, plain, partial(self._place, factors))
+        except SpecError as error:
+            raise SpecError(error.message + self._replaced(factors, error.path), error.path, error.place) from None
         try:
             check_tokenizer(choice.decoding.scoring.tokenize)
         except SpecError as error:
             path = "decoding.scoring.tokenize"
             raise SpecError(error.message, path=path, place=self._place(factors, path)) from None
         return choice
+
+    def _changed(self, plain: Any, changes: Mapping[str, Any], factors: Mapping[str, Any]) -> Any:
+        """Return a trial with changes made, those of a preset first."""
+        try:
+            steps = unfolded(changes)
+        except SpecError as error:
+            place = error.place or self._place(factors, PRESET)
+            raise SpecError(error.message, error.path or PRESET, place) from None
+        for step in steps:
+            plain = override(TrialChoice, plain, step)
+        return plain
+
+    def _replaced(self, factors: Mapping[str, Any], dotted: str) -> str:
+        """Return what to do about a missing setting whose branch a nested mapping has replaced as a whole."""
+        for keys, value in self._said(factors):
+            path = keys[-1]
+            if dotted.startswith(f"{path}.") and isinstance(value, Mapping) and value and "kind" not in value:
+                inner = next(iter(flatten(value, path).items()))
+                return (
+                    f" (the mapping at '{path}' replaces all that the base says there; to set one value, "
+                    f"write `{inner[0]}: {show(inner[1])}`)"
+                )
+        return ""
 
     def _check_meanings(self, variants: Sequence[Variant]) -> None:
         seen: dict[str, Variant] = {}
@@ -299,17 +327,30 @@ class Expansion:
 
     def _place(self, factors: Mapping[str, Any], dotted: str) -> str:
         """Return where the value of a dotted path was said last: command line, study file, or base."""
-        holds = partial(overlap, dotted)
-        if any(map(holds, self.sets)):
-            return "--set"
-        case, steps = factors.get(CASE, ""), reversed(self._climbed(factors))
-        said: list[tuple[str, ...]] = [(name, path) for name in ("vary", "zip") for path in getattr(self.file, name)]
-        said += [("ladder", step, path) for step in steps for path in self.file.ladder[step]]
-        said += [("cases", case, path) for path in self.file.cases.get(case, {})]
-        said += [("match", path) for path in (self.file.match.settings if self.file.match else {})]
-        said += [("set", path) for path in self.file.set]
-        keys = next((keys for keys in said if holds(keys[-1])), None)
-        return self.lines.place(keys) if keys else self.base_lines.place(dotted.split("."))
+        for keys, value in self._said(factors):
+            inside = _settings(value) if keys[-1] == PRESET and dotted != PRESET else (keys[-1],)
+            if any(overlap(dotted, path) for path in inside):
+                return "--set" if keys[0] == "--set" else self.lines.place(keys)
+        return self.base_lines.place(dotted.split("."))
+
+    def _said(self, factors: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Yield all that makes a point other than the base: where it was said, and the value, the last word first."""
+        file, case = self.file, factors.get(CASE, "")
+        yield from ((("--set", path), value) for path, value in self.sets.items())
+        yield from (((name, path), factors.get(path)) for name in ("vary", "zip") for path in getattr(file, name))
+        for step in reversed(self._climbed(factors)):
+            yield from ((("ladder", step, path), value) for path, value in file.ladder[step].items())
+        yield from ((("cases", case, path), value) for path, value in file.cases.get(case, {}).items())
+        yield from ((("match", path), value) for path, value in (file.match.settings if file.match else {}).items())
+        yield from ((("set", path), value) for path, value in file.set.items())
+
+
+def _settings(preset: Any) -> tuple[str, ...]:
+    """Return the dotted paths that a preset sets; none if it cannot be read, which is told elsewhere."""
+    try:
+        return tuple(settings(preset))
+    except SpecError:
+        return ()
 
 
 def overlap(one: str, other: str) -> bool:

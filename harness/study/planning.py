@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.contracts import Words
+from harness.contracts import Dataset, Words
 from harness.core import names, plugins
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
-from harness.study import claim_checks
+from harness.study import claim_checks, locate
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
 from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
 from harness.trial.pipeline import Trial
-from harness.trial.score import METRICS
+from harness.trial.score import METRICS, naming
 from harness.trial.train import count_parameters
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
     "Variant",
     "bases",
     "command",
-    "find",
     "load",
     "parse_sets",
     "read_base",
@@ -39,7 +39,6 @@ __all__ = [
     "show",
 ]
 
-ENDINGS = (".yaml", ".yml")
 MOST_SEEDS = 10_000
 
 
@@ -61,12 +60,16 @@ class Plan:
     """Where relative paths of data are looked up."""
     revisions: Mapping[str, str]
     """What each dataset depends on beyond its choice, by the digest of the choice; empty until ``resolve``."""
+    primary: str = ""
+    """The metric that the base names as the one to judge its task by; "" if it names none."""
     matched: Mapping[str, str] = field(default_factory=dict)
     """What the variants have in common by construction, and how nearly, in words; ``parameters`` only after ``resolve``."""
 
     def trial(self, variant: Variant, seed: int) -> Trial:
         """Return one trial of the plan."""
-        return Trial(variant.choice, seed, self.revisions[_dataset_key(variant)])
+        data = variant.choice.data
+        tests = {name: self.revisions[_key(dataset)] for name, dataset in data.tests.items()}
+        return Trial(variant.choice, seed, self.revisions[_key(data.dataset)], tests)
 
     def trials(self) -> Iterator[tuple[Variant, int, Trial]]:
         """Yield every trial that can run, seed by seed, so that an unfinished study has whole rows."""
@@ -74,6 +77,12 @@ class Plan:
             for variant in self.variants:
                 if not variant.skipped:
                     yield variant, seed, self.trial(variant, seed)
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Let ``METRICS`` know the metrics that this study names or sets for itself, while its results are read."""
+        with naming(claim_checks.own_metrics(self.variants)):
+            yield
 
     def upto(self, count: int) -> Plan:
         """Return the plan as it stands at a look: with the first seeds only, and the same digest."""
@@ -113,7 +122,7 @@ class Plan:
                 v.name,
                 encode(v.written, meaning=True),
                 v.skipped,
-                "" if v.skipped else self.revisions.get(_dataset_key(v), ""),
+                *([""] if v.skipped else [self.revisions.get(_key(dataset), "") for dataset in _datasets(v)]),
             ]
             for v in self.variants
         ]
@@ -123,34 +132,14 @@ class Plan:
         return digest([file.question, file.expectation, claims, self._design, variants, *match])
 
 
-def _dataset_key(variant: Variant) -> str:
-    return digest(encode(variant.choice.data.dataset))
+def _datasets(variant: Variant) -> list[Dataset.Config]:
+    """Return what a variant is trained and tested on: its dataset, then its further test sets."""
+    data = variant.choice.data
+    return [data.dataset, *data.tests.values()]
 
 
-def find(name: str, folder: str | Path, what: str, *further: Path) -> Path:
-    """Return the YAML file of a study or base, given its name in a folder (or in further ones, in turn) or a path.
-
-    Raises:
-        SpecError: there is none, with the nearest name.
-    """
-    given = Path(name)
-    if given.suffix in ENDINGS:
-        if given.is_file():
-            return given
-        raise SpecError(f"no such file; {what} files end in .yaml", place=name)
-    homes = list(dict.fromkeys(map(Path, (folder, *further))))
-    known = {path.stem: path for home in reversed(homes) for path in home.glob("*.yaml")}
-    if name not in known:
-        where = " or ".join(f"{home}/" for home in homes)
-        raise SpecError(f"no {what} is called '{name}' in {where}; {suggest(name, known)}")
-    return known[name]
-
-
-def _find_base(name: str, home: Path) -> Path:
-    """Return the file of a base: a name in the ``bases`` beside a study or in ``studies``, a path from there or from here."""
-    if Path(name).suffix in ENDINGS and (home / name).is_file():
-        return home / name
-    return find(name, home / "bases", "base", Path("studies/bases"))
+def _key(dataset: Dataset.Config) -> str:
+    return digest(encode(dataset))
 
 
 class Base(NamedTuple):
@@ -174,21 +163,34 @@ def read_base(path: Path) -> Base:
         raise SpecError("a base names the branches data, model, training and decoding", place=f"{path}:1")
     plain.pop("about", None)
     primary = plain.pop("primary", "")
-    if primary and primary not in METRICS:
+    known = {*METRICS, *_metric_names(plain)}
+    if primary and primary not in known:
         raise SpecError(
-            f"no metric is called '{primary}'; {suggest(primary, METRICS)}", "primary", lines.place(["primary"])
+            f"no metric is called '{primary}'; {suggest(primary, known)}", "primary", lines.place(["primary"])
         )
     return Base(plain, lines, primary)
 
 
+def _metric_names(plain: Any) -> Iterator[str]:
+    """Yield the names of the metrics that a base sets for itself."""
+    for name in ("decoding", "scoring", "metrics"):
+        plain = plain.get(name) if isinstance(plain, dict) else None
+    for choice in plain if isinstance(plain, list) else ():
+        if isinstance(choice, dict):
+            yield str(choice.get("name") or choice.get("kind"))
+
+
 def parse_sets(sets: list[str]) -> dict[str, Any]:
     """Read ``path=value`` arguments, values as YAML."""
-    made = {}
+    made: dict[str, Any] = {}
     for text in sets:
         path, equals, value = text.partition("=")
         if not equals or not path or not path.isprintable():
             raise SpecError(f"--set wants path=value, got {text!r:.200}")
-        made[path.strip()] = parse_yaml(value, f"--set {path}")
+        path = path.strip()
+        if path in made:
+            raise SpecError("is set twice; name each setting once", path=path, place="--set")
+        made[path] = parse_yaml(value, f"--set {path}")
     return made
 
 
@@ -200,14 +202,14 @@ def bases(name: str, base: str | None = None) -> list[str]:
     """
     path, file, lines = _read_study(name)
     chosen = [base] if base else _names(file)
-    stems = [names.stem(_find_base(each, path.parent), "a base") for each in chosen]
+    stems = [names.stem(locate.base(each, path.parent), "a base") for each in chosen]
     if twice := next((stem for stem in stems if stems.count(stem) > 1), ""):
         raise SpecError(f"two bases are called '{twice}'; name each once", path="base", place=lines.place(["base"]))
     return chosen
 
 
 def _read_study(name: str) -> tuple[Path, StudyFile, Lines]:
-    path = find(name, "studies", "study")
+    path = locate.study(name)
     plain, lines = read_yaml(path)
     return path, read(StudyFile, plain, lambda dotted: lines.place(dotted.split("."))), lines
 
@@ -232,12 +234,13 @@ def load(
         SpecError: anything in the study, its base or its claims that cannot be meant.
     """
     path, file, lines = _read_study(name)
-    base_path = _find_base(base or _names(file)[0], path.parent)
+    base_path = locate.base(base or _names(file)[0], path.parent)
     called = names.stem(path, "a study"), names.stem(base_path, "a base")
     at = read_base(base_path)
     file = _with_metrics(file, at.primary or PRIMARY)
     expansion = Expansion(file, lines, at.plain, at.lines, dict(sets or {}))
     variants = tuple(_judged(variant) for variant in expansion.variants())
+    _check_left(variants, lines)
     chosen, looks = _seeds(seeds if seeds is not None else file.seeds)
     if len(set(chosen)) < len(chosen):
         raise SpecError("name each seed once", path="seeds", place=lines.place(["seeds"]))
@@ -252,7 +255,16 @@ def load(
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
     again = command(name, base, sets or {}, seeds)
     matched = file.match.told if file.match else {}
-    return Plan(*called, file, variants, chosen, looks, again, folders, {}, matched)
+    return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched)
+
+
+def _check_left(variants: Sequence[Variant], lines: Lines) -> None:
+    """Refuse a study of which every variant is skipped: it would run nothing, and be done."""
+    if all(variant.skipped for variant in variants):
+        reasons = "; ".join(f"{variant.name}: {variant.skipped}" for variant in variants[:3])
+        more = f"; and {len(variants) - 3} more" if len(variants) > 3 else ""
+        place = lines.place(["exclude"]) if ("exclude",) in lines else str(lines.file)
+        raise SpecError(f"every variant is left out, so nothing would run: {reasons}{more}", place=place)
 
 
 def _seeds(said: int | tuple[int, ...] | SequentialSeeds) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -279,8 +291,9 @@ def resolve(plan: Plan) -> Plan:
     """
     made: dict[str, str] = {}
     for variant in plan.variants:
-        if not variant.skipped and (key := _dataset_key(variant)) not in made:
-            made[key] = variant.choice.data.dataset.build(folders=plan.folders).revision()
+        for dataset in () if variant.skipped else _datasets(variant):
+            if (key := _key(dataset)) not in made:
+                made[key] = dataset.build(folders=plan.folders).revision()
     return _with_widths(replace(plan, revisions=made))
 
 

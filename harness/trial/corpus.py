@@ -46,15 +46,24 @@ def load(choice: Dataset.Config, folders: tuple[Path, ...] = (), scratch: Path |
     Raises:
         SpecError: a split is missing or empty, a row has no reference, or a text is not Unicode.
     """
+    return _load(choice, folders, scratch, SPLITS)
+
+
+def load_test(choice: Dataset.Config, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> Corpus:
+    """Load a dataset of which the test split alone is wanted; see ``load``."""
+    return _load(choice, folders, scratch, ("test",))
+
+
+def _load(choice: Dataset.Config, folders: tuple[Path, ...], scratch: Path | None, wanted: tuple[str, ...]) -> Corpus:
     part: Dataset = choice.build(folders=folders, scratch=scratch)
     loaded = part.load()
-    for name in SPLITS:
+    for name in wanted:
         if name not in loaded or not len(loaded[name]):
             raise SpecError(f"the dataset '{choice.kind}' has no rows in its split '{name}'")
         for number, references in enumerate(loaded[name].texts("references"), 1):
             if not references:
                 raise SpecError(f"row {number} of split '{name}' has no reference")
-    splits = {name: loaded[name] for name in SPLITS}
+    splits = {name: loaded[name] for name in wanted}
     return Corpus(splits, _sha256(splits), part.revision(), part)
 
 
@@ -68,9 +77,12 @@ def _sha256(splits: Mapping[str, Rows]) -> str:
 
 
 def _json(name: str, rows: Rows) -> Iterator[str]:
-    """Yield ``[name, [sources, references, groups]]`` as JSON, a batch of one column at a time."""
+    """Yield ``[name, [sources, references, groups]]`` as JSON, a batch of one column at a time.
+
+    Where the data have further columns, they follow as a fourth list, of mappings.
+    """
     opening = f"[{json.dumps(name)}, [["
-    for column in COLUMNS:
+    for column in COLUMNS if rows.names else COLUMNS[:-1]:
         yield opening
         comma = ""
         for values in rows.column(column):
@@ -106,14 +118,14 @@ def _lengths(column: str, texts: Iterable[str]) -> dict[str, float]:
 def export(corpus: Corpus, folder: Path) -> int:
     """Write ``train.tsv``, ``validation.tsv`` and ``test.tsv``: source TAB reference, one line for each reference.
 
-    Tabs and line ends within texts become spaces; their number is returned.
+    Further columns follow the reference. Tabs and line ends within texts become spaces; their number is returned.
     """
     folder.mkdir(parents=True, exist_ok=True)
     replaced = 0
     for name, rows in corpus.splits.items():
         with (folder / f"{name}.tsv").open("w", encoding="utf-8", newline="\n") as file:
-            for source, reference in ((row.source, text) for row in rows for text in row.references):
-                texts = [re.subn(r"[\t\r\n]", " ", text) for text in (source, reference)]
+            for cells in ((row.source, text, *row.columns.values()) for row in rows for text in row.references):
+                texts = [re.subn(r"[\t\r\n]", " ", text) for text in cells]
                 replaced += sum(count for _, count in texts)
                 file.write("\t".join(text for text, _ in texts) + "\n")
     return replaced

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import model_validator
 
 from harness.contracts import Dataset
 from harness.core.fingerprint import fingerprint
@@ -20,21 +22,31 @@ from harness.core.registry import Choice
 from harness.core.spec import SpecError, digest, encode, read
 from harness.storage.checkpoint import Postponed
 from harness.storage.store import Record, Stage, Store
-from harness.trial import decode, flops, prepare, score, train
+from harness.trial import decode, flops, prepare, score, test_sets, train
 from harness.trial.decode import DecodingChoice
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.prepare import DataChoice
+from harness.trial.score import FITTING
 from harness.trial.train import Emit, TrainingChoice
 
 SPLIT = "test"
 WORKERS: dict[str, tuple[ModuleType, ...]] = {
     "prepare": (prepare,),
+    "test": (test_sets,),
     "train": (train, flops),
     "decode": (decode,),
     "score": (score,),
 }
-"""The modules that do each stage, upstream first."""
-STAGES = tuple(WORKERS)
+"""The modules that do each kind of stage, upstream first."""
+KINDS = tuple(WORKERS)
+"""Every kind of stage; ``test`` reads and encodes a further test set."""
+DATA = ("prepare", "test")
+"""The kinds of stages that read data."""
+
+
+def named(kind: str, test: str = "") -> str:
+    """Return the name of a stage within its trial: its kind, after the name of the further test set that it is about."""
+    return f"{test}/{kind}" if test else kind
 
 
 class TrialChoice(Choice):
@@ -49,6 +61,15 @@ class TrialChoice(Choice):
     decoding: DecodingChoice
     """How it is decoded and scored."""
 
+    @model_validator(mode="after")
+    def _written_out(self) -> Self:
+        """Name the tokenizer of the metrics where the trial leaves it to the target tokenizer."""
+        scoring = self.decoding.scoring
+        if scoring.tokenize != FITTING:
+            return self
+        fitting = scoring.model_copy(update={"tokenize": self.data.target.part.words})
+        return self.model_copy(update={"decoding": self.decoding.model_copy(update={"scoring": fitting})})
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -58,43 +79,77 @@ class Trial:
     seed: int
     revision: str
     """What the data depend on beyond the choice: a hash of files, a commit of the hub."""
+    tests: Mapping[str, str] = field(default_factory=dict)
+    """The same of every further test set, by name."""
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
-        """The four stages of this trial, upstream first; trials that share a beginning share its stages."""
-        c = self.choice
-        said, meant = self._by_stage(encode(c)), self._by_stage(encode(c, meaning=True))
-        parts: dict[str, list[Choice]] = {
-            "prepare": [c.data],
-            "train": [c.model, c.training],
-            "decode": [c.model, c.decoding],
-            "score": [c.data],
+        """The stages of this trial by name, upstream first; trials that share a beginning share its stages.
+
+        ``prepare``, ``train``, ``decode`` and ``score``; and for each further test set a ``test``, ``decode`` and ``score``
+        of its own (see ``named``), on which none of these four depends.
+        """
+        c, sets = self.choice, self.choice.data.tests
+        prepared = self._stage("prepare", [c.data], [])
+        trained = self._stage("train", [c.model, c.training], [prepared])
+        read_by = {name: self._stage("test", [dataset], [prepared], name) for name, dataset in sets.items()}
+        made = {
+            "prepare": prepared,
+            **{named("test", name): stage for name, stage in read_by.items()},
+            "train": trained,
         }
-        made: dict[str, Stage] = {}
-        for name in STAGES:
-            upstream = [stage.key for stage in made.values()][-1:]
-            key = digest({"stage": name, "choice": meant[name], "upstream": upstream})
-            doing = [module.__name__ for module in WORKERS[name]] + [
-                name for part in parts[name] for name in modules(part)
-            ]
-            code = fingerprint(doing, alone=[__name__])  # this module puts every stage to work
-            made[name] = Stage(name, key, said[name], code, {stage.name: stage.key for stage in made.values()})
+        for name in ("", *sets):
+            upstream = [prepared, *([read_by[name]] if name else []), trained]
+            made[named("decode", name)] = decoded = self._stage("decode", [c.model, c.decoding], upstream)
+            metrics = [metric.cfg for metric in c.decoding.scoring.wanted.values()]
+            scoring = [sets[name] if name else c.data, *metrics]
+            made[named("score", name)] = self._stage("score", scoring, [*upstream, decoded])
         return made
 
-    def _by_stage(self, plain: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return what each stage depends on beyond the stages before it."""
-        decoding = {name: value for name, value in plain["decoding"].items() if name != "scoring"}
-        return {
-            "prepare": {"data": plain["data"], "revision": self.revision},
-            "train": {"model": plain["model"], "training": plain["training"], "seed": self.seed},
-            "decode": decoding | {"split": SPLIT},
-            "score": {"scoring": plain["decoding"]["scoring"]},
-        }
+    def _stage(self, kind: str, parts: Sequence[Choice], upstream: Sequence[Stage], test: str = "") -> Stage:
+        """Return a stage, named by the digest of its own choice and of the stages that it directly depends on.
+
+        Args:
+            kind: which stage.
+            parts: the choices whose parts do the work.
+            upstream: all stages that it depends on, directly or not; the last one directly.
+            test: the name of the further test set that it reads.
+        """
+        spelled, meant = (self._choice_of(kind, encode(self.choice, meaning=only), test) for only in (False, True))
+        edges = [stage.key for stage in upstream[-1:]]
+        edges += [stage.key for stage in upstream if kind == "decode" and stage.name == "test"]
+        key = digest({"stage": kind, "choice": meant, "upstream": edges})
+        doing = [module.__name__ for module in WORKERS[kind]] + [name for part in parts for name in modules(part)]
+        code = fingerprint(doing, alone=[__name__])  # this module puts every stage to work
+        return Stage(kind, key, spelled, code, {stage.name: stage.key for stage in upstream})
+
+    def _choice_of(self, kind: str, plain: dict[str, Any], test: str) -> dict[str, Any]:
+        """Return what a stage depends on beyond the stages before it."""
+        if kind == "prepare":
+            data = {name: value for name, value in plain["data"].items() if name != "tests"}
+            return {"data": data, "revision": self.revision}
+        if kind == "test":
+            return {"dataset": plain["data"]["tests"][test], "revision": self.tests[test]}
+        if kind == "train":
+            return {"model": plain["model"], "training": plain["training"], "seed": self.seed}
+        if kind == "decode":
+            return {name: value for name, value in plain["decoding"].items() if name != "scoring"} | {"split": SPLIT}
+        return {"scoring": plain["decoding"]["scoring"]}
 
     @property
     def digest(self) -> str:
-        """The name of this trial: the key of its last stage."""
+        """The name of this trial: the key of the last stage of its main test; further test sets do not change it."""
         return self.stages["score"].key
+
+    @property
+    def alone(self) -> Trial:
+        """The trial without its further test sets."""
+        return Trial(without_tests(self.choice), self.seed, self.revision)
+
+
+def without_tests(choice: TrialChoice) -> TrialChoice:
+    """Return the choice of a trial without further test sets."""
+    return choice.changed(data=choice.data.changed(tests={})) if choice.data.tests else choice
 
 
 def restore(store: Store, beginning: str) -> Trial:
@@ -103,7 +158,8 @@ def restore(store: Store, beginning: str) -> Trial:
     Raises:
         SpecError: there is none, or several, or what it says of itself is damaged.
     """
-    found = sorted(path.name for path in (store.root / "stages" / "score").glob("*") if path.name.startswith(beginning))
+    known = (path.parent.name for path in (store.root / "stages" / "score").glob("*/trial.json"))
+    found = sorted(name for name in known if name.startswith(beginning))
     if len(found) != 1 or not beginning:
         many = "no finished trial" if not found else f"{len(found)} finished trials"
         raise SpecError(f"the digest of {many} begins with '{beginning}'; trials.csv of a report lists the digests")
@@ -115,7 +171,7 @@ def modules(choice: Any) -> list[str]:
     """Return the modules of all parts that a choice names, however deep."""
     if not isinstance(choice, Choice):
         return []
-    own = [type(choice).part.__module__] if choice.kind else []
+    own = [type(choice).part.__module__] if choice.kind else []  # further test sets are read by stages of their own
     return own + [name for field in type(choice).model_fields for name in modules(getattr(choice, field))]
 
 
@@ -136,8 +192,13 @@ class Corridor:
         self.checkpoint_every, self.wait = checkpoint_every, wait
         self._prepared: tuple[str, prepare.Prepared] | None = None
 
-    def run(self, trial: Trial, emit: Emit, last: str = STAGES[-1]) -> Iterator[tuple[str, Record, bool]]:
-        """Run the stages of a trial in turn, up to ``last``; yield each one's name, its record, and whether it was there.
+    def run(self, trial: Trial, emit: Emit, kinds: Collection[str] = KINDS) -> Iterator[tuple[str, Record, bool]]:
+        """Run the stages of a trial in turn; yield each one's name, its record, and whether it was there.
+
+        Args:
+            trial: whose stages.
+            emit: hears of what begins, and how the training goes.
+            kinds: the kinds of stages to run; those that they depend on are there or among them.
 
         Raises:
             SpecError: the data cannot be used.
@@ -145,21 +206,23 @@ class Corridor:
             Diverged: the training did.
             Busy: another process is at a stage, and is not to be waited for or gives no sign of life.
         """
-        stages = list(trial.stages.values())[: STAGES.index(last) + 1]
-        self._distrust(stages)
-        work: dict[str, Callable[[Path], dict[str, Any]]] = {
-            "prepare": lambda folder: prepare.prepare(trial.choice.data, trial.revision, self.folders, folder),
-            "train": lambda folder: self._train(trial, folder, emit, stop),
-            "decode": lambda folder: self._decode(trial, folder),
-            "score": lambda folder: self._score(trial, folder),
+        stages = {name: stage for name, stage in trial.stages.items() if stage.name in kinds}
+        self._distrust(list(stages.values()))
+        work: dict[str, Callable[[str, Path], dict[str, Any]]] = {
+            "prepare": lambda _, folder: prepare.prepare(trial.choice.data, trial.revision, self.folders, folder),
+            "test": lambda test, folder: self._read_test(trial, test, folder),
+            "train": lambda _, folder: self._train(trial, folder, emit, stop),
+            "decode": lambda test, folder: self._decode(trial, test, folder),
+            "score": lambda test, folder: self._score(trial, test, folder),
         }
-        for stage in stages:
-            produce, facts = partial(self._begin, stage, work[stage.name], emit), provenance(self.device)
+        for name, stage in stages.items():
+            on = partial(work[stage.name], name.rpartition("/")[0])
+            produce, facts = partial(self._begin, stage, on, emit), provenance(self.device)
             # A training that has ended is sealed before a signal is heard: there is no checkpoint of its end.
             held: Postponed | nullcontext[None] = Postponed() if stage.name == "train" else nullcontext()
             with held as stop:
                 made = self.store.make(stage, produce, facts, keep_stale=self.keep_stale, wait=self.wait)
-            yield stage.name, *made
+            yield name, *made
 
     @staticmethod
     def _begin(stage: Stage, produce: Callable[[Path], dict[str, Any]], emit: Emit, folder: Path) -> dict[str, Any]:
@@ -169,11 +232,11 @@ class Corridor:
     def _distrust(self, stages: Sequence[Stage]) -> None:
         """Set aside what is damaged of the stages that those to be done will read, so that it is done anew."""
         usable = ("done", "stale") if self.keep_stale else ("done",)
-        missing = [place for place, stage in enumerate(stages) if self.store.state(stage)[0] not in usable]
-        for stage in stages[: missing[-1]] if missing else ():
-            record = self.store.record(stage.name, stage.key)
+        missing = [stage for stage in stages if self.store.state(stage)[0] not in usable]
+        for name, key in dict.fromkeys(edge for stage in missing for edge in stage.inputs.items()):
+            record = self.store.record(name, key)
             if record is not None and not self.store.sound(record):
-                self.store.set_aside(stage.name, stage.key, wait=self.wait)
+                self.store.set_aside(name, key, wait=self.wait)
 
     def model(self, trial: Trial) -> Seq2Seq:
         """Return the trained model of a trial.
@@ -208,21 +271,38 @@ class Corridor:
         )
         return facts | {"train_flops_per_token": per_token, "train_flops": per_token * facts["target_tokens"]}
 
-    def _decode(self, trial: Trial, folder: Path) -> dict[str, Any]:
+    def _read_test(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
+        """Read and encode a further test set."""
+        choice, revision = trial.choice.data.tests[test], trial.tests[test]
+        place = f"data.tests.{test}"
+        return test_sets.prepare(choice, revision, self.prepared(trial), self.folders, folder, place)
+
+    def _tested(self, trial: Trial, test: str) -> test_sets.Encoded:
+        """Return the main test, or a further test set."""
+        if not test:
+            prepared = self.prepared(trial)
+            return test_sets.Encoded(prepared.pairs[SPLIT], prepared.texts[SPLIT])
+        return test_sets.load(self.store.verified("test", trial.stages[named("test", test)].key))
+
+    def _decode(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
         prepared = self.prepared(trial)
-        pairs, vocabularies = prepared.pairs[SPLIT], (prepared.source, prepared.target)
+        pairs, vocabularies = self._tested(trial, test).pairs, (prepared.source, prepared.target)
         return decode.decode(self.model(trial), trial.choice.decoding, pairs, *vocabularies, folder, self.device)
 
-    def _score(self, trial: Trial, folder: Path) -> dict[str, Any]:
-        found, nll, oracle = decode.load(self.store.verified("decode", trial.stages["decode"].key))
-        part: Dataset = trial.choice.data.dataset.build(folders=self.folders)
-        whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
-        (folder / "trial.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
-        return score.score(
-            trial.choice.decoding.scoring,
+    def _score(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
+        found, nll, oracle = decode.load(self.store.verified("decode", trial.stages[named("decode", test)].key))
+        data = trial.choice.data
+        part: Dataset = (data.tests[test] if test else data.dataset).build(folders=self.folders)
+        if not test:  # by what is written here a trial is found by its digest
+            self._write_trial(trial.alone, folder)
+        scoring, rows = trial.choice.decoding.scoring, self._tested(trial, test).rows
+        scored = score.record(
             [hypothesis.text for hypothesis in found],
-            [row["references"] for row in self.prepared(trial).texts[SPLIT]],
-            folder,
+            [row["references"] for row in rows],
+            tokenize=scoring.tokenize,
+            lowercase=scoring.lowercase,
+            sources=[row["source"] for row in rows],
+            labels=partial(_labels, self.prepared(trial), rows),
             value=part.value if part.numeric else None,
             nll=nll["nll"].numpy(),
             free_nll=nll["free_nll"].numpy(),
@@ -230,3 +310,17 @@ class Corridor:
             model_scores=[hypothesis.score for hypothesis in found],
             oracle=oracle,
         )
+        return score.score(scoring, scored, folder)
+
+    @staticmethod
+    def _write_trial(trial: Trial, folder: Path) -> None:
+        whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
+        (folder / "trial.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _labels(prepared: prepare.Prepared, tested: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return all target texts of the training split, as the model can say them, and of a test set."""
+    ids, starts = prepared.pairs["train"].target, prepared.pairs["train"].target_starts.tolist()
+    trained = {tuple(ids[start:end].tolist()) for start, end in itertools.pairwise(starts)}
+    known = {prepared.target.decode(target) for target in trained}
+    return known.union(*(row["references"] for row in tested))

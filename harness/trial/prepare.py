@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 from safetensors.torch import load_file
 
 from harness.contracts import Dataset, Rows, Tokenizer, Words
@@ -26,6 +27,9 @@ from harness.trial.vocabulary import Vocabulary
 HELD_OUT = ("validation", "test")
 SIDES = ("source", "target")
 COUNTED = ("tokens", "longest", "unknown")
+NAME = re.compile("[a-z0-9][a-z0-9_-]{0,39}")
+RESERVED = ("train", "validation", "test")
+NAMING = "use small letters, digits, - and _, at most 40, and none of train, validation, test"
 
 
 class DataChoice(Choice):
@@ -41,11 +45,21 @@ class DataChoice(Choice):
     """Whether one vocabulary, learned over both sides, serves both."""
     longest: int = Field(default=200, ge=1)
     """Training pairs with more tokens on either side are left out, and counted; held-out pairs are never left out or cut."""
+    tests: dict[str, Dataset.Config] = Field(default={}, json_schema_extra={"neutral": {}})
+    """Further test sets by name: of each dataset its test split, decoded and scored beside the main test."""
+
+    @field_validator("tests")
+    @classmethod
+    def _named(cls, tests: dict[str, Dataset.Config]) -> dict[str, Dataset.Config]:
+        for name in tests:
+            if not NAME.fullmatch(name) or name in RESERVED:
+                raise ValueError(f"'{name}' cannot name a test set; {NAMING}")
+        return tests
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What later stages read: vocabularies, encoded pairs of each split, and the texts of the held-out rows."""
+    """What later stages read: vocabularies, encoded pairs of each split, and the texts, groups and columns of the held-out rows."""
 
     source: Vocabulary
     target: Vocabulary
@@ -63,7 +77,7 @@ def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder
     Raises:
         SpecError: the data cannot be used, and what to do about it.
     """
-    with _scratch(folder) as scratch:
+    with scratch_in(folder) as scratch:
         return _prepare(choice, revision, folders, folder, scratch)
 
 
@@ -86,10 +100,10 @@ def _prepare(
     }
     for name, rows in found.splits.items():
         pairs = Growing(scratch)
-        facts[name] = _encode(rows, source, target, pairs, choice.longest, training=name == "train")
+        facts[name] = encode(rows, source, target, pairs, choice.longest, training=name == "train")
         pairs.save(folder / f"{name}.safetensors")
         if name != "train":
-            _write_rows(folder / f"{name}.jsonl", rows)
+            write_rows(folder / f"{name}.jsonl", rows)
     return facts
 
 
@@ -121,7 +135,7 @@ def words_of(facts: dict[str, Any]) -> Words:
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
+def scratch_in(folder: Path) -> Iterator[Path]:
     """Make a place for what will not be kept; what a killed process left there goes first."""
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -132,7 +146,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _encode(
+def encode(
     rows: Rows, source: Vocabulary, target: Vocabulary, pairs: Growing, longest: int, *, training: bool
 ) -> dict[str, int]:
     """Add the encoded pairs of a split to a file, batch by batch, and return counts of all of them, long ones too.
@@ -162,8 +176,9 @@ def _encode(
     return facts
 
 
-def _write_rows(path: Path, rows: Rows) -> None:
+def write_rows(path: Path, rows: Rows) -> None:
+    """Write the texts of a held-out split, one JSON object a row."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
-            said = {"source": row.source, "references": row.references}
-            file.write(json.dumps(said, ensure_ascii=False) + "\n")
+            kept = {"source": row.source, "references": row.references, "group": row.group, "columns": row.columns}
+            file.write(json.dumps(kept, ensure_ascii=False) + "\n")

@@ -49,9 +49,9 @@ class TrainingChoice(Choice):
     initializer: Initializer.Config
     """The first values of the parameters."""
     batch_size: int = Field(ge=1)
-    """Sentence pairs in a batch."""
+    """Sentence pairs that go through the model together."""
     pool: int = Field(ge=1)
-    """Batches that are sorted by length together before they are cut; 1 takes pairs as they fall."""
+    """Updates whose pairs are sorted by length together before they are cut into batches; 1 takes pairs as they fall."""
     updates: int = Field(ge=0)
     """Updates at most; 0 sets no such limit, where tokens or seconds do. Training ends at the first limit it reaches."""
     evaluate_every: int = Field(ge=1)
@@ -63,7 +63,7 @@ class TrainingChoice(Choice):
     clip: float = Field(default=0.0, ge=0)
     """Largest norm of the gradient over all parameters (Pascanu et al. 2013); 0 does not clip."""
     accumulate: int = Field(default=1, ge=1)
-    """Batches whose gradients make one update."""
+    """Batches whose gradients make one update, just as if they were one large batch."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of training; evaluation and decoding are always fp32."""
     tokens: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
@@ -257,21 +257,17 @@ class Training:
         shares += [self.at.seconds / c.seconds] if c.seconds else []
         return max(shares)
 
-    def _updates(self) -> Iterator[list[Batch]]:
-        """Yield the batches of each update, from the current position on, without end."""
+    def _updates(self) -> Iterator[Batch]:
+        """Yield the pairs of each update, from the current position on, without end."""
         pairs, c = self.pairs["train"], self.choice
-        waiting: list[Tensor] = []
         while True:
-            order = epoch_order(pairs, c.batch_size, c.pool, self.seed, self.at.epoch)
+            order = epoch_order(pairs, c.batch_size * c.accumulate, c.pool, self.seed, self.at.epoch)
             for index in order[self.at.batch :]:
-                waiting.append(index)
                 self.at.batch += 1
-                if len(waiting) == c.accumulate:
-                    yield [collate(pairs, rows) for rows in waiting]
-                    waiting = []
+                yield collate(pairs, index)
             self.at.epoch, self.at.batch = self.at.epoch + 1, 0
 
-    def _update(self, batches: list[Batch]) -> None:
+    def _update(self, batch: Batch) -> None:
         self.model.train()
         if self.device.type == "cuda":
             # cuDNN drops out between layers by a state of its own, which no checkpoint can hold: it is made anew from the
@@ -279,31 +275,31 @@ class Training:
             torch.cuda.set_rng_state(torch.cuda.get_rng_state(self.device), self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self.choice.optimizer.lr * self.schedule.factor(self.at.update, self.choice.updates)
-        normalizer = torch.stack([self.loss.normalizer(batch.targets_BT) for batch in batches]).sum()
+        normalizer = self.loss.normalizer(batch.targets_BT)
         self.optimizer.zero_grad()
-        for batch in batches:
-            total, counted = self._loss(batch)
+        for piece, gold_BT in self._pieces(batch):
+            total, counted = self._loss(piece, gold_BT)
             (total / normalizer).backward()
             self.loss_sum += total.detach()
             self.loss_count += counted.sum()
-            self.words += (batch.targets_BT != PAD).sum()
+        self.words += (batch.targets_BT != PAD).sum()
         if self.choice.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.choice.clip)
         self.optimizer.step()
         self.at.update += 1
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        rows, steps = batch.inputs_BT.shape
+    def _pieces(self, batch: Batch) -> Iterator[tuple[Batch, Tensor | None]]:
+        """Cut the pairs of an update, as they are padded, and the tosses of teacher forcing into batches."""
+        size, (rows, steps) = self.choice.batch_size, batch.inputs_BT.shape
         gold_BT = self.forcing.gold(self.at.update, rows, steps, self.tosses)
+        for first in range(0, rows, size):
+            part = slice(first, first + size)
+            yield Batch(*(side[part] for side in batch)), None if gold_BT is None else gold_BT[part].to(self.device)
+
+    def _loss(self, batch: Batch, gold_BT: Tensor | None) -> tuple[Tensor, Tensor]:
         counted_BT = self.loss.counted(batch.targets_BT)
         with self._precision():
-            readout = self.model(
-                batch.source_BS,
-                batch.inputs_BT,
-                gold_BT.to(self.device) if gold_BT is not None else None,
-                self.forcing.cfg.replace,
-                self.tosses,
-            )
+            readout = self.model(batch.source_BS, batch.inputs_BT, gold_BT, self.forcing.cfg.replace, self.tosses)
             # The output layer is the dearest: it sees the counted positions only.
             features_NR = readout.features_BTR[counted_BT]
             return self.loss.total(self.model.output, features_NR, batch.targets_BT[counted_BT]), counted_BT
@@ -396,7 +392,10 @@ class Training:
             "best_update": self.at.best_update,
             "best_dev_nll": self.at.best_nll,
             "epochs": round(
-                self.at.epoch + self.at.batch / math.ceil(self.pairs["train"].size / self.choice.batch_size), 3
+                self.at.epoch
+                + self.at.batch
+                / math.ceil(self.pairs["train"].size / (self.choice.batch_size * self.choice.accumulate)),
+                3,
             ),
             "target_tokens": int(self.words),
             "train_seconds": self.at.seconds,

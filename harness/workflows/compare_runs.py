@@ -12,7 +12,6 @@ from harness.analysis.load_outcomes import earlier_machines, read_lines
 from harness.core.spec import flatten
 from harness.storage.sealing import Record
 from harness.trial import decode
-from harness.trial.pipeline import STAGES
 from harness.trial.score import METRICS
 from harness.trial.train import ELSEWHERE
 
@@ -72,31 +71,49 @@ def tolerances(trials: Iterable[Sequence[Mapping[str, float]]]) -> dict[str, flo
 
 
 def compare(before: Mapping[str, Record], now: Mapping[str, Record], tolerance: Mapping[str, float]) -> Likeness:
-    """Compare two finished runs of a trial, given all stages of both."""
-    parts_at = next((name for name in STAGES if before[name].seal != now[name].seal), "")
-    stages = [parts_at] if parts_at else list(STAGES)
+    """Compare two finished runs of a trial, given all stages of both by name."""
+    parts_at = next((name for name in before if before[name].seal != now[name].seal), "")
+    stages = [parts_at] if parts_at else list(before)
     explained = {key: pair for name in stages for key, pair in _made_otherwise(before[name], now[name]).items()}
-    same_kind = all(_machine(before[name]) == _machine(now[name]) for name in STAGES)
+    same_kind = all(_machine(before[name]) == _machine(now[name]) for name in before)
     if not parts_at:
         return Likeness("exact", explained=explained, same_kind=same_kind)
     first, worst = _losses(before["train"], now["train"])
-    scores = _scores(before["score"], now["score"])
-    old, new = ([(h.text, h.truncated) for h in decode.load_hypotheses(r["decode"].folder)] for r in (before, now))
+    scores = {
+        key: pair for name in _of_kind("score", before) for key, pair in _scores(name, before[name], now[name]).items()
+    }
+    old, new = (_hypotheses(records) for records in (before, now))
     wrong = sum(a != b for a, b in itertools.zip_longest(old, new))
     verdict = _verdict(wrong, scores, tolerance)
     return Likeness(verdict, parts_at, first, worst, wrong, len(old), scores, explained, same_kind)
 
 
 def _verdict(wrong: int, scores: Mapping[str, Sequence[float]], tolerance: Mapping[str, float]) -> Verdict:
-    if not all(abs(was - now) <= tolerance.get(name, 0.0) for name, (was, now) in scores.items()):
+    metrics = {name: name.rpartition("/")[2] for name in scores}  # on a further test set as on the main one
+    if not all(abs(was - now) <= tolerance.get(metrics[name], 0.0) for name, (was, now) in scores.items()):
         return "different"  # NaN is never within tolerance
-    return "within tolerance" if wrong or scores.keys() - set(LOSSES) else "same hypotheses"
+    return "within tolerance" if wrong or set(metrics.values()) - set(LOSSES) else "same hypotheses"
 
 
-def _scores(before: Record, now: Record) -> dict[str, list[float]]:
-    """Return the scores that differ, as pairs; a missing score counts as NaN."""
+def _hypotheses(records: Mapping[str, Record]) -> list[tuple[str, bool]]:
+    """Return the hypotheses of a run for all its test sets, and whether each was cut."""
+    folders = [records[name].folder for name in _of_kind("decode", records)]
+    return [(found.text, found.truncated) for folder in folders for found in decode.load_hypotheses(folder)]
+
+
+def _of_kind(kind: str, records: Mapping[str, Record]) -> list[str]:
+    """Return the names of the stages of a kind: the one of the main test, and those of further test sets."""
+    return [name for name in records if name.rpartition("/")[2] == kind]
+
+
+def _scores(stage: str, before: Record, now: Record) -> dict[str, list[float]]:
+    """Return the scores of a stage that differ, as pairs; a missing score counts as NaN.
+
+    Scores on a further test set have names as in ``trials.csv``: ``gen/bleu``.
+    """
     was, own = before.facts["metrics"], now.facts["metrics"]
-    pairs = {name: [was.get(name, math.nan), own.get(name, math.nan)] for name in was | own}
+    on = stage.removesuffix("score")
+    pairs = {f"{on}{name}": [was.get(name, math.nan), own.get(name, math.nan)] for name in was | own}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and not all(map(math.isnan, pair))}
 
 

@@ -23,7 +23,7 @@ from harness.storage.sealing import Damaged, Record
 from harness.storage.store import Busy, Different, Store
 from harness.study import frozen_plan
 from harness.study.planning import Plan
-from harness.trial.pipeline import STAGES, Trial
+from harness.trial.pipeline import KINDS, Trial
 from harness.workflows.write_report import report_is_current, results_folder
 
 Key = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
@@ -45,7 +45,7 @@ class About(BaseModel):
     report: bool
     """Whether it contains the report."""
     keys: dict[str, list[Key]]
-    """Keys of the stages of all trials, by stage."""
+    """Keys of the stages of all trials, by kind of stage."""
     made_with: list[dict[str, Any]]
     """Versions of the software that computed the stages."""
 
@@ -178,11 +178,11 @@ def _records(store: Store, trial: Trial) -> Iterator[Record]:
     Raises:
         Damaged: a stage differs from what was written.
     """
-    for name, stage in trial.stages.items():
-        record = store.record(name, stage.key)
+    for stage in trial.stages.values():
+        record = store.record(stage.name, stage.key)
         if record is not None:
             yield record
-        elif (why := store.state(stage)[1]) and store.folder(name, stage.key).exists():
+        elif (why := store.state(stage)[1]) and store.folder(stage.name, stage.key).exists():
             raise Damaged(f"{why}; `s2s run` recomputes it")
 
 
@@ -205,8 +205,8 @@ def _report(plan: Plan, store: Store) -> tuple[dict[str, Path], str]:
 def _keys(trials: list[Trial]) -> dict[str, list[str]]:
     made: dict[str, set[str]] = {}
     for trial in trials:
-        for name, stage in trial.stages.items():
-            made.setdefault(name, set()).add(stage.key)
+        for stage in trial.stages.values():
+            made.setdefault(stage.name, set()).add(stage.key)
     return {name: sorted(keys) for name, keys in made.items()}
 
 
@@ -228,7 +228,7 @@ def _about(contents: Contents) -> About:
 
 def _expect(contents: Contents, about: About) -> None:
     """Check that an archive contains nothing but its study."""
-    foreign = sorted(about.keys.keys() - set(STAGES))
+    foreign = sorted(about.keys.keys() - set(KINDS))
     foreign += [r.stage.title for r in contents.stages if r.stage.key not in about.keys.get(r.stage.name, [])]
     known = {"plan.json", *(f"failures/{key}.json" for key in about.keys.get("score", []))}
     foreign += [name for name in contents.names if name not in known and not name.startswith(("stages/", "report/"))]

@@ -13,7 +13,6 @@ from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.trial.pipeline import STAGES
 from harness.workflows import answer_cache
 from harness.workflows.write_report import StudyAnswer, results_folder, write_report
 
@@ -85,10 +84,10 @@ def _computed(
 
 def _refer(plan: Plan, store: Store) -> None:
     """Record in the store which stages belong to the study."""
-    trials = [trial for _, _, trial in plan.trials()]
-    garbage.refer(
-        frozen_plan.folder(store, plan.name, plan.base), {s: [t.stages[s].key for t in trials] for s in STAGES}
-    )
+    keys: dict[str, list[str]] = {}
+    for stage in (stage for _, _, trial in plan.trials() for stage in trial.stages.values()):
+        keys.setdefault(stage.name, []).append(stage.key)
+    garbage.refer(frozen_plan.folder(store, plan.name, plan.base), keys)
 
 
 def _run_all_looks(plan: Plan, store: Store, settings: Settings, listen: Listen) -> Ran:

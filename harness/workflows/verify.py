@@ -134,7 +134,8 @@ def verify(plan: Plan, part: Part, chosen: Verified, store: Store, settings: Set
     with store.in_use(), _place(store, plan) as place:
         runner.prepare_data(part, place, lambda text: listen("data", {"note": text}))
         runner.execute(part, place, settings, listen)
-        tolerance = compare_runs.tolerances(_scores(plan, store))
+        with plan.naming():
+            tolerance = compare_runs.tolerances(_scores(plan, store))
         verified = replace(chosen, rows=[_row(store, place, *found, tolerance) for found in part.trials()])
         try:
             _keep(plan, store, verified.rows)  # before the second runs are removed
@@ -177,7 +178,7 @@ def _cannot(store: Store, trial: Trial) -> str:
 
 def _records(store: Store, trial: Trial) -> dict[str, Record]:
     """Return all stages of a finished trial, even stale ones; empty if one is missing."""
-    found = {name: store.record(name, stage.key) for name, stage in trial.stages.items()}
+    found = {name: store.record(stage.name, stage.key) for name, stage in trial.stages.items()}
     whole = {name: record for name, record in found.items() if record is not None}
     return whole if len(whole) == len(found) else {}
 

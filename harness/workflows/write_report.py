@@ -79,15 +79,18 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False) -> Study
     folder = results_folder(plan)
     facts = study_facts(plan, store, outcomes, verify.summary(plan, store))
     try:
-        written = pages.write(folder, facts, outcomes, comparisons)
+        with plan.naming():
+            written = pages.write(folder, facts, outcomes, comparisons)
+            table = _table(outcomes, primary_metrics(outcomes, plan.file.claims, plan.primary))
+            verdicts = _verdicts(comparisons[: len(plan.file.claims)])
     except OSError as error:
         reason = f"the report cannot be written ({error.strerror or error})"
         advice = "the results are safe in the store: fix this, then `s2s report` writes it"
         raise SpecError(f"{reason}; {advice}", place=str(folder)) from None
     return StudyAnswer(
         notes=_stale_note(plan, store) if keep_stale else [],
-        table=_table(outcomes, primary_metrics(outcomes, plan.file.claims)),
-        verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
+        table=table,
+        verdicts=verdicts,
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],
         files=[folder / page for page in PAGES],
         written=[path.relative_to(folder).as_posix() for path in written],

@@ -61,6 +61,7 @@ def same(home: Home, plain: dict[str, Any]) -> None:
     assert computed_again(home.events()) == [] and home.left_behind() == [] and home.quiet()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_store_on_a_disk_that_is_full_again_and_again(tmp_path: Path, plain: dict[str, Any], tell: Tell) -> None:
     stopped: Counter[str] = Counter()
@@ -86,7 +87,9 @@ def test_a_store_on_a_disk_that_is_full_again_and_again(tmp_path: Path, plain: d
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["results", "runs/mlflow", "tmp"])
+@pytest.mark.parametrize(
+    "what", ["results", *(pytest.param(what, marks=pytest.mark.full) for what in ("runs/mlflow", "tmp"))]
+)
 def test_other_folders_on_a_full_disk(what: str, tmp_path: Path, plain: dict[str, Any], tell: Tell) -> None:
     home = Home(tmp_path)
     (tmp_path / "tmp").mkdir()
@@ -107,6 +110,7 @@ def test_other_folders_on_a_full_disk(what: str, tmp_path: Path, plain: dict[str
     tell(f"full disk: {what} twice: exit codes {codes}, then room: identical")
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_store_that_becomes_read_only_can_be_read_and_goes_on_later(
     tmp_path: Path, plain: dict[str, Any], tell: Tell
@@ -185,6 +189,7 @@ def out_of_memory(home: Home, study: Path, tell: Tell, how: str) -> None:
     tell(f"out of memory ({how}): tried twice, the second time alone; the others are done; {table['reason']['big']}")
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_address_space_that_ends(tmp_path: Path, tell: Tell) -> None:
     home, study = Home(tmp_path), big(tmp_path / "studies", HUGE)
@@ -232,6 +237,7 @@ def test_the_kernel_ends_a_worker_when_memory_runs_out(tmp_path: Path, tell: Tel
     out_of_memory(home, study, tell, "killed by the kernel, cgroup")
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_relative_store_with_a_strange_name_and_a_private_umask(
     tmp_path: Path, plain: dict[str, Any], tell: Tell

@@ -11,6 +11,7 @@ from tiny import Home, mirrored
 from tests.bench import load
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_many_tiny_trials_are_all_there(tmp_path: Path, tell: Tell) -> None:
     home = Home(tmp_path)

@@ -41,7 +41,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("studies", "killed"), [(("tiny", "tiny"), False), (("tiny", "other"), False), (("tiny", "other"), True)]
+    ("studies", "killed"),
+    [
+        pytest.param(("tiny", "tiny"), False, marks=pytest.mark.full),
+        pytest.param(("tiny", "other"), False, marks=pytest.mark.full),
+        (("tiny", "other"), True),
+    ],
 )
 def test_two_runs_on_one_store(
     studies: tuple[str, str], killed: bool, tmp_path: Path, alone: dict[str, Any], tell: Tell

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import random
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args, get_origin
@@ -15,7 +16,8 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 
 from harness.contracts import PAD, Search, Words
-from harness.core.registry import Choice
+from harness.core import plugins
+from harness.core.registry import SLOTS, Choice
 from harness.core.spec import Incompatible, flatten, read
 from harness.trial.model import ModelChoice, Seq2Seq
 
@@ -39,7 +41,27 @@ SIZES = ("width", "hidden")
 
 WORDS = (Words(source=11, target=13), Words(source=13, target=13, joint=True))
 
+PLUGIN = os.environ.get("LAWS_PLUGIN", "")
+"""A plugin file: the laws are then asked of its parts alone."""
+
 Row = dict[str, Any]
+
+
+def _plugin_kinds() -> set[tuple[str, str]]:
+    """Load the plugin, if one is named, and return the slots and kinds of its parts."""
+    if not PLUGIN:
+        return set()
+    before = {(slot, kind) for slot, contract in SLOTS.items() for kind in contract.kinds}
+    plugins.load([PLUGIN])
+    return {(slot, kind) for slot, contract in SLOTS.items() for kind in contract.kinds} - before
+
+
+PLUGIN_KINDS = _plugin_kinds()
+
+
+def kinds_of(slot: str) -> list[str]:
+    """Return the kinds of a slot that the laws are asked of."""
+    return sorted(kind for kind in SLOTS[slot].kinds if not PLUGIN or (slot, kind) in PLUGIN_KINDS)
 
 
 def values(path: str, field: Any) -> tuple[Any, ...]:
@@ -168,8 +190,10 @@ def enlarged(plain: Any, times: int) -> Any:
 
 @functools.cache
 def models(strength: int = 2) -> list[Any]:
-    """Return the plain choices of the sample of models."""
-    return cover(ModelChoice, "", strength, possible)
+    """Return the plain choices of the sample of models; of a plugin's parts, those that name one of them."""
+    chosen = cover(ModelChoice, "", strength, possible)
+    wanted = {kind for _, kind in PLUGIN_KINDS}
+    return [plain for plain in chosen if not PLUGIN or wanted & set(map(str, flatten(plain).values()))]
 
 
 @functools.cache

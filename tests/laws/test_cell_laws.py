@@ -29,7 +29,7 @@ def state_of(made: Any) -> tuple[torch.Tensor, ...]:
     return tuple(torch.randn(3, made.layers, made.width, dtype=torch.double) for _ in range(made.count))
 
 
-every_cell = pytest.mark.parametrize("kind", sorted(Cell.kinds))
+every_cell = pytest.mark.parametrize("kind", choices.kinds_of("cell"))
 every_depth = pytest.mark.parametrize("layers", (1, 3))
 every_direction = pytest.mark.parametrize("directions", (1, 2))
 

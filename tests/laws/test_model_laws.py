@@ -263,6 +263,7 @@ def test_evaluation_draws_nothing_at_random(model: Any) -> None:
 LAWS = [law for name, law in sorted(globals().items()) if name.startswith("test_")]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_laws_hold_where_any_three_settings_meet() -> None:
     for plain in choices.models(3):

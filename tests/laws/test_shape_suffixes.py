@@ -15,7 +15,7 @@ import torch
 from harness import contracts
 
 LEGEND = {letter for line in contracts.__doc__.splitlines() for letter in re.findall(r"(?<!\S)([A-Z])(?= {6})", line)}
-HOMES = tuple(str(Path(__file__).parents[2] / room) for room in ("harness", "variants"))
+HOMES = tuple(str(Path(__file__).parents[2] / room) for room in ("harness", "variants", "tests/plugins"))
 SUFFIX = re.compile(r"_([A-Z0-9]+)$")
 
 

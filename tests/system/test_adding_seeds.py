@@ -75,6 +75,7 @@ def test_seeds_are_added_until_decided_and_no_further(tmp_path: Path) -> None:
     assert (tmp_path / "results/mask/numbers/report.md").read_bytes() == before
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_an_open_question_ends_with_the_last_seed_or_is_given_up(tmp_path: Path) -> None:
     answered(tmp_path, claims=[CLAIM | {"within": 1e-6}])
@@ -104,6 +105,7 @@ def test_a_claim_written_after_the_results_is_exploratory(tmp_path: Path) -> Non
     assert list(plan["exploratory"]) == ["an afterthought"]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_claim_that_is_dropped_after_the_results_still_counts(tmp_path: Path) -> None:
     other = CLAIM | {"name": "neither does it matter for BLEU", "metric": "bleu", "within": 1e6}
@@ -115,6 +117,7 @@ def test_a_claim_that_is_dropped_after_the_results_still_counts(tmp_path: Path) 
     assert "neither does it matter for BLEU" in (tmp_path / "results/mask/numbers/report.md").read_text()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_seeds_added_after_looking_make_claims_exploratory(tmp_path: Path) -> None:
     answered(tmp_path, seeds=2)

@@ -156,7 +156,7 @@ MISTAKES = {
     "empty study": Mistake(VALIDATE, ["studies/s.yaml:1: "], {"studies/s.yaml": ""}),
     "claims of no variant": Mistake(
         VALIDATE,
-        ["studies/s.yaml:", "claims.0.better", "no variant has training.loss.mask = 'true'; known: True, False"],
+        ["studies/s.yaml:", "claims.0.better", "no variant has training.loss.mask = 'true'; known: true, false"],
         edited("better: {training.loss.mask: true}", 'better: {training.loss.mask: "true"}'),
     ),
     "claims of what does not vary": Mistake(
@@ -239,7 +239,65 @@ MISTAKES = {
         ["data", "{kind: hub, id: no/such, source: de, reference: en}"], ["no/such", "S2S_HUB_MIRROR", "network"]
     ),
     "new part of no slot": Mistake(["new", "part", "atention", "mine"], ["did you mean 'attention'"]),
-    "new part outside of a checkout": Mistake(["new", "part", "attention", "mine"], ["checkout"]),
+    "keys that are one": Mistake(
+        VALIDATE,
+        ["studies/s.yaml:6: cases: the keys here and in line 5 are both read as '1'; rename one"],
+        edited(
+            "vary:\n  training.loss.mask: [true, false]",
+            'cases:\n  1: {training.clip: 1.0}\n  "1": {training.clip: 2.0}',
+        ),
+    ),
+    "a key that is true and a text": Mistake(
+        VALIDATE,
+        ["studies/s.yaml:6: cases: the keys here and in line 5 are both read as 'True'"],
+        edited(
+            "vary:\n  training.loss.mask: [true, false]",
+            'cases:\n  true: {training.clip: 1.0}\n  "True": {training.clip: 2.0}',
+        ),
+    ),
+    "a set said twice": Mistake(
+        [*VALIDATE, "--set", "training.clip=1.0", "--set", " training.clip=2.0"],
+        ["--set: training.clip: is set twice"],
+        {"studies/s.yaml": STUDY},
+    ),
+    **{
+        f"an emptied grid, {command}": Mistake(
+            [command, "s"],
+            ["studies/s.yaml:6: every variant is left out", "mask=true: excluded: too slow"],
+            edited(
+                "seeds: 2",
+                "exclude: [{when: {training.loss.mask: true}, reason: too slow}, "
+                "{when: {training.loss.mask: false}, reason: too fast}]",
+            ),
+        )
+        for command in ("plan", "validate", "run", "report")
+    },
+    "seeds with a point": Mistake(
+        VALIDATE, ["studies/s.yaml:6: seeds: ", "got 2.0; write 2:"], edited("seeds: 2", "seeds: 2.0")
+    ),
+    "updates with an exponent": Mistake(
+        VALIDATE,
+        ["studies/s.yaml:6: training.updates: ", "got 1000.0; write 1000:"],
+        edited("seeds: 2", "set: {training.updates: 1e3}\nseeds: 2"),
+    ),
+    "null where a number is wanted": Mistake(
+        VALIDATE,
+        ["training.updates: ", "got null"],
+        edited("seeds: 2", "set: {training.updates: null}\nseeds: 2"),
+    ),
+    "a branch that is replaced": Mistake(
+        VALIDATE,
+        ["training.loss: is not set", "the mapping at 'training' replaces all", "write `training.updates: 10`"],
+        edited(
+            "  training.loss.mask: [true, false]",
+            "  model.encoder.reverse: [true, false]\nset: {training: {updates: 10}}",
+        ),
+    ),
+    "unknown preset": Mistake(
+        [*VALIDATE, "--set", "preset=bahdanau"],
+        ["--set: preset: no preset is called 'bahdanau'; did you mean 'bahdanau2015'"],
+        {"studies/s.yaml": STUDY},
+    ),
     "new study is there": Mistake(
         ["new", "study", "s"], ["studies/s.yaml: is there already"], {"studies/s.yaml": STUDY}
     ),

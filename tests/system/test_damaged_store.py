@@ -95,6 +95,7 @@ def test_a_report_of_which_a_file_is_gone_is_written_anew(tmp_path: Path, worker
         assert run(tmp_path, workers).files == made.files, "nothing is missing now"
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_what_is_read_to_make_a_stage_is_looked_into_first(tmp_path: Path, workers: Workers) -> None:
     before = results(run(tmp_path, workers))
@@ -109,6 +110,7 @@ def test_what_is_read_to_make_a_stage_is_looked_into_first(tmp_path: Path, worke
     assert try_model.try_model(Store(tmp_path), first().digest, ["one"])
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_store_that_is_copied_elsewhere_is_whole(tmp_path: Path, workers: Workers) -> None:
     made = run(tmp_path / "a", workers)

@@ -90,7 +90,9 @@ def test_each_fault_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nobody", "failing", "a page"])
+@pytest.mark.parametrize(
+    "name", ["failing", *(pytest.param(name, marks=pytest.mark.full) for name in ("nobody", "a page"))]
+)
 def test_a_study_ends_well_whatever_the_server_does_and_says_why(home: Home, tmp_path: Path, name: str) -> None:
     fault, why = FAULTS[name]
     with fault(tmp_path) as address:
@@ -105,6 +107,7 @@ def test_a_study_ends_well_whatever_the_server_does_and_says_why(home: Home, tmp
         assert failed.returncode == 2 and why in failed.stderr and "Traceback" not in failed.stderr, failed.stderr
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_server_that_never_answers_is_not_waited_for_longer_than_is_said(home: Home) -> None:
     with bad_servers.silent() as address:
@@ -133,7 +136,7 @@ def test_ctrl_c_leaves_a_server_that_never_answers_to_a_sync(home: Home) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("survives", [2, 20, 60])
+@pytest.mark.parametrize("survives", [20, *(pytest.param(count, marks=pytest.mark.full) for count in (2, 60))])
 def test_a_server_that_dies_after_some_requests_loses_nothing(
     home: Home, server: Server, whole: dict[str, Any], survives: int
 ) -> None:
@@ -148,6 +151,7 @@ def test_a_server_that_dies_after_some_requests_loses_nothing(
     assert "0 runs written with 0 points, 7 unchanged" in again
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_answers_that_are_lost_on_their_way_leave_no_run_twice(
     home: Home, server: Server, whole: dict[str, Any]
@@ -161,6 +165,7 @@ def test_answers_that_are_lost_on_their_way_leave_no_run_twice(
     assert told(client_of(server.address)) == whole
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_slow_server_is_left_behind_and_completed_later(home: Home, server: Server, whole: dict[str, Any]) -> None:
     _forget(server)
@@ -172,7 +177,7 @@ def test_a_slow_server_is_left_behind_and_completed_later(home: Home, server: Se
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [2.0, 3.0, 4.0, 5.0])
+@pytest.mark.parametrize("after", [3.0, *(pytest.param(after, marks=pytest.mark.full) for after in (2.0, 4.0, 5.0))])
 def test_a_sync_that_is_killed_is_completed_by_the_next(home: Home, whole: dict[str, Any], after: float) -> None:
     started = home.started("sync", study(home))
     time.sleep(after)
@@ -191,6 +196,7 @@ def test_two_syncs_at_once_write_everything_once(home: Home, whole: dict[str, An
     assert told(client_of(MlflowStore(home.store).database.uri)) == whole
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_two_stores_may_fill_one_server_at_once(
     ready: Home, server: Server, whole: dict[str, Any], tmp_path: Path
@@ -206,6 +212,7 @@ def test_two_stores_may_fill_one_server_at_once(
     assert told(client_of(server.address)) == whole
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_full_disk_under_the_mirror_is_a_note(home: Home) -> None:
     if os.geteuid() != 0:

@@ -76,6 +76,7 @@ def test_four_trials_at_once_lose_nothing_and_a_sync_adds_nothing(home: Home, se
     assert sound(home, server) == before
 
 
+@pytest.mark.full
 def test_four_syncs_at_once_of_one_study_and_of_several(home: Home, server: Server, tmp_path: Path) -> None:
     """From stores of their own, as on four machines; two of them hold the same study."""
     homes = []
@@ -104,6 +105,7 @@ def test_four_syncs_at_once_of_one_study_and_of_several(home: Home, server: Serv
     assert sound(home, server) == before
 
 
+@pytest.mark.full
 def test_a_server_that_is_killed_and_comes_back_is_completed_by_the_study_itself(
     server: Server, tmp_path: Path
 ) -> None:
@@ -130,7 +132,7 @@ def _until(process: subprocess.Popen[str], words: str) -> None:
     pytest.fail(f"the study ended without {words}")
 
 
-@pytest.mark.parametrize("after", [3.0, 4.0, 5.0])
+@pytest.mark.parametrize("after", [4.0, *(pytest.param(after, marks=pytest.mark.full) for after in (3.0, 5.0))])
 def test_a_database_that_is_restarted_midway_is_completed_by_the_next_sync(
     home: Home, server: Server, cluster: Postgres, after: float
 ) -> None:

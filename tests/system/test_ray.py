@@ -204,6 +204,7 @@ def check_computed_once(run: Run, broken: str, at: int) -> None:
     assert run.done.ran.stages == made
 
 
+@pytest.mark.full
 def test_without_shared_storage_stages_come_back(
     nodes: Nodes, unbroken: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +245,7 @@ def acting(nodes: Nodes, **options: Any) -> Cluster:
     return Cluster(nodes.address, "entries:act", (), **options)
 
 
+@pytest.mark.full
 def test_tasks_end_as_they_do_on_one_machine(nodes: Nodes, tmp_path: Path) -> None:
     tasks = [
         task(tmp_path, "echo", "echo"),
@@ -274,6 +276,7 @@ def test_tasks_end_as_they_do_on_one_machine(nodes: Nodes, tmp_path: Path) -> No
     assert not any(alive(int(path.name)) for path in (tmp_path / "pids").iterdir()), "with all its children"
 
 
+@pytest.mark.full
 def test_jobs_limit_what_runs_at_once_and_tasks_are_taken_as_there_is_room(nodes: Nodes, tmp_path: Path) -> None:
     taken: list[str] = []
     open_ends: list[int] = []
@@ -290,6 +293,7 @@ def test_jobs_limit_what_runs_at_once_and_tasks_are_taken_as_there_is_room(nodes
     assert open_ends == [0, 0, 0]
 
 
+@pytest.mark.full
 def test_a_task_whose_supervisor_dies_again_and_again_is_given_up(nodes: Nodes, tmp_path: Path) -> None:
     (tmp_path / "pids").mkdir()
     notes: list[str] = []
@@ -342,6 +346,7 @@ def test_gpus_are_asked_for_only_where_there_are_some(nodes: Nodes, tmp_path: Pa
         nodes.remove_node(node)
 
 
+@pytest.mark.full
 def test_a_task_that_ray_ends_for_want_of_memory_is_out_of_memory(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,6 +369,7 @@ def command(home: Path, address: str) -> list[str]:
     return [sys.executable, "-m", "harness", "run", str(home / "small.yaml"), *options, *sets]
 
 
+@pytest.mark.full
 def test_ctrl_c_keeps_checkpoints_and_the_same_command_ends_the_study(nodes: Nodes, tmp_path: Path) -> None:
     """In a process of its own, by the command line, from Ctrl-C to the report."""
     env = os.environ | {"S2S_STORE": str(tmp_path / "runs"), "S2S_RESULTS": str(tmp_path / "results")}

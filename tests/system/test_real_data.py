@@ -236,7 +236,7 @@ def test_two_files_line_by_line(tell: Callable[..., Told]) -> None:
     assert told.facts["target_words"] == 300
 
 
-@pytest.mark.parametrize("language", ["cmn", "fra"])
+@pytest.mark.parametrize("language", ["cmn", pytest.param("fra", marks=pytest.mark.full)])
 def test_many_translations_of_one_source_stay_on_one_side(tell: Callable[..., Told], language: str) -> None:
     path = next(folder("tatoeba").glob(f"eng-{language}*.txt.gz"))
     merge = language == "fra"
@@ -299,7 +299,7 @@ def test_words_with_several_pronunciations(tell: Callable[..., Told]) -> None:
         assert "nrefs:var|" in told.signatures[metric]
 
 
-@pytest.mark.parametrize("language", ["kor", "hin"])
+@pytest.mark.parametrize("language", ["kor", pytest.param("hin", marks=pytest.mark.full)])
 def test_scripts_other_than_latin(tell: Callable[..., Told], language: str) -> None:
     home = folder("sig2020")
     files = {split: home / f"{language}_{name}.tsv" for split, name in
@@ -323,7 +323,7 @@ def test_scripts_other_than_latin(tell: Callable[..., Told], language: str) -> N
     assert nothing_unknown(told, "train") and comes_back(told)
 
 
-@pytest.mark.parametrize("language", ["turkish", "german"])
+@pytest.mark.parametrize("language", ["turkish", pytest.param("german", marks=pytest.mark.full)])
 def test_three_columns_of_which_two_are_the_source(tell: Callable[..., Told], language: str) -> None:
     home = folder("conll2017")
     names = {"train": "train-medium", "validation": "dev", "test": "uncovered-test"}

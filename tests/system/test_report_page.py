@@ -266,6 +266,7 @@ def test_without_scripts_everything_is_said(browser: Any, address: str) -> None:
         assert page.url.endswith("#trials")
 
 
+@pytest.mark.full
 def test_five_hundred_trials_sort_and_filter_quickly(browser: Any, tmp_path: Path) -> None:
     factors = {"training.loss.mask": True, "training.loss.normalize": "token"}
     outcomes = [

@@ -51,7 +51,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return new_home(tmp_path_factory.mktemp("secrets") / "home", seeds=1)
 
 
-@pytest.mark.parametrize("scheme", ["http", "https", "postgresql", "mysql"])
+@pytest.mark.parametrize(
+    "scheme", ["https", *(pytest.param(name, marks=pytest.mark.full) for name in ("http", "postgresql", "mysql"))]
+)
 def test_an_address_with_a_password_is_nowhere(home: Home, scheme: str) -> None:
     study = str(home.folder / "small.yaml")
     with bad_servers.nobody() as address:
@@ -71,7 +73,7 @@ def test_an_address_with_a_password_is_nowhere(home: Home, scheme: str) -> None:
     clean(home, *said)
 
 
-@pytest.mark.parametrize("status", [401, 403, 500])
+@pytest.mark.parametrize("status", [401, *(pytest.param(status, marks=pytest.mark.full) for status in (403, 500))])
 def test_a_server_that_repeats_what_it_was_told_is_not_repeated(home: Home, status: int) -> None:
     body = f"no: http://ann:{PASSWORD}@host, Bearer {TOKEN}".encode()
     with bad_servers.answering(status, body) as address:

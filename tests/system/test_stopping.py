@@ -141,7 +141,13 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["int", "term", "hup"]
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.full),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.full),
+    ],
+    ids=["int", "term", "hup"],
 )
 def test_it_writes_checkpoints_says_one_line_and_goes_on_bit_for_bit(
     home: Home, unbroken: dict[str, str], number: int, code: int
@@ -166,6 +172,7 @@ def test_it_writes_checkpoints_says_one_line_and_goes_on_bit_for_bit(
     assert not any("begun_elsewhere" in said["facts"] for said in home.records()), "it went on where it was"
 
 
+@pytest.mark.full
 def test_what_goes_on_with_other_instructions_is_told_and_written_down(home: Home) -> None:
     process = home.start(WHOLE)
     until(home.working, process)
@@ -181,6 +188,7 @@ def test_what_goes_on_with_other_instructions_is_told_and_written_down(home: Hom
     assert "| trainings begun elsewhere | 2: capability " in report
 
 
+@pytest.mark.full
 def test_a_worker_that_is_stopped_alone_writes_a_checkpoint_and_another_goes_on(
     home: Home, unbroken: dict[str, str]
 ) -> None:
@@ -222,6 +230,7 @@ def test_ctrl_c_again_ends_at_once(home: Home) -> None:
     assert not left(everybody, 5)
 
 
+@pytest.mark.full
 def test_workers_that_do_not_answer_are_ended_in_time(home: Home) -> None:
     process = home.start(100_000)
     until(home.working, process)
@@ -248,7 +257,13 @@ if name:
 
 
 @pytest.mark.parametrize(
-    "module", ["numpy._core.multiarray", "numpy.exceptions", "torch.distributed", "harness.study.planning"]
+    "module",
+    [
+        pytest.param("numpy._core.multiarray", marks=pytest.mark.full),
+        pytest.param("numpy.exceptions", marks=pytest.mark.full),
+        "torch.distributed",
+        pytest.param("harness.study.planning", marks=pytest.mark.full),
+    ],
 )
 def test_it_can_be_stopped_in_the_middle_of_an_import(home: Home, module: str) -> None:
     """Torch imports numpy by native code, which goes on after an exception with half of it, or aborts."""
@@ -267,7 +282,7 @@ def test_a_command_that_has_ended_can_be_stopped_while_python_ends(home: Home) -
     assert (ended.returncode, ended.stderr) == (-signal.SIGTERM, "") and "Show what would run" in ended.stdout
 
 
-@pytest.mark.parametrize("after", [0.3, 0.8, 1.5, 2.5])
+@pytest.mark.parametrize("after", [0.3, *(pytest.param(after, marks=pytest.mark.full) for after in (0.8, 1.5)), 2.5])
 def test_it_can_be_stopped_while_it_plans_and_prepares(home: Home, after: float) -> None:
     process = home.start(100_000)
     time.sleep(after)
@@ -307,6 +322,7 @@ def test_a_window_that_is_closed_stops_like_a_signal(home: Home) -> None:
     assert not left(everybody)
 
 
+@pytest.mark.full
 def test_what_nohup_ignores_stays_ignored(home: Home) -> None:
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -329,6 +329,7 @@ def typed(*words: str) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
+@pytest.mark.full
 def test_the_commands_say_what_they_did(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = str(tmp_path / "study.tar")
     monkeypatch.setenv("S2S_STORE", str(store.root))

@@ -12,6 +12,7 @@ from harness.cli import listing
 from harness.contracts import Cell, Words
 from harness.core.registry import SLOTS, Choice
 from harness.core.spec import SpecError, read
+from harness.study import locate
 from harness.trial import corpus
 from harness.trial.model import ModelChoice
 
@@ -62,10 +63,10 @@ class _Pair(Choice):
 @pytest.mark.parametrize(
     ("annotation", "text"),
     [
-        (int | None, "int | none"),
+        (int | None, "int | null"),
         (tuple[int, ...], "list of int"),
         (Literal["a", 1, True], "a | 1 | true"),
-        (Annotated[float, *Field(gt=0).metadata] | None, "float > 0 | none"),
+        (Annotated[float, *Field(gt=0).metadata] | None, "float > 0 | null"),
         (_Pair, "{left: str, right: str}"),
         (dict[str, float], "mapping of str to float"),
         (Cell.Config, "cell (slot)"),
@@ -94,16 +95,18 @@ def test_an_unknown_slot_names_the_nearest() -> None:
         listing.parts("atention")
 
 
-def test_files_say_what_they_are_and_one_broken_file_hides_no_other(tmp_path: Path) -> None:
+def test_files_say_what_they_are_and_one_broken_file_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a.yaml").write_text("question: Why?\n  ")
     (tmp_path / "b.yaml").write_text("about: >\n  two\n  lines\n")
     (tmp_path / "c.yaml").write_text("a: [")
     (tmp_path / "d.yaml").write_text("- 1\n")
-    found = listing.files(str(tmp_path))
+    monkeypatch.setitem(listing.FILES, "studies", lambda: {path.stem: path for path in tmp_path.glob("*.yaml")})
+    found = listing.files("studies")
     assert [row["name"] for row in found] == ["a", "b", "c", "d"]
     assert [row["about"] for row in found][:2] == ["Why?", "two lines"]
     assert found[2]["about"].startswith("cannot be read: ") and not found[3]["about"]
-    assert listing.files(str(tmp_path / "nowhere")) == []
 
 
 def test_a_dataset_is_read_from_text_or_taken_from_a_base() -> None:
@@ -193,7 +196,7 @@ set:
 
 
 def test_a_preset_is_set_over_a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "presets_folder", lambda: tmp_path)
+    monkeypatch.setattr(locate, "presets", lambda: {path.stem: path for path in tmp_path.glob("*.yaml")})
     (tmp_path / "someone2014.yaml").write_text(PRESET)
     page = listing.page("someone2014", None, ["training.clip=2.0"])
     assert page["source"] == "Someone 2014" and page["name"] == "someone2014 on numbers"

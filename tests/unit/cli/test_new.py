@@ -140,11 +140,25 @@ def test_names_that_are_none_are_refused(
     assert not (HOME / f"variants/{slot}_{kind}.py").exists()
 
 
-def test_outside_of_the_checkout_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_the_checkout_a_plugin_is_written_that_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SpecError, match="not the checkout that is installed"):
-        new.part("attention", "mine")
-    assert not list(tmp_path.iterdir())
+    steps = new.part("attention", "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["attention_mine.py"]
+    assert "s2s run STUDY --plugin attention_mine.py" in steps and "score.kind: [additive, mine]" in steps
+    shown = ["-m", "harness", "list", "attention", "--plugin", "attention_mine.py"]
+    env = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run([sys.executable, *shown], env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0 and "mine: A copy of the attention 'additive'" in ran.stdout, ran.stderr
+
+
+def test_a_working_folder_is_valid_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = new.folder(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    assert planning.load("mine").base == "mine" and "s2s run mine" in steps
+    with pytest.raises(SpecError, match=r"studies/mine\.yaml: is there already"):
+        new.folder(tmp_path / "here")
 
 
 def test_nothing_is_overwritten_and_then_nothing_is_written(checkout: Path) -> None:

@@ -18,7 +18,9 @@ from harness.core.spec import SpecError
 from harness.trial import corpus
 
 TEXT = st.text(st.sampled_from('ab \t\n\0"\\é日😀'), max_size=5)
+FURTHER = st.fixed_dictionaries({"kind": TEXT, "by": TEXT})
 ROWS = st.lists(st.builds(Row, TEXT, st.lists(TEXT, max_size=3), TEXT), max_size=25)
+WIDE = st.lists(st.builds(Row, TEXT, st.lists(TEXT, max_size=3), TEXT, st.just(""), FURTHER), max_size=25)
 SMALL = mock.patch.multiple(splits, BATCH_ROWS=4, BATCH_CHARACTERS=12, SORTED_ROWS=3)
 
 
@@ -45,6 +47,22 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
         assert plain(stored) == plain(Rows(*([row[i] for row in rows] for i in range(3))))
         assert [len(values) for values in stored.column("group")] == [len(v) for v in stored.column("references")]
     assert not list(folder.iterdir()), "the file has no name"
+
+
+@settings(max_examples=40, deadline=None)
+@given(WIDE, st.randoms(use_true_random=False))
+def test_columns_travel_with_rows(rows: list[Row], random: object) -> None:
+    wanted = np.array([random.random() < 0.5 for _ in rows], bool)  # type: ignore[attr-defined]
+    with SMALL:
+        stored = Rows.of(iter(rows), columns=("kind", "by"))
+        assert list(stored) == rows
+        assert list(stored.where(wanted)) == [row for row, kept in zip(rows, wanted, strict=True) if kept]
+        in_memory = Rows(
+            stored.source, stored.references, stored.group, {n: [r.columns[n] for r in rows] for n in ("kind", "by")}
+        )
+        assert list(in_memory) == rows
+        assert in_memory.names == stored.names == ("kind", "by")
+        assert list(Rows.of(iter(rows), columns=("by",)).texts("columns")) == [{"by": r.columns["by"]} for r in rows]
 
 
 @settings(max_examples=60, deadline=None)
@@ -99,6 +117,10 @@ def test_rows_are_read_once_and_errors_say_which() -> None:
         Rows.of(some())
     with SMALL, pytest.raises(SpecError, match="row 6: holds half a surrogate pair"):
         Rows(["a"] * 6, [["b"]] * 6, [""] * 5 + ["\ud83d"])
+    with SMALL, pytest.raises(SpecError, match="row 6: holds half a surrogate pair"):
+        Rows(["a"] * 6, [["b"]] * 6, [""] * 6, {"kind": [""] * 5 + ["\ud83d"]})
+    with pytest.raises(ValueError, match="differ in length"):
+        Rows(["a"], [["b"]], [""], {"kind": []})
 
 
 def test_two_readers_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ MASKING = Claim(name="m", better={"mask": True}, than={"mask": False}, metric="b
 def test_selection_keeps_truth_and_numbers_apart() -> None:
     assert select({"mask": True}, GRID, "when") == ["True-1", "True-2"]
     assert select({"mask": False, "width": 2.0}, GRID, "when") == ["False-2"]
-    with pytest.raises(SpecError, match="known: True, False") as caught:
+    with pytest.raises(SpecError, match="known: true, false") as caught:
         select({"mask": 1}, GRID, "when")
     assert caught.value.path == "when.mask"
     with pytest.raises(SpecError, match="did you mean 'width'") as caught:
@@ -70,7 +70,7 @@ def test_a_whole_part_is_addressed_by_its_settings():
 @pytest.mark.parametrize(
     ("made", "path", "message"),
     [
-        (about({"loss.mask": 1}, {"loss.mask": False}), "claims.0.better.loss.mask", "known: True, False"),
+        (about({"loss.mask": 1}, {"loss.mask": False}), "claims.0.better.loss.mask", "known: true, false"),
         (about({"loss.msk": True}, {"loss.mask": False}), "claims.0.better", "did you mean 'loss.mask'"),
         (about({"loss.mask": True}, {"loss.normalize": "token"}), "claims.0", "on both sides"),
         (about({"loss.mask": True}, {"loss.mask": False}, metric="blue"), "claims.0.metric", "did you mean 'bleu'"),
@@ -112,7 +112,7 @@ def test_the_levels_of_a_trend_ascend_and_match():
     with pytest.raises(SpecError, match="more than two sides"):
         sides(rising(), RATIOS)
     mixed = {str(value): {"mask": value} for value in (True, 2, 3, 4)}
-    with pytest.raises(SpecError, match="needs numbers; mask is True, 2, 3, 4"):
+    with pytest.raises(SpecError, match="needs numbers; mask is true, 2, 3, 4"):
         groups(rising("mask"), mixed)
 
 
@@ -157,7 +157,7 @@ TOKEN, PADDED = {"loss.normalize": "token"}, {"loss.normalize": "padded"}
             "does not vary 'forcing.rate'; did you mean 'forcing.ratio'",
         ),
         (rising("cell"), "claims.0.better_with_more", "needs numbers; cell is 'lstm', 'gru'"),
-        (rising("flag"), "claims.0.better_with_more", "needs numbers; flag is True, False"),
+        (rising("flag"), "claims.0.better_with_more", "needs numbers; flag is true, false"),
         (rising("width"), "claims.0.better_with_more", "at least 3 levels; width is 1, 2"),
         (rising("moving"), "claims.0", "agree in the factors"),
         (rising(when={"forcing.ratio": 1}), "claims.0.better_with_more", "at least 3 levels"),
@@ -190,7 +190,7 @@ TOKEN, PADDED = {"loss.normalize": "token"}, {"loss.normalize": "padded"}
             "claims.0.rather_than.sentences",
             "counterpart of long sentences are the short",
         ),
-        (about(*MASK, when={"loss.mask": True}), "claims.0.than.loss.mask", "known: True"),
+        (about(*MASK, when={"loss.mask": True}), "claims.0.than.loss.mask", "known: true"),
     ],
 )
 def test_questions_that_are_none_or_two(made, path, message):

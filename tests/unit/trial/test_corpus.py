@@ -42,7 +42,7 @@ def test_rows_become_three_splits_with_three_columns() -> None:
     loaded = load()
     assert list(loaded.splits) == ["train", "validation", "test"]
     split = loaded.splits["train"]
-    assert next(iter(split)) == ("a b", ["1 2 3", "44"], "g", "")
+    assert next(iter(split)) == ("a b", ["1 2 3", "44"], "g", "", {})
     assert loaded.revision == "r1"
     assert isinstance(loaded.part, Fixed)
 
@@ -68,6 +68,10 @@ def test_the_hash_is_golden() -> None:
     rows = '[["a b", "c"], [["1 2 3", "44"], ["5"]], ["g", "h"]]'
     text = "".join(f'["{name}", {rows}]' for name in ("train", "validation", "test"))
     assert load().sha256 == hashlib.sha256(text.encode()).hexdigest()
+    more = Rows(*COLUMNS, {"kind": ["x", "y"]})
+    columns = rows[:-1] + ', [{"kind": "x"}, {"kind": "y"}]]'
+    text = text.replace(f'["train", {rows}]', f'["train", {columns}]')
+    assert load(train=more).sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
@@ -114,6 +118,12 @@ def test_exporting_writes_what_files_reads(tmp_path: Path) -> None:
     again = corpus.load(read(Files.Config, paths), (tmp_path / "new",))
     assert again.splits["train"].references == ROWS.references
     assert again.splits["test"].source == ["tab here", 'q"uote']
+
+
+def test_exported_columns_follow_the_reference(tmp_path: Path) -> None:
+    test = Rows(["a", "b"], [["c", "d"], ["e"]], ["1", "2"], {"kind": ["x", "y\tz"], "by": ["", "me"]})
+    assert corpus.export(load(test=test), tmp_path) == 1
+    assert (tmp_path / "test.tsv").read_text() == "a\tc\tx\t\na\td\tx\t\nb\te\ty z\tme\n"
 
 
 def test_a_generated_dataset_goes_through(tmp_path: Path) -> None:

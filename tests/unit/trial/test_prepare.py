@@ -82,8 +82,9 @@ def plain(found: Held, choice: DataChoice, folder: Path) -> dict[str, Any]:
         if name == "train":
             ids = kept
         else:
-            said = [json.dumps({"source": s, "references": texts}, ensure_ascii=False) + "\n" for s, texts, _ in rows]
-            (folder / f"{name}.jsonl").write_text("".join(said), encoding="utf-8", newline="\n")
+            kept = [{"source": s, "references": texts, "group": group, "columns": {}} for s, texts, group in rows]
+            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+            (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8", newline="\n")
         tensors = {}
         for i, side in enumerate(("source", "target")):
             flat = [number for pair in ids for number in pair[i]]
@@ -133,6 +134,24 @@ def test_the_same_bytes_as_all_in_memory(
     assert {name: facts[name] for name in expected} == expected
     assert contents(home / "streamed") == contents(home / "plain"), "and nothing else is left in the folder"
     shutil.rmtree(home)
+
+
+def test_columns_and_groups_stand_beside_the_texts_of_held_out_rows(tmp_path: Path) -> None:
+    rows = "".join(f"a {n}\t{n}\tg{n}\t{'odd' if n % 2 else 'even'}\n" for n in range(20))
+    (tmp_path / "train.tsv").write_text(rows, encoding="utf-8")
+    choice = data_choice(tmp_path / "train.tsv", group=2, columns={"parity": 3})
+    prepare.prepare(choice, choice.dataset.build().revision(), (), tmp_path)
+    for name in ("validation", "test"):
+        for line in (tmp_path / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            number = int(row["source"][2:])
+            parity = "odd" if number % 2 else "even"
+            assert row == {
+                "source": f"a {number}",
+                "references": [str(number)],
+                "group": f"g{number}",
+                "columns": {"parity": parity},
+            }
 
 
 SENTENCES = st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=12)

@@ -20,7 +20,9 @@ QUERY_BTH = torch.tensor([[[1.0, 0.0], [0.0, 0.5]]])
 
 def ask(kind: str, memory: Memory = MEMORY, **settings: Any) -> tuple[torch.Tensor, torch.Tensor]:
     context = Context.kinds[kind].Config.model_validate(settings).build(memory=2, query=2)
-    shown, weights = context(QUERY_BTH, Source(memory, context.keys(memory)))
+    source = Source(memory, context.keys(memory))
+    shown, weights, after = context(QUERY_BTH, source, context.start(source))
+    assert not context.remembers and after == ()
     assert shown.shape[-1] == context.width
     return shown, weights
 

@@ -75,7 +75,7 @@ def test_the_decoder_follows_its_equations(place: str, feed: bool, readout: str,
 def test_the_query_is_the_top_layer() -> None:
     decoder, memory = parts("readout", False, "direct", "concat", layers=2)
     words = torch.randn(2, 1, 3, dtype=torch.double)
-    readout, ((state_BLH,), _) = decoder.advance(words, *decoder.start(memory))
+    readout, ((state_BLH,), *_) = decoder.advance(words, *decoder.start(memory))
     torch.testing.assert_close(readout.features_BTR[:, 0, :4], state_BLH[:, 1])
 
 
@@ -84,7 +84,7 @@ def test_at_the_input_the_query_is_the_old_state_of_the_top_layer(place: str) ->
     decoder, memory = parts(place, False, "direct", "concat", layers=2)
     state, source = decoder.start(memory)
     weights_BTS = decoder.advance(torch.randn(2, 1, 3, dtype=torch.double), state, source)[0].weights_BTS
-    torch.testing.assert_close(weights_BTS, decoder.context(state[0][0][:, 1:], source)[1])
+    torch.testing.assert_close(weights_BTS, decoder.context(state[0][0][:, 1:], source, ())[1])
 
 
 @pytest.mark.parametrize(("place", "feed", "walks"), (("readout", False, False), ("readout", True, True)))

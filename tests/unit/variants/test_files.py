@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.contracts import Rows, formats, row_reader
+from harness.contracts import Rows, row_reader
+from harness.core import formats
 from harness.core.spec import SpecError, digest, encode, read
 from variants.files import Files
 
@@ -97,6 +98,8 @@ def test_two_files_line_by_line(folder: Path) -> None:
         part.load()
     with pytest.raises(SpecError, match="group"):
         files(folder, train=both, group=1, **THREE).load()
+    with pytest.raises(SpecError, match="columns: two files line by line have no further columns"):
+        files(folder, train=both, columns=[2], **THREE).load()
     with pytest.raises(SpecError, match=r"train\.reference: is not set"):
         files(folder, train={"source": "a.en"})
 
@@ -142,6 +145,26 @@ def test_merging_makes_one_row_of_several_references(folder: Path) -> None:
     merged = files(folder, merge=True, group=2, **every).load()["train"]
     assert pairs(merged) == [("a", "1", "4"), ("b", "2"), ("a", "3")]
     assert merged.group == ["x", "x", "y"]
+
+
+def test_columns_travel_with_rows_by_index_by_name_and_renamed(folder: Path) -> None:
+    write(folder, "train.tsv", "s\tt\tkind\na\t1\tx\nb\t2\ty\na\t3\tx\na\t4\tz\n")
+    every = dict.fromkeys(("train", "validation", "test"), "train.tsv")
+    for columns, name in ((["kind"], "kind"), ([2], "2"), ({"category": "kind"}, "category"), ({"c": 2}, "c")):
+        found = files(folder, **every, header=True, columns=columns).load()["test"]
+        assert list(found.texts("columns")) == [{name: value} for value in "xyxz"]
+    merged = files(folder, **every, header=True, merge=True, group=2, columns=["kind"]).load()["train"]
+    assert pairs(merged) == [("a", "1", "3"), ("b", "2"), ("a", "4")]
+    assert merged.group == ["x", "y", "z"]
+    assert list(merged.texts("columns")) == [{"kind": "x"}, {"kind": "y"}, {"kind": "z"}]
+    with pytest.raises(SpecError, match="no column 'kinds'; did you mean 'kind'"):
+        files(folder, **every, header=True, columns=["kinds"]).load()
+
+
+def test_a_choice_without_columns_keeps_its_digest() -> None:
+    plain = read(Files.Config, {"train": "train.tsv"})
+    assert "columns" not in encode(plain, meaning=True)
+    assert digest(plain) != digest(read(Files.Config, {"train": "train.tsv", "columns": ["kind"]}))
 
 
 def test_references_of_many_merged_rows_stay_in_their_order(folder: Path) -> None:

@@ -54,6 +54,17 @@ def test_a_local_copy_is_read_in_place_of_the_hub(mirror: Path) -> None:
     assert hub().revision() != before
 
 
+def test_columns_and_groups_travel_with_rows(mirror: Path) -> None:
+    for name, rows in ROWS.items():
+        write(mirror / f"{name}.jsonl", [{"en": s, "de": r, "label": int(r), "by": f"by {s}"} for s, r in rows])
+    plain = hub().load()["test"]
+    assert (plain.group, plain.names) == (["f"], ())
+    found = hub(group="by", columns={"category": "label"}).load()["test"]
+    assert next(iter(found)) == ("f", ["6"], "by f", "", {"category": "6"})
+    assert next(iter(hub(columns=["label"]).load()["test"])).columns == {"label": "6"}
+    assert {"group", "columns"}.isdisjoint(encode(hub().cfg, meaning=True))
+
+
 def test_translations_lists_and_numbers(mirror: Path) -> None:
     for name, rows in ROWS.items():
         write(

@@ -11,7 +11,6 @@ import pytest
 
 from harness.storage.sealing import Record, Stage
 from harness.storage.store import Store
-from harness.trial.pipeline import STAGES
 from harness.workflows.compare_runs import compare, tolerances
 
 CURVE = [{"update": u, "loss": 3.0 / u, "dev_nll": 4.0 / u} for u in (10, 20, 30)]
@@ -44,7 +43,7 @@ def trial(root: Path, **changes: Any) -> dict[str, Record]:
         "score": {"scores.json": json.dumps(metrics)},
     }
     store, found = Store(root), {}
-    for name in STAGES:
+    for name in outputs:
 
         def produce(folder: Path, name: str = name) -> dict[str, Any]:
             for file, text in outputs[name].items():

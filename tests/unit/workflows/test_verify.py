@@ -42,9 +42,9 @@ class Played:
 
     def run(self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, **_: Any) -> Iterator[Ended]:
         for task in tasks:
-            for name, choice, seed, revision in task.payload["trials"]:
+            for name, choice, seed, revision, tests in task.payload["trials"]:
                 self.asked.append(name)
-                trial = Trial(planning.read(TrialChoice, choice), seed, revision)
+                trial = Trial(planning.read(TrialChoice, choice), seed, revision, tests)
                 status = write(Store(Path(task.payload["store"])), trial, self.changes.get(seed, {}))
                 listen(task.name, {"trial": name, **status, "passed": [], "made": []})
             yield Ended(task.name, "done")

@@ -1,0 +1,65 @@
+"""Further test sets: read from datasets of their own, encoded with the vocabularies of the training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors.torch import load_file
+
+from harness.contracts import Dataset
+from harness.core.spec import SpecError
+from harness.trial import corpus
+from harness.trial.batches import Growing, Pairs
+from harness.trial.prepare import Prepared, encode, scratch_in, write_rows
+
+NO_LIMIT = 2**63 - 1
+"""Held-out pairs are never too long."""
+
+
+class Encoded(NamedTuple):
+    """A test set as it is decoded and scored."""
+
+    pairs: Pairs
+    rows: list[dict[str, Any]]
+    """``source``, ``references`` and what else is known of each sentence."""
+
+
+def prepare(
+    choice: Dataset.Config, revision: str, prepared: Prepared, folders: tuple[Path, ...], folder: Path, path: str
+) -> dict[str, Any]:
+    """Write the test split of a dataset into a folder and return facts about it.
+
+    Args:
+        choice: the dataset; of its splits only the test is used.
+        revision: what its rows depend on beyond the choice, as the plan has it.
+        prepared: the data of the training, with the vocabularies.
+        folders: where relative paths are looked up.
+        folder: where to write.
+        path: the dotted path of the choice, for messages.
+
+    Raises:
+        SpecError: the data cannot be used, and what to do about it.
+    """
+    with scratch_in(folder) as scratch:
+        found = corpus.load_test(choice, folders, scratch)
+        if found.revision != revision:
+            raise SpecError("the data changed while they were read; run the same command again", path=path)
+        rows, pairs = found.splits["test"], Growing(scratch)
+        counts = encode(rows, prepared.source, prepared.target, pairs, NO_LIMIT, training=False)
+        pairs.save(folder / "test.safetensors")
+        write_rows(folder / "test.jsonl", rows)
+        return {
+            "dataset_sha256": found.sha256,
+            "revision": found.revision,
+            "left_out": found.part.left_out,
+            "exhaustive": found.part.exhaustive,
+            "test": counts,
+        }
+
+
+def load(folder: Path) -> Encoded:
+    """Read what ``prepare`` wrote."""
+    rows = (folder / "test.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    return Encoded(Pairs(**load_file(folder / "test.safetensors")), [json.loads(row) for row in rows])

@@ -1,0 +1,159 @@
+"""The Python interface, as ``import harness`` offers it: load a study, run it, read its trials and answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import variants  # noqa: F401 (fills the registry)
+from harness.core import plugins as plugin_files
+from harness.execution.entry import entry_of, perform
+from harness.execution.local_pool import Workers, logs_of, slots
+from harness.execution.runner import Listen, Settings
+from harness.storage.store import Store
+from harness.study import frozen_plan, planning
+from harness.study.planning import Plan
+from harness.workflows.run_study import run_study
+from harness.workflows.write_report import StudyAnswer, write_report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.analysis.interim import LatestLook
+
+__all__ = ["Study", "StudyAnswer", "bases", "load_study"]
+
+
+def default_store() -> Store:
+    """Return the store that ``S2S_STORE`` names, or ``runs`` in the working folder."""
+    return Store(Path(os.environ.get("S2S_STORE", "runs")))
+
+
+def bases(name: str, base: str | None = None) -> list[str]:
+    """Return the bases that a study runs on: the one asked for, or those that its file names.
+
+    Raises:
+        SpecError: there is no such study or base.
+    """
+    return planning.bases(name, base)
+
+
+def load_study(
+    name: str,
+    *,
+    base: str | None = None,
+    sets: Mapping[str, Any] | None = None,
+    seeds: int | None = None,
+    plugins: Iterable[str] = (),
+    store: Path | str | None = None,
+) -> Study:
+    """Read a study file and expand it to a plan; nothing is run, and no data are read.
+
+    Args:
+        name: a study in ``studies/``, or the path of a study file.
+        base: the base to use; if None, the first that the file names.
+        sets: choices to override in every variant, by dotted path: ``{"training.updates": 500}``.
+        seeds: the number of seeds in place of the file's.
+        plugins: files that register parts of your own.
+        store: the folder of finished work; if None, ``S2S_STORE`` or ``runs``.
+
+    Raises:
+        SpecError: the study, its base or a claim is invalid, with the file, the line and the path.
+    """
+    plugin_files.load(plugins)
+    plan = planning.load(name, base=base, sets=sets, seeds=seeds)
+    return Study(plan, Store(Path(store)) if store is not None else default_store())
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study on one base, and the store that holds its finished trials.
+
+    A script that calls ``run`` must do so under ``if __name__ == "__main__":``, since worker processes import it.
+    """
+
+    plan: Plan
+    store: Store
+
+    @property
+    def variants(self) -> list[str]:
+        """The names of the variants that can run."""
+        return [variant.name for variant in self.plan.variants if not variant.skipped]
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """The reason for every variant that cannot run."""
+        return {variant.name: variant.skipped for variant in self.plan.variants if variant.skipped}
+
+    def run(
+        self,
+        *,
+        jobs: int | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        timeout: float | None = None,
+        replan: bool = False,
+        tracked: bool = True,
+        listen: Listen = lambda name, event: None,
+    ) -> StudyAnswer:
+        """Run the trials that are not finished, write the report, and return the answer; a second call resumes.
+
+        Args:
+            jobs: worker processes; all cores if None.
+            device: where models are trained.
+            timeout: seconds for the trials of one training.
+            replan: accept a study that changed since its plan was frozen.
+            tracked: mirror the results into MLflow.
+            listen: called with the name of a trial and an event, as they come.
+
+        Raises:
+            SpecError: the data cannot be used, or the study changed since its plan was frozen.
+        """
+        logs = {"logs": str(logs_of(self.store.root))}
+        with Workers(entry_of(perform), ("variants",), slots(device, jobs), logs) as workers:
+            settings = Settings(workers, timeout=timeout, replan=replan)
+            return run_study(self.plan, self.store, settings, listen, tracked=tracked)
+
+    def report(self) -> StudyAnswer:
+        """Write the report of the finished trials; nothing is run.
+
+        Raises:
+            SpecError: the study never ran, or changed since its plan was frozen.
+        """
+        with self.store.in_use():
+            return write_report(self._frozen(), self.store)
+
+    def trials(self) -> pd.DataFrame:
+        """Return one row per trial: variant, seed, status, settings, metrics, costs and digests (``trials.csv``).
+
+        Raises:
+            SpecError: the study never ran, or changed since its plan was frozen.
+        """
+        from harness.analysis import trials_frame
+
+        return trials_frame(self._look().outcomes)
+
+    def answers(self) -> pd.DataFrame:
+        """Return one row per claim: difference, interval, p values and verdict (``comparisons.csv``).
+
+        Raises:
+            SpecError: the study never ran, or changed since its plan was frozen.
+        """
+        from harness.analysis import comparisons_frame
+
+        return comparisons_frame(self.plan.name, self.plan.base, self._look().comparisons)
+
+    def _frozen(self) -> Plan:
+        plan = planning.resolve(self.plan)
+        if not frozen_plan.check(plan, self.store):
+            raise frozen_plan.missing(plan)
+        return plan
+
+    def _look(self) -> LatestLook:
+        from harness.analysis.interim import latest_look
+
+        plan = self._frozen()
+        with self.store.in_use():
+            return latest_look(plan, self.store)
