@@ -252,7 +252,7 @@ def test_a_store_that_is_only_read_is_verified_elsewhere(
     workers = Played({4: {"status": "diverged", "reason": "loss is nan"}})
     before = sorted(store.root.rglob("*"))
     found = done(planned, store, workers)
-    assert found.well and "could not be written" in found.notes[0] and "Read-only" in found.notes[0]
+    assert found.well and "cannot be written" in found.notes[0] and "Read-only" in found.notes[0]
     assert not list(elsewhere.iterdir())
     assert [p for p in sorted(store.root.rglob("*")) if "locks" not in p.parts] == [
         p for p in before if "locks" not in p.parts
@@ -289,4 +289,4 @@ def test_the_badge_says_no_more_than_was_run(
     verdicts: dict[str, int], other: int, dates: tuple[str, ...], said: str
 ) -> None:
     known = {"of": 20, "verdicts": verdicts, "other_kind": other, "dates": list(dates)} if verdicts else {}
-    assert sentences.again(known) == said
+    assert sentences.verified_sentence(known) == said
