@@ -18,7 +18,7 @@ from harness.analysis.compare import (
     verdict,
 )
 from harness.analysis.frames import spelled
-from harness.analysis.outcome import Outcome
+from harness.analysis.outcome import Outcome, on
 from harness.analysis.power import equivalence_power, power, seeds_for, sentences_for
 from harness.analysis.rates import seeds_for_rates
 from harness.analysis.resample import Resampler
@@ -35,17 +35,21 @@ def compare_all(
 
     Args:
         outcomes: all trials of the study, in the order of its plan.
-        claims: the study's claims; the exploratory rows are about their metrics (see ``primary_metrics``).
+        claims: the study's claims; the exploratory rows are about their metrics and test sets (see ``primary_metrics``).
         digest: names the study; seeds the resamples.
         primary: the metric that the base names as the one to judge its task by.
     """
     resampler = Resampler(digest)
     variants = {o.variant: o.factors for o in outcomes if o.status != "incompatible"}
-    trials = {name: Trials(outcomes, METRICS[name], resampler) for name in primary_metrics(outcomes, claims, primary)}
-    answers = judged([_answer(claim, variants, trials[claim.metric]) for claim in claims], claims)
-    for own in trials.values() if variants else ():
+    asked = [(claim.metric, claim.on) for claim in claims] or [
+        (m, "") for m in primary_metrics(outcomes, claims, primary)
+    ]
+    trials = {(name, test): Trials(on(outcomes, test), METRICS[name], resampler) for name, test in asked}
+    answers = judged([_answer(claim, variants, trials[claim.metric, claim.on]) for claim in claims], claims)
+    for (_, test), own in trials.items() if variants else ():
         first, *others = ((name, {Term(name): 1.0}) for name in variants)
-        answers += [estimate(own.pair(other, first), own.metric, name=digest) for other in others]
+        made = [estimate(own.pair(other, first), own.metric, name=digest) for other in others]
+        answers += [replace(each, on=test) for each in made]
     return answers
 
 
@@ -60,7 +64,7 @@ def judged(answers: Sequence[Comparison], claims: Sequence[Claim], dropped: int 
     for answer, claim in zip(answers, claims, strict=True):
         corrected = math.nan if answer.exploratory else next(family)
         p = answer.p if answer.exploratory else corrected
-        told = replace(answer, p_holm=corrected, verdict=verdict(answer, p, METRICS[claim.metric], claim))
+        told = replace(answer, on=claim.on, p_holm=corrected, verdict=verdict(answer, p, METRICS[claim.metric], claim))
         made.append(with_needs(told, claim))
     return made
 

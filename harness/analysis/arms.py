@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,9 @@ import numpy as np
 from harness.analysis.outcome import Outcome
 from harness.analysis.resample import Resampler
 from harness.contracts.metric import Array, Metric
+
+BALANCED = 1e-9
+"""Sums of weights up to this are zero."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Arm:
     """Further seeds, whose training diverged: they have no score, and have not succeeded at anything."""
     signatures: frozenset[str] = frozenset()
     """How the scores were computed."""
+    tests: Mapping[str, float] = field(default_factory=dict)
+    """The weight of each test set in the sum, by the name of the set."""
 
     @property
     def seeds(self) -> int:
@@ -71,6 +76,18 @@ class Contrast(NamedTuple):
     """Weights and arms; different arms are different trials."""
     kind: str = "pair"
 
+    @property
+    def mixed(self) -> list[str]:
+        """The names of the test sets, where scores on one are set against scores on another; they do not compare.
+
+        Within every test set the weights of a difference add up to zero.
+        """
+        total: dict[str, float] = {}
+        for sign, arm in self.parts:
+            for name, weight in arm.tests.items():
+                total[name] = total.get(name, 0.0) + sign * weight
+        return sorted(total) if self.b and len(total) > 1 and any(abs(w) > BALANCED for w in total.values()) else []
+
 
 class Term(NamedTuple):
     """A variant on a subset of the test sentences; "" for all of them."""
@@ -92,6 +109,8 @@ class Scored(NamedTuple):
     exhaustive: bool
     signature: str
     """How it was computed; "" where that is not known."""
+    test: str
+    """The name of the test set that the sentences are of."""
 
 
 class Trials:
@@ -120,6 +139,9 @@ class Trials:
         rows = [[(weight, found[variant, seed]) for weight, found, variant in scored] for seed in seeds]
         used = [one for row in rows for _, one in row]
         resampled = [sum(weight * one.resampled for weight, one in row) for row in rows]
+        tests: dict[str, float] = {}
+        for weight, one in rows[0] if rows else ():
+            tests[one.test] = tests.get(one.test, 0.0) + weight
         return Arm(
             label,
             np.array([sum(weight * one.score for weight, one in row) for row in rows], np.float64),
@@ -128,6 +150,7 @@ class Trials:
             exhaustive=bool(used) and all(one.exhaustive for one in used),
             diverged=self._diverged({cell.variant for cell in weights}),
             signatures=frozenset(one.signature for one in used if one.signature),
+            tests=tests,
         )
 
     def pair(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
@@ -190,7 +213,7 @@ class Trials:
             resampled = self.resampler.all_scores(arrays, self.metric, test_set)
         return {
             (o.variant, o.seed): Scored(
-                float(score), row, len(array), exhaustive, o.signatures.get(self.metric.name, "")
+                float(score), row, len(array), exhaustive, o.signatures.get(self.metric.name, ""), o.test.name
             )
             for (o, array), score, row in zip(members, scores, resampled, strict=True)
         }

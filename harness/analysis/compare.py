@@ -30,7 +30,7 @@ fallen so by luck, which has probability 2^(1 - S_A - S_B) if every second seed 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -115,6 +115,8 @@ class Comparison:
     """By success rates: the value of the metric from which on a seed succeeds."""
     note: str = ""
     """One sentence that a reader must know."""
+    on: str = ""
+    """The further test set that the scores are on; empty for the main test."""
     exploratory: str = ""
     """Why the row is no answer to a claim that was stated before the run; empty if it is one."""
 
@@ -137,8 +139,13 @@ class Comparison:
 
 
 COMPARISON_COLUMNS = [
-    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides")
+    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides", "on")
 ]
+
+
+def comparison_columns(comparisons: Iterable[Comparison]) -> list[str]:
+    """Return the columns of comparisons.csv: ``on`` is among them where a comparison is about a further test set."""
+    return [*COMPARISON_COLUMNS, *(["on"] if any(made.on for made in comparisons) else [])]
 
 
 def compare(a: Arm, b: Arm, metric: Metric, claim: Claim | None = None, name: str = "") -> Comparison:
@@ -161,6 +168,8 @@ def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None, nam
     made, arms = _blank(contrast, metric, claim), [arm for _, arm in contrast.parts]
     if not arms:
         return made
+    if mixed := contrast.mixed:
+        return replace(made, verdict="no data", note=other_sentences(mixed))
     if len(signatures := {signature for arm in arms for signature in arm.signatures}) > 1:
         note = f"the two sides are measured differently: {' and '.join(sorted(signatures))}"
         return replace(made, verdict="no data", note=note)
@@ -179,6 +188,12 @@ def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None, nam
     if contrast.kind == "pair":
         made = _improved(made, arms[0], arms[1], metric, name)
     return _with_diverged(_judged(made, contrast.parts, metric, claim), arms)
+
+
+def other_sentences(tests: Sequence[str]) -> str:
+    """Return why scores on different test sets are not compared."""
+    names = " and ".join(name[:8] for name in tests)
+    return f"the scores do not compare: they are on different test sentences (sha256 {names})"
 
 
 def _with_diverged(made: Comparison, arms: Sequence[Arm]) -> Comparison:

@@ -132,9 +132,15 @@ def _gain(index: int, tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Gain:
     same, answer = [task.claims[index] for task in tasks], tasks[0].comparisons[index]
     metrics = [claim.metric for claim in same]
     gain = Gain(same[0].name, _scale(metrics, tasks), answer.a, answer.b)
-    if same[0].trend or same[0].rather_than or SENTENCES in same[0].when or same[0].succeeds_at is not None:
+    if (
+        same[0].trend
+        or same[0].rather_than
+        or same[0].on
+        or SENTENCES in same[0].when
+        or same[0].succeeds_at is not None
+    ):
         return replace(
-            gain, reason="only two sides, each with one score per seed on all test sentences, have a joint score"
+            gain, reason="only two sides, each with one score per seed on the main test, all of it, have a joint score"
         )
     try:
         chosen = [sides(claim, _factors(task)) for claim, task in zip(same, tasks, strict=True)]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.compare import COMPARISON_COLUMNS, Comparison
-from harness.analysis.outcome import Outcome, deviation
+from harness.analysis.compare import Comparison, comparison_columns
+from harness.analysis.outcome import Outcome, deviation, further_tests
 from harness.contracts.metric import Metric
 from harness.trial.score import METRICS
 
@@ -21,10 +21,11 @@ def spelled(value: object) -> object:
 
 
 def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Return one row per trial: what it was, its varied settings, metrics, costs, and stage digests."""
-    parts = [[getattr(o, name) for o in outcomes] for name in ("factors", "metrics", "costs", "stages")]
+    """Return one row per trial: what it was, its varied settings, scores on every test set, costs, and stage digests."""
+    parts = [[getattr(o, name) for o in outcomes] for name in ("factors", "scores", "costs", "stages")]
     names = [list(dict.fromkeys(key for one in part for key in one)) for part in parts]
-    names[1].sort(key=[*METRICS, *names[1]].index)
+    prefixes = ["", *(f"{test}/" for test in further_tests(outcomes))]
+    names[1].sort(key=[*(f"{prefix}{name}" for prefix in prefixes for name in METRICS), *names[1]].index)
     rows = []
     for index, o in enumerate(outcomes):
         row: dict[str, Any] = {"trial": o.trial, "variant": o.variant, "seed": o.seed}
@@ -38,7 +39,7 @@ def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
 def comparisons_frame(study: str, base: str, comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """Return one row per comparison of a study on a base: difference, interval, p values, verdict."""
     frame = pd.DataFrame([{"study": study, "base": base} | vars(c) for c in comparisons])
-    return frame.reindex(columns=["study", "base", *COMPARISON_COLUMNS])
+    return frame.reindex(columns=["study", "base", *comparison_columns(comparisons)])
 
 
 def variants_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:

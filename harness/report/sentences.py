@@ -52,11 +52,13 @@ class Answer(NamedTuple):
 
 def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     """Return a sentence on the amount of data, and on seeds that were added after interim looks."""
-    variants, seeds = ({getattr(o, name) for o in outcomes} for name in ("variant", "seed"))
+    finished = [o for o in outcomes if o.status == "ok"]
+    variants, seeds = ({getattr(o, name) for o in finished} for name in ("variant", "seed"))
     sentences = max((len(s) for o in outcomes for s in o.statistics.values()), default=0)
     sizes = [_count(len(variants), "variant"), _count(len(seeds), "seed")]
     sizes += [_count(sentences, "test sentence")] if sentences else []
-    sentence = f"{_count(len(outcomes), 'trial')}: {', '.join(sizes)}"
+    trials = _count(len(outcomes), "trial")
+    sentence = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
     design = study.plan.get("seeds")
     if isinstance(design, Mapping):
         sentence += (
@@ -121,10 +123,11 @@ def _method(made: Comparison) -> str:
 
 def _metric(made: Comparison) -> str:
     metric = METRICS[made.metric]
+    title = metric.title + (f" on {made.on}" if made.on else "")
     if made.verdict == ONE_SEED:
-        return metric.title
+        return title
     better = "" if metric.direction == "neither" else f", where {metric.direction} is better"
-    return metric.title + better
+    return title + better
 
 
 def _meaning(made: Comparison, claim: Claim) -> str:

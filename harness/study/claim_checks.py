@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.contracts import Metric
+from harness.core.registry import suggest
 from harness.core.spec import SpecError, encode
 from harness.study.claims import SENTENCES, Claim, check_claims, groups
 from harness.study.grid import Variant, show
@@ -24,12 +25,13 @@ def check(claims: Sequence[Claim], variants: Sequence[Variant], folders: tuple[P
     with naming(own_metrics(variants)):
         check_claims(claims, {variant.name: variant.factors for variant in variants}, skipped)
     for index, claim in enumerate(claims):
+        _check_test(f"claims.{index}.on", claim, variants)
         for choice in running:
             path, scored = f"claims.{index}.metric", choice.decoding.scoring.wanted
             if claim.metric not in scored:
                 message = f"'{claim.metric}' is not computed; decoding.scoring.metrics names {', '.join(scored)}"
                 raise SpecError(message, path=path)
-            dataset = choice.data.dataset
+            dataset = choice.data.tests.get(claim.on, choice.data.dataset)
             if scored[claim.metric].numeric and not dataset.build(folders=folders).numeric:
                 message = f"'{claim.metric}' needs texts that mean numbers; those of dataset '{dataset.kind}' do not"
                 raise SpecError(message, path=path)
@@ -50,6 +52,17 @@ def own_metrics(variants: Sequence[Variant]) -> list[Metric]:
                 message = f"metric '{metric.name}' has other settings in '{variant.name}' than in '{first}'"
                 raise SpecError(f"{message}; give one of them a `name`", path="vary")
     return [metric for _, metric in found.values()]
+
+
+def _check_test(path: str, claim: Claim, variants: Sequence[Variant]) -> None:
+    """Check that all variants that a claim is about have the test set that it names."""
+    running = {variant.name: variant for variant in variants if not variant.skipped}
+    found = groups(claim, {name: variant.factors for name, variant in running.items()})
+    for name in dict.fromkeys(name for group in found for name in group.variants):
+        known = running[name].choice.data.tests
+        if claim.on and claim.on not in known:
+            where = f"variant '{name}' has no test set '{claim.on}' (data.tests)"
+            raise SpecError(f"{where}; {suggest(claim.on, known)}; leave `on` out for the main test", path=path)
 
 
 def _refuse_mixed(claims: Sequence[Claim], variants: Sequence[Variant]) -> None:

@@ -57,6 +57,8 @@ class Claim(Choice):
     """For a claim of interaction: the condition under which the gain is smaller than under ``when``."""
     metric: str
     """The one metric that decides: by name, or ``primary`` for the one that the base names."""
+    on: str = Field(default="", json_schema_extra={"neutral": ""})
+    """The further test set (``data.tests``) whose scores decide; none named means the main test."""
     by: float = Field(default=0.0, ge=0)
     """The claim is that the gain, in the good direction of the metric, is larger than this."""
     within: float | None = Field(default=None, gt=0)

@@ -17,10 +17,11 @@ from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, pa
 from harness.study import claim_checks, locate
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
+from harness.study.dry_run import check_plugins
 from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
 from harness.trial.pipeline import Trial
 from harness.trial.score import METRICS, naming
-from harness.trial.train import count_parameters
+from harness.trial.train import check_parts
 
 __all__ = [
     "BASE",
@@ -319,12 +320,13 @@ def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | N
 
 
 def _judged(variant: Variant) -> Variant:
-    """Try to build a variant's model without allocating it; an impossible one is skipped with its reason."""
+    """Try to build a variant's model and objective without allocating them; an impossible one is skipped with its reason."""
     if variant.skipped:
         return variant
     try:
         # Sizes of vocabularies are not known before data are read, and no pair of parts depends on them.
-        count_parameters(variant.choice.model, Words(100, 100, variant.choice.data.joint))
+        check_parts(variant.choice.model, variant.choice.training, Words(100, 100, variant.choice.data.joint))
+        check_plugins(variant.choice)
     except Incompatible as reason:
         return replace(variant, skipped=f"incompatible: {reason}")
     except RuntimeError as error:
