@@ -159,6 +159,10 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
         print_answers.print_joint(joint)
 
 
+def _load_parts() -> None:
+    import variants  # noqa: F401
+
+
 @app.command("list")
 def list_parts(
     slot: Annotated[str | None, typer.Argument(help="The parts of this slot, with their settings.")] = None,
@@ -169,7 +173,7 @@ def list_parts(
     from harness.cli import print_parts
     from harness.cli.catalog import catalog
 
-    found = catalog(slot)
+    found = catalog(_load_parts, slot)
     if as_json:
         print_json(found)
     elif slot is None:
@@ -232,11 +236,13 @@ def show_plan(
     from harness.execution import runner
     from harness.execution.estimate import survey
     from harness.execution.local_pool import slots
-    from harness.study import planning
+    from harness.study import data_checks, planning
 
     plans, store = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)], the_store()
     with store.in_use():
         params = [runner.prepare_data(plan, store, terminal.complain) for plan in plans]
+        for plan in plans:
+            data_checks.check(plan, store)
         if any(plan.sequential for plan in plans):
             from harness.analysis.interim import plan_at_look
 

@@ -37,8 +37,22 @@ from harness.contracts.tensors import (
     sayable,
     select,
 )
-from harness.contracts.training import Initializer, Loss, Optimizer, Schedule, TeacherForcing
+from harness.contracts.training import (
+    Batch,
+    Initializer,
+    Lengths,
+    Objective,
+    Optimizer,
+    Order,
+    Pass,
+    Schedule,
+    Streams,
+    Sum,
+    TeacherForcing,
+    target_nll,
+)
 from harness.contracts.decoding import Found, Search
+from harness.contracts.metric import Metric, Scored
 # isort: on
 
 __all__ = [
@@ -49,6 +63,7 @@ __all__ = [
     "SPECIALS",
     "UNK",
     "Attention",
+    "Batch",
     "Bridge",
     "Cell",
     "Context",
@@ -59,18 +74,25 @@ __all__ = [
     "Found",
     "Initializer",
     "Join",
-    "Loss",
+    "Lengths",
     "Memory",
+    "Metric",
+    "Objective",
     "Optimizer",
+    "Order",
     "Output",
+    "Pass",
     "Readout",
     "Row",
     "Rows",
     "Schedule",
+    "Scored",
     "Search",
     "Source",
     "State",
     "StateShape",
+    "Streams",
+    "Sum",
     "TeacherForcing",
     "Tokenizer",
     "Words",
@@ -79,4 +101,5 @@ __all__ = [
     "rows",
     "sayable",
     "select",
+    "target_nll",
 ]

@@ -11,7 +11,7 @@ from harness.execution.runner import Listen, Ran, Settings
 from harness.report.provenance import quarantined
 from harness.storage import garbage
 from harness.storage.store import Store
-from harness.study import frozen_plan, planning
+from harness.study import data_checks, frozen_plan, planning
 from harness.study.planning import Plan
 from harness.tracking.mlflow_store import MlflowStore
 from harness.workflows import answer_cache
@@ -61,6 +61,7 @@ def _computed(
     store.demand_writable()
     # Unusable data are reported before the plan is frozen.
     runner.prepare_data(plan, store, lambda text: listen("data", {"note": text}), keep_stale=settings.keep_stale)
+    data_checks.check(plan, store)
     if not frozen:
         frozen_plan.freeze(plan, store)
     _refer(plan, store)

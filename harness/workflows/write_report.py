@@ -106,11 +106,14 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         notes = [
             f"the report in {folder} describes more trials and was kept; `s2s report {plan.name} --replace` replaces it"
         ]
-    written = [] if keep else _write(plan, store, look)
+    with plan.naming():
+        written = [] if keep else _write(plan, store, look)
+        table = _table(outcomes, primary_metrics(outcomes, plan.file.claims, plan.primary))
+        verdicts = _verdicts(comparisons[: len(plan.file.claims)])
     return StudyAnswer(
         notes=[*notes, *(_stale_note(plan, store) if keep_stale else [])],
-        table=_table(outcomes, primary_metrics(outcomes, plan.file.claims)),
-        verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
+        table=table,
+        verdicts=verdicts,
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],
         files=[] if keep else [folder / page for page in PAGES],
         written=[path.relative_to(folder).as_posix() for path in written],

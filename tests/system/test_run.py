@@ -245,7 +245,7 @@ def test_variants_that_cut_the_same_test_sentences_otherwise_share_their_resampl
     plan = planned(tmp_path, vary=vary, claims=[], seeds=1)
     runner.prepare_data(plan, store, print)
     folders = [store.folder("prepare", trial.stages["prepare"].key) for _, _, trial in plan.trials()]
-    words, others, characters, _ = (_test_set(folder, "", exhaustive=False) for folder in folders)
+    words, others, characters, _ = (_test_set(folder, "", exhaustive=False, prepared=folder) for folder in folders)
     assert words.name == characters.name != others.name
     assert words.source_lengths.sum() < characters.source_lengths.sum()
 

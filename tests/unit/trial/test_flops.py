@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.contracts import Loss, TeacherForcing
+from harness.contracts import Objective, TeacherForcing
 from harness.trial.batches import Pairs
 from harness.trial.flops import training_flops
 
 E, H, V = 5, 6, 13
 PAIRS = Pairs.of([[4] * 5, [5] * 7], [[6] * 3, [7] * 5])
 S, T = 7, 5  # mean lengths, and EOS
-LOSS = Loss.kinds["cross_entropy"].Config(mask=True, normalize="token").build()
+LOSS = Objective.kinds["cross_entropy"].Config(mask=True, normalize="token").build(model=None)
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
