@@ -106,8 +106,8 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         notes = [
             f"the report in {folder} describes more trials and was kept; `s2s report {plan.name} --replace` replaces it"
         ]
+    written = [] if keep else _write(plan, store, look)
     with plan.naming():
-        written = [] if keep else _write(plan, store, look)
         table = _table(outcomes, primary_metrics(outcomes, plan.file.claims, plan.primary))
         verdicts = _verdicts(comparisons[: len(plan.file.claims)])
     return StudyAnswer(
@@ -129,7 +129,8 @@ def _write(plan: Plan, store: Store, look: LatestLook) -> list[Path]:
     folder = results_folder(plan)
     facts = study_facts(plan, store, look.outcomes, verify.summary(plan, store))
     try:
-        return pages.write(folder, facts, look.outcomes, look.comparisons)
+        with plan.naming():
+            return pages.write(folder, facts, look.outcomes, look.comparisons)
     except OSError as error:
         reason = f"the report cannot be written ({error.strerror or error})"
         advice = "the results are safe in the store: fix this, then `s2s report` writes it"
