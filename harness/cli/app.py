@@ -435,6 +435,7 @@ def try_trial(
         Path | None, typer.Option(help="Write the answers to this file, one a line, and figures beside it.")
     ] = None,
     attention: Annotated[bool, typer.Option("--attention", help="Draw where the model looks.")] = False,
+    n_best: Annotated[int, typer.Option(min=1, max=100, help="Show so many of the best hypotheses of a beam.")] = 1,
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
@@ -445,14 +446,14 @@ def try_trial(
 
     sources = source_texts.read(texts or [], file)
     with store_in_use() as store:
-        answers = try_model.try_model(store, trial, sources, attention=attention)
+        answers = try_model.try_model(store, trial, sources, attention=attention, count=n_best)
     if out is not None:
         source_texts.write(out, [answer["hypothesis"] for answer in answers])
         drawn = try_model.draw_attention(answers, out.parent) if attention else []
         typer.echo("\n".join(f"written: {path}" for path in [out, *drawn]), err=True)
     if as_json:
         print_json(answers)
-    elif out is None or attention:
+    elif out is None or attention or n_best > 1:
         print_parts.print_tried(answers)
     source_texts.warn_of_unknown(answers)
 

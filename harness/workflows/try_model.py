@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.contracts import EOS
 from harness.storage.store import Store
 from harness.trial.batches import Pairs, collate, evaluation_width
 from harness.trial.decode import Hypothesis, hypotheses
 from harness.trial.model import Seq2Seq
+from harness.trial.n_best import n_best
 from harness.trial.pipeline import SPLIT, Corridor, restore
 from harness.trial.prepare import Prepared
 
 
-def try_model(store: Store, name: str, texts: Sequence[str], *, attention: bool = False) -> list[dict[str, Any]]:
+def try_model(
+    store: Store, name: str, texts: Sequence[str], *, attention: bool = False, count: int = 1
+) -> list[dict[str, Any]]:
     """Return for each source text a hypothesis, its log-probability, and the source words that the model does not know.
 
     Args:
@@ -26,6 +30,7 @@ def try_model(store: Store, name: str, texts: Sequence[str], *, attention: bool 
         texts: source texts.
         attention: also return where the model looks: source tokens, target tokens and weights, or None if it has no
             attention.
+        count: with more than one, also return so many of the best hypotheses that a beam of this width finds.
 
     Raises:
         SpecError: no finished trial, or more than one, has a digest with this beginning.
@@ -39,11 +44,26 @@ def try_model(store: Store, name: str, texts: Sequence[str], *, attention: bool 
     answers = []
     for index, (text, h) in enumerate(zip(texts, found, strict=True)):
         unknown = prepared.source.unknown_words(text)
-        answer = {"source": text, "hypothesis": h.text, "score": h.score, "truncated": h.truncated, "unknown": unknown}
+        answer: dict[str, Any] = {
+            "source": text,
+            "hypothesis": h.text,
+            "score": h.score,
+            "truncated": h.truncated,
+            "unknown": unknown,
+        }
         if attention:
             answer["attention"] = _attention(model, prepared, pairs, index, h)
+        if count > 1:
+            ranked = n_best(model, _source(model, prepared, pairs, index), count, c.limit)
+            answer["n_best"] = [r._asdict() | {"hypothesis": prepared.target.decode(r.tokens)} for r in ranked]
         answers.append(answer)
     return answers
+
+
+def _source(model: Seq2Seq, prepared: Prepared, pairs: Pairs, index: int) -> Tensor:
+    """Return one source as a batch, with as much padding as the model would hear in the test."""
+    width = evaluation_width(model.hears_padding, pairs, prepared.pairs[SPLIT])
+    return collate(pairs, torch.tensor([index]), width).source_BS
 
 
 @torch.no_grad()
@@ -51,8 +71,7 @@ def _attention(
     model: Seq2Seq, prepared: Prepared, pairs: Pairs, index: int, found: Hypothesis
 ) -> dict[str, Any] | None:
     """Return the weights with which a model says its hypothesis: a row for each token, a column for each source token."""
-    width = evaluation_width(model.hears_padding, pairs, prepared.pairs[SPLIT])
-    begun = model.read(collate(pairs, torch.tensor([index]), width).source_BS)
+    begun = model.read(_source(model, prepared, pairs, index))
     own = Pairs.of([[]], [found.tokens])
     weights_BTS = model.advance(collate(own, torch.tensor([0])).inputs_BT, *begun)[0].weights_BTS
     if not weights_BTS.shape[-1]:
