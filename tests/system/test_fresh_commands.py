@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from system.test_cli import commands
+from system.test_documents import commands
 
 HOME = Path(__file__).resolve().parents[2]
 SPLITS = "{kind: numbers, source: en, reference: digits, train: 9, validation: 3, test: 3}"
