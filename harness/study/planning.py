@@ -310,10 +310,12 @@ def _with_widths(plan: Plan) -> Plan:
 
 
 def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None) -> str:
-    """Return what to type to run a study like this: a make target, with what it passes on."""
+    """Return what to type to run a study like this: in a checkout a make target, with what it passes on."""
     asked = [f"--seeds {seeds}"] if seeds is not None else []
     asked += [f"--set {shlex.quote(path)}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
     asked += [f"--plugin {shlex.quote(plugin.said)}" for plugin in plugins.loaded()]
+    if Path("studies").resolve() != locate.SHIPPED.resolve():
+        return " ".join(["s2s run", shlex.quote(name), *([f"--base {shlex.quote(base)}"] if base else []), *asked])
     words = {"name": shlex.quote(name)} | ({"base": shlex.quote(base)} if base else {})
     words |= {"args": " ".join(asked)} if asked else {}
     # Read by a shell, by make, which takes a dollar sign for a variable, and by the shell that make starts.

@@ -14,6 +14,7 @@ from harness.storage.store import Store
 from harness.trial.batches import Pairs, collate, evaluation_width
 from harness.trial.decode import Hypothesis, hypotheses, reference_nll
 from harness.trial.model import Seq2Seq
+from harness.trial.n_best import Candidate, n_best
 from harness.trial.pipeline import SPLIT, Corridor, restore
 from harness.trial.prepare import Prepared
 
@@ -75,6 +76,13 @@ class TrainedModel:
             weights_BTS[0, : len(said), : len(heard)].tolist(),
         )
 
+    def n_best(self, text: str, count: int) -> list[tuple[str, Candidate]]:
+        """Return the most probable target texts that a beam of that width finds, best first."""
+        pairs = self._pairs([text])
+        source_BS = collate(pairs, torch.tensor([0]), self._width(pairs)).source_BS
+        ranked = n_best(self._model, source_BS, count, self.trial.choice.decoding.limit)
+        return [(self._prepared.target.decode(each.tokens), each) for each in ranked]
+
     def unknown(self, text: str) -> list[str]:
         """Return the words of a source text that the model does not know."""
         return self._prepared.source.unknown_words(text)
@@ -86,7 +94,9 @@ class TrainedModel:
         return evaluation_width(self._model.hears_padding, pairs, self._prepared.pairs[SPLIT])
 
 
-def try_model(store: Store, name: str, texts: Sequence[str], *, attention: bool = False) -> list[dict[str, Any]]:
+def try_model(
+    store: Store, name: str, texts: Sequence[str], *, attention: bool = False, count: int = 1
+) -> list[dict[str, Any]]:
     """Return for each source text a hypothesis, its log-probability, and the source words that the model does not know.
 
     Args:
@@ -95,6 +105,7 @@ def try_model(store: Store, name: str, texts: Sequence[str], *, attention: bool 
         texts: source texts.
         attention: also return where the model looks: source tokens, target tokens and weights, or None if it has no
             attention.
+        count: with more than one, also return so many of the best hypotheses that a beam of this width finds.
 
     Raises:
         SpecError: no finished trial, or more than one, has a digest with this beginning.
@@ -102,11 +113,18 @@ def try_model(store: Store, name: str, texts: Sequence[str], *, attention: bool 
     model = TrainedModel(store, name)
     answers = []
     for text, h in zip(texts, model.translate(texts), strict=True):
-        unknown = model.unknown(text)
-        answer = {"source": text, "hypothesis": h.text, "score": h.score, "truncated": h.truncated, "unknown": unknown}
+        answer: dict[str, Any] = {
+            "source": text,
+            "hypothesis": h.text,
+            "score": h.score,
+            "truncated": h.truncated,
+            "unknown": model.unknown(text),
+        }
         if attention:
             seen = model.attention(text)
             answer["attention"] = None if seen is None else seen._asdict()
+        if count > 1:
+            answer["n_best"] = [each._asdict() | {"hypothesis": said} for said, each in model.n_best(text, count)]
         answers.append(answer)
     return answers
 
