@@ -409,13 +409,13 @@ def data(
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
-    """Look at a dataset: sizes, lengths, duplicates across splits, sha256, first rows."""
+    """Look at a dataset: sizes, lengths, rows shared by splits, rows left out, sha256, first rows, and what to check."""
     import variants  # noqa: F401
     from harness.cli import listing, print_parts
     from harness.trial import corpus
 
     loaded = corpus.load(listing.dataset(choice), (Path.cwd(),))
-    facts = listing.dataset_facts(loaded, rows)
+    facts = listing.dataset_facts(loaded, rows) | {"warnings": listing.dataset_warnings(choice, loaded)}
     print_json(facts) if as_json else print_parts.print_dataset(facts)
     if export is not None:
         replaced = corpus.export(loaded, export)

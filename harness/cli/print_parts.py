@@ -93,6 +93,9 @@ def print_dataset(facts: Mapping[str, Any]) -> None:
     names = list(dict.fromkeys(name for said in splits.values() for name in said))
     rows = [[name.replace("_", " "), *(_shown(said.get(name, "")) for said in splits.values())] for name in names]
     say("", grid(rows, indent=0, headers=["", *splits], right=len(splits)))
+    left_out = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("left_out", {}).items())
+    say(*(["", f"left out: {left_out}"] if left_out else []))
+    say(*(Text(f"check: {warning}", style="yellow") for warning in facts.get("warnings", ())))
     for split, first in facts["rows"].items():
         if first:
             say(heading(f"{split}, first rows"))

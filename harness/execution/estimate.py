@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from harness.execution import failures
+from harness.execution.data_warnings import data_warnings
 from harness.execution.scheduler import state
 from harness.storage.store import Store
 from harness.study.planning import Plan
@@ -29,7 +30,7 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
     """Return what would run: every trial's state and why, and an estimate of the time it takes.
 
     The estimate is the mean time of finished trainings of the same plan; where there is none, a few updates of the first
-    variant are timed.
+    variant are timed. Warnings about the data stand beside it.
     """
     rows: list[dict[str, Any]] = []
     trainings: dict[str, Trial] = {}
@@ -56,6 +57,7 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
         "trainings": len(trainings),
         "estimate_seconds": estimate / max(1, min(workers, len(trainings))) if estimate is not None else None,
         "estimate_from": origin,
+        "warnings": data_warnings(plan, store),
     }
 
 

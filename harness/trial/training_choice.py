@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from harness.contracts import Initializer, Objective, Optimizer, Order, Schedule, TeacherForcing
-from harness.core.registry import Choice
+from harness.core.registry import SLOTS, Choice
 
 
 class TrainingChoice(Choice):
@@ -26,7 +26,8 @@ class TrainingChoice(Choice):
     batch_size: int = Field(ge=1)
     """Sentence pairs that go through the model together."""
     order: Order.Config = Field(
-        default_factory=lambda: Order.kinds["shuffled"].Config(), json_schema_extra={"neutral": {"kind": "shuffled"}}
+        default_factory=lambda: SLOTS["order"].kinds["shuffled"].Config(),
+        json_schema_extra={"neutral": {"kind": "shuffled"}},
     )
     """Which pairs a pass over the training data visits, and in which order."""
     pool: int = Field(ge=1)

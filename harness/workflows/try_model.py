@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,5 +77,5 @@ def draw_attention(answers: Sequence[dict[str, Any]], folder: Path) -> list[Path
     for number, answer in enumerate(answers, 1):
         if (shown := answer["attention"]) is not None:
             parts = shown["source"], shown["said"], shown["weights"], answer["source"]
-            drawn.append(Figure(f"attention_{number}", "", lambda parts=parts: figures.attention_example(*parts)))
+            drawn.append(Figure(f"attention_{number}", "", partial(figures.attention_example, *parts)))
     return [path for files in figures.draw(folder, drawn).values() for path in files]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.core.names import inside
 from harness.core.spec import SpecError
 from harness.execution import runner
+from harness.execution.data_warnings import data_warnings
 from harness.execution.runner import Ran
 from harness.report.provenance import reported_digest, reported_trials, results_digest
 from harness.storage.store import Store
@@ -111,7 +112,7 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         table = _table(outcomes, primary_metrics(outcomes, plan.file.claims, plan.primary))
         verdicts = _verdicts(comparisons[: len(plan.file.claims)])
     return StudyAnswer(
-        notes=[*notes, *(_stale_note(plan, store) if keep_stale else [])],
+        notes=[*data_warnings(plan, store), *notes, *(_stale_note(plan, store) if keep_stale else [])],
         table=table,
         verdicts=verdicts,
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],
