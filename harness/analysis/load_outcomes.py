@@ -33,6 +33,7 @@ COSTS = {
     "train": (
         "params",
         "updates",
+        "epochs",
         "target_tokens",
         "train_seconds",
         "target_tokens_per_second",

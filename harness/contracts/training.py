@@ -25,7 +25,8 @@ class Batch(NamedTuple):
 
     def rows(self, part: slice) -> Batch:
         """Return some of the pairs, as they are padded."""
-        return Batch(*(side if side is None else side[part] for side in self))
+        weight_B = None if self.weight_B is None else self.weight_B[part]
+        return Batch(self.source_BS[part], self.inputs_BT[part], self.targets_BT[part], weight_B)
 
     @property
     def real_BT(self) -> Tensor:

@@ -73,7 +73,7 @@ def _estimate(
         return mean * len(trainings), f"the mean of {len(seconds)} finished trainings"
     trial = next(iter(trainings.values()))
     short = trial.choice.training.changed(
-        updates=PROBE_UPDATES, tokens=0, seconds=0.0, evaluate_every=PROBE_UPDATES, patience=0
+        updates=PROBE_UPDATES, epochs=0, tokens=0, seconds=0.0, evaluate_every=PROBE_UPDATES, patience=0
     )
     prepared = Corridor(store, plan.folders, "cpu").prepared(trial)
     model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)

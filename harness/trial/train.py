@@ -131,6 +131,8 @@ class Training:
         self.model, self.choice, self.seed = model.to(device), choice, seed
         self.pairs = {name: split.to(device) for name, split in pairs.items() if name != "test"}
         self.folder, self.device = folder, device
+        self.last = choice.last_update(pairs["train"].size)
+        """The last update, 0 where tokens or seconds alone end the training."""
         self.updater = Updater(self.model, choice, seed, device)
         torch.manual_seed(stream_seed(seed, "dropout"))
         self.places = [place or {}]
@@ -197,9 +199,9 @@ class Training:
         return time.monotonic()
 
     def _done(self) -> float:
-        """Return the share of the training that is done: of updates, tokens or seconds, whichever is nearest its end."""
+        """Return the share of the training that is done: of updates, epochs, tokens or seconds, whichever is nearest its end."""
         c = self.choice
-        shares = [self.at.update / c.updates] if c.updates else []
+        shares = [self.at.update / self.last] if self.last else []
         shares += [float(self.updater.words) / c.tokens] if c.tokens else []  # reading it waits for the device
         shares += [self.at.seconds / c.seconds] if c.seconds else []
         return max(shares)
@@ -222,7 +224,7 @@ class Training:
             self.at.epoch, self.at.batch, self.at.begun = self.at.epoch + 1, 0, self.at.update
 
     def _update(self, batch: Batch) -> None:
-        self.updater.make(batch, self.at.update, self.choice.updates)
+        self.updater.make(batch, self.at.update, self.last)
         self.at.update += 1
 
     def _evaluate(self, emit: Emit, stop: Postponed) -> None:
@@ -307,6 +309,7 @@ class Training:
             "best_update": self.at.best_update,
             "best_dev_nll": self.at.best_nll,
             "epochs": round(self.at.epoch + self.at.batch / self.at.batches, 3),
+            "epoch_updates": self.choice.epoch_updates(self.pairs["train"].size),
             "target_tokens": int(self.updater.words),
             "train_seconds": self.at.seconds,
             "target_tokens_per_second": float(self.updater.words) / self.at.seconds,
