@@ -35,7 +35,7 @@ class CrossEntropy(Objective):
     def forward(self, model: Any, batch: Batch, streams: Streams, update: int) -> Sum:
         """Return the summed (smoothed) negative log-likelihood."""
         counted_BT = batch.real_BT if self.cfg.mask else torch.ones_like(batch.targets_BT, dtype=torch.bool)
-        nll_N = target_nll(model, streams.readout(model, batch), batch, counted_BT, self.cfg.smoothing)
+        nll_N = target_nll(model, streams.follow(model, batch), batch, counted_BT, self.cfg.smoothing)
         return Sum(nll_N.sum(), self._normalizer(batch), counted_BT.sum())
 
     def _normalizer(self, batch: Batch) -> Tensor | None:

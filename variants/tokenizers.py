@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -78,6 +78,7 @@ class Characters(_Whole):
         """Names the characters to keep."""
 
     cfg: Config
+    words: ClassVar[str] = "char"
 
     def learn(self, texts: Iterable[str]) -> Learned:
         """Return a tokenizer with the characters of the texts, the most frequent first."""

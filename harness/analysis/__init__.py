@@ -12,11 +12,12 @@ from harness.analysis.compare import (
     TWO_WAY,
     Comparison,
     compare,
+    comparison_columns,
     holm,
 )
 from harness.analysis.effects import curve_frame, factorial_effects, numeric_axes, steps
 from harness.analysis.frames import comparisons_frame, lengths_frame, spelled, trials_frame, variants_frame
-from harness.analysis.outcome import Outcome, TestSet, deviation
+from harness.analysis.outcome import Outcome, TestSet, deviation, further_tests, on
 from harness.analysis.resample import REPLICATES, Resampler
 from harness.analysis.variance_components import ALPHA
 
@@ -37,13 +38,16 @@ __all__ = [
     "TestSet",
     "compare",
     "compare_all",
+    "comparison_columns",
     "comparisons_frame",
     "curve_frame",
     "deviation",
     "factorial_effects",
+    "further_tests",
     "holm",
     "lengths_frame",
     "numeric_axes",
+    "on",
     "primary_metrics",
     "spelled",
     "steps",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.analysis.outcome import Outcome
 from harness.analysis.resample import Resampler
-from harness.trial.score import Array, Metric
+from harness.contracts.metric import Array, Metric
+
+BALANCED = 1e-9
+"""Sums of weights up to this are zero."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Arm:
     """Further seeds, whose training diverged: they have no score, and have not succeeded at anything."""
     signatures: frozenset[str] = frozenset()
     """How the scores were computed."""
+    tests: Mapping[str, float] = field(default_factory=dict)
+    """The weight of each test set in the sum, by the name of the set."""
 
     @property
     def seeds(self) -> int:
@@ -54,7 +59,7 @@ class Arm:
 
     def successes(self, threshold: float, metric: Metric) -> int:
         """Return how many seeds reach a value, in the good direction of the metric."""
-        good = self.scores <= threshold if metric.higher_is_better is False else self.scores >= threshold
+        good = self.scores <= threshold if metric.direction == "lower" else self.scores >= threshold
         return int(good.sum())
 
 
@@ -70,6 +75,18 @@ class Contrast(NamedTuple):
     parts: Sequence[tuple[float, Arm]]
     """Weights and arms; different arms are different trials."""
     kind: str = "pair"
+
+    @property
+    def mixed(self) -> list[str]:
+        """The names of the test sets, where scores on one are set against scores on another; they do not compare.
+
+        Within every test set the weights of a difference add up to zero.
+        """
+        total: dict[str, float] = {}
+        for sign, arm in self.parts:
+            for name, weight in arm.tests.items():
+                total[name] = total.get(name, 0.0) + sign * weight
+        return sorted(total) if self.b and len(total) > 1 and any(abs(w) > BALANCED for w in total.values()) else []
 
 
 class Term(NamedTuple):
@@ -92,6 +109,8 @@ class Scored(NamedTuple):
     exhaustive: bool
     signature: str
     """How it was computed; "" where that is not known."""
+    test: str
+    """The name of the test set that the sentences are of."""
 
 
 class Trials:
@@ -120,6 +139,9 @@ class Trials:
         rows = [[(weight, found[variant, seed]) for weight, found, variant in scored] for seed in seeds]
         used = [one for row in rows for _, one in row]
         resampled = [sum(weight * one.resampled for weight, one in row) for row in rows]
+        tests: dict[str, float] = {}
+        for weight, one in rows[0] if rows else ():
+            tests[one.test] = tests.get(one.test, 0.0) + weight
         return Arm(
             label,
             np.array([sum(weight * one.score for weight, one in row) for row in rows], np.float64),
@@ -128,6 +150,7 @@ class Trials:
             exhaustive=bool(used) and all(one.exhaustive for one in used),
             diverged=self._diverged({cell.variant for cell in weights}),
             signatures=frozenset(one.signature for one in used if one.signature),
+            tests=tests,
         )
 
     def pair(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
@@ -172,8 +195,8 @@ class Trials:
             self._scored[subset] = {}
             alike: dict[tuple[str, int], list[tuple[Outcome, Array]]] = {}
             for o in self.outcomes:
-                if o.status == "ok" and self.metric.statistic in o.statistics:
-                    array = _inside(o, o.statistics[self.metric.statistic], subset)
+                if o.status == "ok" and self.metric.array in o.statistics:
+                    array = _inside(o, o.statistics[self.metric.array], subset)
                     name = f"{o.test.name}/{subset}" if subset else o.test.name
                     alike.setdefault((name, len(array)), []).append((o, array))
             for (name, sentences), members in alike.items():
@@ -183,14 +206,14 @@ class Trials:
 
     def _score(self, test_set: str, members: Sequence[tuple[Outcome, Array]]) -> dict[tuple[str, int], Scored]:
         arrays = [array for _, array in members]
-        scores = np.array([self.metric.from_sums(array.sum(0)) for array in arrays])
+        scores = np.array([self.metric.score(array.sum(0)) for array in arrays])
         exhaustive = all(o.test.exhaustive for o, _ in members)
         resampled = np.broadcast_to(scores[:, None], (len(scores), self.resampler.replicates))
         if not exhaustive:
             resampled = self.resampler.all_scores(arrays, self.metric, test_set)
         return {
             (o.variant, o.seed): Scored(
-                float(score), row, len(array), exhaustive, o.signatures.get(self.metric.name, "")
+                float(score), row, len(array), exhaustive, o.signatures.get(self.metric.name, ""), o.test.name
             )
             for (o, array), score, row in zip(members, scores, resampled, strict=True)
         }

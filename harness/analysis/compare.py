@@ -30,7 +30,7 @@ fallen so by luck, which has probability 2^(1 - S_A - S_B) if every second seed 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -40,8 +40,8 @@ from harness.analysis import rates
 from harness.analysis.arms import Arm, Contrast
 from harness.analysis.power import Components, detectable_with
 from harness.analysis.variance_components import ALPHA, two_way
+from harness.contracts.metric import Metric
 from harness.study.claims import Claim
-from harness.trial.score import Metric
 
 POWER = 0.8
 ONE_SEED = "artifact-level only"
@@ -115,6 +115,8 @@ class Comparison:
     """By success rates: the value of the metric from which on a seed succeeds."""
     note: str = ""
     """One sentence that a reader must know."""
+    on: str = ""
+    """The further test set that the scores are on; empty for the main test."""
     exploratory: str = ""
     """Why the row is no answer to a claim that was stated before the run; empty if it is one."""
 
@@ -137,8 +139,13 @@ class Comparison:
 
 
 COMPARISON_COLUMNS = [
-    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides")
+    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides", "on")
 ]
+
+
+def comparison_columns(comparisons: Iterable[Comparison]) -> list[str]:
+    """Return the columns of comparisons.csv: ``on`` is among them where a comparison is about a further test set."""
+    return [*COMPARISON_COLUMNS, *(["on"] if any(made.on for made in comparisons) else [])]
 
 
 def compare(a: Arm, b: Arm, metric: Metric, claim: Claim | None = None, name: str = "") -> Comparison:
@@ -161,6 +168,8 @@ def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None, nam
     made, arms = _blank(contrast, metric, claim), [arm for _, arm in contrast.parts]
     if not arms:
         return made
+    if mixed := contrast.mixed:
+        return replace(made, verdict="no data", note=other_sentences(mixed))
     if len(signatures := {signature for arm in arms for signature in arm.signatures}) > 1:
         note = f"the two sides are measured differently: {' and '.join(sorted(signatures))}"
         return replace(made, verdict="no data", note=note)
@@ -181,6 +190,12 @@ def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None, nam
     return _with_diverged(_judged(made, contrast.parts, metric, claim), arms)
 
 
+def other_sentences(tests: Sequence[str]) -> str:
+    """Return why scores on different test sets are not compared."""
+    names = " and ".join(name[:8] for name in tests)
+    return f"the scores do not compare: they are on different test sentences (sha256 {names})"
+
+
 def _with_diverged(made: Comparison, arms: Sequence[Arm]) -> Comparison:
     """Say where seeds without a score are missing: means over those that trained well flatter a side that often does not."""
     lost = sum(arm.diverged for arm in arms)
@@ -198,7 +213,7 @@ def _blank(contrast: Contrast, metric: Metric, claim: Claim | None) -> Compariso
 
 
 def _improved(made: Comparison, a: Arm, b: Arm, metric: Metric, name: str) -> Comparison:
-    sign = -1 if metric.higher_is_better is False else 1
+    sign = -1 if metric.direction == "lower" else 1
     won, interval = rates.improvement(sign * a.scores, sign * b.scores, f"{name}/{made.claim}/{a.label}/{b.label}")
     return replace(made, improvement=won, improvement_low=interval.low, improvement_high=interval.high)
 
@@ -302,7 +317,7 @@ def _p_value(made: Comparison, error: float, df: float, metric: Metric, claim: C
     if claim is not None and claim.within is not None:
         inside, outside = tail(claim.within - abs(delta)), min(1.0, 2 * tail(abs(delta) - claim.within))
         return min(inside, outside), inside <= outside
-    gain = delta if metric.higher_is_better is not False else -delta
+    gain = delta if metric.direction != "lower" else -delta
     excess = gain - (claim.by if claim else 0.0)
     return 2 * tail(abs(excess)), excess > 0
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from harness.analysis import Outcome, TestSet
-from harness.analysis.outcome import Attended, Attention
+from harness.analysis.outcome import Attended, Attention, Tested
 from harness.contracts import UNK
 from harness.core.spec import SpecError
 from harness.execution import failures, runner
@@ -25,8 +26,9 @@ from harness.storage import checkpoint
 from harness.storage.store import Damaged, Record, Store
 from harness.study.planning import Plan, Variant
 from harness.trial import decode
-from harness.trial.pipeline import SPLIT, Trial
+from harness.trial.pipeline import SPLIT, Trial, named
 from harness.trial.score import load as load_statistics
+from harness.trial.test_sets import identity
 from harness.trial.train import ELSEWHERE
 
 COSTS = {
@@ -89,11 +91,14 @@ def made_sense_of(what: str) -> Iterator[None]:
 
 
 def _finished(about: dict[str, Any], stages: dict[str, str], store: Store) -> Outcome:
-    records = {name: _found(store, name, key) for name, key in stages.items()}
+    records = {name: _found(store, name.rpartition("/")[2], key) for name, key in stages.items()}
+    further = [name.removesuffix("/score") for name in records if name.endswith("/score")]
+    main = _tested(records)
     return Outcome(
         **about,
         status="ok",
-        metrics=records["score"].facts["metrics"],
+        **{each.name: getattr(main, each.name) for each in fields(Tested)},
+        tests={name: _tested(records, name) for name in further},
         costs={
             cost: records[name].facts[cost]
             for name, costs in COSTS.items()
@@ -101,12 +106,21 @@ def _finished(about: dict[str, Any], stages: dict[str, str], store: Store) -> Ou
             if cost in records[name].facts
         },
         stages=stages,
-        statistics=load_statistics(records["score"].folder),
         curve=read_lines(records["train"].folder / "curve.jsonl"),
-        hypotheses=[hypothesis.text for hypothesis in decode.load_hypotheses(records["decode"].folder)],
-        test=_test_set(records["prepare"].folder, records["prepare"].seal, records["prepare"].facts["exhaustive"]),
-        attention=_attention(records["decode"].folder),
-        signatures=_signatures(records["score"].folder, records["prepare"].folder),
+    )
+
+
+def _tested(records: Mapping[str, Record], test: str = "") -> Tested:
+    """Return what a finished trial says and scores on its main test, or on a further test set."""
+    prepared, held = records["prepare"], records[named("test", test) if test else "prepare"]
+    decoded, scored = records[named("decode", test)], records[named("score", test)]
+    return Tested(
+        metrics=scored.facts["metrics"],
+        statistics=load_statistics(scored.folder),
+        hypotheses=[hypothesis.text for hypothesis in decode.load_hypotheses(decoded.folder)],
+        test=_test_set(held.folder, held.seal, held.facts["exhaustive"], prepared.folder),
+        attention=_attention(decoded.folder),
+        signatures=_signatures(scored.folder, prepared.folder),
     )
 
 
@@ -136,19 +150,16 @@ def _attention(folder: Path) -> Attention | None:
 
 
 @cache
-def _test_set(prepared: Path, seal: str, exhaustive: bool) -> TestSet:  # noqa: ARG001 (what is made anew has another)
-    rows = read_lines(prepared / f"{SPLIT}.jsonl")
-    texts = "".join(
-        json.dumps({"source": row["source"], "references": row["references"]}, ensure_ascii=False) + "\n"
-        for row in rows
-    )
-    test = load_file(prepared / f"{SPLIT}.safetensors")
+def _test_set(held: Path, seal: str, exhaustive: bool, prepared: Path) -> TestSet:  # noqa: ARG001 (what is made anew has another)
+    """Return the test set in the folder of a stage, given the folder of the data that were trained on."""
+    rows = read_lines(held / f"{SPLIT}.jsonl")
+    test = load_file(held / f"{SPLIT}.safetensors")
     ids, starts = test["source"], test["source_starts"]
     counts = _counts(prepared / "train.safetensors", int(ids.max(initial=0)) + 1)
     counts[UNK] = 0
     return TestSet(
         # However they are cut into tokens, the same sentences are resampled alike.
-        name=hashlib.sha256(texts.encode()).hexdigest(),
+        name=identity(rows),
         sources=[row["source"] for row in rows],
         references=[row["references"] for row in rows],
         source_lengths=np.diff(starts),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.trial.score import Array
+from harness.contracts.metric import Array
 
 RARE = 10
 """Words that occur less often in training are rare."""
@@ -70,6 +70,20 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """What a trial says and scores on a further test set; the fields are those of ``Outcome``."""
+
+    __test__ = False  # no test class, whatever pytest makes of the name
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    statistics: dict[str, Array] = field(default_factory=dict)
+    hypotheses: list[str] = field(default_factory=list)
+    test: TestSet = field(default_factory=TestSet)
+    attention: Attention | None = None
+    signatures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Outcome:
     """One trial as it ended: what it was, how it went, and all that later questions need."""
 
@@ -101,6 +115,31 @@ class Outcome:
     """Of a failed trial, the last lines that its worker printed."""
     account: str = ""
     """Of a failed trial, all that is known: what was measured, the traceback, the log."""
+    tests: dict[str, Tested] = field(default_factory=dict)
+    """What it scores on each further test set, by name; the fields above are about the main test."""
+
+    def on(self, test: str) -> Outcome:
+        """Return the trial as it is on a further test set, without scores where it has no such set; ``""``: the main test."""
+        if not test:
+            return self
+        tested = self.tests.get(test, Tested())
+        return replace(self, tests={}, **{each.name: getattr(tested, each.name) for each in fields(Tested)})
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Every score on every test set; on a further one it is called ``gen/bleu``."""
+        further = {f"{name}/{key}": value for name, own in self.tests.items() for key, value in own.metrics.items()}
+        return self.metrics | further
+
+
+def on(outcomes: Sequence[Outcome], test: str) -> list[Outcome]:
+    """Return trials as they are on a further test set; ``""``: on the main test."""
+    return [outcome.on(test) for outcome in outcomes]
+
+
+def further_tests(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the names of all further test sets, in the order of the plan."""
+    return list(dict.fromkeys(name for outcome in outcomes for name in outcome.tests))
 
 
 def deviation(values: Sequence[float] | NDArray[np.float64]) -> float:

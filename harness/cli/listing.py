@@ -33,14 +33,19 @@ PRESET_BASE = "numbers"
 # ------------------------------------------------------------------------------------------------------------ parts
 
 
-def parts(slot: str | None = None) -> list[dict[str, Any]]:
-    """Return every registered part, or those of one slot, with their settings.
+def everything() -> dict[str, Any]:
+    """Return what there is: slots with their kinds, parts with their settings, presets, bases and studies."""
+    import variants  # noqa: F401
 
-    Raises:
-        SpecError: there is no such slot.
-    """
-    if slot is not None and slot not in SLOTS:
-        raise SpecError(f"no slot is called '{slot}'; {suggest(slot, SLOTS)}")
+    slots = [
+        {"name": name, "summary": summary(contract), "kinds": sorted(contract.kinds)}
+        for name, contract in SLOTS.items()
+    ]
+    return {"slots": slots, "parts": parts()} | {what: files(what) for what in FILES}
+
+
+def parts(slot: str | None = None) -> list[dict[str, Any]]:
+    """Return every registered part, or those of one slot, with their settings."""
     return [
         {
             "slot": name,
@@ -137,7 +142,10 @@ def dataset(text: str) -> Dataset.Config:
         base = planning.read_base(bases[plain])[0]
         plain = (base.get("data") or {}).get("dataset")
     elif isinstance(plain, str) and plain not in kinds:
-        raise SpecError(f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}")
+        raise SpecError(
+            f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}; "
+            "a part of your own needs --plugin FILE.py"
+        )
     return read(_Holder, {"dataset": plain}, lambda path: place).dataset
 
 

@@ -373,7 +373,8 @@ RESULTS = {
     source = Source(MEMORY, part.keys(MEMORY))
     return part(torch.ones(1, 1, 4), source, part.start(source))[0].tolist()""",
     "decoder": "return model(kind)(SOURCE_BS, HEARD_BT).features_BTR.tolist()",
-    "output": "built = model(kind)\n    return built.output.logp(built(SOURCE_BS, HEARD_BT).features_BTR).tolist()",
+    "output": "built = model(kind)\n    state, source = built.read(SOURCE_BS)\n"
+    "    return built.output.logp(built.follow(state, source, HEARD_BT), source).tolist()",
     "objective": """built, streams = model(kind), Streams(None, "argmax", torch.Generator(), torch.Generator())
     made = trial(kind).$path.build(model=built)(built, Batch(SOURCE_BS, HEARD_BT, HEARD_BT), streams, 0)
     return [None if number is None else float(number) for number in (made.value, made.normalizer, made.positions)]""",

@@ -40,13 +40,14 @@ def print_validated(plan: Plan) -> None:
 
 
 def _question(claim: Claim) -> str:
-    """Return what a claim says of its metric."""
+    """Return what a claim says of its metric, and on which further test set."""
+    scored = claim.metric + (f" on {claim.on}" if claim.on else "")
     if claim.succeeds_at is not None:
-        said = f"more seeds reach {claim.succeeds_at:g} in {claim.metric}"
+        said = f"more seeds reach {claim.succeeds_at:g} in {scored}"
     elif claim.within is not None:
-        said = f"no different by {claim.within:g} in {claim.metric}"
+        said = f"no different by {claim.within:g} in {scored}"
     else:
-        said = f"better by more than {claim.by:g} in {claim.metric}"
+        said = f"better by more than {claim.by:g} in {scored}"
     if claim.trend:
         said += f" with {'more' if claim.better_with_more else 'less'} {claim.trend}, from end to end of its line"
     conditions = [_settings(condition) for condition in claim.conditions if condition]

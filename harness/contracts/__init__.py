@@ -52,6 +52,7 @@ from harness.contracts.training import (
     target_nll,
 )
 from harness.contracts.decoding import Found, Search
+from harness.contracts.metric import Metric, Scored
 # isort: on
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "Join",
     "Lengths",
     "Memory",
+    "Metric",
     "Objective",
     "Optimizer",
     "Order",
@@ -84,6 +86,7 @@ __all__ = [
     "Row",
     "Rows",
     "Schedule",
+    "Scored",
     "Search",
     "Source",
     "State",

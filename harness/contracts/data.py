@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from harness.contracts.splits import Rows
 from harness.core.registry import Choice, slot
@@ -65,6 +65,9 @@ class Tokenizer(ABC):
         """Lower-case the text first."""
         unicode: Literal["none", "nfc", "nfkc"] = "none"
         """Unicode normalization form applied first."""
+
+    words: ClassVar[str] = "13a"
+    """sacrebleu's tokenizer that cuts such texts into the words that metrics count, where a trial names none."""
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.contracts.tensors import PAD, Readout
+from harness.contracts.tensors import PAD, Readout, Source
 from harness.core.registry import Choice, slot
 
 
@@ -57,10 +57,11 @@ class Streams(NamedTuple):
     samples: torch.Generator
     """For draws of the objective itself."""
 
-    def readout(self, model: Any, batch: Batch) -> Readout:
-        """Run the model along the targets of a batch, under teacher forcing as it was tossed."""
-        readout: Readout = model(batch.source_BS, batch.inputs_BT, self.gold_BT, self.replace, self.words)
-        return readout
+    def follow(self, model: Any, batch: Batch) -> tuple[Readout, Source]:
+        """Run the model along the targets of a batch, under teacher forcing as it was tossed: readouts, and the source."""
+        state, source = model.read(batch.source_BS)
+        readout = model.follow(state, source, batch.inputs_BT, self.gold_BT, self.replace, self.words)
+        return readout, source
 
 
 class Sum(NamedTuple):
@@ -76,10 +77,11 @@ class Sum(NamedTuple):
     """Other sums for the curve, which shows each divided by ``positions`` under its name."""
 
 
-def target_nll(model: Any, readout: Readout, batch: Batch, counted_BT: Tensor, smoothing: float = 0.0) -> Tensor:
+def target_nll(
+    model: Any, followed: tuple[Readout, Source], batch: Batch, counted_BT: Tensor, smoothing: float = 0.0
+) -> Tensor:
     """Return the (smoothed) negative log-likelihood of the counted targets, N, in nats, times the weights of their pairs."""
-    # The output layer is the dearest: it sees the counted positions only.
-    nll_N: Tensor = model.output.nll(readout.features_BTR[counted_BT], batch.targets_BT[counted_BT], smoothing)
+    nll_N: Tensor = model.output.nll(*followed, batch.targets_BT, counted_BT, smoothing)
     return batch.weighted(nll_N, counted_BT)
 
 

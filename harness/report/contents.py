@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from harness.analysis import Comparison, Outcome, spelled
+from harness.analysis import Comparison, Outcome, further_tests, on, spelled
 from harness.analysis.comparable import comparable
 from harness.report import diagnostics, effects, fairness, figures, listings, tables
 from harness.report.facts import StudyFacts
@@ -17,7 +17,13 @@ from harness.trial.score import METRICS
 
 METHOD = (
     "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the test "
-    "set, shared by all variants); t interval with Welch's degrees of freedom; Holm's correction over the claims."
+    "set, {}); t interval with Welch's degrees of freedom; Holm's correction over the claims."
+)
+SHARED, NOT_SHARED = "shared by all variants", "shared by all variants that were tested on it"
+SCORES = "Mean ± standard deviation over seeds; n is the number of trials that finished."
+APART = (
+    " The variants were tested on {} different sets of sentences, named by the first digits of their sha256: scores "
+    "compare only within one set."
 )
 
 
@@ -36,8 +42,7 @@ def sections(
     metrics = [name for name in metrics if name not in refused]
     exploratory = [c for c in comparisons[len(study.claims) :] if c.metric in metrics]
     return [
-        Section("scores", "Scores", "Mean ± standard deviation over seeds; n is the number of trials that finished.",
-                [tables.scores_table(shown, metrics)]),
+        _scores(outcomes, metrics),
         _single_seeds(shown, metrics),
         Section("differences", "Differences from the first variant",
                 "Exploratory: no claim was made about these pairs, and the p values are not corrected for their number.",
@@ -55,6 +60,17 @@ def sections(
         _failures(study, outcomes),
         _provenance(study, outcomes),
     ]  # fmt: skip
+
+
+def _scores(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
+    """Return a table of scores for each test set; what was computed in different ways is left out of each."""
+    further = further_tests(outcomes)
+    made = []
+    for test in ("", *further):
+        caption = f"On the test set {test}" if test else "On the main test" if further else ""
+        made.append(tables.scores_table(comparable(on(outcomes, test))[0], metrics, test, caption))
+    most = max(len(set(tables.tested_on(on(outcomes, test)).values())) for test in ("", *further))
+    return Section("scores", "Scores", SCORES + (APART.format(most) if most > 1 else ""), made)
 
 
 def _single_seeds(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
@@ -101,6 +117,7 @@ def _curves(outcomes: Sequence[Outcome]) -> Section:
 
 def _provenance(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
     known = {name for o in outcomes for name in o.metrics}
+    shared = NOT_SHARED if len(set(tables.tested_on(outcomes).values())) > 1 else SHARED
     axes = [[path, ", ".join(str(spelled(value)) for value in values)] for path, values in study.axes.items()]
     signatures = [[name, text] for name, text in study.signatures.items() if name in known]
     made = [
@@ -108,7 +125,7 @@ def _provenance(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
         _facts("signatures", ["metric", "signature"], signatures, "How each metric is computed"),
         _facts("origins", ["what", "which"], [list(row) for row in study.origins], "Data, machine, software, code"),
     ]
-    return Section("provenance", "Where the numbers come from", METHOD, made)
+    return Section("provenance", "Where the numbers come from", METHOD.format(shared), made)
 
 
 def _facts(name: str, columns: list[str], rows: list[list[str]], caption: str) -> Table:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis import COMPARISON_COLUMNS
+from harness.analysis import comparison_columns
 from harness.analysis.aggregate import TAUS, Estimate
 from harness.analysis.datasets import AcrossDatasets, Gain, Level
 from harness.report import figures, html, pages
@@ -51,7 +51,9 @@ def _write(folder: Path, study: StudyFacts, found: AcrossDatasets) -> list[Path]
     written = [path for files in drawn.values() for path in files]
     written += [path for s in made for table in s.tables for path in pages.write_table(folder / "tables", table)]
     rows = [{"study": study.name, "base": base} | vars(answer) for base, answer in found.answers]
-    frame = pd.DataFrame(rows).reindex(columns=["study", "base", *COMPARISON_COLUMNS])
+    frame = pd.DataFrame(rows).reindex(
+        columns=["study", "base", *comparison_columns(answer for _, answer in found.answers)]
+    )
     context: dict[str, Any] = {
         "study": study,
         "sections": made,

@@ -53,6 +53,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         digest=plan.digest,
         command=plan.command,
         claims=list(file.claims),
+        primary=plan.primary,
         axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
         matched=dict(plan.matched),
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],

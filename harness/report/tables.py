@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from harness.analysis import Comparison, Outcome, deviation, lengths_frame, variants_frame
+from harness.analysis import Comparison, Outcome, deviation, lengths_frame, on, variants_frame
 from harness.analysis.compare import SUCCESS_RATES
 from harness.core.escapes import visible
 from harness.core.spec import SpecError
@@ -69,6 +69,8 @@ class Table(NamedTuple):
     """Of the cells that hold a number made from trials, by row and column."""
     caption: str = ""
     """What it shows, where the title of its section does not say."""
+    test: str = ""
+    """The further test set that it is about."""
 
     @property
     def numeric(self) -> list[bool]:
@@ -131,28 +133,41 @@ def finished(outcomes: Sequence[Outcome], variants: Collection[str], metric: str
     )
 
 
-def scores_table(outcomes: Sequence[Outcome], leading: Sequence[str] = ()) -> Table:
+def scores_table(outcomes: Sequence[Outcome], leading: Sequence[str] = (), test: str = "", caption: str = "") -> Table:
     """One row per variant, one column per metric but diagnostics: mean ± SD over seeds; n: finished of all trials.
 
+    Where the variants were tested on different sentences, a column tells which.
+
     Args:
-        outcomes: all trials.
+        outcomes: all trials, as they are on the test set.
         leading: metrics whose columns come first.
+        test: the name of the further test set.
+        caption: which test set it is about, where there are several.
     """
     frame = variants_frame(outcomes)
     frame = frame[~frame["metric"].isin([name for name, metric in METRICS.items() if metric.diagnostic])]
     frame = frame.assign(late=~frame["metric"].isin(leading)).sort_values("late", kind="stable").drop(columns="late")
     metrics = list(dict.fromkeys(frame["metric"]))
+    tests = tested_on(outcomes)
     rows: list[list[str]] = []
     origins = {}
     for variant, mine in frame.groupby("variant", sort=False):
         total = sum(o.variant == variant for o in outcomes)
         row = [str(variant), f"{mine['n'].max()} of {total}"]
+        row += [tests.get(str(variant), "")[:8] or NONE] if len(set(tests.values())) > 1 else []
         for metric, mean, seeds in zip(mine["metric"], mine["mean"], mine["seeds"], strict=True):
             origins[len(rows), len(row)] = Origin(metric, finished(outcomes, {str(variant)}, metric), float(mean))
             row.append(spread(list(seeds.values()), METRICS[metric].digits))
         rows.append(row)
-    columns = ["variant", "n", *(METRICS[m].title for m in metrics)]
-    return Table("scores", columns, rows, frame.drop(columns="seeds"), origins)
+    columns = ["variant", "n", *(["test sentences"] if len(set(tests.values())) > 1 else [])]
+    columns += [METRICS[m].title for m in metrics]
+    name = f"scores_{test}" if test else "scores"
+    return Table(name, columns, rows, frame.drop(columns="seeds"), origins, caption, test)
+
+
+def tested_on(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return the sha256 of the sentences that each variant with scores was tested on."""
+    return {o.variant: o.test.name for o in outcomes if o.status == "ok" and o.metrics}
 
 
 def seeds_table(outcomes: Sequence[Outcome], metric: str) -> Table:
@@ -233,7 +248,7 @@ def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], out
             origins[len(rows), column] = Origin(c.metric, trials, value)
         numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm), detectable(c)]
         rows.append([claim.name, told(c), measured(c), *numbers])
-    return Table("claims", columns, rows, pd.DataFrame([vars(c) for c in made]), origins)
+    return Table("claims", columns, rows, _frame(made), origins)
 
 
 def tested(claim: Claim, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
@@ -243,7 +258,7 @@ def tested(claim: Claim, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
         chosen = groups(claim, variants)
     except SpecError:  # what it asks for turned out to be incompatible
         return ()
-    return finished(outcomes, {name for group in chosen for name in group.variants}, claim.metric)
+    return finished(on(outcomes, claim.on), {name for group in chosen for name in group.variants}, claim.metric)
 
 
 def differences_table(comparisons: Sequence[Comparison], outcomes: Sequence[Outcome]) -> Table:
@@ -252,11 +267,17 @@ def differences_table(comparisons: Sequence[Comparison], outcomes: Sequence[Outc
     rows: list[list[str]] = []
     origins = {}
     for c in comparisons:
-        trials = finished(outcomes, {c.a, c.b}, c.metric)
+        trials = finished(on(outcomes, c.on), {c.a, c.b}, c.metric)
         for column, value in enumerate((c.delta, c.ci_low, c.p, c.mde80), start=3):
             origins[len(rows), column] = Origin(c.metric, trials, value)
         rows.append([c.a, c.b, measured(c), quantity(c, c.delta), interval(c), probability(c.p), detectable(c)])
-    return Table("differences", columns, rows, pd.DataFrame([vars(c) for c in comparisons]), origins)
+    return Table("differences", columns, rows, _frame(comparisons), origins)
+
+
+def _frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return comparisons as a frame; test sets are named where one is about a further one."""
+    frame = pd.DataFrame([vars(c) for c in comparisons])
+    return frame if any(c.on for c in comparisons) else frame.drop(columns="on", errors="ignore")
 
 
 def quantity(made: Comparison, value: float) -> str:
@@ -282,8 +303,8 @@ def interval(made: Comparison) -> str:
 
 
 def measured(made: Comparison) -> str:
-    """Return what a difference is a difference of, with its unit."""
-    title = METRICS[made.metric].title
+    """Return what a difference is a difference of, with its unit, and the further test set that it is on."""
+    title = METRICS[made.metric].title + (f" on {made.on}" if made.on else "")
     return (
         title
         if made.method != SUCCESS_RATES

@@ -57,6 +57,8 @@ class Claim(Choice):
     """For a claim of interaction: the condition under which the gain is smaller than under ``when``."""
     metric: str
     """The one metric that decides: by name, or ``primary`` for the one that the base names."""
+    on: str = Field(default="", json_schema_extra={"neutral": ""})
+    """The further test set (``data.tests``) whose scores decide; none named means the main test."""
     by: float = Field(default=0.0, ge=0)
     """The claim is that the gain, in the good direction of the metric, is larger than this."""
     within: float | None = Field(default=None, gt=0)
@@ -203,7 +205,7 @@ def _check_metric(claim: Claim) -> None:
         raise SpecError(message, "metric")
     if claim.metric not in METRICS:
         raise SpecError(f"no metric is called '{claim.metric}'; {suggest(claim.metric, METRICS)}", "metric")
-    if claim.within is None and METRICS[claim.metric].higher_is_better is None:
+    if claim.within is None and METRICS[claim.metric].direction == "neither":
         message = "no seed can succeed at it" if claim.succeeds_at is not None else "state `within`"
         raise SpecError(f"{claim.metric} has no better direction; {message}", path="metric")
 

@@ -30,7 +30,7 @@ from harness.tracking.mlflow_store import VERDICT, MlflowStore
 from harness.tracking.mlruns import CLAIM
 from harness.tracking.process import Tracker
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
-from harness.trial.pipeline import Trial
+from harness.trial.pipeline import Trial, named
 
 PATIENCE = 60.0
 """Seconds that a finished study waits for its mirror; what is missing then is left to ``s2s sync``."""
@@ -194,7 +194,8 @@ def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRec
 
 
 def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> TrialRecord:
-    folders = {name: store.folder(name, key) for name, key in outcome.stages.items()}
+    kinds = {name: name.rpartition("/")[2] for name in outcome.stages}
+    folders = {name: store.folder(kinds[name], key) for name, key in outcome.stages.items()}
     files = {
         "model.safetensors": folders["train"] / "model.safetensors",
         "curve.jsonl": folders["train"] / "curve.jsonl",
@@ -203,9 +204,13 @@ def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> Tri
         "hypotheses.jsonl": folders["decode"] / "hypotheses.jsonl",
         "scores.json": folders["score"] / "scores.json",
         "trial.json": folders["score"] / "trial.json",
+    } | {
+        f"{test}/{file}": folders[named(kind, test)] / file
+        for test in outcome.tests
+        for kind, file in (("decode", "hypotheses.jsonl"), ("score", "scores.json"))
     }
-    records = {name: store.record(name, key) for name, key in outcome.stages.items()}
-    known = {path: sum_ for r in records.values() if r for path, sum_ in (r.files | r.volatile).items()}
+    records = {name: store.record(kinds[name], key) for name, key in outcome.stages.items()}
+    known = {r.folder / path: sum_ for r in records.values() if r for path, sum_ in (r.files | r.volatile).items()}
     prepared = records["prepare"]
     clock = folders["train"] / "clock.jsonl"
     return TrialRecord(
@@ -215,7 +220,7 @@ def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> Tri
         status=outcome.status,
         reason=outcome.reason,
         params=params | {"seed": outcome.seed},
-        metrics=outcome.metrics | outcome.costs,
+        metrics=outcome.scores | outcome.costs,
         curve=outcome.curve,
         clock=read_lines(clock) if outcome.status == "ok" else [],
         dataset={
@@ -223,7 +228,7 @@ def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> Tri
             "sha256": prepared.facts["dataset_sha256"] if prepared is not None else "",
         },
         artifacts=files if outcome.status == "ok" else {},
-        sums={name: known[name] for name in files if name in known} if outcome.status == "ok" else {},
+        sums={name: known[path] for name, path in files.items() if path in known} if outcome.status == "ok" else {},
     )
 
 
@@ -232,7 +237,7 @@ def _over_seeds(found: Sequence[Outcome]) -> dict[str, float]:
 
     An infinite score (a perplexity) has a mean and nothing else.
     """
-    scores = [outcome.metrics for outcome in found if outcome.status == "ok"]
+    scores = [outcome.scores for outcome in found if outcome.status == "ok"]
     made: dict[str, float] = {"seeds": float(len(scores))}
     for name in scores[0] if scores else ():
         values = [own[name] for own in scores if name in own]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,5 +63,18 @@ def prepare(
 
 def load(folder: Path) -> Encoded:
     """Read what ``prepare`` wrote."""
-    rows = (folder / "test.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    return Encoded(Pairs(**load_file(folder / "test.safetensors")), [json.loads(row) for row in rows])
+    return Encoded(Pairs(**load_file(folder / "test.safetensors")), load_rows(folder))
+
+
+def load_rows(folder: Path) -> list[dict[str, Any]]:
+    """Read the rows of a test set from the folder of its stage."""
+    return [json.loads(row) for row in (folder / "test.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def identity(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the sha256 of the sources and references of a test set: scores on two that differ in it do not compare."""
+    digest = hashlib.sha256()
+    for row in rows:
+        texts = {"source": row["source"], "references": row["references"]}
+        digest.update(f"{json.dumps(texts, ensure_ascii=False)}\n".encode())
+    return digest.hexdigest()

@@ -109,8 +109,9 @@ def validation_nll(model: Seq2Seq, pairs: Pairs, batch_size: int, each: Callable
     for index in in_order(pairs, batch_size):
         each()
         batch = collate(pairs, index, width)
-        readout = model(batch.source_BS, batch.inputs_BT)
-        total += float(target_nll(model, readout, batch, batch.real_BT).double().sum())
+        state, source = model.read(batch.source_BS)
+        followed = model.follow(state, source, batch.inputs_BT), source
+        total += float(target_nll(model, followed, batch, batch.real_BT).double().sum())
         tokens += int(batch.real_BT.sum())
     return total / tokens
 

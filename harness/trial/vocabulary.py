@@ -55,6 +55,12 @@ class Vocabulary:
         seen: str = text if normalizer is None else normalizer.normalize_str(text)
         return seen
 
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the pieces of a text that have no token of their own, each once, as they stand there."""
+        found = self._learned.encode(text, add_special_tokens=False)
+        spans = [span for number, span in zip(found.ids, found.offsets, strict=True) if number == UNK]
+        return list(dict.fromkeys(text[start:end] for start, end in spans))
+
     def unknown(self, ids: Sequence[int] | NDArray[np.int32]) -> int:
         """Return how many ids stand for an unknown token."""
         return int(np.count_nonzero(np.asarray(ids) == UNK))

@@ -485,8 +485,9 @@ def test_training_hears_what_the_coins_say() -> None:
         return advance(words_BT, *rest)
 
     model.advance = spy  # type: ignore[method-assign]
-    readout = model(batch.source_BS, batch.inputs_BT, gold_BT)
-    own_BT = sayable(model.output.logp(readout.features_BTR)).argmax(-1)
+    state, source = model.read(batch.source_BS)
+    readout = model.follow(state, source, batch.inputs_BT, gold_BT)
+    own_BT = sayable(model.output.logp(readout, source)).argmax(-1)
     heard_BT = torch.cat(heard, 1)
     assert torch.equal(heard_BT[gold_BT], batch.inputs_BT[gold_BT])
     assert torch.equal(heard_BT[:, 1:][~gold_BT[:, 1:]], own_BT[:, :-1][~gold_BT[:, 1:]])

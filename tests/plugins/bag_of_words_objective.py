@@ -38,7 +38,7 @@ class BagOfWords(Objective):
 
     def forward(self, model: Any, batch: Batch, streams: Streams, update: int) -> Sum:
         """Return the sums of both tasks; the curve shows the second as ``bag``."""
-        nll = target_nll(model, streams.readout(model, batch), batch, batch.real_BT).sum()
+        nll = target_nll(model, streams.follow(model, batch), batch, batch.real_BT).sum()
         memory = model.encoder(model.embeddings.source(batch.source_BS), batch.source_BS != PAD)
         said_BV = self.bag(memory.mean())
         there_BV = torch.zeros_like(said_BV).scatter(1, batch.targets_BT, 1.0)

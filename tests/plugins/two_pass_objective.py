@@ -25,9 +25,9 @@ class RDrop(Objective):
 
     def forward(self, model: Any, batch: Batch, streams: Streams, update: int) -> Sum:
         """Return the sums over two passes; the curve shows their divergence as ``kl``."""
-        readouts = [streams.readout(model, batch) for _ in range(2)]
-        nll = sum(target_nll(model, readout, batch, batch.real_BT).sum() for readout in readouts) / 2
-        one_NV, other_NV = (model.output.logp(readout.features_BTR[batch.real_BT]) for readout in readouts)
+        passes = [streams.follow(model, batch) for _ in range(2)]
+        nll = sum(target_nll(model, each, batch, batch.real_BT).sum() for each in passes) / 2
+        one_NV, other_NV = (model.output.logp(*each)[batch.real_BT] for each in passes)
         both_N = ((one_NV.exp() - other_NV.exp()) * (one_NV - other_NV)).sum(-1)  # both directions together
         kl = batch.weighted(both_N, batch.real_BT).sum()
         tokens = batch.real_BT.sum()

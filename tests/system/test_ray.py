@@ -183,7 +183,7 @@ def test_a_node_killed_in_the_middle_costs_nothing(
         assert cluster.capacity == 1
     add(nodes)
     check_results(run, unbroken)
-    notes = [at for at, (_, event) in enumerate(run.heard) if "begins again elsewhere" in event.get("note", "")]
+    notes = [at for at, (_, event) in enumerate(run.heard) if "restarts elsewhere" in event.get("note", "")]
     assert killed and len(notes) == 1
     trial = run.heard[notes[0]][0]
     check_computed_once(run, trial, notes[0])

@@ -69,9 +69,10 @@ def test_walking_says_its_own_words_at_the_cost_of_the_output() -> None:
 
 def test_torch_counts_as_much() -> None:
     built = model("gru", {"kind": "mean", "place": "both", "merge": "add"}).train()
-    source, inputs, targets = torch.full((1, S), 4), torch.full((1, T), 4), torch.full((T,), 4)
+    source, inputs, targets = torch.full((1, S), 4), torch.full((1, T), 4), torch.full((1, T), 4)
     with FlopCounterMode(display=False) as counter:
-        built.output.nll(built(source, inputs).features_BTR[0], targets).sum().backward()
+        state, seen = built.read(source)
+        built.output.nll(built.follow(state, seen, inputs), seen, targets).sum().backward()
     assert counted("gru", None, built=built) == counter.get_total_flops()
 
 

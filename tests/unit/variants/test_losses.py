@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.contracts import Batch, Output, Readout, Streams, Sum
+from harness.contracts import Batch, Memory, Output, Readout, Source, Streams, Sum
 from variants.losses import CrossEntropy
 
 
@@ -20,9 +20,10 @@ class Fixed(Output):
 
     def __init__(self) -> None:
         torch.nn.Module.__init__(self)
+        self.words = 4
 
-    def logp(self, features_BTR: Tensor) -> Tensor:
-        return torch.tensor([0.4, 0.3, 0.2, 0.1]).log().expand(*features_BTR.shape[:-1], 4)
+    def logp(self, readout: Readout, source: Source) -> Tensor:
+        return torch.tensor([0.4, 0.3, 0.2, 0.1]).log().expand(*readout.features_BTR.shape[:-1], 4)
 
 
 class Model(torch.nn.Module):
@@ -32,7 +33,11 @@ class Model(torch.nn.Module):
         super().__init__()
         self.output = Fixed()
 
-    def forward(self, source_BS: Tensor, inputs_BT: Tensor, *_: object) -> Readout:
+    def read(self, source_BS: Tensor) -> tuple[tuple[()], Source]:
+        mask_BS = torch.ones_like(source_BS, dtype=torch.bool)
+        return (), Source(Memory(mask_BS.unsqueeze(-1).float(), mask_BS, ()), ())
+
+    def follow(self, state: object, source: Source, inputs_BT: Tensor, *_: object) -> Readout:
         return Readout(torch.zeros(*inputs_BT.shape, 1), torch.zeros(*inputs_BT.shape, 0))
 
 

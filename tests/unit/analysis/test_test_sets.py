@@ -1,0 +1,59 @@
+"""Trials on several test sets: each is analysed by itself, and scores on different sentences are never compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.analysis import Outcome, TestSet, compare_all, trials_frame
+from harness.analysis.outcome import Tested
+from harness.study.claims import Claim
+from harness.trial.score import Array
+
+N = 12
+CLAIM = Claim(name="a wins", better={"model": "a"}, than={"model": "b"}, metric="exact_match")
+
+
+def right(share: float, seed: int) -> dict[str, Array]:
+    rows = np.random.default_rng(seed).random(N) < share
+    return {"exact_match": np.stack([rows.astype(float), np.ones(N)], 1)}
+
+
+def outcome(
+    model: str, seed: int, test: str = "main", data: str = "d", shares: tuple[float, float] = (0.5, 0.5)
+) -> Outcome:
+    main, gen = (right(share, 10 * seed + at) for at, share in enumerate(shares))
+    scores = [{"exact_match": 100 * float(own["exact_match"][:, 0].mean())} for own in (main, gen)]
+    sets = {"gen": Tested(scores[1], gen, test=TestSet("gen"))}
+    about = {"factors": {"model": model, "data": data}, "metrics": scores[0], "statistics": main, "tests": sets}
+    return Outcome(f"{model}{data}{seed}", f"{model}, {data}", seed, "ok", test=TestSet(test), **about)
+
+
+def test_a_claim_on_a_further_set_is_answered_from_its_scores() -> None:
+    found = [outcome(m, s, shares=(0.1, 0.9) if m == "a" else (0.9, 0.1)) for m in "ab" for s in (1, 2, 3)]
+    main, gen, *others = compare_all(found, [CLAIM, CLAIM.changed(name="on gen", on="gen")], "x")
+    assert main.delta < 0 < gen.delta and (main.on, gen.on) == ("", "gen")
+    assert gen.mean_a == pytest.approx(np.mean([o.tests["gen"].metrics["exact_match"] for o in found[:3]]))
+    assert [other.on for other in others] == ["", "gen"], "every set has its exploratory rows"
+    assert {"exact_match", "gen/exact_match"} <= set(trials_frame(found).columns)
+
+
+def test_a_trial_without_the_set_has_no_score_on_it() -> None:
+    bare = outcome("a", 1)
+    assert bare.on("") is bare and bare.on("other").metrics == {} and not bare.on("other").test.name
+
+
+def test_scores_on_different_sentences_are_not_compared() -> None:
+    found = [outcome(m, s, test=m) for m in "ab" for s in (1, 2, 3)]
+    answer, exploratory = compare_all(found, [CLAIM], "x")
+    assert answer.verdict == "no data" and "different test sentences" in answer.note and np.isnan(answer.delta)
+    assert np.isnan(exploratory.delta) and np.isnan(exploratory.p)
+
+
+def test_means_over_several_sets_compare_where_both_sides_hold_each_alike() -> None:
+    found = [outcome(m, s, test=d, data=d) for d in "de" for m in "ab" for s in (1, 2, 3)]
+    assert not np.isnan(compare_all(found, [CLAIM], "x")[0].delta)
+    gains = CLAIM.changed(when={"data": "d"}, rather_than={"data": "e"})
+    assert not np.isnan(compare_all(found, [gains], "x")[0].delta), "each difference is within one set"
+    across = Claim(name="d is easier", better={"data": "d"}, than={"data": "e"}, metric="exact_match")
+    assert "different test sentences" in compare_all(found, [across], "x")[0].note
