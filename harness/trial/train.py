@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from harness.contracts import Batch, Initializer, Order, Pass, Words, target_nll
+from harness.contracts.training_choice import TrainingChoice as TrainingChoice
+from harness.contracts.training_choice import foreseen_seconds as foreseen_seconds
 from harness.core.seeds import stream_seed
 from harness.storage import checkpoint
 from harness.storage.checkpoint import CHECKPOINT, Asked, Place, Postponed, otherwise, spelled
 from harness.trial.batches import Pairs, collate, cut, evaluation_width, in_order, pass_generator
 from harness.trial.model import ModelChoice, Seq2Seq
-from harness.trial.training_choice import TrainingChoice as TrainingChoice
-from harness.trial.training_choice import foreseen_seconds as foreseen_seconds
 from harness.trial.updater import Updater
 
 CHECKPOINT_EVERY = 60.0
@@ -333,3 +333,17 @@ def load_model(model: nn.Module, path: Path) -> None:
     names = dict(model.named_parameters())
     if unexpected or any(name in names for name in missing):
         raise ValueError(f"{path} belongs to another model: it lacks {missing} and has {unexpected}")
+
+
+def save_start(model: nn.Module, keeps: Callable[[str], bool], folder: Path) -> int:
+    """Write the parameters of a model that are kept as ``start.safetensors``; return how many numbers they hold."""
+    kept = {name: part for name, part in parameters(model).items() if keeps(name)}
+    save_file(kept, folder / "start.safetensors")
+    return sum(part.numel() for part in kept.values())
+
+
+def load_start(model: nn.Module, folder: Path) -> None:
+    """Read what ``save_start`` wrote into a model of the same choice; other parameters stay as they are."""
+    unexpected = model.load_state_dict(load_file(folder / "start.safetensors"), strict=False).unexpected_keys
+    if unexpected:
+        raise ValueError(f"{folder} belongs to another model: it has {unexpected}")

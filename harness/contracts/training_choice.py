@@ -7,7 +7,15 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.contracts import Initializer, Objective, Optimizer, Order, Schedule, TeacherForcing
+from harness.contracts.training import (
+    Initializer,
+    Objective,
+    Optimizer,
+    Order,
+    Pretraining,
+    Schedule,
+    TeacherForcing,
+)
 from harness.core.registry import SLOTS, Choice
 
 
@@ -24,6 +32,11 @@ class TrainingChoice(Choice):
     """How the learning rate changes."""
     initializer: Initializer.Config
     """The first values of the parameters."""
+    pretraining: Pretraining.Config = Field(
+        default_factory=lambda: SLOTS["pretraining"].kinds["none"].Config(),
+        json_schema_extra={"neutral": {"kind": "none"}},
+    )
+    """Where parameters come from before this training."""
     batch_size: int = Field(ge=1)
     """Sentence pairs that go through the model together."""
     order: Order.Config = Field(
