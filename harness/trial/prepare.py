@@ -183,8 +183,9 @@ def encode(
             facts[f"{name}_longest"] = max(facts[f"{name}_longest"], int(side.lengths.max()))
             facts[f"{name}_unknown"] += words.unknown(side.ids)
         if training:
-            sides = tuple(side.cut(longest) if truncate else side.where(short) for side in sides)
-        pairs.add(*sides)
+            pairs.add(*(side.cut(longest) if truncate else side.where(short) for side in sides))
+        else:
+            pairs.add(*sides)
     if training and facts["pairs"] == facts["too_long"]:
         message = f"every training pair has more than {longest} tokens on a side; raise data.longest"
         raise SpecError(message, path="data.longest")
