@@ -35,6 +35,7 @@ COSTS = {
     "train": (
         "params",
         "updates",
+        "epochs",
         "target_tokens",
         "train_seconds",
         "target_tokens_per_second",

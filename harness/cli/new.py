@@ -55,7 +55,7 @@ def part(slot: str, kind: str, like: str | None = None) -> str:
         file, test = Path(f"variants/{called}.py"), Path(f"tests/unit/variants/test_{called}.py")
         names = {"slot": slot, "kind": kind, "like": like, "path": path, "title": slot.replace("_", " ")}
         said = {
-            "choice": _python(chosen), "around": _python(around), "result": Template(RESULTS[slot]).substitute(names),
+            "choice": _one_line(chosen), "around": _python(around), "result": Template(RESULTS[slot]).substitute(names),
             "value": '[{"kind": kind} | CHOICE]' if slot in LISTS else '{"kind": kind} | CHOICE',
         }  # fmt: skip
         _write({file: text, test: _test(Template(TEST).substitute(names, **said))})
@@ -255,6 +255,12 @@ def _write(files: Mapping[Path, str]) -> None:
             file.write(text)
 
 
+def _one_line(plain: Any) -> str:
+    """Return plain data as Python source on a line that may be long."""
+    text = _python(plain)
+    return text if len(text) < 95 else f"{text}  # noqa: E501  # fmt: skip"
+
+
 def _python(plain: Any) -> str:
     """Return plain data as Python source, as ruff would format it."""
     if isinstance(plain, Mapping):
@@ -399,6 +405,9 @@ RESULTS = {
     weight.square().sum().backward()
     optimizer.step()
     return weight.tolist()""",
+    "pretraining": """built = model(kind)
+    trial(kind).$path.build().start(built, {}, lambda choice, pairs: None)
+    return sum(float(part.sum()) for part in built.parameters())""",
     "schedule": "part = trial(kind).$path.build()\n    return [part.factor(update, 5) for update in range(5)]",
     "initializer": """layer = torch.nn.Linear(2, 2)
     trial(kind).$path.build().fill(layer)

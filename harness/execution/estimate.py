@@ -98,7 +98,8 @@ def _timed(trial: Trial, corridor: Corridor) -> dict[str, Any]:
         Diverged: the loss became infinite or no number.
     """
     choice, prepared = trial.choice.training, corridor.prepared(trial)
-    short = choice.changed(updates=BLOCK * BLOCKS, tokens=0, seconds=PROBE_SECONDS, evaluate_every=BLOCK, patience=0)
+    ends = {"updates": BLOCK * BLOCKS, "epochs": 0, "tokens": 0, "seconds": PROBE_SECONDS}
+    short = choice.changed(**ends, evaluate_every=BLOCK, patience=0)
     model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
     marks: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -19,6 +19,7 @@ from harness.trial.score import METRICS, corpus_scores
 QUANTITIES: dict[str, tuple[str, str, int]] = {
     "parameters": ("params", "parameters", 0),
     "updates": ("updates", "updates made", 0),
+    "epochs": ("epochs", "epochs", 1),
     "tokens": ("target_tokens", "target tokens seen", 0),
     "seconds": ("train_seconds", "training time (s)", 1),
 }

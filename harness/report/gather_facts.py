@@ -119,6 +119,7 @@ def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         *([("data, revision", facts["revision"])] if facts["revision"] else []),
         ("pairs", pairs),
         ("rows left out", ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())),
+        *([("training pairs truncated", f"{cut:,}")] if (cut := facts["train"].get("truncated", 0)) else []),
         ("vocabulary", f"source {facts['source_words']:,}, target {facts['target_words']:,}"),
         ("unknown tokens in the test", ", ".join(unknown)),
         *_check_rows(facts),

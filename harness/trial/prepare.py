@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -44,7 +44,9 @@ class DataChoice(Choice):
     joint: bool = False
     """Whether one vocabulary, learned over both sides, serves both."""
     longest: int = Field(default=200, ge=1)
-    """Training pairs with more tokens on either side are left out, and counted; held-out pairs are never left out or cut."""
+    """Training pairs with more tokens on either side are too long, and counted; held-out pairs never are."""
+    too_long: Literal["leave_out", "truncate"] = Field(default="leave_out", json_schema_extra={"neutral": "leave_out"})
+    """What becomes of training pairs that are too long: left out, or cut after so many tokens on each side."""
     tests: dict[str, Dataset.Config] = Field(default={}, json_schema_extra={"neutral": {}})
     """Further test sets by name: of each dataset its test split, decoded and scored beside the main test."""
 
@@ -105,7 +107,9 @@ def write(choice: DataChoice, found: corpus.Corpus, folder: Path, scratch: Path)
     }
     for name, rows in found.splits.items():
         pairs = Growing(scratch)
-        facts[name] = encode(rows, source, target, pairs, choice.longest, training=name == "train")
+        training = name == "train"
+        cut = training and choice.too_long == "truncate"
+        facts[name] = encode(rows, source, target, pairs, choice.longest, training=training, truncate=cut)
         pairs.save(folder / f"{name}.safetensors")
         if name != "train":
             write_rows(folder / f"{name}.jsonl", rows)
@@ -154,13 +158,22 @@ def scratch_in(folder: Path) -> Iterator[Path]:
 
 
 def encode(
-    rows: Rows, source: Vocabulary, target: Vocabulary, pairs: Growing, longest: int, *, training: bool
+    rows: Rows,
+    source: Vocabulary,
+    target: Vocabulary,
+    pairs: Growing,
+    longest: int,
+    *,
+    training: bool,
+    truncate: bool = False,
 ) -> dict[str, int]:
     """Add the encoded pairs of a split to a file, batch by batch, and return counts of all of them, long ones too.
 
-    In training every reference of a row makes a pair, and long pairs are left out.
+    In training every reference of a row makes a pair, and long pairs are left out; or truncated, then their number is
+    called ``truncated``.
     """
-    facts = dict.fromkeys(("pairs", "too_long", *(f"{side}_{what}" for what in COUNTED for side in SIDES)), 0)
+    long = "truncated" if truncate else "too_long"
+    facts = dict.fromkeys(("pairs", "too_long", long, *(f"{side}_{what}" for what in COUNTED for side in SIDES)), 0)
     for texts, references in zip(rows.column("source"), rows.column("references"), strict=True):
         if training:
             texts = [text for text, row in zip(texts, references, strict=True) for _ in row]
@@ -171,12 +184,15 @@ def encode(
             require_room(pairs.scratch, 2 * size * batches)
         short = np.maximum(sides[0].lengths, sides[1].lengths) <= longest
         facts["pairs"] += len(short)
-        facts["too_long"] += int(np.count_nonzero(~short))
+        facts[long] += int(np.count_nonzero(~short))
         for name, side, words in zip(SIDES, sides, (source, target), strict=True):
             facts[f"{name}_tokens"] += len(side.ids)
             facts[f"{name}_longest"] = max(facts[f"{name}_longest"], int(side.lengths.max()))
             facts[f"{name}_unknown"] += words.unknown(side.ids)
-        pairs.add(*(side.where(short) if training else side for side in sides))
+        if training:
+            pairs.add(*(side.cut(longest) if truncate else side.where(short) for side in sides))
+        else:
+            pairs.add(*sides)
     if training and facts["pairs"] == facts["too_long"]:
         message = f"every training pair has more than {longest} tokens on a side; raise data.longest"
         raise SpecError(message, path="data.longest")
