@@ -98,14 +98,14 @@ def column_frame(outcomes: Sequence[Outcome], metric: Metric, column: str) -> pd
 
     Columns: ``variant, seed, group`` (the value), ``sentences, value``; the most frequent values of all trials come first.
     """
-    usable = [o for o in outcomes if o.status == "ok" and metric.statistic in o.statistics and column in o.test.columns]
+    usable = [o for o in outcomes if o.status == "ok" and metric.array in o.statistics and column in o.test.columns]
     counts = Counter(value for o in usable for value in o.test.columns[column].tolist())
     rows = []
     for o in usable:
-        statistics, values = o.statistics[metric.statistic], o.test.columns[column]
+        statistics, values = o.statistics[metric.array], o.test.columns[column]
         for group in sorted(set(values.tolist()), key=lambda value: (-counts[value], value)):
             inside = values == group
-            score = float(metric.from_sums(statistics[inside].sum(0)))
+            score = float(metric.score(statistics[inside].sum(0)))
             rows.append((o.variant, o.seed, group, int(inside.sum()), score))
     return pd.DataFrame(rows, columns=["variant", "seed", "group", "sentences", "value"])
 

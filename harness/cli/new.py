@@ -378,13 +378,13 @@ RESULTS = {
     "tokenizer": 'return trial(kind).$path.build().learn(["one two", "two three"]).to_str()',
     "embeddings": "part = trial(kind).$path.build(words=WORDS)\n    return part.target(HEARD_BT).tolist()",
     "cell": """part = trial(kind).$path.build(entering=3)
-    state = tuple(torch.zeros(1, part.layers, part.width) for _ in range(part.count))
+    state = tuple(torch.zeros(1, part.layers, *shape) for shape in part.shape.tensors)
     return part(torch.randn(1, 2, 3), state)[0].tolist()""",
     "encoder": """part = trial(kind).$path.build(embedded=8)
     return part(torch.randn(1, 3, 8), torch.ones(1, 3, dtype=torch.bool)).values_BSM.tolist()""",
-    "bridge": """shape = StateShape(1, 1, 4)
+    "bridge": """shape = StateShape(1, ((4,),))
     part = trial(kind).$path.build(memory=4, theirs=shape, ours=shape)
-    return [state_BLH.tolist() for state_BLH in part(MEMORY)]""",
+    return [tensor.tolist() for tensor in part(MEMORY)]""",
     "attention": """part = trial(kind).$path.build(memory=4, query=4)
     return part(torch.ones(1, 1, 4), part.keys(MEMORY.values_BSM)).tolist()""",
     "context": """part = trial(kind).$path.build(memory=4, query=4)

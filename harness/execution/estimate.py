@@ -103,11 +103,12 @@ def _timed(trial: Trial, corridor: Corridor) -> dict[str, Any]:
     model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
     marks: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu"))
+        pairs = prepared.pairs_for(model.output.copies)
+        training = Training(model, short, trial.seed, pairs, Path(folder), torch.device("cpu"))
         began = time.monotonic()
         facts = training.run(lambda point: marks.append((point["update"], time.monotonic())))
     last = time.monotonic()
-    validation_nll(model, prepared.pairs["validation"], choice.batch_size)
+    validation_nll(model, pairs["validation"], choice.batch_size)
     evaluation = time.monotonic() - last
     return facts | {"train_seconds": facts["updates"] * _each([(0, began), *marks], evaluation, choice.evaluate_every)}
 

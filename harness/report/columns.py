@@ -42,8 +42,7 @@ def _table(name: str, outcomes: Sequence[Outcome], metric: str, column: str, tes
     frame = column_frame(outcomes, METRICS[metric], column)
     means = over_seeds(frame, ["variant", "group"])
     scores = {
-        (row.variant, row.group): (float(row.middle), float(row.low), float(row.high))
-        for row in means.rename(columns={"mean": "middle"}).itertuples()
+        (row["variant"], row["group"]): (row["mean"], row["low"], row["high"]) for row in means.to_dict("records")
     }
     sizes = frame.groupby("group", sort=False)["sentences"].max()
     variants = list(dict.fromkeys(frame["variant"]))

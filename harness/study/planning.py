@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from harness.contracts import Dataset, Words
 from harness.core import names, plugins
+from harness.core.pinned import pinned
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
 from harness.study import claim_checks, claim_columns, locate
@@ -292,11 +293,18 @@ def resolve(plan: Plan) -> Plan:
         SpecError: data are missing or the hub cannot be reached, and what to do; or widths that cannot be matched.
     """
     made: dict[str, str] = {}
+    plan = _with_files(plan)
     for variant in plan.variants:
         for dataset in () if variant.skipped else _datasets(variant):
             if (key := _key(dataset)) not in made:
                 made[key] = dataset.build(folders=plan.folders).revision()
     return _with_widths(replace(plan, revisions=made))
+
+
+def _with_files(plan: Plan) -> Plan:
+    """Return the plan with every file that its settings name pinned: where it lies, and the hash of what it holds."""
+    variants = tuple(v if v.skipped else replace(v, written=pinned(v.written, plan.folders)) for v in plan.variants)
+    return replace(plan, variants=variants)
 
 
 def _with_widths(plan: Plan) -> Plan:

@@ -295,11 +295,12 @@ class Corridor:
         if "pretrain" in trial.stages:
             train.load_start(model, self.store.verified("pretrain", trial.stages["pretrain"].key))
         here = place(self.device)
-        training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device, here)
+        pairs = prepared.pairs_for(model.output.copies)
+        training = train.Training(model, c.training, trial.seed, pairs, folder, self.device, here)
         facts = training.run(emit, self.checkpoint_every, stop) | {"peak_memory_mb": peak_memory_mb(self.device)}
         updater = training.updater
         per_token = flops.training_flops(
-            model, updater.objective, updater.forcing, prepared.pairs["train"], facts["updates"] // 2
+            model, updater.objective, updater.forcing, pairs["train"], facts["updates"] // 2
         )
         return facts | {"train_flops_per_token": per_token, "train_flops": per_token * facts["target_tokens"]}
 
@@ -309,17 +310,19 @@ class Corridor:
         place = f"data.tests.{test}"
         return test_sets.prepare(choice, revision, self.prepared(trial), self.folders, folder, place)
 
-    def _tested(self, trial: Trial, test: str) -> test_sets.Encoded:
-        """Return the main test, or a further test set."""
+    def _tested(self, trial: Trial, test: str, copies: bool = False) -> test_sets.Encoded:
+        """Return the main test, or a further test set, as a model that copies or does not reads it."""
         if not test:
             prepared = self.prepared(trial)
-            return test_sets.Encoded(prepared.pairs[SPLIT], prepared.texts[SPLIT])
-        return test_sets.load(self.store.verified("test", trial.stages[named("test", test)].key))
+            return test_sets.Encoded(prepared.pairs_for(copies)[SPLIT], prepared.texts[SPLIT])
+        return test_sets.load(self.store.verified("test", trial.stages[named("test", test)].key), copies)
 
     def _decode(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
         prepared = self.prepared(trial)
-        pairs, vocabularies = self._tested(trial, test).pairs, (prepared.source, prepared.target)
-        return decode.decode(self.model(trial), trial.choice.decoding, pairs, *vocabularies, folder, self.device)
+        model, vocabularies = self.model(trial), (prepared.source, prepared.target)
+        tested = self._tested(trial, test, model.output.copies)
+        texts = [row["source"] for row in tested.rows]
+        return decode.decode(model, trial.choice.decoding, tested.pairs, *vocabularies, folder, self.device, texts)
 
     def _score(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
         found, nll, oracle = decode.load(self.store.verified("decode", trial.stages[named("decode", test)].key))

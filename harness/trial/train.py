@@ -65,6 +65,7 @@ def build(choice: ModelChoice, initializer: Initializer.Config, words: Words, se
         torch.manual_seed(stream_seed(seed, "init"))
         model = Seq2Seq(choice, words)
         initializer.build().fill(model)
+        model.embeddings.fill(words)
     return model
 
 

@@ -154,7 +154,9 @@ class Study:
         """
         from harness.analysis import trials_frame
 
-        return trials_frame(self._look().outcomes)
+        look = self._look()
+        with self.plan.naming():
+            return trials_frame(look.outcomes)
 
     def answers(self) -> pd.DataFrame:
         """Return one row per claim: difference, interval, p values and verdict (``comparisons.csv``).

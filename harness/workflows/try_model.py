@@ -11,8 +11,9 @@ import torch
 
 from harness.contracts import EOS
 from harness.storage.store import Store
+from harness.trial import copying
 from harness.trial.batches import Pairs, collate, evaluation_width
-from harness.trial.decode import Hypothesis, hypotheses, reference_nll
+from harness.trial.decode import Hypothesis, hypotheses, reference_nll, source_words
 from harness.trial.model import Seq2Seq
 from harness.trial.n_best import Candidate, n_best
 from harness.trial.pipeline import SPLIT, Corridor, restore
@@ -50,7 +51,8 @@ class TrainedModel:
         """Return the hypothesis for each source text: text, tokens, log-probability in nats, whether it was cut."""
         c, pairs = self.trial.choice.decoding, self._pairs(texts)
         search, target, like = c.search.build(), self._prepared.target, self._prepared.pairs[SPLIT]
-        return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like=like)
+        copied = source_words(self._model, self._prepared.source, texts)
+        return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like, copied)
 
     def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
         """Return the log-probability of each target text given its source text, in nats, EOS counted."""
@@ -68,12 +70,12 @@ class TrainedModel:
         weights_BTS = self._model(batch.source_BS, batch.inputs_BT).weights_BTS
         if not weights_BTS.shape[-1]:
             return None
-        heard = [*pairs.source.tolist(), EOS]
+        words = [word for word, _ in self._prepared.source.words([text])[0]]
         said = [*found.tokens, *([] if found.truncated else [EOS])]
         return Attended(
-            [self._prepared.source.token(number) for number in heard],
-            [self._prepared.target.token(number) for number in said],
-            weights_BTS[0, : len(said), : len(heard)].tolist(),
+            [*words, self._prepared.source.token(EOS)],
+            [self._prepared.target.token(number, words) for number in said],
+            weights_BTS[0, : len(said), : len(words) + 1].tolist(),
         )
 
     def n_best(self, text: str, count: int) -> list[tuple[str, Candidate]]:
@@ -81,14 +83,17 @@ class TrainedModel:
         pairs = self._pairs([text])
         source_BS = collate(pairs, torch.tensor([0]), self._width(pairs)).source_BS
         ranked = n_best(self._model, source_BS, count, self.trial.choice.decoding.limit)
-        return [(self._prepared.target.decode(each.tokens), each) for each in ranked]
+        words = [word for word, _ in self._prepared.source.words([text])[0]]
+        return [(self._prepared.target.decode(each.tokens, words), each) for each in ranked]
 
     def unknown(self, text: str) -> list[str]:
         """Return the words of a source text that the model does not know."""
         return self._prepared.source.unknown_words(text)
 
     def _pairs(self, texts: Sequence[str], targets: Sequence[Sequence[int]] | None = None) -> Pairs:
-        return Pairs.of(self._prepared.source.encode(texts), targets if targets is not None else [[] for _ in texts])
+        source, target = self._prepared.source, self._prepared.target
+        ids = copying.sources(source, target, texts) if self._model.output.copies else source.encode(texts)
+        return Pairs.of(ids, targets if targets is not None else [[] for _ in texts])
 
     def _width(self, pairs: Pairs) -> int | None:
         return evaluation_width(self._model.hears_padding, pairs, self._prepared.pairs[SPLIT])

@@ -98,7 +98,8 @@ def plain(found: Held, choice: DataChoice, folder: Path) -> dict[str, Any]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """The files of a folder, but for those of copied words, which ``test_copying.py`` looks at."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if ".copies." not in path.name}
 
 
 def data_choice(path: Path, **more: Any) -> DataChoice:
