@@ -93,6 +93,9 @@ def print_dataset(facts: Mapping[str, Any]) -> None:
     names = list(dict.fromkeys(name for said in splits.values() for name in said))
     rows = [[name.replace("_", " "), *(_shown(said.get(name, "")) for said in splits.values())] for name in names]
     say("", grid(rows, indent=0, headers=["", *splits], right=len(splits)))
+    left_out = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("left_out", {}).items())
+    say(*(["", f"left out: {left_out}"] if left_out else []))
+    say(*(Text(f"check: {warning}", style="yellow") for warning in facts.get("warnings", ())))
     for split, first in facts["rows"].items():
         if first:
             say(heading(f"{split}, first rows"))
@@ -125,6 +128,9 @@ def print_tried(answers: Iterable[Mapping[str, Any]]) -> None:
         cut = ", cut at the limit" if answer["truncated"] else ""
         hypothesis = Text.assemble((answer["hypothesis"], "bold"), (f"  (log p {answer['score']:.2f}{cut})", "dim"))
         say(Text(answer["source"]), Padding(hypothesis, (0, 0, 0, 2), expand=False))
+        ranked = [[f"{each['score']:.2f}", each["hypothesis"], "cut" if each["truncated"] else ""]
+                  for each in answer.get("n_best", ())]  # fmt: skip
+        say(*([grid(ranked, indent=4)] if ranked else []))
         if "attention" in answer:
             shown = answer["attention"]
             say(*(indented(line) for line in (["this model has no attention"] if shown is None else _attention(shown))))

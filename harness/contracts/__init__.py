@@ -17,7 +17,7 @@ Batch comes first everywhere, in states too.
 # The order of a trial's branches is that of every list of slots.
 # isort: off
 from harness.contracts.splits import COLUMNS, Row, Rows, digests
-from harness.contracts.data import Dataset, Tokenizer
+from harness.contracts.data import FIELDS, Dataset, Tokenizer, split_fields
 from harness.contracts.model import Attention, Bridge, Cell, Context, Decoder, Embeddings, Encoder, Output
 from harness.contracts.tensors import (
     BOS,
@@ -61,6 +61,7 @@ __all__ = [
     "BOS",
     "COLUMNS",
     "EOS",
+    "FIELDS",
     "PAD",
     "SPECIALS",
     "UNK",
@@ -105,5 +106,6 @@ __all__ = [
     "rows",
     "sayable",
     "select",
+    "split_fields",
     "target_nll",
 ]

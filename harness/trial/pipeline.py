@@ -177,11 +177,14 @@ def restore(store: Store, beginning: str) -> Trial:
 
 
 def modules(choice: Any) -> list[str]:
-    """Return the modules of all parts that a choice names, however deep."""
+    """Return the modules of all parts that a choice names, however deep; further test sets have stages of their own."""
+    if isinstance(choice, Mapping):
+        return [name for inner in choice.values() for name in modules(inner)]
     if not isinstance(choice, Choice):
         return []
-    own = [type(choice).part.__module__] if choice.kind else []  # further test sets are read by stages of their own
-    return own + [name for field in type(choice).model_fields for name in modules(getattr(choice, field))]
+    own = [type(choice).part.__module__] if choice.kind else []
+    fields = [field for field in type(choice).model_fields if not (field == "tests" and isinstance(choice, DataChoice))]
+    return own + [name for field in fields for name in modules(getattr(choice, field))]
 
 
 class Corridor:

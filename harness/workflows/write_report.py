@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.core.names import inside
 from harness.core.spec import SpecError
 from harness.execution import runner
+from harness.execution.data_warnings import data_warnings
 from harness.execution.runner import Ran
 from harness.report.provenance import reported_digest, reported_trials, results_digest
 from harness.storage.store import Store
@@ -111,7 +112,7 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         table = _table(outcomes, primary_metrics(outcomes, plan.file.claims, plan.primary))
         verdicts = _verdicts(comparisons[: len(plan.file.claims)])
     return StudyAnswer(
-        notes=[*notes, *(_stale_note(plan, store) if keep_stale else [])],
+        notes=[*data_warnings(plan, store), *notes, *(_stale_note(plan, store) if keep_stale else [])],
         table=table,
         verdicts=verdicts,
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],
@@ -160,12 +161,12 @@ def _table(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> list[dict[str
 
 def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
     """Return one sentence per comparison: its verdict, the difference and the interval."""
-    from harness.report.tables import interval, measured, quantity, told
+    from harness.report.tables import interval, measured, quantity, verdict_text
 
     def sentence(c: Comparison) -> str:
         if math.isnan(c.delta):  # no seed finished on both sides
-            return f"{c.claim}: {told(c)}"
+            return f"{c.claim}: {verdict_text(c)}"
         numbers = f"difference {quantity(c, c.delta)} in {measured(c)}, 95 % interval {interval(c)}"
-        return f"{c.claim}: {told(c)} ({numbers})"
+        return f"{c.claim}: {verdict_text(c)} ({numbers})"
 
     return [sentence(comparison) for comparison in comparisons]

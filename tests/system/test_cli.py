@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import pytest
-import typer
 
 from harness.cli import app
 from harness.cli.arguments import print_json
@@ -117,28 +116,6 @@ def test_a_store_that_mlflow_cannot_use_is_refused_before_the_run(
     assert run(["run", "s"], monkeypatch) == 2
     assert "--no-track" in capsys.readouterr().err
     assert not list(folder.glob("what?/**/score*"))
-
-
-def commands() -> list[str]:
-    """Return every command as it is typed after `s2s`."""
-    found: list[str] = []
-
-    def walk(group: typer.Typer, before: str) -> None:
-        for command in group.registered_commands:
-            name = command.name or command.callback.__name__.replace("_", "-")  # type: ignore[union-attr]
-            found.append(f"{before}{name}")
-        for inner in group.registered_groups:
-            assert inner.typer_instance is not None
-            own = f"{inner.name} " if isinstance(inner.name, str) else ""  # a group without a name adds its commands
-            walk(inner.typer_instance, before + own)
-
-    walk(app.app, "")
-    return found
-
-
-@pytest.mark.parametrize("command", commands())
-def test_the_readme_tells_of_every_command(command: str) -> None:
-    assert f"s2s {command}" in (HOME / "README.md").read_text(encoding="utf-8")
 
 
 # -------------------------------------------------------------------------------------------------------- mistakes
@@ -442,7 +419,7 @@ def test_nothing_is_removed_under_a_command_that_reads(
 
     monkeypatch.setattr(f"harness.{reader}", removed)
     assert run(argv, monkeypatch) == 2
-    assert f"a command is at work here: process {os.getpid()}" in capsys.readouterr().err
+    assert f"another command uses this store: process {os.getpid()}" in capsys.readouterr().err
     assert [path.name for path in (folder / "runs/locks").iterdir()] == ["store.lock"], "it is free again"
 
 

@@ -61,7 +61,7 @@ def test_names_that_look_alike_share_no_folder(one: str, other: str, tmp_path: P
         names.inside(tmp_path, other)
     for name in (one, other):
         (tmp_path / f"{name}.yaml").touch()
-    with pytest.raises(SpecError, match="cannot be told from"):
+    with pytest.raises(SpecError, match="looks like"):
         names.stem(tmp_path / f"{one}.yaml", "a study")
 
 
@@ -72,7 +72,7 @@ def test_a_folder_in_the_other_form_of_unicode_is_the_same_folder(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["figures", "Tables", "report.md", "index.html"])
 def test_names_that_reports_use_are_taken(name: str, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="reports use"):
+    with pytest.raises(SpecError, match="reserved for the files of reports"):
         names.inside(tmp_path, name)
 
 

@@ -238,11 +238,11 @@ def test_counting_words_by_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_data_that_were_prepared_anew_are_read_anew(folder: Path) -> None:
     go(folder)
-    before = load_outcomes._test_set(folder / "out", "one seal", False, folder / "out")
-    assert load_outcomes._test_set(folder / "out", "one seal", False, folder / "out") is before
+    before = load_outcomes._test_set(folder / "out", "one seal", folder / "out")
+    assert load_outcomes._test_set(folder / "out", "one seal", folder / "out") is before
     shutil.rmtree(folder / "out")
     go(folder, limit=30)
-    after = load_outcomes._test_set(folder / "out", "another seal", False, folder / "out")
+    after = load_outcomes._test_set(folder / "out", "another seal", folder / "out")
     assert (len(before.sources), len(after.sources)) == (8, 6)
 
 
