@@ -112,6 +112,16 @@ class Files(ReadRows):
 
     cfg: Config
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the choice names."""
+        return tuple(named_columns(self.cfg.columns))
+
+    @property
+    def unit(self) -> str:
+        """The column that rows are grouped by."""
+        return "" if self.cfg.group in (BY_SOURCE, APART) else str(self.cfg.group)
+
     def revision(self) -> str:
         """Return the sha256 of what the files hold, of their formats, and of what each is used for."""
         digest = hashlib.sha256()

@@ -94,6 +94,16 @@ class Hub(ReadRows):
         super().__init__(cfg, folders, scratch)
         self._commit = ""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the choice names."""
+        return tuple(named_columns(self.cfg.columns))
+
+    @property
+    def unit(self) -> str:
+        """The column that rows are grouped by."""
+        return self.cfg.group or ""
+
     def revision(self) -> str:
         """Return the commit that the hub resolves the revision to; of a local copy, the sha256 of its files.
 

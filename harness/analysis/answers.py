@@ -18,13 +18,13 @@ from harness.analysis.compare import (
     verdict,
 )
 from harness.analysis.frames import spelled
-from harness.analysis.outcome import Outcome, on
+from harness.analysis.outcome import Outcome, Subset, on
 from harness.analysis.power import equivalence_power, power, seeds_for, sentences_for
 from harness.analysis.rates import seeds_for_rates
 from harness.analysis.resample import Resampler
 from harness.contracts.metric import Array
 from harness.core.spec import SpecError
-from harness.study.claims import SENTENCES, Claim, Factors, Group, Scalar, groups
+from harness.study.claims import SENTENCES, Claim, Factors, Group, Scalar, about_sentences, groups
 from harness.trial.score import METRICS
 
 
@@ -89,9 +89,9 @@ def _answer(claim: Claim, variants: Mapping[str, Factors], trials: Trials) -> Co
         a, b = (_said(claim, said) for said in (claim.better or claim.when, claim.than or claim.rather_than))
         return estimate(Contrast(a, b, math.nan, math.nan, 0, 0, [], _kind(claim)), trials.metric, claim)
     made = estimate(contrast_of(claim, found, trials), trials.metric, claim, trials.resampler.name)
-    subsets = [str(condition[SENTENCES]) for condition in claim.conditions if SENTENCES in condition]
+    subsets = [_known(_subset(condition)) for condition in claim.conditions if _subset(condition)]
     if subsets and made.verdict == "no data" and not made.note:
-        return replace(made, note=f"no test sentence is known to be {' or '.join(subsets)}")
+        return replace(made, note=f"no test sentence is known to {' or '.join(subsets)}")
     return made
 
 
@@ -114,7 +114,7 @@ def contrast_of(claim: Claim, found: Sequence[Group], trials: Trials) -> Contras
     return trials.pair(a, b)
 
 
-def evenly(variants: Sequence[str], subset: str = "") -> Weights:
+def evenly(variants: Sequence[str], subset: Subset = ()) -> Weights:
     """Return the weights of a plain mean over variants."""
     return {Term(name, subset): 1 / len(variants) for name in variants}
 
@@ -128,7 +128,7 @@ def slope(levels: Array) -> Array:
     return np.asarray(centred / (centred**2).sum() * np.ptp(levels), np.float64)
 
 
-def _trend(claim: Claim, found: Sequence[Group], trials: Trials, subset: str) -> Contrast:
+def _trend(claim: Claim, found: Sequence[Group], trials: Trials, subset: Subset) -> Contrast:
     """Return the fitted line's end that is claimed to be better, less the other: one number per seed."""
     levels = _levels(claim, found)
     ends = [levels[-1], levels[0]] if claim.better_with_more else [levels[0], levels[-1]]
@@ -155,7 +155,7 @@ def _interaction(claim: Claim, found: Sequence[Group], trials: Trials) -> Contra
     return Contrast(labels[0], labels[1], means[0], means[1], seeds[0], seeds[1], parts, "interaction")
 
 
-def _asked(claim: Claim, found: Sequence[Group], subset: str) -> list[tuple[float, Weights]]:
+def _asked(claim: Claim, found: Sequence[Group], subset: Subset) -> list[tuple[float, Weights]]:
     """Return what is asked under one condition: signs and weights of independent arms."""
     if claim.trend:
         return [(1.0, _along(found, _rise(claim, _levels(claim, found)), subset))]
@@ -171,14 +171,24 @@ def _rise(claim: Claim, levels: Array) -> Array:
     return slope(levels) if claim.better_with_more else -slope(levels)
 
 
-def _along(found: Sequence[Group], weights: Array, subset: str) -> Weights:
+def _along(found: Sequence[Group], weights: Array, subset: Subset) -> Weights:
     """Return the weights of every variant, given those of its group."""
     pairs = zip(found, weights, strict=True)
     return {cell: float(w) * part for group, w in pairs for cell, part in evenly(group.variants, subset).items()}
 
 
-def _subset(condition: Mapping[str, Scalar]) -> str:
-    return str(condition.get(SENTENCES, ""))
+def _subset(condition: Mapping[str, Scalar]) -> Subset:
+    """Return what a condition asks of sentences rather than of variants."""
+    return tuple((path, str(spelled(value))) for path, value in condition.items() if about_sentences(path))
+
+
+def _known(subset: Subset) -> str:
+    """Return what sentences of a subset are or have, after "known to"."""
+    return " and ".join(f"be {v}" if path == SENTENCES else f"have {path}={v}" for path, v in subset)
+
+
+def _told(subset: Subset) -> str:
+    return ", ".join(f"{path}={value}" for path, value in subset)
 
 
 def _kind(claim: Claim) -> str:
@@ -190,7 +200,7 @@ def _label(claim: Claim, group: Group) -> str:
     if len(group.variants) > 1:
         return _said(claim, {**group.said, **claim.when})
     subset = _subset(claim.when)
-    return group.variants[0] + (f", {SENTENCES}={subset}" if subset else "")
+    return group.variants[0] + (f", {_told(subset)}" if subset else "")
 
 
 def _said(claim: Claim, factors: Mapping[str, Scalar]) -> str:

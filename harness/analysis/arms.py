@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.analysis.outcome import Outcome
+from harness.analysis.outcome import Outcome, Subset
 from harness.analysis.resample import Resampler
 from harness.contracts.metric import Array, Metric
+from harness.study.claims import SENTENCES
 
 BALANCED = 1e-9
 """Sums of weights up to this are zero."""
@@ -90,10 +91,10 @@ class Contrast(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A variant on a subset of the test sentences; "" for all of them."""
+    """A variant on a subset of the test sentences."""
 
     variant: str
-    subset: str = ""
+    subset: Subset = ()
 
 
 Weights = Mapping[Term, float]
@@ -124,7 +125,7 @@ class Trials:
 
     def __init__(self, outcomes: Sequence[Outcome], metric: Metric, resampler: Resampler) -> None:
         self.outcomes, self.metric, self.resampler = outcomes, metric, resampler
-        self._scored: dict[str, dict[tuple[str, int], Scored]] = {}
+        self._scored: dict[Subset, dict[tuple[str, int], Scored]] = {}
 
     def arm(self, label: str, weights: Weights) -> Arm:
         """Return a weighted sum of scores, for every seed that all its variants finished.
@@ -189,7 +190,7 @@ class Trials:
                 ended.setdefault(o.seed, set()).add(o.status)
         return sum("diverged" in all_of and all_of <= {"ok", "diverged"} for all_of in ended.values())
 
-    def _of(self, subset: str) -> dict[tuple[str, int], Scored]:
+    def _of(self, subset: Subset) -> dict[tuple[str, int], Scored]:
         """Return the scores of all trials on a subset, by variant and seed; made once, all systems at a time."""
         if subset not in self._scored:
             self._scored[subset] = {}
@@ -197,7 +198,7 @@ class Trials:
             for o in self.outcomes:
                 if o.status == "ok" and self.metric.array in o.statistics:
                     array = _inside(o, o.statistics[self.metric.array], subset)
-                    name = f"{o.test.name}/{subset}" if subset else o.test.name
+                    name = "/".join([o.test.name, *(_named(*condition) for condition in subset)])
                     alike.setdefault((name, len(array)), []).append((o, array))
             for (name, sentences), members in alike.items():
                 if sentences:
@@ -219,9 +220,14 @@ class Trials:
         }
 
 
-def _inside(outcome: Outcome, statistics: Array, subset: str) -> Array:
+def _named(path: str, value: str) -> str:
+    """Return what names the sentences that meet a condition; it seeds their resamples."""
+    return value if path == SENTENCES else f"{path}={value}"
+
+
+def _inside(outcome: Outcome, statistics: Array, subset: Subset) -> Array:
     """Return the rows of a subset of the sentences; none where the test set cannot tell."""
     if not subset:
         return statistics
-    mask = outcome.test.inside(subset)
+    mask = outcome.test.where(subset)
     return statistics[mask] if len(mask) == len(statistics) else statistics[:0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -90,6 +91,23 @@ def groups_frame(outcomes: Sequence[Outcome], metric: Metric, by: str, buckets: 
                 value = float(metric.score(statistics[inside].sum(0)))
                 rows.append((o.variant, o.seed, place, _label(by, low, high), int(inside.sum()), value))
     return pd.DataFrame(rows, columns=["variant", "seed", "place", "group", "sentences", "value"])
+
+
+def column_frame(outcomes: Sequence[Outcome], metric: Metric, column: str) -> pd.DataFrame:
+    """Return one row per trial and value of a column of the test set: the corpus score of the sentences that have it.
+
+    Columns: ``variant, seed, group`` (the value), ``sentences, value``; the most frequent values of all trials come first.
+    """
+    usable = [o for o in outcomes if o.status == "ok" and metric.array in o.statistics and column in o.test.columns]
+    counts = Counter(value for o in usable for value in o.test.columns[column].tolist())
+    rows = []
+    for o in usable:
+        statistics, values = o.statistics[metric.array], o.test.columns[column]
+        for group in sorted(set(values.tolist()), key=lambda value: (-counts[value], value)):
+            inside = values == group
+            score = float(metric.score(statistics[inside].sum(0)))
+            rows.append((o.variant, o.seed, group, int(inside.sum()), score))
+    return pd.DataFrame(rows, columns=["variant", "seed", "group", "sentences", "value"])
 
 
 def _edges(values: Sequence[NDArray[np.int64]], by: str, buckets: int) -> list[int]:

@@ -11,9 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contracts.metric import Array
+from harness.study.claims import SENTENCES
 
 RARE = 10
 """Words that occur less often in training are rare."""
+
+
+Subset = tuple[tuple[str, str], ...]
+"""Conditions that sentences meet: ``sentences`` or ``sentences.COLUMN``, and its value; without any, all sentences do."""
 
 
 def _none() -> NDArray[np.int64]:
@@ -36,8 +41,27 @@ class TestSet:
     """Target tokens of each sentence's first reference."""
     rarest: NDArray[np.int64] = field(default_factory=_none)
     """How often the rarest source token of each sentence occurs in training; 0: the model does not know it."""
+    columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+    """The values of further columns of the data, by name: the category of each sentence, say."""
+    unit: str = ""
+    """The column whose value the sentences of one document, speaker or scene share; "" where sentences stand alone."""
+    units: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
+    """That value for each sentence."""
     exhaustive: bool = False
     """Whether these are all sentences there are: then they are no sample, and carry no uncertainty."""
+
+    def where(self, subset: Subset) -> NDArray[np.bool_]:
+        """Return which sentences meet all conditions of a subset, at least one; nothing where the test set cannot tell."""
+        none = np.zeros(0, np.str_)
+        masks = [
+            self.inside(value)
+            if path == SENTENCES
+            else self.columns.get(path.removeprefix(f"{SENTENCES}."), none) == value
+            for path, value in subset
+        ]
+        if len({len(mask) for mask in masks}) > 1:
+            return np.zeros(0, bool)
+        return np.asarray(np.logical_and.reduce(masks), bool)
 
     def inside(self, subset: str) -> NDArray[np.bool_]:
         """Return which sentences are in a subset (``harness.study.claims.SUBSETS``); nothing where the test set cannot tell."""

@@ -70,6 +70,16 @@ class Dataset(ABC):
         return False
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that travel with the rows; scores are broken down by them."""
+        return ()
+
+    @property
+    def unit(self) -> str:
+        """Name of the column whose value rows of one document, speaker or scene share; "" where rows stand alone."""
+        return ""
+
+    @property
     def exhaustive(self) -> bool:
         """Whether the test split holds every sentence of its kind, so that it is no sample of others."""
         return False

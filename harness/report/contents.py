@@ -1,4 +1,4 @@
-"""What stands in a report, in reading order: the sections that every page is a rendering of."""
+"""The sections of a report, in reading order; every page is a rendering of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.analysis import Comparison, Outcome, further_tests, on, spelled
 from harness.analysis.comparable import comparable
-from harness.report import diagnostics, effects, fairness, figures, listings, tables
+from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
 from harness.report.tables import Table
@@ -33,10 +33,10 @@ def sections(
     """Return the sections of a study's report; some may be empty.
 
     Args:
-        study: what the report says beside the trials.
+        study: facts beside the trials.
         outcomes: all trials of the study, in the order of its plan.
         comparisons: of ``compare_all``, the answers to the study's claims first.
-        metrics: those that the report is about.
+        metrics: the metrics of the report.
     """
     shown, refused = comparable(outcomes)
     metrics = [name for name in metrics if name not in refused]
@@ -50,6 +50,7 @@ def sections(
         *effects.sections(shown, metrics, study.digest),
         _lengths(shown, metrics),
         _curves(shown),
+        *columns.sections(outcomes, metrics),
         *diagnostics.sections(shown, metrics, _variants(shown)),
         Section("examples", "Examples",
                 "The first sentences of the test set, as the first finished seed of each variant renders them.",
@@ -123,9 +124,23 @@ def _provenance(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
     made = [
         _facts("axes", ["varied setting", "values"], axes, "What varies"),
         _facts("signatures", ["metric", "signature"], signatures, "How each metric is computed"),
+        _facts("test_sets", ["test set", "sentences", "sha256", "groups"], _test_sets(outcomes), "What was tested on"),
         _facts("origins", ["what", "which"], [list(row) for row in study.origins], "Data, machine, software, code"),
     ]
     return Section("provenance", "Where the numbers come from", METHOD.format(shared), made)
+
+
+def _test_sets(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """Return a row for each test set, where there are several or their sentences come in groups."""
+    further = further_tests(outcomes)
+    found = [(name or "main", o.test) for name in ("", *further) for o in on(outcomes, name) if o.metrics]
+    rows = {}
+    for name, test in found:
+        count = len(set(test.units.tolist()))
+        groups = f"{count:,} of {test.unit}; intervals take sentences one by one" if test.unit else tables.NONE
+        rows[name, test.name] = [name, f"{len(test.sources):,}", test.name[:12], groups]
+    grouped = any(test.unit for _, test in found)
+    return list(rows.values()) if len(rows) > 1 or grouped else []
 
 
 def _facts(name: str, columns: list[str], rows: list[list[str]], caption: str) -> Table:

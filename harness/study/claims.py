@@ -23,6 +23,13 @@ SUBSETS = {"long": "short", "short": "long", "rare": "common", "common": "rare"}
 ``long`` and ``short``: more source tokens than the median, or not; ``rare`` and ``common``: the rarest source token
 occurs fewer than ten times in training, or not.
 """
+
+
+def about_sentences(path: str) -> bool:
+    """Say whether a condition is about test sentences (``sentences``, ``sentences.COLUMN``), not about variants."""
+    return path.partition(".")[0] == SENTENCES
+
+
 LEAST_LEVELS = 3
 """Values of a factor below which a trend is no more than a difference."""
 Scalar = str | bool | int | float | None
@@ -52,7 +59,8 @@ class Claim(Choice):
     better_with_less: str = Field(default="", json_schema_extra={"neutral": ""})
     """Dotted path of the numeric factor whose lower values are expected to be better."""
     when: dict[str, Scalar] = Field(default={}, json_schema_extra={"neutral": {}})
-    """Only variants with these factors are asked; ``sentences: long`` (short, rare, common) asks only those sentences."""
+    """Only variants with these factors are asked; ``sentences: long`` (short, rare, common) asks only those sentences, and so
+    does ``category: x``, where ``category`` is a column of the test set (``sentences.category``, where a setting is called so)."""
     rather_than: dict[str, Scalar] = Field(default={}, json_schema_extra={"neutral": {}})
     """For a claim of interaction: the condition under which the gain is smaller than under ``when``."""
     metric: str
@@ -121,7 +129,7 @@ def groups(claim: Claim, variants: Mapping[str, Factors]) -> list[Group]:
             groups, no variants of the groups match, or a trend has too few levels or one that is no number.
     """
     flat = {name: flatten(dict(factors)) for name, factors in variants.items()}
-    wholes = [{k: v for k, v in condition.items() if k != SENTENCES} for condition in claim.conditions]
+    wholes = [{k: v for k, v in condition.items() if not about_sentences(k)} for condition in claim.conditions]
     where = ["when", "rather_than"]
     made: list[Group] = []
     for index, condition in enumerate(wholes):

@@ -15,7 +15,7 @@ from harness.core import names, plugins
 from harness.core.pinned import pinned
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
-from harness.study import claim_checks, locate
+from harness.study import claim_checks, claim_columns, locate
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
 from harness.study.dry_run import check_plugins
@@ -252,6 +252,7 @@ def load(
         )
     folders = (path.parent.absolute(), base_path.parent.absolute(), Path.cwd())
     try:
+        file = file.model_copy(update={"claims": claim_columns.resolve(file.claims, variants, folders)})
         claim_checks.check(file.claims, variants, folders)
     except SpecError as error:
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
@@ -317,10 +318,12 @@ def _with_widths(plan: Plan) -> Plan:
 
 
 def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None) -> str:
-    """Return what to type to run a study like this: a make target, with what it passes on."""
+    """Return what to type to run a study like this: in a checkout a make target, with what it passes on."""
     asked = [f"--seeds {seeds}"] if seeds is not None else []
     asked += [f"--set {shlex.quote(path)}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
     asked += [f"--plugin {shlex.quote(plugin.said)}" for plugin in plugins.loaded()]
+    if Path("studies").resolve() != locate.SHIPPED.resolve():
+        return " ".join(["s2s run", shlex.quote(name), *([f"--base {shlex.quote(base)}"] if base else []), *asked])
     words = {"name": shlex.quote(name)} | ({"base": shlex.quote(base)} if base else {})
     words |= {"args": " ".join(asked)} if asked else {}
     # Read by a shell, by make, which takes a dollar sign for a variable, and by the shell that make starts.

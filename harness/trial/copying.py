@@ -53,14 +53,21 @@ class Copied:
         self._found: list[list[tuple[int, int, int]]] = [[], []]
 
     def add(self, texts: Sequence[str], said: Sequence[str], sides: Sequence[Flat], kept: NDArray[np.bool_]) -> None:
-        """Look at the pairs that are kept of a batch and that have an unknown word on either side."""
+        """Look at the pairs that are kept of a batch and that have an unknown word on either side.
+
+        Where sides were truncated, what was cut off is neither changed nor copied.
+        """
         rows = self._pairs + kept.cumsum() - 1
         for at in np.union1d(*(_unknown(side) for side in sides)).tolist():
             if kept[at]:
-                for found, changed in zip(
-                    self._found, changes(self.source, self.target, texts[at], said[at]), strict=True
-                ):
-                    found += [(int(rows[at]), place, number) for place, number in changed]
+                sources, targets = changes(self.source, self.target, texts[at], said[at])
+                heard, spoken = (int(side.lengths[at]) for side in sides)  # fewer than in the texts where they were cut
+                self._found[0] += [(int(rows[at]), place, number) for place, number in sources if place < heard]
+                self._found[1] += [
+                    (int(rows[at]), place, number)
+                    for place, number in targets
+                    if place < spoken and number - self.target.size < heard
+                ]
         self._pairs += int(kept.sum())
 
     def save(self, path: Path) -> None:

@@ -123,6 +123,23 @@ def examine(model: Seq2Seq, pairs: Pairs, found: Sequence[Hypothesis], batch_siz
     return Examined(nll_N2, free_nll_N2, [oracle[row] for row in range(pairs.size)], _averaged(maps, pairs.size))
 
 
+@torch.no_grad()
+def reference_nll(model: Seq2Seq, pairs: Pairs, batch_size: int, like: Pairs | None = None) -> Tensor:
+    """Return the summed NLL of each target in nats, and its number of tokens, EOS counted, N x 2.
+
+    A model that hears padding is shown as much of it as if the pairs stood among those of ``like``.
+    """
+    model.eval()
+    width = evaluation_width(model.hears_padding, pairs, *([like] if like is not None else []))
+    nll_N2 = torch.zeros(pairs.size, 2, dtype=torch.float64)
+    for index in in_order(pairs, batch_size):
+        batch = collate(pairs, index, width)
+        state, source = model.read(batch.source_BS)
+        readout = model.follow(state, source, batch.inputs_BT)
+        nll_N2[index] = _summed(_forced_nll(model, readout, source, batch.targets_BT), batch.targets_BT)
+    return nll_N2
+
+
 def _summed(nll_BT: Tensor, targets_BT: Tensor) -> Tensor:
     real_BT = targets_BT != PAD
     return torch.stack([nll_BT.double().masked_fill(~real_BT, 0.0).sum(1), real_BT.sum(1)], 1).cpu()

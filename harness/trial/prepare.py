@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -47,7 +47,9 @@ class DataChoice(Choice):
     joint: bool = False
     """Whether one vocabulary, learned over both sides, serves both."""
     longest: int = Field(default=200, ge=1)
-    """Training pairs with more tokens on either side are left out, and counted; held-out pairs are never left out or cut."""
+    """Training pairs with more tokens on either side are too long, and counted; held-out pairs never are."""
+    too_long: Literal["leave_out", "truncate"] = Field(default="leave_out", json_schema_extra={"neutral": "leave_out"})
+    """What becomes of training pairs that are too long: left out, or cut after so many tokens on each side."""
     tests: dict[str, Dataset.Config] = Field(default={}, json_schema_extra={"neutral": {}})
     """Further test sets by name: of each dataset its test split, decoded and scored beside the main test."""
 
@@ -108,13 +110,16 @@ def write(choice: DataChoice, found: corpus.Corpus, folder: Path, scratch: Path)
         "left_out": found.part.left_out,
         "notes": found.part.notes,
         "exhaustive": found.part.exhaustive,
+        "unit": found.part.unit,
         "source_words": source.size,
         "target_words": target.size,
         "joint": choice.joint,
     }
     for name, rows in found.splits.items():
         pairs, copied = Growing(scratch), Copied(source, target)
-        facts[name] = encode(rows, copied, pairs, choice.longest, training=name == "train")
+        training = name == "train"
+        cut = training and choice.too_long == "truncate"
+        facts[name] = encode(rows, copied, pairs, choice.longest, training=training, truncate=cut)
         pairs.save(folder / f"{name}.safetensors")
         copied.save(folder / COPIES.format(name))
         if name != "train":
@@ -164,15 +169,17 @@ def scratch_in(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def encode(rows: Rows, copied: Copied, pairs: Growing, longest: int, *, training: bool) -> dict[str, int]:
+def encode(
+    rows: Rows, copied: Copied, pairs: Growing, longest: int, *, training: bool, truncate: bool = False
+) -> dict[str, int]:
     """Add the encoded pairs of a split to a file, batch by batch, and return counts of all of them, long ones too.
 
-    The words that can be copied are added to ``copied``, whose vocabularies encode the texts.
-
-    In training every reference of a row makes a pair, and long pairs are left out.
+    The words that can be copied are added to ``copied``, whose vocabularies encode the texts. In training every reference
+    of a row makes a pair, and long pairs are left out; or truncated, then their number is called ``truncated``.
     """
     source, target = copied.source, copied.target
-    facts = dict.fromkeys(("pairs", "too_long", *(f"{side}_{what}" for what in COUNTED for side in SIDES)), 0)
+    long = "truncated" if truncate else "too_long"
+    facts = dict.fromkeys(("pairs", "too_long", long, *(f"{side}_{what}" for what in COUNTED for side in SIDES)), 0)
     for texts, references in zip(rows.column("source"), rows.column("references"), strict=True):
         if training:
             texts = [text for text, row in zip(texts, references, strict=True) for _ in row]
@@ -183,12 +190,14 @@ def encode(rows: Rows, copied: Copied, pairs: Growing, longest: int, *, training
             require_room(pairs.scratch, 2 * size * batches)
         short = np.maximum(sides[0].lengths, sides[1].lengths) <= longest
         facts["pairs"] += len(short)
-        facts["too_long"] += int(np.count_nonzero(~short))
+        facts[long] += int(np.count_nonzero(~short))
         for name, side, words in zip(SIDES, sides, (source, target), strict=True):
             facts[f"{name}_tokens"] += len(side.ids)
             facts[f"{name}_longest"] = max(facts[f"{name}_longest"], int(side.lengths.max()))
             facts[f"{name}_unknown"] += words.unknown(side.ids)
-        kept = short if training else np.ones_like(short)
+        kept = short if training and not truncate else np.ones_like(short)
+        if training and truncate:
+            sides = sides[0].cut(longest), sides[1].cut(longest)
         pairs.add(*(side.where(kept) for side in sides))
         copied.add(texts, said, sides, kept)
     if training and facts["pairs"] == facts["too_long"]:

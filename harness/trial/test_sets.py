@@ -59,6 +59,7 @@ def prepare(
             "revision": found.revision,
             "left_out": found.part.left_out,
             "exhaustive": found.part.exhaustive,
+            "unit": found.part.unit,
             "test": counts,
         }
 

@@ -60,7 +60,7 @@ def test_the_report_has_a_table_and_a_claim_for_each_set(home: Home) -> None:
 def test_a_set_is_kept_exported_and_verified_with_its_study(home: Home, tmp_path: Path) -> None:
     assert "unreferenced" not in home.s2s("gc"), "every stage is referred to"
     study, file = str(home.folder / "small.yaml"), tmp_path / "small.tar"
-    home.s2s("export", study, "--to", str(file))
+    home.s2s("export", study, "--out", str(file))
     there = Home(tmp_path / "there")
     there.folder.mkdir()
     there.s2s("import", str(file))
@@ -97,3 +97,27 @@ def test_scores_on_different_sentences_are_refused_before_anything_is_trained(tm
     assert "2 different sets of sentences" in page and "shared by all variants)" not in page
     compared = pd.read_csv(home.results / "comparisons.csv")
     assert compared["delta"].isna().all() and compared["note"].str.contains("different test sentences").all()
+
+
+def test_scores_are_broken_down_by_columns_and_groups_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "columns"
+    folder.mkdir()
+    write_set(
+        folder / "gen.tsv",
+        [(*row, kind, f"scene {n // 2}") for n, (row, kind) in enumerate(zip(GEN, "aabb", strict=True))],
+    )
+    gen = {"kind": "files", "test": "gen.tsv", "columns": {"length class": 2}, "group": 3}
+    sets = STUDY["set"] | {"data.tests": {"gen": gen}}
+    home = new_home(folder, set=sets, claims=[claim(when={"length class": "b"})])
+    home.s2s("run", str(folder / "small.yaml"), "--jobs", "1")
+    page = (home.results / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    assert "By length class, on gen" in page and "2 of 3; intervals take sentences one by one" in page
+    (answer,) = pd.read_csv(home.results / "comparisons.csv").query("claim != 'exploratory'")["sentences"]
+    assert answer == 2
+    table = pd.read_csv(home.results / "tables/column_1_gen_nll.csv")
+    assert set(table["group"]) == {"a", "b"} and set(table["sentences"]) == {2}
+    study = json.loads((folder / "small.yaml").read_text(encoding="utf-8"))
+    study["claims"][0]["when"] = {"length class": "c"}
+    (folder / "small.yaml").write_text(json.dumps(study), encoding="utf-8")
+    refused = home.tried("plan", str(folder / "small.yaml"))
+    assert refused.returncode == 2 and "no test sentence has length class = 'c'" in refused.stderr

@@ -172,7 +172,7 @@ def test_what_a_seed_has_on_all_sentences_alike_is_no_interaction():
 def test_long_and_short_sentences_are_drawn_apart():
     resampler = Resampler("x", 50)
     trials = Trials(study(), EXACT, resampler)
-    long, short = (trials.arm("", {Term("True-token", subset): 1.0}) for subset in ("long", "short"))
+    long, short = (trials.arm("", {Term("True-token", (("sentences", subset),)): 1.0}) for subset in ("long", "short"))
     assert (resampler._counts["/long", 20] != resampler._counts["/short", 20]).any()
     assert long.sentences == short.sentences == 20
 
@@ -255,7 +255,7 @@ def test_resamples_are_multinomial():
 
 
 LARGE = """
-import resource, numpy as np
+import resource, numpy as np, variants
 from harness.analysis import Resampler
 from harness.trial.score import METRICS
 rng = np.random.default_rng(0)

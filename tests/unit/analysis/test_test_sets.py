@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from harness.analysis import Outcome, TestSet, compare_all, trials_frame
+from harness.analysis import Comparison, Outcome, TestSet, compare_all, trials_frame
+from harness.analysis.diagnose import column_frame
 from harness.analysis.outcome import Tested
+from harness.report import columns
 from harness.study.claims import Claim
-from harness.trial.score import Array
+from harness.trial.score import METRICS, Array
 
 N = 12
 CLAIM = Claim(name="a wins", better={"model": "a"}, than={"model": "b"}, metric="exact_match")
@@ -57,3 +62,45 @@ def test_means_over_several_sets_compare_where_both_sides_hold_each_alike() -> N
     assert not np.isnan(compare_all(found, [gains], "x")[0].delta), "each difference is within one set"
     across = Claim(name="d is easier", better={"data": "d"}, than={"data": "e"}, metric="exact_match")
     assert "different test sentences" in compare_all(found, [across], "x")[0].note
+
+
+def with_category(o: Outcome, better: str) -> Outcome:
+    """A trial that gets the sentences of one category right, and no others."""
+    category = np.array(["short", "long", "nested"] * (N // 3))
+    test = TestSet("main", sources=["x"] * N, columns={"category": category}, unit="scene", units=category)
+    rows = {"exact_match": np.stack([(category == better).astype(float), np.ones(N)], 1)}
+    return replace(o, statistics=rows, metrics={"exact_match": 100 / 3}, test=test)
+
+
+def by_category(condition: dict[str, Any], **more: Any) -> Comparison:
+    found = [with_category(outcome(m, s), "long" if m == "a" else "short") for m in "ab" for s in (1, 2, 3)]
+    return compare_all(found, [CLAIM.changed(when=condition, **more)], "x")[0]
+
+
+def test_a_claim_is_answered_on_the_sentences_with_a_value() -> None:
+    long, short = (by_category({"sentences.category": value}) for value in ("long", "short"))
+    assert (long.mean_a, long.mean_b, long.sentences) == (100, 0, 4) and "sentences.category=long" in long.a
+    assert (short.mean_a, short.mean_b) == (0, 100)
+    both = by_category({"sentences.category": "long"}, rather_than={"sentences.category": "short"})
+    assert both.delta == 200, "the gain under the one less the gain under the other"
+    missing = by_category({"sentences.category": "wide"})
+    assert missing.verdict == "no data" and "sentences.category=wide" in missing.note
+
+
+def test_conditions_on_sentences_are_met_together() -> None:
+    test = with_category(outcome("a", 1), "long").test
+    test = replace(test, source_lengths=np.arange(N))
+    both = test.where((("sentences", "long"), ("sentences.category", "nested")))
+    assert both.sum() == 2 and both[[8, 11]].all()
+    assert len(test.where((("sentences.other", "x"),))) == 0
+
+
+def test_scores_are_broken_down_by_value() -> None:
+    found = [with_category(outcome(m, s), "long") for m in "ab" for s in (1, 2)]
+    frame = column_frame(found, METRICS["exact_match"], "category")
+    assert dict(zip(frame["group"], frame["value"], strict=True)) == {"long": 100, "short": 0, "nested": 0}
+    assert set(frame["sentences"]) == {4}
+    (section,) = columns.sections(found, ["exact_match"])
+    (table,) = section.tables
+    assert table.columns == ["category", "sentences", "a, d", "b, d"]
+    assert table.rows[0][:3] == ["long", "4", "100.00 [100.00, 100.00]"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from ruamel.yaml import YAML
 
 from harness.cli import listing
 from harness.core.spec import SpecError, encode, override, read
+from harness.execution import runner
 from harness.storage.store import Store
-from harness.study import frozen_plan, locate, planning
+from harness.study import data_checks, frozen_plan, locate, planning
 from harness.study.budget_matching import learned_words
 from harness.trial.pipeline import TrialChoice
 from harness.trial.prepare import prepare, words_of
@@ -410,6 +412,7 @@ def test_widths_that_move_together_keep_their_proportion(tmp_path: Path) -> None
     [
         ({"match": {}}, r"mine\.yaml:\d+: match: nothing is matched"),
         ({"match": {"updates": 5, "tokens": 5}}, r"mine\.yaml:\d+: match: .*match one of them"),
+        ({"match": {"updates": 5, "epochs": 5}}, r"mine\.yaml:\d+: match: .*updates and epochs in common"),
         ({"match": {"tokens": -5}}, r"mine\.yaml:\d+: match\.tokens: .*greater than or equal to 0"),
         ({"match": {"tokns": 5}}, r"mine\.yaml:\d+: match\.tokns: .*did you mean 'tokens'"),
         ({"match": {"parameters": "model.decoder.cell.hiden"}}, r"mine\.yaml:\d+: match\.parameters: .*did you mean 'model\."),
@@ -467,7 +470,7 @@ def test_what_is_matched_is_part_of_the_plan(tmp_path: Path) -> None:
 
 
 def test_a_training_without_an_end_is_a_mistake() -> None:
-    with pytest.raises(SpecError, match="training: training has no end; set updates, tokens or seconds"):
+    with pytest.raises(SpecError, match="training: training has no end; set updates, epochs, tokens or seconds"):
         planning.load("decoding", sets={"training.updates": 0})
     assert planning.load("decoding", sets={"training.updates": 0, "training.tokens": 100}).variants
 
@@ -602,3 +605,62 @@ def test_a_frozen_plan_that_is_damaged_is_named(text: str, tmp_path: Path) -> No
         with pytest.raises(SpecError, match=r"plan\.json: the plan that was frozen is damaged"):
             use(plan, store)
     assert path.read_text("utf-8") == text
+
+
+def with_columns(folder: Path, **claim: Any) -> planning.Plan:
+    """A plan whose data have a column."""
+    rows = "".join(f"{w} {o}\t{o}\t{'ab'[n % 2]}\n" for n, (w, o) in enumerate(itertools.product("xyz", "123456")))
+    (folder / "data.tsv").write_text(rows, encoding="utf-8")
+    dataset = {"kind": "files", "train": "data.tsv", "columns": {"category": 2}}
+    gen = {"kind": "files", "test": "data.tsv", "columns": {"topic": 2}}
+    sides = {"better": {"training.loss.mask": True}, "than": {"training.loss.mask": False}}
+    study = {
+        "question": "?",
+        "expectation": "!",
+        "base": str(ROOT / "studies/bases/numbers.yaml"),
+        "set": {"data.dataset": dataset, "data.tests": {"gen": gen}},
+        "vary": {"training.loss.mask": [True, False]},
+        "seeds": 2,
+        "claims": [{"name": "a claim", "metric": "nll", **sides, **claim}],
+    }
+    (folder / "own.yaml").write_text(json.dumps(study), encoding="utf-8")
+    return planning.load(str(folder / "own.yaml"))
+
+
+def test_a_condition_on_a_column_is_about_sentences(tmp_path: Path) -> None:
+    plan = with_columns(tmp_path, when={"category": "a"}, rather_than={"category": "b"})
+    (claim,) = plan.file.claims
+    assert claim.when == {"sentences.category": "a"} and claim.rather_than == {"sentences.category": "b"}
+    explicit = with_columns(tmp_path, when={"sentences.category": "a"}, rather_than={"category": "b"})
+    assert explicit.digest == plan.digest
+    assert with_columns(tmp_path, on="gen", when={"topic": "a"}).file.claims[0].when == {"sentences.topic": "a"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "told"),
+    [
+        (
+            {"when": {"categroy": "a"}},
+            r"when.categroy: 'categroy' is no setting that varies .* did you mean 'category'",
+        ),
+        ({"when": {"category": "a"}, "on": "gen"}, "'category' is no setting .*topic"),
+        ({"on": "gne"}, r"on: variant .* has no test set 'gne' \(data.tests\); did you mean 'gen'"),
+    ],
+)
+def test_a_condition_or_a_test_set_that_is_not_there_is_refused(
+    tmp_path: Path, claim: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(SpecError, match=told):
+        with_columns(tmp_path, **claim)
+
+
+def test_values_that_no_sentence_has_are_refused_when_the_data_are_known(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    for value, known in (("a", True), ("c", False)):
+        plan = planning.resolve(with_columns(tmp_path, on="gen", when={"topic": value}))
+        runner.prepare_data(plan, store, print)
+        if known:
+            data_checks.check(plan, store)
+            continue
+        with pytest.raises(SpecError, match=r"claims.0.when.topic: no test sentence has topic = 'c'; known: a, b"):
+            data_checks.check(plan, store)

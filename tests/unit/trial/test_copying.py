@@ -52,3 +52,16 @@ def test_copied_words_are_spelled_as_in_the_source(tmp_path: Path) -> None:
     assert TARGET.decode([4, TARGET.size + 2, TARGET.size + 1], words).split()[1:] == ["xyz", "rare"]
     SOURCE.save(tmp_path / "vocabulary")
     assert Vocabulary.load(tmp_path / "vocabulary").tokens() == SOURCE.tokens()
+
+
+def test_nothing_is_copied_from_or_to_what_was_cut_off(tmp_path: Path) -> None:
+    texts, said = [TEXTS[0], TEXTS[1]], [SAID[0], SAID[1]]
+    sides = [Flat.of(SOURCE.encode(texts)).cut(2), Flat.of(TARGET.encode(said)).cut(4)]
+    copied = Copied(SOURCE, TARGET)
+    copied.add(texts, said, sides, np.array([True, True]))
+    copied.save(tmp_path / "copies")
+    plain = Pairs.of([ids[:2] for ids in SOURCE.encode(texts)], [ids[:4] for ids in TARGET.encode(said)])
+    changed = copying.applied(plain, tmp_path / "copies")
+    # "xyz" stood at position 2 of the source, "rare" stands at position 1.
+    assert changed.target.tolist()[:4] == [TARGET.number("der"), UNK, TARGET.number("bozen"), TARGET.size + 1]
+    assert changed.source.tolist()[1:] == plain.source.tolist()[1:]

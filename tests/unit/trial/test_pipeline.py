@@ -86,6 +86,28 @@ def test_every_set_is_decoded_and_scored_once_by_one_training(gen: Path, tmp_pat
     assert all(found for _, _, found in corridor.run(more, lambda _: None))
 
 
+def seals(store: Store, made: Trial) -> dict[str, str]:
+    found = {name: store.record(stage.name, stage.key) for name, stage in made.stages.items()}
+    return {name: record.seal for name, record in found.items() if record is not None}
+
+
+@pytest.mark.parametrize("after", ["gen/test", "train", "decode", "gen/decode"])
+def test_a_trial_that_was_broken_off_ends_with_the_same_results_on_every_set(
+    gen: Path, tmp_path: Path, after: str
+) -> None:
+    more = of_files(gen, gen={}, short={"limit": 1})
+    whole, broken = Store(tmp_path / "whole"), Store(tmp_path / "broken")
+    list(Corridor(whole, (gen,), "cpu").run(more, lambda _: None))
+    for name, _, _ in Corridor(broken, (gen,), "cpu").run(more, lambda _: None):
+        if name == after:
+            break
+    done = seals(broken, more)
+    assert 0 < len(done) < len(more.stages)
+    again = {name: found for name, _, found in Corridor(broken, (gen,), "cpu").run(more, lambda _: None)}
+    assert [name for name, found in again.items() if found] == list(done), "nothing is done twice"
+    assert seals(broken, more) == seals(whole, more) and len(again) == 10
+
+
 def test_a_trial_is_found_by_the_digest_of_its_main_test_alone(gen: Path, tmp_path: Path) -> None:
     store, more = Store(tmp_path / "runs"), of_files(gen, gen={})
     list(Corridor(store, (gen,), "cpu").run(more, lambda _: None))
