@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 BASE := $(if $(base),--base $(base))
 export OMP_NUM_THREADS := 1
 
-SAMPLE := FAULTS_KILLS=4 FAULTS_EVERY=25 S2S_FUZZ_SECONDS=3
+SAMPLE := FAULTS_KILLS=4 FAULTS_EVERY=11 S2S_FUZZ_SECONDS=3
 
 .PHONY: help setup setup-dev study plan report index ui test test-slow test-full lint check bench calibration lock clean
 
@@ -63,7 +63,7 @@ bench: .venv/ready-dev  ## how fast: ratios and times measured on this machine, 
 	@$(BIN)/python -m tests.bench $(args)
 
 calibration: .venv/ready-dev  ## how often the statistics are wrong, simulated: twenty minutes, or args="--quick"
-	@$(BIN)/python -m tests.calibration --document studies/STATISTICS.md $(args)
+	@$(BIN)/python -m tests.calibration --document docs/statistics.md $(args)
 
 lock: .venv/ready-dev  ## resolve constraints.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --extra dev --no-annotate --no-header pyproject.toml -o constraints.txt

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice, zip_longest
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
@@ -23,13 +24,22 @@ from harness.contracts.row_reader import (
     cell_texts,
     named_columns,
     require_room,
+    source_text,
 )
 from harness.core.formats import format_of, lines, records
 from harness.core.registry import Choice, register
 from harness.core.spec import SpecError
+from harness.core.text import folded
 
 BY_SOURCE, APART = "source", "none"
+NO_SOURCE = "none"
 FIRST = 1000
+HEADERS = frozenset(
+    """source src target tgt trg reference ref input output text sentence word form lemma tags features label category
+    translation question answer english german french spanish chinese japanese grapheme phoneme graphemes phonemes
+    pronunciation original en de fr es it zh ja ru cs tr""".split()  # noqa: SIM905 (a list of eighty strings says less)
+)
+"""What columns are usually called, in lower case."""
 
 
 class Parallel(Choice):
@@ -52,9 +62,10 @@ LOCATION: JsonDict = {"location": True}
 
 @register("files")
 class Files(ReadRows):
-    """Files of one's own: ``.tsv`` and ``.txt`` (tabs, no quoting), ``.csv``, ``.jsonl``, ``.parquet``, each also ``.gz``.
+    """Files of one's own: ``.tsv``, ``.txt`` (tabs, no quoting), ``.csv``, ``.jsonl``, ``.json``, ``.parquet``, also ``.gz``.
 
-    Other endings are read like ``.tsv``. Text is UTF-8; a byte-order mark is no text. Relative paths are looked up in the
+    Other endings are read like ``.tsv``. A ``.json`` file is an array of objects, or JSON lines. A dotted name leads into an
+    object (``translation.de``). Text is UTF-8; a byte-order mark is no text. Relative paths are looked up in the
     folder of the study, then in the working folder. Columns of a row beyond those named are not read.
     """
 
@@ -67,18 +78,25 @@ class Files(ReadRows):
         """Validation file, or none: carved off training."""
         test: Where | None = Field(default=None, json_schema_extra=LOCATION)
         """Test file, or none: carved off training, before validation."""
-        source: Columns = 0
-        """Column of the source, by index from 0 or by name; several are joined by a space."""
+        source: Columns | Mapping[str, Column] = 0
+        """Column of the source, by index from 0 or by name; several are joined by a space.
+
+        ``{lemma: 0, tags: 2}`` makes fields of them, for the tokenizer ``fields``. ``none``: there is no source, and a model
+        of the references alone is trained.
+        """
         reference: Columns = 1
         """Column of the reference, by index from 0 or by name; several are joined by a space."""
         header: bool = False
         """Whether the first line of a text file names the columns, as it must where a column is named."""
         group: Column = BY_SOURCE
-        """Rows that no carving parts: ``source`` (those of one source), a column, or ``none``."""
+        """Rows that no carving parts: ``source`` (those of one source; of one reference, if there is none), a column, ``none``."""
         merge: bool = False
         """Make one row of the rows that share a source (and a group, and columns), with all their references."""
         disjoint: bool = False
-        """Leave out training rows whose source is in validation or test, and validation rows whose source is in test."""
+        """Leave out training rows whose source is in validation or test, and validation rows whose source is in test.
+
+        Sources that differ in letter case, Unicode form or white space alone count as the same.
+        """
         skip_empty: bool = False
         """Leave out rows whose source or reference is empty, instead of refusing them."""
         carve_validation: float | None = Field(default=0.1, gt=0, lt=1)
@@ -118,15 +136,15 @@ class Files(ReadRows):
         Raises:
             SpecError: a file is missing, empty or unreadable, a row is short or empty, or a split cannot be carved.
         """
-        self.left_out = {}
+        self.left_out, self.notes = {}, []
         found = {name: self._rows(name, where) for name, where in self._given().items()}
         if "train" not in found:  # a further test set
             return found
         found = self.carve(found)
         if self.cfg.disjoint:
             for name, others in (("train", HELD_OUT), ("validation", ("test",))):
-                elsewhere = np.concatenate([digests(found[other].texts("source")) for other in others])
-                shared = np.isin(digests(found[name].texts("source")), elsewhere)
+                elsewhere = np.concatenate([_folded_sources(found[other]) for other in others])
+                shared = np.isin(_folded_sources(found[name]), elsewhere)
                 self.count(f"{name} rows whose source is in {' or '.join(others)}", int(shared.sum()))
                 found[name] = found[name].where(~shared)
         return found
@@ -150,8 +168,9 @@ class Files(ReadRows):
         )
 
     def _rows(self, name: str, where: str | Parallel) -> Rows:
+        self._look_for_a_header(where)
         require_room(self.scratch, self._foreseen(where))
-        found = self.keep(islice(self._read(where), self.cfg.limit))
+        found = self.keep(islice(self._read(where), self.cfg.limit), name)
         if self.cfg.merge:
             found = _merged(Rows.of(found, self.scratch, named_columns(self.cfg.columns)))
         if self.cfg.group == APART:
@@ -171,12 +190,31 @@ class Files(ReadRows):
         copies = 2 if self.cfg.merge else 1  # merged rows are written while all of them are there
         return copies * sum(path.stat().st_size for path in paths) * texts / max(1, first)
 
+    def _look_for_a_header(self, where: str | Parallel) -> None:
+        """Note a first row that looks like the names of columns, where none was declared."""
+        cfg = self.cfg
+        columns = [*_listed(cfg.source), *_listed(cfg.reference), *named_columns(cfg.columns).values()]
+        if cfg.header or isinstance(where, Parallel) or any(isinstance(column, str) for column in columns):
+            return
+        path = self._find(where)
+        if format_of(path) in (".tsv", ".csv"):
+            rows = [cells for _, cells in islice(records(path, columns, header=False), FIRST)]
+            if rows and looks_like_a_header(rows[0], rows[1:], named_columns(cfg.columns)):
+                self.notes.append(
+                    f"{path.name}: the first row, {' | '.join(rows[0])!r:.80}, looks like a header and is read as a pair; "
+                    "set header: true if it names the columns"
+                )
+
     def _read(self, where: str | Parallel) -> Iterator[Row]:
         cfg = self.cfg
         grouped = cfg.group not in (BY_SOURCE, APART)
         if isinstance(where, Parallel):
             if grouped:
                 raise SpecError("two files line by line have no columns to group by; use source or none", path="group")
+            if cfg.source == NO_SOURCE:
+                raise SpecError(
+                    "two files line by line are sources and references; read the references alone", "source"
+                )
             if cfg.columns:
                 raise SpecError("two files line by line have no further columns; read one file that has", "columns")
             yield from _parallel(**self._paths(where))
@@ -189,14 +227,36 @@ class Files(ReadRows):
             place = f"{path}:{line}"
             further = cells[len(sources) + len(references) :]
             kept = {name: cell_text(cell, place) for name, cell in zip(named, further, strict=False)}
-            source = " ".join(cell_text(cell, place) for cell in cells[: len(sources)])
+            source = source_text(cells[: len(sources)], cfg.source, place)
             said = [cell_texts(cell, place) for cell in cells[len(sources) : len(sources) + len(references)]]
             joined = said[0] if len(said) == 1 else [" ".join(" ".join(texts) for texts in said)]
-            group = cell_text(cells[-1], place) if grouped else source
+            group = cell_text(cells[-1], place) if grouped else source or joined[0]
             yield Row(source, joined, group, place, kept)
 
 
-def _listed(columns: Columns) -> tuple[Column, ...]:
+def looks_like_a_header(first: Sequence[str], others: Sequence[Sequence[str]], names: Iterable[str]) -> bool:
+    """Return whether a first row names columns: by usual or expected names, or by text where all others have numbers."""
+    usual = {*HEADERS, *map(folded, names)}
+    numbers = [bool(others) and all(map(_is_number, values)) for values in zip(*others, strict=True)] or [False]
+    unlike = any(number and not _is_number(cell) for cell, number in zip(first, numbers, strict=False))
+    return unlike or all(folded(cell) in usual for cell in first)
+
+
+def _is_number(text: str) -> bool:
+    return text.strip().lstrip("+-").replace(".", "", 1).isdecimal()
+
+
+def _folded_sources(rows: Rows) -> NDArray[np.bytes_]:
+    """Return hashes of folded sources; of the first references where there are no sources."""
+    pairs = zip(rows.texts("source"), rows.texts("references"), strict=True)
+    return digests(folded(source or references[0]) for source, references in pairs)
+
+
+def _listed(columns: Columns | Mapping[str, Column]) -> tuple[Column, ...]:
+    if columns == NO_SOURCE:
+        return ()
+    if isinstance(columns, Mapping):
+        return tuple(columns.values())
     return columns if isinstance(columns, tuple) else (columns,)
 
 

@@ -15,7 +15,17 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from harness.contracts import Dataset, Row, Rows
-from harness.contracts.row_reader import HELD_OUT, NO_COLUMNS, ReadRows, add_file, cell_text, cell_texts, named_columns
+from harness.contracts.row_reader import (
+    HELD_OUT,
+    NO_COLUMNS,
+    ReadRows,
+    add_file,
+    cell_text,
+    cell_texts,
+    named_columns,
+    source_text,
+)
+from harness.core.formats import nested
 from harness.core.names import file_name
 from harness.core.registry import register, suggest
 from harness.core.spec import SpecError
@@ -40,8 +50,12 @@ class Hub(ReadRows):
         """Name of a configuration, where the dataset has several."""
         revision: str | None = None
         """Branch, tag or commit; a commit of 40 digits is read from the cache without a network."""
-        source: str
-        """Column of the source, or its language where the texts are in a column ``translation``."""
+        source: str | Mapping[str, str]
+        """Column of the source, or its language where the texts are in a column ``translation``.
+
+        ``{lemma: lemma, tags: features}`` makes fields of several columns, for the tokenizer ``fields``. ``none``: there is no
+        source, and a model of the references alone is trained.
+        """
         reference: str
         """Column of the reference (a list holds several), or its language."""
         train: str = "train"
@@ -122,7 +136,7 @@ class Hub(ReadRows):
             wanted = "val" if wanted == "validation" and "validation" not in loaded and "val" in loaded else wanted
             if wanted in loaded:
                 found[name] = Rows.of(
-                    self.keep(self._read(wanted, loaded[wanted])), self.scratch, named_columns(cfg.columns)
+                    self.keep(self._read(wanted, loaded[wanted]), name), self.scratch, named_columns(cfg.columns)
                 )
             elif name == "train" or getattr(cfg, f"carve_{name}") is None:
                 hint = "" if name == "train" else f"; or set carve_{name} to a fraction of training"
@@ -132,25 +146,32 @@ class Hub(ReadRows):
     def _read(self, name: str, split: Any) -> Iterator[Row]:
         split = split.select(range(min(len(split), self.cfg.limit or len(split))))
         cfg, named = self.cfg, named_columns(self.cfg.columns)
-        wanted = [cfg.source, cfg.reference, cfg.group or cfg.source, *named.values()]
+        sources = list(cfg.source.values()) if isinstance(cfg.source, Mapping) else [cfg.source]
+        sources = [] if cfg.source == "none" else sources
+        wanted = [*sources, cfg.reference, *named.values(), *([cfg.group] if cfg.group else [])]
         columns = [self._column(name, split, column) for column in wanted]
-        for number, (source, reference, *others) in enumerate(zip(*columns, strict=True), 1):
+        for number, cells in enumerate(zip(*columns, strict=True), 1):
             place = f"{cfg.id} {name} row {number}"
-            group, *further = (cell_text(cell, place) for cell in others)
-            kept = dict(zip(named, further, strict=True))
-            yield Row(cell_text(source, place), cell_texts(reference, place), group, place, kept)
+            source = source_text(cells[: len(sources)], cfg.source, place)
+            reference, *others = cells[len(sources) :]
+            kept = {name: cell_text(cell, place) for name, cell in zip(named, others, strict=False)}
+            texts = cell_texts(reference, place)
+            group = cell_text(cells[-1], place) if cfg.group else source or "".join(texts[:1])
+            yield Row(source, texts, group, place, kept)
 
     def _column(self, name: str, split: Any, column: str) -> Iterator[Any]:
         """Return the values of a column, read a batch at a time."""
         known = list(split.column_names)
         if column in known:
             return _values(split, column)
-        if "translation" in known:
-            said = split[0]["translation"] if len(split) else {}
-            if column in said:
-                return (row[column] for row in _values(split, "translation"))
-            known = [*known, *said]
-        raise SpecError(f"split {name!r} of {self.cfg.id} has no column {column!r}; {suggest(column, known)}")
+        first = split[0] if len(split) else dict.fromkeys(known)
+        head = column.partition(".")[0] if column.partition(".")[0] in known else "translation"
+        try:
+            nested(first, column)
+        except KeyError as error:
+            hint = suggest(column, error.args[0])
+            raise SpecError(f"split {name!r} of {self.cfg.id} has no column {column!r}; {hint}") from None
+        return (nested({head: value}, column) for value in _values(split, head))
 
     def _mirror(self) -> Path | None:
         mirror = os.environ.get("S2S_HUB_MIRROR")

@@ -1,47 +1,46 @@
-"""Losses: which positions count, and what the sum is divided by. The two are separate choices."""
+"""Objectives: which positions count, and what the sum is divided by. The two are separate choices."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.contracts import PAD, Loss, Output
+from harness.contracts import Batch, Objective, Streams, Sum, target_nll
 from harness.core.registry import register
 
 
 @register("cross_entropy")
-class CrossEntropy(Loss):
+class CrossEntropy(Objective):
     """``sum over counted positions of nll, divided by Z``.
 
     With the mask, counted are the words and EOS of every target; without, padding counts as if PAD were a word to
-    predict. ``Z`` is the number of words and EOS in the batch (``token``), of sentences (``sentence``), or of sentences
-    times padded steps (``padded``, as in Zhang et al. 2023, *Dive into Deep Learning*, 10.7). It is the same with and
-    without the mask, so that mask and normalizer are separate factors.
+    predict. ``Z`` is the number of words and EOS in the batch (``token``), of sentences (``sentence``), of sentences
+    times padded steps (``padded``, as in Zhang et al. 2023, *Dive into Deep Learning*, 10.7), or 1 (``sum``). It is the
+    same with and without the mask, so that mask and normalizer are separate factors.
     """
 
-    class Config(Loss.Config):
-        """Settings of the cross-entropy loss."""
+    class Config(Objective.Config):
+        """Settings of the cross-entropy."""
 
         mask: bool
         """Leave padding out of the sum."""
-        normalize: Literal["token", "sentence", "padded"]
+        normalize: Literal["token", "sentence", "padded", "sum"]
         """What the sum is divided by."""
         smoothing: float = Field(default=0.0, ge=0, lt=1)
         """Label smoothing (Szegedy et al. 2016): the share of probability spread evenly over all words."""
 
-    def counted(self, targets_BT: Tensor) -> Tensor:
-        """Return the positions that are summed: those of words and EOS, or all."""
-        return targets_BT != PAD if self.cfg.mask else torch.ones_like(targets_BT, dtype=torch.bool)
-
-    def total(self, output: Output, features_NR: Tensor, targets_N: Tensor) -> Tensor:
+    def forward(self, model: Any, batch: Batch, streams: Streams, update: int) -> Sum:
         """Return the summed (smoothed) negative log-likelihood."""
-        return output.nll(features_NR, targets_N, self.cfg.smoothing).sum()
+        counted_BT = batch.real_BT if self.cfg.mask else torch.ones_like(batch.targets_BT, dtype=torch.bool)
+        nll_N = target_nll(model, streams.follow(model, batch), batch, counted_BT, self.cfg.smoothing)
+        return Sum(nll_N.sum(), self._normalizer(batch), counted_BT.sum())
 
-    def normalizer(self, targets_BT: Tensor) -> Tensor:
-        """Return ``Z``."""
+    def _normalizer(self, batch: Batch) -> Tensor | None:
+        rows, steps = batch.targets_BT.shape
         if self.cfg.normalize == "token":
-            return (targets_BT != PAD).sum()
-        return targets_BT.new_tensor(len(targets_BT) if self.cfg.normalize == "sentence" else targets_BT.numel())
+            return batch.real_BT.sum()
+        sizes = {"sentence": rows, "padded": rows * steps}
+        return batch.targets_BT.new_tensor(sizes[self.cfg.normalize]) if self.cfg.normalize in sizes else None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Embeddings, Output
+from harness.contracts import Embeddings, Output, Readout, Source
 from harness.core.registry import register
 
 
@@ -19,13 +20,22 @@ class _Softmax(Output):
     def logits(self, features: Tensor) -> Tensor:
         """Return unnormalized log-probabilities; leading axes are free, the last becomes V."""
 
-    def logp(self, features: Tensor) -> Tensor:
-        """Return log-probabilities of all words; leading axes are free, the last becomes V."""
-        return self.logits(features).log_softmax(-1)
+    def logp(self, readout: Readout, source: Source) -> Tensor:
+        """Return log-probabilities of all words at every step, B x T x V."""
+        return self.logits(readout.features_BTR).log_softmax(-1)
 
-    def nll(self, features_NR: Tensor, targets_N: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Return the negative log-likelihood of each target, in nats, by one fused kernel."""
-        return F.cross_entropy(self.logits(features_NR), targets_N, reduction="none", label_smoothing=smoothing)
+    def nll(
+        self,
+        readout: Readout,
+        source: Source,
+        targets_BT: Tensor,
+        counted_BT: Tensor | None = None,
+        smoothing: float = 0.0,
+    ) -> Tensor:
+        """Return the negative log-likelihood of each counted target by one fused kernel, which sees no other position."""
+        counted_BT = torch.ones_like(targets_BT, dtype=torch.bool) if counted_BT is None else counted_BT
+        logits_NV = self.logits(readout.features_BTR[counted_BT])
+        return F.cross_entropy(logits_NV, targets_BT[counted_BT], reduction="none", label_smoothing=smoothing)
 
 
 @register("linear")

@@ -30,7 +30,7 @@ class _BestWord(Search):
         score_B = torch.zeros(len(source_BS), device=source_BS.device)
         for _ in range(limit):
             readout, state = self.hear(model, heard_BT, state, source)
-            best_B, word_B = sayable(model.output.logp(readout.features_BTR[:, -1])).max(-1)
+            best_B, word_B = sayable(model.next_logp(readout, source)).max(-1)
             score_B = score_B + best_B.masked_fill(done_B, 0.0)
             word_B = word_B.masked_fill(done_B, PAD)
             heard_BT = torch.cat([heard_BT, word_B.unsqueeze(1)], 1)
@@ -99,7 +99,7 @@ class Beam(Search):
         best = _Best(tokens_BKT[:, 0, 1:], score_BK[:, 0], torch.full_like(score_BK[:, 0], -torch.inf))
         for length in range(1, limit + 1):
             readout, state = model.advance(tokens_BKT[:, :, -1].reshape(-1, 1), state, source)
-            logp_BKV = sayable(model.output.logp(readout.features_BTR[:, -1])).view(batch, width, -1)
+            logp_BKV = sayable(model.next_logp(readout, source)).view(batch, width, -1)
             score_BK, choice_BK = (score_BK.unsqueeze(-1) + logp_BKV).flatten(1).topk(width, 1)
             parent_BK, word_BK = choice_BK // logp_BKV.shape[-1], choice_BK % logp_BKV.shape[-1]
             state = select(state, (first_B1 + parent_BK).flatten())

@@ -1,4 +1,4 @@
-"""Tokenizers: whitespace words, characters, byte-pair encoding over characters and over bytes.
+"""Tokenizers: whitespace words, characters, byte-pair encoding over characters and over bytes, one for each field.
 
 Text that spells a special token is text: the special tokens of a learned tokenizer carry a space at their end, which no
 token of text can, and they are unknown to the part of it that looks for special tokens in raw text.
@@ -7,14 +7,15 @@ token of text can, and they are unknown to the part of it that looks for special
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Learned
 
-from harness.contracts import SPECIALS, Tokenizer
+from harness.contracts import SPECIALS, Tokenizer, split_fields
 from harness.core.registry import register
 from harness.core.spec import SpecError
 
@@ -60,12 +61,16 @@ class Words(_Whole):
     class Config(_Whole.Config):
         """Names the words to keep."""
 
+        separators: str = Field(default="", json_schema_extra={"neutral": ""})
+        """Characters that part words as white space does, and come back as a space: ``;`` for tags such as ``V;PST``."""
+
     cfg: Config
 
     def learn(self, texts: Iterable[str]) -> Learned:
         """Return a tokenizer with the words of the texts, the most frequent first."""
         untrained = Learned(models.WordLevel(unk_token=UNKNOWN))
-        untrained.normalizer = _normalizer(self.cfg, *_one_space_between_words())
+        parted = [normalizers.Replace(character, " ") for character in self.cfg.separators]
+        untrained.normalizer = _normalizer(self.cfg, *parted, *_one_space_between_words())
         untrained.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
         return _learned(untrained, _frequent(self.cfg), texts)
 
@@ -78,6 +83,7 @@ class Characters(_Whole):
         """Names the characters to keep."""
 
     cfg: Config
+    words: ClassVar[str] = "char"
 
     def learn(self, texts: Iterable[str]) -> Learned:
         """Return a tokenizer with the characters of the texts, the most frequent first."""
@@ -86,6 +92,48 @@ class Characters(_Whole):
         untrained.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?m:.)"), "isolated")
         untrained.decoder = decoders.Fuse()
         return _learned(untrained, _frequent(self.cfg), texts)
+
+
+@register("fields")
+class Fields(Tokenizer):
+    """Texts of several fields, each with a tokenizer of its own: a lemma in characters, its tags whole.
+
+    ``data.dataset.source: {lemma: 0, tags: 2}`` reads such texts. Tokens of different fields differ even where they are
+    written alike. ``lowercase`` and ``unicode`` are set for each field.
+    """
+
+    class Config(Tokenizer.Config):
+        """Names the fields, in the order of the dataset's, and the tokenizer of each."""
+
+        fields: dict[str, Tokenizer.Config]
+        """``{lemma: characters, tags: {kind: words, separators: ;}}``."""
+
+        @model_validator(mode="after")
+        def _meant(self) -> Self:
+            if len(self.fields) < 2:
+                raise ValueError("names fewer than two fields; use the tokenizer of the field itself")
+            if self.lowercase or self.unicode != "none":
+                raise ValueError("set lowercase and unicode for each field")
+            return self
+
+    cfg: Config
+
+    def learn(self, texts: Iterable[str]) -> dict[str, Learned]:
+        """Return a trained tokenizer for each field.
+
+        Raises:
+            SpecError: a text has more or fewer fields, or a field has a tokenizer that reads fields itself.
+        """
+        learned: dict[str, Learned] = {}
+        with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:  # texts come once, and may be many
+            file.writelines(f"{json.dumps(split_fields(text, self.cfg.fields))}\n" for text in texts)
+            for number, (name, choice) in enumerate(self.cfg.fields.items()):
+                file.seek(0)
+                one = choice.build().learn(json.loads(line)[number] for line in file)
+                if isinstance(one, Mapping):
+                    raise SpecError("a field has no fields of its own; choose another tokenizer", path=f"fields.{name}")
+                learned[name] = one
+        return learned
 
 
 @register("bpe")

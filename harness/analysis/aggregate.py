@@ -33,8 +33,8 @@ from scipy import stats
 
 from harness.analysis.resample import REPLICATES
 from harness.analysis.variance_components import ALPHA
+from harness.contracts.metric import Array, Metric
 from harness.core.spec import SpecError
-from harness.trial.score import Array, Metric
 
 TAUS = np.linspace(0, 1, 101)
 """Normalized scores at which performance profiles are computed."""
@@ -60,15 +60,15 @@ class Estimate(NamedTuple):
 
 
 def normalized(metric: Metric, score: float) -> float:
-    """Return a score from 0 (worst) to 1 (best): m/100 where 100 is best; 1 - m/100, at least 0, for rates of error.
+    """Return a score from 0 (the worst value of the metric, or beyond it) to 1 (the best one).
 
     Raises:
         SpecError: the metric has no best value, or no direction (NLL, perplexity, a length ratio).
     """
-    if metric.higher_is_better and metric.best == 100:
-        return score / 100
-    if metric.higher_is_better is False and metric.best == 0:
-        return max(0.0, 1 - score / 100)
+    if metric.direction != "neither" and metric.best is not None and metric.worst is not None:
+        if metric.direction == "higher":
+            return max(0.0, (score - metric.worst) / (metric.best - metric.worst))
+        return max(0.0, 1 - (score - metric.best) / (metric.worst - metric.best))
     raise SpecError(f"{metric.title} has no best and worst value, so that datasets cannot be brought to one scale")
 
 

@@ -22,22 +22,28 @@ from harness.analysis.outcome import Outcome, Subset, on
 from harness.analysis.power import equivalence_power, power, seeds_for, sentences_for
 from harness.analysis.rates import seeds_for_rates
 from harness.analysis.resample import Resampler
+from harness.contracts.metric import Array
 from harness.core.spec import SpecError
 from harness.study.claims import SENTENCES, Claim, Factors, Group, Scalar, about_sentences, groups
-from harness.trial.score import METRICS, Array
+from harness.trial.score import METRICS
 
 
-def compare_all(outcomes: Sequence[Outcome], claims: Sequence[Claim], digest: str) -> list[Comparison]:
+def compare_all(
+    outcomes: Sequence[Outcome], claims: Sequence[Claim], digest: str, primary: str = ""
+) -> list[Comparison]:
     """Answer the claims, Holm-corrected as one family; then compare every variant with the first, exploratory.
 
     Args:
         outcomes: all trials of the study, in the order of its plan.
         claims: the study's claims; the exploratory rows are about their metrics and test sets (see ``primary_metrics``).
         digest: names the study; seeds the resamples.
+        primary: the metric that the base names as the one to judge its task by.
     """
     resampler = Resampler(digest)
     variants = {o.variant: o.factors for o in outcomes if o.status != "incompatible"}
-    asked = [(claim.metric, claim.on) for claim in claims] or [(m, "") for m in primary_metrics(outcomes, claims)]
+    asked = [(claim.metric, claim.on) for claim in claims] or [
+        (m, "") for m in primary_metrics(outcomes, claims, primary)
+    ]
     trials = {(name, test): Trials(on(outcomes, test), METRICS[name], resampler) for name, test in asked}
     answers = judged([_answer(claim, variants, trials[claim.metric, claim.on]) for claim in claims], claims)
     for (_, test), own in trials.items() if variants else ():
@@ -63,10 +69,14 @@ def judged(answers: Sequence[Comparison], claims: Sequence[Claim], dropped: int 
     return made
 
 
-def primary_metrics(outcomes: Sequence[Outcome], claims: Sequence[Claim]) -> list[str]:
-    """Return the metrics that the claims are about, or else the first metric that the trials have."""
+def primary_metrics(outcomes: Sequence[Outcome], claims: Sequence[Claim], primary: str = "") -> list[str]:
+    """Return the metrics that lead wherever results are shown: those of the claims; without claims the base's primary one.
+
+    Where the base names none, or the trials do not have it, the first metric that they have leads.
+    """
     named = list(dict.fromkeys(claim.metric for claim in claims))
-    return named or [name for name in METRICS if any(name in o.metrics for o in outcomes)][:1]
+    found = [name for name in METRICS if any(name in o.metrics for o in outcomes)]
+    return named or ([primary] if primary in found else found[:1])
 
 
 # ------------------------------------------------------------------------------------------------- claims to contrasts
@@ -211,7 +221,7 @@ def with_needs(made: Comparison, claim: Claim) -> Comparison:
     have = made.components
     if have is None:
         return made
-    beyond = (-made.delta if METRICS[made.metric].higher_is_better is False else made.delta) - claim.by
+    beyond = (-made.delta if METRICS[made.metric].direction == "lower" else made.delta) - claim.by
 
     def reach(seeds: int, sentences: int | None = None) -> float:
         if claim.within is not None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from harness.analysis.outcome import Outcome, Subset
 from harness.analysis.resample import Resampler
+from harness.contracts.metric import Array, Metric
 from harness.study.claims import SENTENCES
-from harness.trial.score import Array, Metric
 
 BALANCED = 1e-9
 """Sums of weights up to this are zero."""
@@ -60,7 +60,7 @@ class Arm:
 
     def successes(self, threshold: float, metric: Metric) -> int:
         """Return how many seeds reach a value, in the good direction of the metric."""
-        good = self.scores <= threshold if metric.higher_is_better is False else self.scores >= threshold
+        good = self.scores <= threshold if metric.direction == "lower" else self.scores >= threshold
         return int(good.sum())
 
 
@@ -196,8 +196,8 @@ class Trials:
             self._scored[subset] = {}
             alike: dict[tuple[str, int], list[tuple[Outcome, Array]]] = {}
             for o in self.outcomes:
-                if o.status == "ok" and self.metric.statistic in o.statistics:
-                    array = _inside(o, o.statistics[self.metric.statistic], subset)
+                if o.status == "ok" and self.metric.array in o.statistics:
+                    array = _inside(o, o.statistics[self.metric.array], subset)
                     name = "/".join([o.test.name, *(_named(*condition) for condition in subset)])
                     alike.setdefault((name, len(array)), []).append((o, array))
             for (name, sentences), members in alike.items():
@@ -207,7 +207,7 @@ class Trials:
 
     def _score(self, test_set: str, members: Sequence[tuple[Outcome, Array]]) -> dict[tuple[str, int], Scored]:
         arrays = [array for _, array in members]
-        scores = np.array([self.metric.from_sums(array.sum(0)) for array in arrays])
+        scores = np.array([self.metric.score(array.sum(0)) for array in arrays])
         exhaustive = all(o.test.exhaustive for o, _ in members)
         resampled = np.broadcast_to(scores[:, None], (len(scores), self.resampler.replicates))
         if not exhaustive:

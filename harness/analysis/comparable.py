@@ -28,7 +28,7 @@ def mixed(outcomes: Sequence[Outcome]) -> dict[str, str]:
 def comparable(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, str]]:
     """Return the trials without the scores that must not stand in one table, and the reason for each metric left out."""
     refused = mixed(outcomes)
-    shown = {metric.statistic for name, metric in METRICS.items() if name not in refused}
+    shown = {metric.array for name, metric in METRICS.items() if name not in refused}
     kept = [
         replace(
             o,

@@ -40,8 +40,8 @@ from harness.analysis import rates
 from harness.analysis.arms import Arm, Contrast
 from harness.analysis.power import Components, detectable_with
 from harness.analysis.variance_components import ALPHA, two_way
+from harness.contracts.metric import Metric
 from harness.study.claims import Claim
-from harness.trial.score import Metric
 
 POWER = 0.8
 ONE_SEED = "artifact-level only"
@@ -213,7 +213,7 @@ def _blank(contrast: Contrast, metric: Metric, claim: Claim | None) -> Compariso
 
 
 def _improved(made: Comparison, a: Arm, b: Arm, metric: Metric, name: str) -> Comparison:
-    sign = -1 if metric.higher_is_better is False else 1
+    sign = -1 if metric.direction == "lower" else 1
     won, interval = rates.improvement(sign * a.scores, sign * b.scores, f"{name}/{made.claim}/{a.label}/{b.label}")
     return replace(made, improvement=won, improvement_low=interval.low, improvement_high=interval.high)
 
@@ -317,7 +317,7 @@ def _p_value(made: Comparison, error: float, df: float, metric: Metric, claim: C
     if claim is not None and claim.within is not None:
         inside, outside = tail(claim.within - abs(delta)), min(1.0, 2 * tail(abs(delta) - claim.within))
         return min(inside, outside), inside <= outside
-    gain = delta if metric.higher_is_better is not False else -delta
+    gain = delta if metric.direction != "lower" else -delta
     excess = gain - (claim.by if claim else 0.0)
     return 2 * tail(abs(excess)), excess > 0
 

@@ -12,9 +12,10 @@ from harness.analysis.answers import judged, primary_metrics
 from harness.analysis.compare import Comparison
 from harness.analysis.outcome import Outcome
 from harness.analysis.resample import REPLICATES
+from harness.contracts.metric import Array
 from harness.core.spec import SpecError, digest
 from harness.study.claims import Claim, about_sentences, sides
-from harness.trial.score import METRICS, Array
+from harness.trial.score import METRICS
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Task:
     outcomes: Sequence[Outcome]
     comparisons: Sequence[Comparison]
     """The answers to the claims, then others."""
+    primary: str = ""
+    """The metric that the base names as the one to judge its task by."""
     dropped: int = 0
     """How many claims were stated in time and are no longer there."""
 
@@ -97,8 +100,10 @@ def analyze_datasets(tasks: Sequence[Task], replicates: int = REPLICATES) -> Acr
 
 
 def _scales(tasks: Sequence[Task]) -> list[tuple[str, ...]]:
-    """Return what the claims are about, as metrics on each dataset; without claims the first metric that trials have."""
-    named = [[claim.metric for claim in task.claims] or primary_metrics(task.outcomes, ())[:1] for task in tasks]
+    """Return what the claims are about, as metrics on each dataset; without claims the metric that leads."""
+    named = [
+        [claim.metric for claim in task.claims] or primary_metrics(task.outcomes, (), task.primary) for task in tasks
+    ]
     return list(dict.fromkeys(zip(*named, strict=False)))
 
 

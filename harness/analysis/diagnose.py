@@ -14,7 +14,7 @@ from scipy import stats
 
 from harness.analysis.outcome import Outcome, TestSet, deviation
 from harness.analysis.variance_components import ALPHA
-from harness.trial.score import Array, Metric, percent
+from harness.contracts.metric import Array, Metric, percent
 
 COSTS = ("params", "train_flops", "train_seconds", "peak_memory_mb")
 """What quality is weighed against."""
@@ -80,15 +80,15 @@ def groups_frame(outcomes: Sequence[Outcome], metric: Metric, by: str, buckets: 
         buckets: how many groups of lengths, at most.
     """
     of = GROUPINGS[by]
-    usable = [o for o in outcomes if o.status == "ok" and metric.statistic in o.statistics and len(of(o.test))]
+    usable = [o for o in outcomes if o.status == "ok" and metric.array in o.statistics and len(of(o.test))]
     edges = _edges([of(o.test) for o in usable], by, buckets)
     rows = []
     for o in usable:
-        statistics, values = o.statistics[metric.statistic], of(o.test)
+        statistics, values = o.statistics[metric.array], of(o.test)
         for place, (low, high) in enumerate(pairwise(edges)):
             inside = (values > low) & (values <= high)
             if inside.any():
-                value = float(metric.from_sums(statistics[inside].sum(0)))
+                value = float(metric.score(statistics[inside].sum(0)))
                 rows.append((o.variant, o.seed, place, _label(by, low, high), int(inside.sum()), value))
     return pd.DataFrame(rows, columns=["variant", "seed", "place", "group", "sentences", "value"])
 
@@ -98,14 +98,14 @@ def column_frame(outcomes: Sequence[Outcome], metric: Metric, column: str) -> pd
 
     Columns: ``variant, seed, group`` (the value), ``sentences, value``; the most frequent values of all trials come first.
     """
-    usable = [o for o in outcomes if o.status == "ok" and metric.statistic in o.statistics and column in o.test.columns]
+    usable = [o for o in outcomes if o.status == "ok" and metric.array in o.statistics and column in o.test.columns]
     counts = Counter(value for o in usable for value in o.test.columns[column].tolist())
     rows = []
     for o in usable:
-        statistics, values = o.statistics[metric.statistic], o.test.columns[column]
+        statistics, values = o.statistics[metric.array], o.test.columns[column]
         for group in sorted(set(values.tolist()), key=lambda value: (-counts[value], value)):
             inside = values == group
-            score = float(metric.from_sums(statistics[inside].sum(0)))
+            score = float(metric.score(statistics[inside].sum(0)))
             rows.append((o.variant, o.seed, group, int(inside.sum()), score))
     return pd.DataFrame(rows, columns=["variant", "seed", "group", "sentences", "value"])
 
@@ -170,7 +170,7 @@ def pareto_frame(outcomes: Sequence[Outcome], metric: Metric) -> pd.DataFrame:
 
 
 def _gain(metric: Metric, value: float) -> float:
-    return -value if metric.higher_is_better is False else value
+    return -value if metric.direction == "lower" else value
 
 
 def _dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:

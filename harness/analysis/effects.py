@@ -21,10 +21,10 @@ from harness.analysis.arms import Contrast, Trials
 from harness.analysis.compare import SENTENCES_ONLY, Comparison, estimate, holm
 from harness.analysis.outcome import Outcome
 from harness.analysis.resample import Resampler
+from harness.contracts.metric import Metric
 from harness.core.spec import SpecError, flatten
 from harness.study.claims import Claim, groups
 from harness.study.grid import STEP, short_names, show
-from harness.trial.score import Metric
 
 NOT_CLAIMED = "not claimed before the run"
 

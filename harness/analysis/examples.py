@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.analysis.outcome import Outcome
-from harness.trial.score import Array, bleu_from_sums
+from harness.contracts.metric import Array
+from harness.trial.score import METRICS
 
 UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Kana and Han characters, which are written without spaces."""
@@ -124,7 +125,7 @@ def _scores(o: Outcome) -> Array:
     if "exact_match" in o.statistics:
         made.append(100 * o.statistics["exact_match"][:count, 0])
     if "bleu" in o.statistics:
-        made.append(bleu_from_sums(o.statistics["bleu"][:count]))
+        made.append(METRICS["bleu"].score(o.statistics["bleu"][:count]))
     return np.asarray(np.max(made, axis=0), np.float64)
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from harness.analysis.compare import Comparison, comparison_columns
 from harness.analysis.outcome import Outcome, deviation, further_tests
-from harness.trial.score import METRICS, Metric
+from harness.contracts.metric import Metric
+from harness.trial.score import METRICS
 
 
 def spelled(value: object) -> object:
@@ -24,7 +25,7 @@ def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     parts = [[getattr(o, name) for o in outcomes] for name in ("factors", "scores", "costs", "stages")]
     names = [list(dict.fromkeys(key for one in part for key in one)) for part in parts]
     prefixes = ["", *(f"{test}/" for test in further_tests(outcomes))]
-    names[1] = [f"{prefix}{name}" for prefix in prefixes for name in METRICS if f"{prefix}{name}" in names[1]]
+    names[1].sort(key=[*(f"{prefix}{name}" for prefix in prefixes for name in METRICS), *names[1]].index)
     rows = []
     for index, o in enumerate(outcomes):
         row: dict[str, Any] = {"trial": o.trial, "variant": o.variant, "seed": o.seed}
@@ -62,9 +63,7 @@ def lengths_frame(outcomes: Sequence[Outcome], metric: Metric, buckets: int = 5)
 
     The ranges hold about equally many sentences each; their borders are the quantiles over all trials.
     """
-    usable = [
-        o for o in outcomes if o.status == "ok" and metric.statistic in o.statistics and len(o.test.source_lengths)
-    ]
+    usable = [o for o in outcomes if o.status == "ok" and metric.array in o.statistics and len(o.test.source_lengths)]
     if not usable:
         return pd.DataFrame(columns=["variant", "seed", "low", "high", "sentences", "value"])
     pooled = np.concatenate([o.test.source_lengths for o in usable])
@@ -76,7 +75,7 @@ def lengths_frame(outcomes: Sequence[Outcome], metric: Metric, buckets: int = 5)
             lengths = o.test.source_lengths
             inside = (lengths >= low) & (lengths <= high)
             if inside.any():
-                value = float(metric.from_sums(o.statistics[metric.statistic][inside].sum(0)))
+                value = float(metric.score(o.statistics[metric.array][inside].sum(0)))
                 row = {"variant": o.variant, "seed": o.seed, "low": low, "high": high}
                 rows.append(row | {"sentences": int(inside.sum()), "value": value})
     return pd.DataFrame(rows)

@@ -32,6 +32,8 @@ class Design:
     """All seeds, in their order."""
     looks: tuple[int, ...]
     """The number of seeds at each look."""
+    primary: str = ""
+    """The metric that the base names as the one to judge its task by."""
 
     def shares(self, look: int) -> list[float]:
         """Return the information fraction at each look so far (``harness.analysis.sequential``)."""
@@ -72,13 +74,14 @@ def latest_look(plan: Plan, store: Store, *, keep_stale: bool = False) -> Latest
     The looks depend on the store alone, so that a study that was killed or run again ends with the same seeds.
     """
     found = gather(plan, store, keep_stale=keep_stale)
-    design, late = Design(plan.seeds, plan.looks), frozen_plan.exploratory(plan, store)
+    design, late = Design(plan.seeds, plan.looks, plan.primary), frozen_plan.exploratory(plan, store)
     dropped = len(frozen_plan.dropped(plan, store))
-    for look in answer_looks(design, found, plan.file.claims, plan.digest, late, dropped):
-        outcomes = [outcome for outcome in found if outcome.seed in look.seeds]
-        unfinished = any(outcome.status == "missing" for outcome in outcomes)
-        if unfinished or not look.more:
-            break
+    with plan.naming():
+        for look in answer_looks(design, found, plan.file.claims, plan.digest, late, dropped):
+            outcomes = [outcome for outcome in found if outcome.seed in look.seeds]
+            unfinished = any(outcome.status == "missing" for outcome in outcomes)
+            if unfinished or not look.more:
+                break
     now = plan.upto(len(look.seeds))
     return LatestLook(now, outcomes, look.comparisons, wanted=len(look.seeds) if unfinished else 0)
 
@@ -108,7 +111,7 @@ def answer_looks(
     seen: list[list[Comparison]] = []
     for number, count in enumerate(design.looks, 1):
         seeds = design.seeds[:count]
-        seen.append(compare_all([o for o in outcomes if o.seed in seeds], claims, digest))
+        seen.append(compare_all([o for o in outcomes if o.seed in seeds], claims, digest, design.primary))
         answers = [_over_looks([look[index] for look in seen], design, claim) for index, claim in enumerate(claims)]
         marked = [replace(a, exploratory=late.get(claim.name, "")) for a, claim in zip(answers, claims, strict=True)]
         answers, more = judged(marked, claims, dropped), False

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.contracts.metric import Array
 from harness.study.claims import SENTENCES
-from harness.trial.score import Array
 
 RARE = 10
 """Words that occur less often in training are rare."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from harness.trial.score import Array
+from harness.contracts.metric import Array
 
 TIGHT = 4.0
 """How many times as wide as the wider cluster the gap between two clusters is at least."""

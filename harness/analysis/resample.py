@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.trial.score import Array, Metric
+from harness.contracts.metric import Array, Metric
 
 REPLICATES = 2000
 PIECE = 2**22
@@ -54,7 +54,7 @@ class Resampler:
             stacked = stacked.astype(np.float32 if whole else np.float64)
             sums = [counts[rows].astype(stacked.dtype) @ stacked for rows in _pieces(self.replicates, sentences)]
             by_system = np.concatenate(sums).reshape(self.replicates, len(some), columns)
-            made.append(metric.from_sums(by_system.astype(np.float64)).T)
+            made.append(metric.score(by_system.astype(np.float64)).T)
         return np.concatenate(made)
 
     def _counts_of(self, test_set: str, sentences: int) -> NDArray[np.int16]:

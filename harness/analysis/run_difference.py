@@ -17,7 +17,7 @@ from scipy import stats
 
 from harness.analysis.compare import holm
 from harness.analysis.variance_components import ALPHA
-from harness.trial.measures import Array
+from harness.contracts.metric import Array
 
 Scores = Mapping[int, float]
 """Seed to score."""
@@ -43,6 +43,10 @@ class Change:
     seeds_a: int = 0
     """Seeds of run A that entered; as many of run B where they are paired."""
     seeds_b: int = 0
+    title: str = ""
+    """Name and unit of the metric."""
+    digits: int = 2
+    """Decimals of its scores."""
     found: str = UNTESTED
     """``identical`` (every score alike), ``real`` (corrected p below 0.05), ``may be chance``, ``not tested``."""
 

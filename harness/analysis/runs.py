@@ -7,13 +7,15 @@ import io
 import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.analysis.run_difference import Change, change, corrected
+from harness.contracts import Metric
+from harness.core import spec
 from harness.core.spec import SpecError, flatten
-from harness.trial.score import METRICS, signatures
+from harness.trial.score import METRICS, ScoringChoice, naming, signature
 
 FILES = ("plan.json", "provenance.json", "trials.csv", "comparisons.csv")
 ALL = "all variants"
@@ -130,12 +132,20 @@ def diff(name_a: str, name_b: str) -> Diff:
     """
     a, b = read(name_a), read(name_b)
     try:
-        return _diff(name_a, name_b, a, b)
+        with naming([*_own_metrics(a), *_own_metrics(b)]):
+            return _diff(name_a, name_b, a, b)
     except SpecError:
         raise
     except UNREADABLE as error:
         message = f"the files of one are not what a report writes ({type(error).__name__}: {error})"
         raise SpecError(f"{message}; `s2s report` writes them anew", place=f"{name_a} and {name_b}") from None
+
+
+def _own_metrics(run: Run) -> Iterator[Metric]:
+    """Yield the metrics that a run names or sets for itself."""
+    for variant in run.plan["variants"]:
+        if variant["choice"]:
+            yield from spec.read(ScoringChoice, variant["choice"]["decoding"]["scoring"]).own
 
 
 def _diff(name_a: str, name_b: str, a: Run, b: Run) -> Diff:
@@ -245,7 +255,8 @@ def _changes(a: Run, b: Run) -> list[Change]:
         for name in METRICS:
             scores = [_scores(trials, name) for trials in (mine, theirs)]
             if all(scores) and _measure(name, choices[0][variant], mine) == _measure(name, choices[1][variant], theirs):
-                made.append(change(variant, name, *scores))
+                row = change(variant, name, *scores)
+                made.append(replace(row, title=METRICS[name].title, digits=METRICS[name].digits))
     return corrected(made)
 
 
@@ -255,10 +266,10 @@ def _scores(trials: Sequence[Row], metric: str) -> dict[int, float]:
 
 def _measure(metric: str, choice: Mapping[str, Any], trials: Sequence[Row]) -> tuple[str, ...]:
     """Return what a metric depends on beside the outputs; likelihoods per token compare on the same vocabulary only."""
-    how = choice["decoding"]["scoring"]
-    signature = signatures([[""]], tokenize=how["tokenize"], lowercase=how["lowercase"])[metric]
-    prepared = sorted({t["prepare"] for t in trials}) if "tokens:model" in signature else []
-    return signature, *prepared
+    how = spec.read(ScoringChoice, choice["decoding"]["scoring"])
+    signed = signature(how.wanted.get(metric, METRICS[metric]), how)
+    prepared = sorted({t["prepare"] for t in trials}) if "tokens:model" in signed else []
+    return signed, *prepared
 
 
 def _verdicts(a: Sequence[Row], b: Sequence[Row]) -> list[Verdict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -48,6 +49,29 @@ app.add_typer(new_app, name="new")
 app.add_typer(maintenance.app)
 
 
+def _tell_versions(wanted: bool) -> None:
+    """Print the version of the program and of what decides its numbers, from package records: nothing is imported."""
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    for package in ("seq2seq-harness", "torch", "datasets", "mlflow"):
+        try:
+            typer.echo(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            typer.echo(f"{package} is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_versions, is_eager=True, help="Show versions and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Run a command; a user's mistake is one paragraph and exit code 2, never a traceback."""
     os.environ["PYTHONSAFEPATH"] = "1"  # workers import nothing that lies in the working folder
@@ -59,24 +83,35 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from harness.core import signals
-    from harness.core.spec import Incompatible, SpecError
 
     signals.heed()
     try:
-        app()
+        _until_nobody_reads()
     except signals.Stopped as stop:
         _leave(stop)
-    except (SpecError, Incompatible) as error:
-        _fail(str(error))
     except OSError as error:
         # A full disk or a folder that cannot be written: what is finished is safe, and the same command goes on.
         name = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{name}. What was finished is kept; mend this and run the same command again.")
-    except Exception:  # a fault of ours, to be reported: without what a user would not want to show
-        sys.stderr.write(masked(traceback.format_exc()))
-        sys.exit(1)
+    except Exception as error:
+        _explain(error)
     finally:
         signals.ended()
+
+
+def _until_nobody_reads() -> None:
+    """Run the command; where its reader has gone (``s2s list | head``), end as a pipe does, without a word."""
+    try:
+        try:
+            app()
+        except SystemExit as ended:  # libraries turn a closed pipe into an exit
+            if isinstance(ended.__context__, BrokenPipeError):
+                raise ended.__context__ from None
+            sys.stdout.flush()
+            raise
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _leave(stop: Stopped) -> NoReturn:
@@ -89,7 +124,21 @@ def _leave(stop: Stopped) -> NoReturn:
     os._exit(stop.code)
 
 
-def _fail(message: str) -> None:
+def _explain(error: Exception) -> NoReturn:
+    """Say what is wrong in a user's files, or show where the fault is ours."""
+    from harness.core import plugins
+    from harness.core.spec import Incompatible, SpecError
+
+    if isinstance(error, SpecError | Incompatible):
+        _fail(str(error))
+    if place := plugins.place_of(error):
+        _fail(f"{place}: {plugins.reason(error)}")
+    # To be reported: without what a user would not want to show.
+    sys.stderr.write(masked("".join(traceback.format_exception(error))))
+    sys.exit(1)
+
+
+def _fail(message: str) -> NoReturn:
     from harness.cli.terminal import complain
 
     complain(masked(message))
@@ -112,22 +161,21 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
 
 @app.command("list")
 def list_parts(
-    slot: Annotated[str | None, typer.Argument(help="Only the kinds of this slot.")] = None,
+    slot: Annotated[str | None, typer.Argument(help="The parts of this slot, with their settings.")] = None,
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
-    """Show every slot and the parts that can fill it, the bases and the studies."""
-    import variants  # noqa: F401
-    from harness.cli import listing, print_parts
+    """Show every slot with its parts, and the presets, bases and studies; of one slot, every setting."""
+    from harness.cli import print_parts
+    from harness.cli.catalog import catalog
 
-    found = listing.parts(slot)
-    files = {what: listing.files(what) for what in listing.FILES}
+    found = catalog(slot)
     if as_json:
-        print_json({"parts": found} | files)
-        return
-    print_parts.print_parts(found)
-    for what, about in files.items() if slot is None else ():
-        print_parts.print_files(what, about)
+        print_json(found)
+    elif slot is None:
+        print_parts.print_overview(found)
+    else:
+        print_parts.print_parts(found)
 
 
 @app.command()
@@ -263,14 +311,16 @@ def run_study(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before, whatever the reason.")
     ] = False,
-    replan: Annotated[bool, typer.Option("--replan", help="Accept a study that changed since it was planned.")] = False,
+    replan: Annotated[
+        bool, typer.Option("--replan", help="Accept a study that changed since it was planned, or reported.")
+    ] = False,
     keep_stale: KeepStale = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Mirror the results into MLflow.")] = True,
     _plugins: Plugins = None,
 ) -> None:
     """Run what is not done yet, and write the report. The same command again resumes."""
     with executor_of(name, executor, address, device=device, jobs=jobs, per_gpu=per_gpu) as workers:
-        plans, lost, whole = plans_of(name, base, sets, seeds), 0, True
+        plans, lost, whole, kept = plans_of(name, base, sets, seeds), 0, True, False
         from harness.cli import print_answers
         from harness.cli.watch import Watch
         from harness.execution.runner import Settings
@@ -287,7 +337,9 @@ def run_study(
                 done = run_study.run_study(plan, the_store(), now, watch.listen, tracked=track)
             print_answers.print_answer(plan, done)
             lost, whole = lost + done.ran.newly_failed, whole and not done.failed
-    _join(plans, name, sets, seeds, keep_stale=keep_stale)
+            kept = kept or not done.files
+    if not kept:
+        _join(plans, name, sets, seeds, keep_stale=keep_stale)
     raise typer.Exit(0 if whole else 1)
 
 
@@ -298,6 +350,9 @@ def report(
     sets: Sets = None,
     _preset: Preset = None,
     seeds: Seeds = None,
+    even_if_emptier: Annotated[
+        bool, typer.Option("--replace", help="Replace a report that describes more finished trials, too.")
+    ] = False,
     keep_stale: KeepStale = False,
     _plugins: Plugins = None,
 ) -> None:
@@ -309,7 +364,8 @@ def report(
     plans = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     for plan in plans:
         with store_in_use() as store:
-            done = write_report.write_report(plan, store, keep_stale=keep_stale)
+            fuller: write_report.Fuller = "replace" if even_if_emptier else "refuse"
+            done = write_report.write_report(plan, store, keep_stale=keep_stale, fuller=fuller)
         print_answers.print_answer(plan, done)
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
 
@@ -353,13 +409,13 @@ def data(
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
-    """Look at a dataset: sizes, lengths, duplicates across splits, sha256, first rows."""
+    """Look at a dataset: sizes, lengths, rows shared by splits, rows left out, sha256, first rows, and what to check."""
     import variants  # noqa: F401
     from harness.cli import listing, print_parts
     from harness.trial import corpus
 
     loaded = corpus.load(listing.dataset(choice), (Path.cwd(),))
-    facts = listing.dataset_facts(loaded, rows)
+    facts = listing.dataset_facts(loaded, rows) | {"warnings": listing.dataset_warnings(choice, loaded)}
     print_json(facts) if as_json else print_parts.print_dataset(facts)
     if export is not None:
         replaced = corpus.export(loaded, export)
@@ -369,18 +425,32 @@ def data(
 @app.command("try")
 def try_trial(
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="The digest of a finished trial, or its beginning.")],
-    texts: Annotated[list[str], typer.Argument(help="Source texts.")],
+    texts: Annotated[list[str] | None, typer.Argument(help="Source texts; - reads them from standard input.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Read source texts from this file, one a line.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the answers to this file, one a line, and figures beside it.")
+    ] = None,
+    attention: Annotated[bool, typer.Option("--attention", help="Draw where the model looks.")] = False,
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
     """Let a trained model of the store answer source texts of your own."""
     import variants  # noqa: F401
-    from harness.cli import print_parts
-    from harness.workflows.try_model import try_model
+    from harness.cli import print_parts, source_texts
+    from harness.workflows import try_model
 
+    sources = source_texts.read(texts or [], file)
     with store_in_use() as store:
-        answers = try_model(store, trial, texts)
-    print_json(answers) if as_json else print_parts.print_tried(answers)
+        answers = try_model.try_model(store, trial, sources, attention=attention)
+    if out is not None:
+        source_texts.write(out, [answer["hypothesis"] for answer in answers])
+        drawn = try_model.draw_attention(answers, out.parent) if attention else []
+        typer.echo("\n".join(f"written: {path}" for path in [out, *drawn]), err=True)
+    if as_json:
+        print_json(answers)
+    elif out is None or attention:
+        print_parts.print_tried(answers)
+    source_texts.warn_of_unknown(answers)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from harness.core.registry import SLOTS, Choice, suggest
 from harness.core.spec import Incompatible, Lines, SpecError, encode, override, parse_yaml, read, read_yaml
 from harness.study import locate, planning
 from harness.study.presets import read_preset, unfolded
-from harness.trial import corpus
+from harness.trial import corpus, data_checks, prepare
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.pipeline import TrialChoice
 
@@ -33,14 +34,19 @@ PRESET_BASE = "numbers"
 # ------------------------------------------------------------------------------------------------------------ parts
 
 
-def parts(slot: str | None = None) -> list[dict[str, Any]]:
-    """Return every registered part, or those of one slot, with their settings.
+def everything() -> dict[str, Any]:
+    """Return what there is: slots with their kinds, parts with their settings, presets, bases and studies."""
+    import variants  # noqa: F401
 
-    Raises:
-        SpecError: there is no such slot.
-    """
-    if slot is not None and slot not in SLOTS:
-        raise SpecError(f"no slot is called '{slot}'; {suggest(slot, SLOTS)}")
+    slots = [
+        {"name": name, "summary": summary(contract), "kinds": sorted(contract.kinds)}
+        for name, contract in SLOTS.items()
+    ]
+    return {"slots": slots, "parts": parts()} | {what: files(what) for what in FILES}
+
+
+def parts(slot: str | None = None) -> list[dict[str, Any]]:
+    """Return every registered part, or those of one slot, with their settings."""
     return [
         {
             "slot": name,
@@ -137,8 +143,23 @@ def dataset(text: str) -> Dataset.Config:
         base = planning.read_base(bases[plain])[0]
         plain = (base.get("data") or {}).get("dataset")
     elif isinstance(plain, str) and plain not in kinds:
-        raise SpecError(f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}")
+        raise SpecError(
+            f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}; "
+            "a part of your own needs --plugin FILE.py"
+        )
     return read(_Holder, {"dataset": plain}, lambda path: place).dataset
+
+
+def dataset_warnings(text: str, loaded: corpus.Corpus) -> list[str]:
+    """Return what to check about a dataset; of one that a base names, with the tokenizers and the scoring of that base."""
+    name = parse_yaml(text, "DATASET")
+    if not isinstance(name, str) or name not in (bases := locate.bases()):
+        return loaded.part.notes
+    plain, lines, _ = planning.read_base(bases[name])
+    choice = read(TrialChoice, plain, lambda path: lines.place(path.split(".")))
+    with tempfile.TemporaryDirectory() as folder, prepare.scratch_in(Path(folder)) as scratch:
+        facts = prepare.write(choice.data, loaded, Path(folder), scratch)
+    return data_checks.warnings(facts, lowercased=choice.decoding.scoring.lowercase)
 
 
 class _Holder(Choice):
@@ -154,7 +175,7 @@ def dataset_facts(loaded: corpus.Corpus, rows: int) -> dict[str, Any]:
         name: [{"source": row.source, "references": row.references} for row in islice(split, rows)]
         for name, split in loaded.splits.items()
     }
-    identity = {"sha256": loaded.sha256, "revision": loaded.revision}
+    identity = {"sha256": loaded.sha256, "revision": loaded.revision, "left_out": loaded.part.left_out}
     return identity | {"splits": corpus.describe(loaded), "rows": first}
 
 
@@ -267,9 +288,10 @@ def _parts_in(choice: Choice, path: str = "") -> Iterator[dict[str, str]]:
             "about": inspect.getdoc(part) or "",
         }
     for name in type(choice).model_fields:
-        inner = getattr(choice, name)
-        if isinstance(inner, Choice):
-            yield from _parts_in(inner, f"{path}.{name}".lstrip("."))
+        inner, at = getattr(choice, name), f"{path}.{name}".lstrip(".")
+        for place, part in inner.items() if isinstance(inner, Mapping) else [("", inner)]:
+            if isinstance(part, Choice):
+                yield from _parts_in(part, f"{at}.{place}".rstrip("."))
 
 
 def study_schema() -> str:

@@ -49,17 +49,17 @@ def sync(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 5000) -> None:
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000) -> None:
     """Open MLflow's page on this machine, at http://127.0.0.1:PORT."""
     from harness.tracking import mlflow_store
 
     argv, env, note = mlflow_store.ui_command(the_store().root, port)
     if note:
         typer.echo(f"note: {note}")
-    typer.echo(
+    place = (
         f"MLflow at http://127.0.0.1:{port}/ ; an experiment a study, its chart view compares variants (Ctrl-C ends it)"
     )
-    raise typer.Exit(mlflow_store.serve(argv, env))
+    raise typer.Exit(mlflow_store.serve(argv, env, port, lambda: typer.echo(place)))
 
 
 @app.command()

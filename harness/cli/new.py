@@ -272,7 +272,7 @@ from typing import Any
 
 import torch
 
-from harness.contracts import Memory, Source, StateShape, Words
+from harness.contracts import Batch, Lengths, Memory, Pass, Source, StateShape, Streams, Words
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError, encode, override, read
 from harness.study.planning import read_base
@@ -373,9 +373,14 @@ RESULTS = {
     source = Source(MEMORY, part.keys(MEMORY))
     return part(torch.ones(1, 1, 4), source, part.start(source))[0].tolist()""",
     "decoder": "return model(kind)(SOURCE_BS, HEARD_BT).features_BTR.tolist()",
-    "output": "built = model(kind)\n    return built.output.logp(built(SOURCE_BS, HEARD_BT).features_BTR).tolist()",
-    "loss": """part = trial(kind).$path.build()
-    return [part.counted(HEARD_BT).tolist(), float(part.normalizer(HEARD_BT))]""",
+    "output": "built = model(kind)\n    state, source = built.read(SOURCE_BS)\n"
+    "    return built.output.logp(built.follow(state, source, HEARD_BT), source).tolist()",
+    "objective": """built, streams = model(kind), Streams(None, "argmax", torch.Generator(), torch.Generator())
+    made = trial(kind).$path.build(model=built)(built, Batch(SOURCE_BS, HEARD_BT, HEARD_BT), streams, 0)
+    return [None if number is None else float(number) for number in (made.value, made.normalizer, made.positions)]""",
+    "order": """lengths = Lengths(torch.arange(9), torch.arange(9))
+    part = trial(kind).$path.build()
+    return part.rows(Pass(0, 5), lengths, torch.Generator().manual_seed(1)).tolist()""",
     "teacher_forcing": "part = trial(kind).$path.build()\n    return [part.ratio(update) for update in range(5)]",
     "optimizer": """weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
     optimizer = trial(kind).$path.build().over([weight])

@@ -19,13 +19,20 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def print_parts(found: list[dict[str, Any]]) -> None:
-    """Print parts slot by slot, each with its settings."""
-    slot = None
-    for part in found:
-        if part["slot"] != slot:
-            slot = part["slot"]
-            say(heading(slot))
+def print_overview(found: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Print what there is: a summary of each slot, then presets, bases and studies."""
+    say(Text("slots (`s2s list SLOT` shows the settings of its parts)", style="bold"))
+    for slot in found["slots"]:
+        say(entry(slot["name"], f"{slot['summary']}: {', '.join(slot['kinds'])}"))
+    for what in ("presets", "bases", "studies"):
+        print_files(what, found[what])
+
+
+def print_parts(found: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Print the parts of a slot, each with its settings."""
+    for slot in found["slots"]:
+        say(Text(f"{slot['name']}: {unmarked(slot['summary'])}", style="bold"))
+    for part in found["parts"]:
         say(entry(part["kind"], part["summary"]))
         if part["settings"]:
             say(grid(map(_setting, part["settings"]), indent=6))
@@ -86,6 +93,9 @@ def print_dataset(facts: Mapping[str, Any]) -> None:
     names = list(dict.fromkeys(name for said in splits.values() for name in said))
     rows = [[name.replace("_", " "), *(_shown(said.get(name, "")) for said in splits.values())] for name in names]
     say("", grid(rows, indent=0, headers=["", *splits], right=len(splits)))
+    left_out = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("left_out", {}).items())
+    say(*(["", f"left out: {left_out}"] if left_out else []))
+    say(*(Text(f"check: {warning}", style="yellow") for warning in facts.get("warnings", ())))
     for split, first in facts["rows"].items():
         if first:
             say(heading(f"{split}, first rows"))
@@ -100,9 +110,24 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+SHADES = " .:-=+*#%@"
+"""A tenth of the weight each, least first."""
+
+
+def _attention(shown: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a map: a row for each target token, a character for each source token, darker with more weight."""
+    width = max(map(len, shown["said"]))
+    for token, row in zip(shown["said"], shown["weights"], strict=True):
+        yield f"{token:>{width}} |" + "".join(SHADES[min(9, int(10 * weight))] for weight in row) + "|"
+    yield f"{'':{width}}  columns: {' '.join(shown['source'])}"
+
+
 def print_tried(answers: Iterable[Mapping[str, Any]]) -> None:
-    """Print what a trained model says to each source, and the log-probability that it gives."""
+    """Print what a trained model says to each source, the log-probability that it gives, and where it looks."""
     for answer in answers:
         cut = ", cut at the limit" if answer["truncated"] else ""
         hypothesis = Text.assemble((answer["hypothesis"], "bold"), (f"  (log p {answer['score']:.2f}{cut})", "dim"))
         say(Text(answer["source"]), Padding(hypothesis, (0, 0, 0, 2), expand=False))
+        if "attention" in answer:
+            shown = answer["attention"]
+            say(*(indented(line) for line in (["this model has no attention"] if shown is None else _attention(shown))))

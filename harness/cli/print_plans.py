@@ -71,6 +71,8 @@ def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
     say("", grid(shown, indent=0, headers=["variant", "trials", "parameters"], right=1))
     for why, trials in _reasons(rows["variants"]).items():
         say(indented(f"{why}: {trials}", style="yellow"))
+    for warning in rows.get("warnings", ()):
+        say(indented(warning, style="yellow"))
     states = Counter(trial["state"] for row in rows["variants"] for trial in row["trials"])
     say("")
     if plan.sequential:

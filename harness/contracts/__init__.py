@@ -17,7 +17,7 @@ Batch comes first everywhere, in states too.
 # The order of a trial's branches is that of every list of slots.
 # isort: off
 from harness.contracts.splits import COLUMNS, Row, Rows, digests
-from harness.contracts.data import Dataset, Tokenizer
+from harness.contracts.data import FIELDS, Dataset, Tokenizer, split_fields
 from harness.contracts.model import Attention, Bridge, Cell, Context, Decoder, Embeddings, Encoder, Output
 from harness.contracts.tensors import (
     BOS,
@@ -37,18 +37,34 @@ from harness.contracts.tensors import (
     sayable,
     select,
 )
-from harness.contracts.training import Initializer, Loss, Optimizer, Schedule, TeacherForcing
+from harness.contracts.training import (
+    Batch,
+    Initializer,
+    Lengths,
+    Objective,
+    Optimizer,
+    Order,
+    Pass,
+    Schedule,
+    Streams,
+    Sum,
+    TeacherForcing,
+    target_nll,
+)
 from harness.contracts.decoding import Found, Search
+from harness.contracts.metric import Metric, Scored
 # isort: on
 
 __all__ = [
     "BOS",
     "COLUMNS",
     "EOS",
+    "FIELDS",
     "PAD",
     "SPECIALS",
     "UNK",
     "Attention",
+    "Batch",
     "Bridge",
     "Cell",
     "Context",
@@ -59,18 +75,25 @@ __all__ = [
     "Found",
     "Initializer",
     "Join",
-    "Loss",
+    "Lengths",
     "Memory",
+    "Metric",
+    "Objective",
     "Optimizer",
+    "Order",
     "Output",
+    "Pass",
     "Readout",
     "Row",
     "Rows",
     "Schedule",
+    "Scored",
     "Search",
     "Source",
     "State",
     "StateShape",
+    "Streams",
+    "Sum",
     "TeacherForcing",
     "Tokenizer",
     "Words",
@@ -79,4 +102,6 @@ __all__ = [
     "rows",
     "sayable",
     "select",
+    "split_fields",
+    "target_nll",
 ]

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from harness.contracts.splits import Rows
 from harness.core.registry import Choice, slot
+from harness.core.spec import SpecError
+
+FIELDS = "\t"
+"""Stands between the fields of a text, for instance a lemma and its tags; no field holds it."""
+
+
+def split_fields(text: str, names: Collection[str]) -> list[str]:
+    """Return the fields of a text.
+
+    Raises:
+        SpecError: they are not as many as there are names.
+    """
+    fields = text.split(FIELDS)
+    if len(fields) != len(names):
+        raise SpecError(
+            f"has {len(fields)} of the {len(names)} fields {', '.join(names)}: {text!r:.60}; name as many columns in "
+            "data.dataset.source as the tokenizer has fields"
+        )
+    return fields
 
 
 @slot
@@ -25,7 +44,9 @@ class Dataset(ABC):
     def __init__(self, cfg: Any, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> None:
         self.cfg, self.folders, self.scratch = cfg, folders, scratch
         self.left_out: dict[str, int] = {}
-        """How many rows ``load`` left out, by reason."""
+        """How many rows ``load`` left out, by reason and split."""
+        self.notes: list[str] = []
+        """What a reader should check about the rows, found by ``load``: a header that was read as a pair, for instance."""
 
     @abstractmethod
     def revision(self) -> str:
@@ -76,9 +97,15 @@ class Tokenizer(ABC):
         unicode: Literal["none", "nfc", "nfkc"] = "none"
         """Unicode normalization form applied first."""
 
+    words: ClassVar[str] = "13a"
+    """sacrebleu's tokenizer that cuts such texts into the words that metrics count, where a trial names none."""
+
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
 
     @abstractmethod
     def learn(self, texts: Iterable[str]) -> Any:
-        """Return a trained ``tokenizers.Tokenizer`` whose first ids are the special tokens; the same texts, the same ids."""
+        """Return a trained ``tokenizers.Tokenizer`` whose first ids are the special tokens; the same texts, the same ids.
+
+        Where texts have fields (see ``FIELDS``), return a mapping with a trained tokenizer for each field, in their order.
+        """

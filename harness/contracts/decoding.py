@@ -22,7 +22,7 @@ class Found(NamedTuple):
 
 @slot
 class Search(ABC):
-    """How words are chosen when there is no reference. It asks a model three things: ``read``, ``advance``, ``logp``."""
+    """How words are chosen when there is no reference. It asks a model: ``read``, ``advance``, ``next_logp``."""
 
     class Config(Choice):
         """Names a kind of search."""

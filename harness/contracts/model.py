@@ -263,23 +263,41 @@ class Decoder(nn.Module, ABC):
 
 @slot
 class Output(nn.Module, ABC):
-    """Readout to words, with two faces that agree: ``logp`` for search and ``nll`` for training."""
+    """Readouts to words, with two faces that agree: ``logp`` for search and ``nll`` for training.
+
+    Both see the whole readout (features and attention weights) and the source. An output with ``copies = True`` speaks
+    of ``V + S`` words: ``V + s`` is the word at source position ``s``, as ``source.copies_BS`` numbers them, and targets
+    hold such numbers where the reference has a word of the source that the vocabulary does not know.
+    """
 
     class Config(Choice):
         """Names a kind of output layer."""
 
+    copies: ClassVar[bool] = False
+    """Whether words of the source that are not in the target vocabulary can be said."""
+
     def __init__(self, cfg: Any, readout: int, embeddings: Embeddings) -> None:
         super().__init__()
+        self.words = embeddings.target_weight_VE.shape[0]
 
     @abstractmethod
-    def logp(self, features: Tensor) -> Tensor:
-        """Return log-probabilities of all words; leading axes are free, the last becomes V."""
+    def logp(self, readout: Readout, source: Source) -> Tensor:
+        """Return log-probabilities of all words at every step, B x T x V; with copying, B x T x (V + S)."""
 
-    def nll(self, features_NR: Tensor, targets_N: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Return the negative log-likelihood of each target, in nats.
+    def nll(
+        self,
+        readout: Readout,
+        source: Source,
+        targets_BT: Tensor,
+        counted_BT: Tensor | None = None,
+        smoothing: float = 0.0,
+    ) -> Tensor:
+        """Return the negative log-likelihood, in nats, of the targets at the counted positions (all, if None), row by row.
 
-        With label smoothing ``e`` (Szegedy et al. 2016): ``(1 - e) nll(target) + e mean_v nll(v)``.
+        With label smoothing ``e`` (Szegedy et al. 2016): ``(1 - e) nll(target) + e mean_v nll(v)``, v in the vocabulary.
+        An output for which that is cheaper looks at ``readout.features_BTR[counted_BT]`` alone.
         """
-        logp_NV = self.logp(features_NR)
-        nll_N = -logp_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1)
-        return nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV.mean(-1)
+        counted_BT = torch.ones_like(targets_BT, dtype=torch.bool) if counted_BT is None else counted_BT
+        logp_NV = self.logp(readout, source)[counted_BT]
+        nll_N = -logp_NV.gather(-1, targets_BT[counted_BT].unsqueeze(-1)).squeeze(-1)
+        return nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV[:, : self.words].mean(-1)

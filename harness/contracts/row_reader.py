@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.contracts import Dataset, Row, Rows
+from harness.contracts import FIELDS, Dataset, Row, Rows
 from harness.core.formats import pieces
 from harness.core.spec import SpecError
 
@@ -22,19 +22,24 @@ HELD_OUT = ("test", "validation")
 class ReadRows(Dataset):
     """What reading has in common: empty rows, and splits carved off training where the data have none."""
 
-    def keep(self, found: Iterator[Row]) -> Iterator[Row]:
-        """Yield the rows that are not empty; the others are counted, or refused.
+    def keep(self, found: Iterator[Row], split: str) -> Iterator[Row]:
+        """Yield the rows that are not empty; the others are counted under their split, or refused.
+
+        An empty reference beside a good one is left out alone, and counted.
 
         Raises:
-            SpecError: a source or reference is empty, and nothing was said about skipping it.
+            SpecError: a source or all references are empty, and ``skip_empty`` is not set.
         """
+        sourceless = self.cfg.source == "none"
         for row in found:
-            if row.source.strip() and row.references and all(reference.strip() for reference in row.references):
-                yield row
+            good = [reference for reference in row.references if reference.strip()]
+            if good and (sourceless or row.source.strip()):
+                self.count(f"missing references in {split}", len(row.references) - len(good))
+                yield row if len(good) == len(row.references) else row._replace(references=good)
             elif self.cfg.skip_empty:
-                self.count("empty")
+                self.count(f"empty rows in {split}")
             else:
-                side = "reference" if row.source.strip() else "source"
+                side = "reference" if sourceless or row.source.strip() else "source"
                 raise SpecError(f"the {side} is empty; fill it, or set skip_empty: true", place=row.place)
 
     def count(self, reason: str, rows: int = 1) -> None:
@@ -74,8 +79,16 @@ def cell_text(value: Any, place: str) -> str:
     raise SpecError(f"holds no text but {value!r:.60}; name another column", place=place)
 
 
+def source_text(cells: Sequence[Any], columns: Any, place: str) -> str:
+    """Return the source of a row from its cells: joined by a space, or by tabs where the columns are named fields."""
+    texts = [cell_text(cell, place) for cell in cells]
+    if isinstance(columns, Mapping):
+        return FIELDS.join(text.replace(FIELDS, " ") for text in texts)
+    return " ".join(texts)
+
+
 def cell_texts(value: Any, place: str) -> list[str]:
-    """Return a cell of references as texts: a list holds several."""
+    """Return a cell of references as texts: a list holds several, a missing one is empty."""
     return [cell_text(item, place) for item in value] if isinstance(value, list) else [cell_text(value, place)]
 
 

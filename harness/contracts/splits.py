@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.spec import SpecError
+from harness.core.text import folded
 
 BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 2**24
@@ -142,12 +143,14 @@ class Rows:
     def carve(self, fraction: float, salt: str) -> tuple[Rows, Rows]:
         """Return what is left, and what is carved off: all rows of a fraction of the groups, at least of one.
 
-        They are the groups whose ``sha256("<salt>/<group>")`` comes first: the order of rows does not matter.
+        They are the groups whose ``sha256("<salt>/<group>")`` comes first: the order of rows does not matter. Groups that
+        differ in letter case, Unicode form or white space alone are one group, named by the member that comes first.
 
         Raises:
             SpecError: there are too few groups to leave something on both sides.
         """
         keys = digests(f"{salt}/{name}" for name in self.texts("group"))
+        keys = _least(keys, digests(map(folded, self.texts("group"))))
         groups = np.unique(keys)
         count = max(1, round(fraction * len(groups)))
         if count >= len(groups):
@@ -156,6 +159,15 @@ class Rows:
             )
         chosen = keys <= groups[count - 1]
         return self.where(~chosen), self.where(chosen)
+
+
+def _least(keys: NDArray[np.bytes_], classes: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
+    """Return for each row the least key of the rows of its class."""
+    order = np.argsort(keys, kind="stable")
+    _, first, inverse = np.unique(classes[order], return_index=True, return_inverse=True)
+    least = np.empty_like(keys)
+    least[order] = keys[order][first][inverse]
+    return least
 
 
 class _Stored:

@@ -47,10 +47,17 @@ class Memory(NamedTuple):
 
 
 class Source(NamedTuple):
-    """The decoder's fixed view of one memory: search repeats it once and never reorders it."""
+    """The decoder's fixed view of one memory: search repeats it once and never reorders it.
+
+    A decoder gives memory and keys; the model adds the ids and, for an output that copies, ``copies_BS``: the word at
+    each source position as a number of the target vocabulary, where ``V + s`` names the word that stands at position
+    ``s`` first and that the vocabulary does not know.
+    """
 
     memory: Memory
     keys: Any
+    ids_BS: Any = ()
+    copies_BS: Any = ()
 
 
 class Readout(NamedTuple):
@@ -58,6 +65,10 @@ class Readout(NamedTuple):
 
     features_BTR: Tensor
     weights_BTS: Tensor
+
+    def last(self) -> Readout:
+        """Return the readout of the last step alone."""
+        return Readout(self.features_BTR[:, -1:], self.weights_BTS[:, -1:])
 
 
 def rows(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:

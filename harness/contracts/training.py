@@ -1,42 +1,164 @@
-"""The training slots: what is minimized, what is heard, and how parameters begin and move."""
+"""The training slots: the objective, teacher forcing, and how parameters begin and move."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.contracts.model import Output
+from harness.contracts.tensors import PAD, Readout, Source
 from harness.core.registry import Choice, slot
 
 
-@slot
-class Loss(ABC):
-    """What training minimizes: a sum over counted positions, divided by a normalizer.
+class Batch(NamedTuple):
+    """Padded sentence pairs: sources end with EOS, inputs begin with BOS, targets end with EOS."""
 
-    Sums and normalizers both add up over the pieces of a batch, so accumulating gradients changes nothing.
+    source_BS: Tensor
+    inputs_BT: Tensor
+    targets_BT: Tensor
+    weight_B: Tensor | None = None
+    """What each pair counts; None: 1."""
+
+    def rows(self, part: slice) -> Batch:
+        """Return some of the pairs, as they are padded."""
+        weight_B = None if self.weight_B is None else self.weight_B[part]
+        return Batch(self.source_BS[part], self.inputs_BT[part], self.targets_BT[part], weight_B)
+
+    @property
+    def real_BT(self) -> Tensor:
+        """Where targets are words or EOS, not padding."""
+        return self.targets_BT != PAD
+
+    def weighted(self, each: Tensor, counted_BT: Tensor | None = None) -> Tensor:
+        """Multiply numbers of each pair, or of each counted position, by the weight of the pair."""
+        if self.weight_B is None:
+            return each
+        if counted_BT is None:
+            return each * self.weight_B
+        return each * self.weight_B.unsqueeze(1).expand_as(counted_BT)[counted_BT]
+
+
+class Streams(NamedTuple):
+    """What an objective may draw from, fixed by the seed: the tosses of teacher forcing, and random numbers of its own.
+
+    All generators are on the CPU, so that every device draws the same numbers.
+    """
+
+    gold_BT: Tensor | None
+    """True where the decoder hears the reference; None: everywhere."""
+    replace: Literal["argmax", "sample"]
+    """How the model's own words are chosen where the reference is not heard."""
+    words: torch.Generator
+    """Draws those words where they are sampled."""
+    samples: torch.Generator
+    """For draws of the objective itself."""
+
+    def follow(self, model: Any, batch: Batch) -> tuple[Readout, Source]:
+        """Run the model along the targets of a batch, under teacher forcing as it was tossed: readouts, and the source."""
+        state, source = model.read(batch.source_BS)
+        readout = model.follow(state, source, batch.inputs_BT, self.gold_BT, self.replace, self.words)
+        return readout, source
+
+
+class Sum(NamedTuple):
+    """What an objective adds up over a batch. Every number of it adds up over the pieces of a batch, too."""
+
+    value: Tensor
+    """The sum to minimize, a scalar with a gradient."""
+    normalizer: Tensor | None
+    """What the sum is divided by, a scalar; None: nothing."""
+    positions: Tensor
+    """Positions in the sum, a scalar: the curve shows ``value / positions``, whatever the normalizer."""
+    extras: Mapping[str, Tensor] = {}
+    """Other sums for the curve, which shows each divided by ``positions`` under its name."""
+
+
+def target_nll(
+    model: Any, followed: tuple[Readout, Source], batch: Batch, counted_BT: Tensor, smoothing: float = 0.0
+) -> Tensor:
+    """Return the (smoothed) negative log-likelihood of the counted targets, N, in nats, times the weights of their pairs."""
+    nll_N: Tensor = model.output.nll(*followed, batch.targets_BT, counted_BT, smoothing)
+    return batch.weighted(nll_N, counted_BT)
+
+
+@slot
+class Objective(nn.Module, ABC):
+    """What training minimizes: a sum over a batch, divided by a normalizer.
+
+    An objective may run the model several times, draw samples, and own parameters. It is built from its choice and the
+    model, whose sizes it may look at; it does not keep the model. It multiplies what it adds up by the weights of the
+    pairs: ``target_nll`` does so, and so does ``Batch.weighted``.
+    """
+
+    kept: ClassVar[bool] = False
+    """Whether its parameters are written beside the model, as ``objective.safetensors``."""
+
+    class Config(Choice):
+        """Names a kind of objective."""
+
+    def __init__(self, cfg: Any, model: Any) -> None:
+        super().__init__()
+        self.cfg = cfg
+
+    @abstractmethod
+    def forward(self, model: Any, batch: Batch, streams: Streams, update: int) -> Sum:
+        """Return the sums over a batch.
+
+        Args:
+            model: a ``harness.trial.model.Seq2Seq`` in training mode.
+            batch: sentence pairs; a piece of those of an update, where gradients are accumulated.
+            streams: the tosses of teacher forcing for this batch, and random numbers.
+            update: counted from 0.
+        """
+
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """Return an optimizer for this objective's own parameters, at rates of its own; None: the model's takes them."""
+        return None
+
+
+class Lengths(NamedTuple):
+    """Tokens of every training pair on both sides, EOS not counted; on the CPU."""
+
+    source_N: Tensor
+    target_N: Tensor
+
+
+class Pass(NamedTuple):
+    """A pass over the training data, as it begins."""
+
+    number: int
+    """Passes before it."""
+    update: int
+    """Updates before it."""
+
+
+@slot
+class Order(ABC):
+    """Which training pairs a pass visits, in which order, and what each counts: a curriculum.
+
+    ``training.pool`` then sorts by length and cuts into batches; a pool of 1 keeps the order as it is given.
     """
 
     class Config(Choice):
-        """Names a kind of loss."""
+        """Names a kind of order."""
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
 
     @abstractmethod
-    def counted(self, targets_BT: Tensor) -> Tensor:
-        """Return which positions enter the sum, as booleans B x T."""
+    def rows(self, begun: Pass, lengths: Lengths, generator: torch.Generator) -> Tensor:
+        """Return the numbers of the pairs that a pass visits, at least one; a pair may come several times.
 
-    @abstractmethod
-    def total(self, output: Output, features_NR: Tensor, targets_N: Tensor) -> Tensor:
-        """Return the sum over the counted positions, a scalar."""
+        Random numbers come from ``generator`` alone: it is the same for every variant with this seed, in this pass.
+        """
 
-    @abstractmethod
-    def normalizer(self, targets_BT: Tensor) -> Tensor:
-        """Return what the sum is divided by, a scalar."""
+    def weights(self, begun: Pass, lengths: Lengths) -> Tensor | None:
+        """Return what every pair of the training data counts in this pass; None: each counts 1."""
+        return None
 
 
 @slot

@@ -1,4 +1,7 @@
-"""Files of rows, read as a stream: delimited, JSON lines, Parquet, text line by line, each packed by gzip or not."""
+"""Files of rows, read as a stream: delimited, JSON lines, Parquet, text line by line, each packed by gzip or not.
+
+JSON arrays are read too, whole.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -30,7 +33,7 @@ PARQUET_ROWS = 10_000
 def format_of(path: Path) -> str:
     """Return how a file is read: by its ending, ``.gz`` aside."""
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
-    return ending if ending in (".csv", ".jsonl", ".parquet") else ".tsv"
+    return ending if ending in (".csv", ".json", ".jsonl", ".parquet") else ".tsv"
 
 
 def pieces(file: IO[bytes]) -> Iterator[bytes]:
@@ -45,7 +48,7 @@ def records(
 
     Args:
         path: the file; its ending says how it is read.
-        columns: by index from 0 or by name.
+        columns: by index from 0 or by name; a dotted name leads into an object, as ``translation.de`` does.
         header: whether the first line of a delimited file names the columns, as it must where a column is named.
         scratch: where a packed Parquet file is unpacked.
 
@@ -54,7 +57,26 @@ def records(
     """
     if format_of(path) == ".parquet":
         return _parquet(path, columns, scratch)
-    return _json_lines(path, columns) if format_of(path) == ".jsonl" else _delimited(path, columns, header)
+    return _json_rows(path, columns) if format_of(path).startswith(".json") else _delimited(path, columns, header)
+
+
+def nested(row: dict[str, Any], column: int | str) -> Any:
+    """Return the value of a column: its own, one inside an object by a dotted name, or a language of ``translation``.
+
+    Raises:
+        KeyError: there is none; its argument lists the columns that there are.
+    """
+    if column in row:
+        return row[column]
+    head, _, rest = str(column).partition(".")
+    if rest and isinstance(row.get(head), dict):
+        with suppress(KeyError):
+            return nested(row[head], rest)
+    if isinstance(translation := row.get("translation"), dict) and column in translation:
+        return translation[column]
+    raise KeyError(
+        [*row, *(f"{name}.{inner}" for name, value in row.items() if isinstance(value, dict) for inner in value)]
+    )
 
 
 def lines(path: Path, newline: str = "\n") -> Iterator[str]:
@@ -121,13 +143,20 @@ def _rows(found: Iterable[str]) -> Iterator[str]:
 def _delimited(path: Path, columns: list[int | str], header: bool) -> Iterator[tuple[int, list[Any]]]:
     csv.field_size_limit(LONGEST_LINE)  # what a line may have, a cell may
     found, comma = _rows(lines(path, newline="")), format_of(path) == ".csv"
-    reader = csv.reader(found, strict=True) if comma else csv.reader(found, "excel-tab", quoting=csv.QUOTE_NONE)
+    reader = (
+        csv.reader(found, strict=True, skipinitialspace=True)
+        if comma
+        else csv.reader(found, "excel-tab", quoting=csv.QUOTE_NONE)
+    )
     try:
         names = next(reader, []) if header or any(isinstance(column, str) for column in columns) else None
         places = [_place(column, names, f"{path}:1") for column in columns]
-        line = reader.line_num + 1
+        line, width = reader.line_num + 1, len(names or ())
         for cells in reader:
+            width = width or len(cells)
             cells = cells or [""] * (max(places) + 1)
+            if any(cells[width:]):
+                raise SpecError(_too_wide(cells, width, comma), place=f"{path}:{line}")
             if len(cells) <= max(places):
                 between = "commas" if comma else "tabs"
                 message = f"there is no column {max(places)} but {len(cells)} columns between {between}, counted from 0"
@@ -136,6 +165,11 @@ def _delimited(path: Path, columns: list[int | str], header: bool) -> Iterator[t
             line = reader.line_num + 1
     except csv.Error as error:
         raise SpecError(f"cannot be read: {error}", place=f"{path}:{reader.line_num}") from None
+
+
+def _too_wide(cells: list[str], width: int, comma: bool) -> str:
+    advice = "put a text that holds a comma in double quotes" if comma else "a tab inside a text parts it: replace it"
+    return f"has {len(cells)} columns, but the first row has {width}; {advice}: {cells!r:.80}"
 
 
 def _place(column: int | str, names: list[str] | None, place: str) -> int:
@@ -147,18 +181,47 @@ def _place(column: int | str, names: list[str] | None, place: str) -> int:
     return names.index(str(column))
 
 
-def _json_lines(path: Path, columns: list[int | str]) -> Iterator[tuple[int, list[Any]]]:
-    for line, text in enumerate(_rows(lines(path)), 1):
+def _json_rows(path: Path, columns: list[int | str]) -> Iterator[tuple[int, list[Any]]]:
+    array = format_of(path) == ".json" and _begins_an_array(path)
+    for number, row in _json_array(path) if array else _json_lines(path):
+        place = f"{path}: row {number}" if array else f"{path}:{number}"
+        if row is not None and not isinstance(row, dict):
+            raise SpecError("not a JSON object; each row holds names with values", place=place)
         try:
-            row = json.loads(text) if text.strip() else dict.fromkeys(columns)
+            yield number, [None if row is None else nested(row, column) for column in columns]
+        except KeyError as error:
+            column = next(column for column in columns if not _has(row or {}, column))
+            raise SpecError(f"there is no column {column!r}; {suggest(column, error.args[0])}", place=place) from None
+
+
+def _has(row: dict[str, Any], column: int | str) -> bool:
+    try:
+        nested(row, column)
+    except KeyError:
+        return False
+    return True
+
+
+def _begins_an_array(path: Path) -> bool:
+    return next(lines(path)).lstrip()[:1] == "["
+
+
+def _json_array(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the objects of a JSON array and their numbers from 1; the array is read whole."""
+    try:
+        rows = json.loads("".join(lines(path)))
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"not JSON: {error}", place=str(path)) from None
+    return enumerate(rows, 1)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the line numbers of JSON lines and what each holds; a blank line is None."""
+    for number, text in enumerate(_rows(lines(path)), 1):
+        try:
+            yield number, json.loads(text) if text.strip() else None
         except (ValueError, RecursionError) as error:
-            raise SpecError(f"not JSON: {error}", place=f"{path}:{line}") from None
-        if not isinstance(row, dict):
-            raise SpecError("not a JSON object; each line holds names with values", place=f"{path}:{line}")
-        for column in columns:
-            if column not in row:
-                raise SpecError(f"there is no column {column!r}; {suggest(column, row)}", place=f"{path}:{line}")
-        yield line, [row[column] for column in columns]
+            raise SpecError(f"not JSON: {error}", place=f"{path}:{number}") from None
 
 
 def _parquet(path: Path, columns: list[int | str], scratch: Path | None) -> Iterator[tuple[int, list[Any]]]:
@@ -173,15 +236,36 @@ def _parquet(path: Path, columns: list[int | str], scratch: Path | None) -> Iter
         try:
             found = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
             names = found.schema_arrow.names
-            places = [_place(column, names, str(path)) for column in columns]
+            wanted = [_split(column, names) for column in columns]
+            places = [_place(head, names, str(path)) for head, _ in wanted]
             unique = len(set(names)) == len(names)
             read = sorted(set(places)) if unique else range(len(names))  # where two are called alike, places tell
             row = 0
             for batch in found.iter_batches(PARQUET_ROWS, columns=[names[place] for place in read] if unique else None):
                 cells = [batch.column(read.index(place)).to_pylist() for place in places]
+                cells = [_inside(values, *column, path) for values, column in zip(cells, wanted, strict=True)]
                 yield from enumerate(map(list, zip(*cells, strict=True)), row + 1)
                 row += len(batch)
         except SpecError:
             raise
         except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
             raise SpecError(f"cannot be read as Parquet: {error}", place=str(path)) from None
+
+
+def _split(column: int | str, names: list[str]) -> tuple[int | str, str]:
+    """Return the column of a table that holds a column, and the dotted name of the latter within the former."""
+    if isinstance(column, int) or column in names:
+        return column, ""
+    head, _, rest = column.partition(".")
+    if rest and head in names:
+        return head, rest
+    return ("translation", column) if "translation" in names else (column, "")
+
+
+def _inside(values: list[Any], column: int | str, name: str, path: Path) -> list[Any]:
+    if not name:
+        return values
+    try:
+        return [None if value is None else nested(value, name) for value in values]
+    except (KeyError, TypeError, AttributeError):
+        raise SpecError(f"there is no column {name!r} in {column!r}", place=str(path)) from None

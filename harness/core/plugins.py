@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
+from harness.core import conformance
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError
 
@@ -98,16 +100,36 @@ def _run(name: str, path: Path, said: str) -> str:
         loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise SpecError(
-            f"{type(error).__name__}: {_reason(error)}", place=f"{said}:{_line(error, str(path))}"
-        ) from None
-    if _parts() == before:
+        raise SpecError(reason(error), place=f"{said}:{_line(error, str(path))}") from None
+    made = [entry for entry in _parts() if entry not in before]
+    if not made:
         raise SpecError('registers no part; put @register("name") before its class', place=said)
+    for slot, kind, part in made:
+        for fault in conformance.faults(part):
+            del SLOTS[slot].kinds[kind], sys.modules[name]
+            raise SpecError(fault, place=f"{said}:{_class_line(loader.text, part.__name__)}")
     return hashlib.sha256(loader.text).hexdigest()
 
 
 def _parts() -> list[tuple[str, str, Any]]:
     return [(slot, kind, part) for slot, contract in SLOTS.items() for kind, part in contract.kinds.items()]
+
+
+def place_of(error: BaseException) -> str:
+    """Return the innermost line of a plugin that an error passed through, as ``file:line``; "" if it passed through none."""
+    said = {plugin.path: plugin.said for plugin in LOADED.values()}
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f"{said[frame.filename]}:{frame.lineno}" for frame in reversed(frames) if frame.filename in said), "")
+
+
+def reason(error: BaseException) -> str:
+    """Return the kind of an error and its message on one line."""
+    return f"{type(error).__name__}: {_reason(error)}"
+
+
+def _class_line(text: bytes, name: str) -> int:
+    """Return the line on which a file begins a class."""
+    return next((n.lineno for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ClassDef) and n.name == name), 1)
 
 
 def _reason(error: BaseException) -> str:

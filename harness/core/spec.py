@@ -129,9 +129,10 @@ def encode(choice: Any, *, meaning: bool = False) -> Any:
     for name, field in type(choice).model_fields.items():
         value = getattr(choice, name)
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        if meaning and (extra.get("location") or ("neutral" in extra and extra["neutral"] == value)):
+        said = encode(value, meaning=meaning)
+        if meaning and (extra.get("location") or ("neutral" in extra and extra["neutral"] in (value, said))):
             continue
-        plain[name] = encode(value, meaning=meaning)
+        plain[name] = said
     return plain
 
 

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.execution import failures
+from harness.execution.data_warnings import data_warnings
 from harness.execution.scheduler import state
 from harness.storage.store import Store
 from harness.study.planning import Plan
 from harness.trial.pipeline import Corridor, Trial
-from harness.trial.train import Diverged, Training, build, foreseen_seconds
+from harness.trial.train import Diverged, Training, build, foreseen_seconds, validation_nll
 
-PROBE_UPDATES = 10
-"""Updates that are timed to estimate a study of which nothing has run yet."""
+BLOCK, BLOCKS = 8, 4
+"""Updates between two marks of the clock, and marks, where a study of which nothing has run is timed; the first block warms up."""
+PROBE_SECONDS = 20.0
+"""Seconds after which no further updates are timed."""
 
 
 def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> dict[str, Any]:
     """Return what would run: every trial's state and why, and an estimate of the time it takes.
 
-    The estimate is the mean time of finished trainings of the same plan; where there is none, a few
-    updates of the first variant are timed.
+    The estimate is the mean time of finished trainings of the same plan; where there is none, a few updates of the first
+    variant are timed. Warnings about the data stand beside it.
     """
     rows: list[dict[str, Any]] = []
     trainings: dict[str, Trial] = {}
@@ -50,6 +57,7 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
         "trainings": len(trainings),
         "estimate_seconds": estimate / max(1, min(workers, len(trainings))) if estimate is not None else None,
         "estimate_from": origin,
+        "warnings": data_warnings(plan, store),
     }
 
 
@@ -72,16 +80,47 @@ def _estimate(
         mean = sum(seconds.values()) / len(seconds)
         return mean * len(trainings), f"the mean of {len(seconds)} finished trainings"
     trial = next(iter(trainings.values()))
-    short = trial.choice.training.changed(
-        updates=PROBE_UPDATES, tokens=0, seconds=0.0, evaluate_every=PROBE_UPDATES, patience=0
-    )
-    prepared = Corridor(store, plan.folders, "cpu").prepared(trial)
+    try:
+        facts = _timed(trial, Corridor(store, plan.folders, "cpu"))
+    except Diverged as reason:
+        return None, f"the first variant: {reason}"
+    each = foreseen_seconds(trial.choice.training, facts)
+    return each * len(trainings), f"{facts['updates']} updates of the first variant"
+
+
+def _timed(trial: Trial, corridor: Corridor) -> dict[str, Any]:
+    """Return facts of a short training: its updates, target tokens, and the seconds that they take once it is warm.
+
+    Every block of updates ends with an evaluation, which is timed by itself and counted as often as the whole training
+    evaluates.
+
+    Raises:
+        Diverged: the loss became infinite or no number.
+    """
+    choice, prepared = trial.choice.training, corridor.prepared(trial)
+    short = choice.changed(updates=BLOCK * BLOCKS, tokens=0, seconds=PROBE_SECONDS, evaluate_every=BLOCK, patience=0)
     model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
+    marks: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         training = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu"))
-        try:
-            facts = training.run(lambda _: None)
-        except Diverged as reason:
-            return None, f"the first variant: {reason}"
-    each = foreseen_seconds(trial.choice.training, facts)
-    return each * len(trainings), f"{PROBE_UPDATES} updates of the first variant"
+        began = time.monotonic()
+        facts = training.run(lambda point: marks.append((point["update"], time.monotonic())))
+    last = time.monotonic()
+    validation_nll(model, prepared.pairs["validation"], choice.batch_size)
+    evaluation = time.monotonic() - last
+    return facts | {"train_seconds": facts["updates"] * _each([(0, began), *marks], evaluation, choice.evaluate_every)}
+
+
+def _each(marks: Sequence[tuple[int, float]], evaluation: float, evaluate_every: int) -> float:
+    """Return the seconds of an update with its share of the evaluations.
+
+    Args:
+        marks: updates done and the time, at the start and after each evaluation.
+        evaluation: seconds of one evaluation.
+        evaluate_every: updates between two evaluations of the whole training.
+    """
+    warm = [
+        (seconds - before - evaluation) / (updates - earlier)
+        for (earlier, before), (updates, seconds) in itertools.pairwise(marks)
+    ]
+    return max(0.0, statistics.median(warm[1:] or warm)) + evaluation / evaluate_every

@@ -16,21 +16,19 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from multiprocessing import connection, get_context, resource_tracker
+from multiprocessing import connection
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
-from harness.core import signals
 from harness.core.spec import SpecError
 from harness.execution import memory
-from harness.execution import worker as child
+from harness.execution.worker_process import PULSE, WorkerProcess
+from harness.execution.worker_process import Slot as Slot
+from harness.execution.worker_process import Task as Task
 
 Listen = Callable[[str, dict[str, Any]], None]
 
-PULSE = 1.0
-"""Seconds between looks at the processes themselves: a child of a dead worker can hold its pipe open."""
 GRACE = 8.0
 """Seconds that a worker has to write a checkpoint when it is asked to end; then it is ended."""
 FALSE_STARTS = 3
@@ -40,13 +38,6 @@ KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_":
 """glibc keeps freed blocks rather than fetch and clear the same pages again at every update."""
 REPEATABLE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """What deterministic matrix products need on a GPU."""
-
-
-class Task(NamedTuple):
-    """What a worker is to do: a name for people, and plain data for the entry function."""
-
-    name: str
-    payload: dict[str, Any]
 
 
 How = Literal["done", "timeout", "died", "killed", "out_of_memory", "error"]
@@ -66,13 +57,6 @@ class Ended(NamedTuple):
     """The last lines that a dead worker had printed since the task began."""
     measured: Mapping[str, float] = MappingProxyType({})
     """What was measured of a dead worker: ``peak_memory_mb``, and ``free_memory_mb`` of the machine after its end."""
-
-
-class Slot(NamedTuple):
-    """A place for one worker: its device, and what its environment holds before it starts."""
-
-    device: str
-    env: dict[str, str]
 
 
 def never() -> bool:
@@ -175,7 +159,7 @@ class Workers:
         self.slots = list(slots)
         self._order = (entry, tuple(modules), json.dumps(settings))
         self._logs = Path(settings["logs"]).absolute() if settings.get("logs") else None
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._false_starts = 0
         self._oom_kills = memory.oom_kills()
         self._staff(len(self.slots) if eager else 0)
@@ -233,7 +217,7 @@ class Workers:
         finally:
             self._end(self._busy())
 
-    def _busy(self) -> list[_Worker]:
+    def _busy(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers if worker.task]
 
     def _staff(self, wanted: int) -> None:
@@ -241,7 +225,7 @@ class Workers:
         taken = {worker.number for worker in self._workers}
         for number in [n for n in range(len(self.slots)) if n not in taken][: max(0, wanted - len(taken))]:
             log = str(self._logs / f"worker-{number}.log") if self._logs else ""
-            self._workers.append(_Worker(number, self.slots[number], (*self._order, log)))
+            self._workers.append(WorkerProcess(number, self.slots[number], (*self._order, log)))
 
     def _hear(self, listen: Listen) -> Iterator[Ended]:
         """Wait until something happens, at most one pulse, and yield the tasks that thereby ended."""
@@ -258,7 +242,7 @@ class Workers:
             elif time.monotonic() > worker.deadline:
                 yield from self._bury(worker, listen, late=True)
 
-    def _take(self, worker: _Worker, message: dict[str, Any], listen: Listen) -> Iterator[Ended]:
+    def _take(self, worker: WorkerProcess, message: dict[str, Any], listen: Listen) -> Iterator[Ended]:
         if "unable" in message:
             raise CannotStart(f"a worker could not start:\n{message['unable']}")
         if "ready" in message:
@@ -270,7 +254,7 @@ class Workers:
             worker.task, worker.deadline = None, math.inf
             yield ended
 
-    def _bury(self, worker: _Worker, listen: Listen, *, late: bool = False) -> Iterator[Ended]:
+    def _bury(self, worker: WorkerProcess, listen: Listen, *, late: bool = False) -> Iterator[Ended]:
         """Remove a worker that is dead, or is to die because it is late, but believe what it still said."""
         self._workers.remove(worker)
         if not late:
@@ -290,10 +274,10 @@ class Workers:
                 raise CannotStart(f"{FALSE_STARTS} workers in a row died while they started; the last {reason}")
 
     @staticmethod
-    def _late(worker: _Worker) -> tuple[How, str]:
+    def _late(worker: WorkerProcess) -> tuple[How, str]:
         return "timeout", f"stopped after {worker.timeout:g} s"
 
-    def _death(self, worker: _Worker) -> tuple[How, str]:
+    def _death(self, worker: WorkerProcess) -> tuple[How, str]:
         """Return how a worker died, and what is known of why."""
         code = worker.process.exitcode or 0
         if code >= 0:
@@ -311,7 +295,7 @@ class Workers:
             return "out_of_memory", f"{reason}: memory ran out, as the kernel's count of such kills says"
         return "killed", f"{reason}; the kernel counts no kill for want of memory, so somebody else sent it"
 
-    def _end(self, workers: list[_Worker]) -> None:
+    def _end(self, workers: list[WorkerProcess]) -> None:
         """Ask workers and their children to end, and after a grace end them."""
         workers = list(workers)
         for sent in (signal.SIGTERM, signal.SIGKILL):
@@ -323,86 +307,3 @@ class Workers:
         for worker in workers:
             worker.pipe.close()
         self._workers = [worker for worker in self._workers if worker not in workers]
-
-
-class _Worker:
-    """The parent's view of one worker process."""
-
-    def __init__(self, number: int, slot: Slot, order: tuple[Any, ...]) -> None:
-        self.number, self.ready, self.used = number, False, False
-        self.task: Task | None = None
-        self.timeout = self.deadline = math.inf
-        self.peak_mb, self._measured, self._log, self._said = 0.0, 0.0, str(order[-1]), 0
-        context = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        # Daemonic: should the parent fail before the `with`, its exit ends them instead of waiting for them.
-        self.process = context.Process(target=child.work, args=(theirs, slot.device, *order), daemon=True)
-        resource_tracker.ensure_running()  # a process that the first start would start too, and let Ctrl-C in by
-        with signals.whole(), _environment(slot.env), _deaf():  # half an order is a traceback of the child
-            self.process.start()
-        theirs.close()
-        assert self.process.pid
-        self.pid = self.process.pid
-
-    def give(self, task: Task, timeout: float | None) -> bool:
-        """Hand over a task; False if the worker has meanwhile died."""
-        said = child.length(self._log)
-        self._measured, self.peak_mb = time.monotonic(), memory.peak_mb(self.pid)  # before it can die of the task
-        try:
-            self.pipe.send_bytes(json.dumps(task.payload).encode())
-        except OSError:
-            return False
-        self.task, self.used, self.timeout = task, True, timeout or math.inf
-        self.deadline = time.monotonic() + self.timeout
-        self._said = said
-        return True
-
-    def measure(self) -> None:
-        """Look once a pulse at the memory that a busy worker took: there is nobody to ask when it is dead."""
-        if self.task and time.monotonic() >= self._measured + PULSE:
-            self._measured = time.monotonic()
-            self.peak_mb = memory.peak_mb(self.pid)
-
-    def printed(self) -> str:
-        """Return the last lines that the worker printed since its task began."""
-        return child.tail(self._log, self._said)
-
-    def receive(self) -> dict[str, Any] | None:
-        """Return the next message, or None if there will be no more."""
-        try:
-            return dict(json.loads(self.pipe.recv_bytes()))
-        except (EOFError, OSError):
-            return None
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the worker and all its children."""
-        try:
-            os.killpg(self.pid, number)
-        except OSError:
-            if self.process.is_alive():  # too young to lead a session of its own
-                os.kill(self.pid, number)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Keep Ctrl-C from a process that is started meanwhile, until it has a session of its own."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for a process that is started meanwhile: thread pools and malloc read them once, at their start."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -180,7 +180,7 @@ def _one_attention(done: Sequence[Outcome]) -> tuple[list[Table], list[Figure]]:
 
 
 def _costs(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> Section:
-    directed = [metric for metric in metrics if METRICS[metric].higher_is_better is not None][:1]
+    directed = [metric for metric in metrics if METRICS[metric].direction != "neither"][:1]
     about = (
         "A variant is on the front if no other is at least as good for at most the cost. FLOPs: matrix products of forward "
         "and backward passes, counted on a sentence pair of mean length, times the target tokens of the training; padding, "

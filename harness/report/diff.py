@@ -10,8 +10,7 @@ import pandas as pd
 from harness.analysis.run_difference import IDENTICAL, REAL
 from harness.analysis.runs import Altered, Diff
 from harness.report.section import Section
-from harness.report.tables import NONE, Table, markdown, probability, score
-from harness.trial.score import METRICS
+from harness.report.tables import NONE, Table, markdown, number, probability
 
 
 def sections(found: Diff) -> list[Section]:
@@ -96,12 +95,10 @@ def _scores_table(found: Diff) -> Table:
     ]
     rows = []
     for c in (row for row in found.scores if row.found != IDENTICAL):
-        numbers = [score(c.metric, value) for value in (c.mean_a, c.mean_b, c.delta)]
-        interval = NONE if math.isnan(c.ci_low) else f"{score(c.metric, c.ci_low)} to {score(c.metric, c.ci_high)}"
+        numbers = [number(value, c.digits) for value in (c.mean_a, c.mean_b, c.delta)]
+        interval = NONE if math.isnan(c.ci_low) else f"{number(c.ci_low, c.digits)} to {number(c.ci_high, c.digits)}"
         seeds = f"{c.seeds_a} and {c.seeds_b}"
-        rows.append(
-            [c.variant, METRICS[c.metric].title, *numbers, interval, seeds, c.test, probability(c.p_holm), c.found]
-        )
+        rows.append([c.variant, c.title, *numbers, interval, seeds, c.test, probability(c.p_holm), c.found])
     return _table("scores", columns, rows)
 
 

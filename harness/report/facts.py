@@ -21,6 +21,8 @@ class StudyFacts:
     command: str
     """The exact command that runs the study again."""
     claims: list[Claim] = field(default_factory=list)
+    primary: str = ""
+    """The metric that the base names as the one to judge its task by."""
     axes: dict[str, list[Any]] = field(default_factory=dict)
     """What varies: dotted path to values."""
     matched: dict[str, str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from harness.analysis.comparable import mixed
 from harness.report.facts import StudyFacts
 from harness.report.section import Section
 from harness.report.tables import NONE, Table, finished, number
+from harness.trial.data_checks import known_by, percent_reachable, shared_in_words
 from harness.trial.score import METRICS, corpus_scores
 
 QUANTITIES: dict[str, tuple[str, str, int]] = {
@@ -45,7 +46,7 @@ def sections(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequen
         "checklist",
         "Can it be believed? A checklist",
         "The four questions of Marie, Fujita and Rubino (ACL 2021) to comparisons of translation systems, answered from "
-        "the trials of this report.",
+        "the trials of this report, and two about what the test can show.",
         [checklist_table(study, outcomes, comparisons)],
     )
     matched = Section(
@@ -162,13 +163,14 @@ class Reply(NamedTuple):
 
 
 def checklist_table(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison]) -> Table:
-    """One row per question of Marie, Fujita and Rubino 2021 (section 5), with the answer and what it rests on."""
+    """One row per question, with the answer and what it rests on: four of Marie, Fujita and Rubino 2021 (section 5), two more."""
     done = [o for o in outcomes if o.status == "ok"]
     replies = [
         _other_metric(study, done),
         _tested(comparisons[: len(study.claims)]),
         _computed(done),
         _same_data(study, done),
+        *_test_questions(study, done),
     ]
     columns = ["question", "answer", "evidence"]
     rows = [list(reply) for reply in replies] if done else []
@@ -228,3 +230,29 @@ def _same_data(study: StudyFacts, done: Sequence[Outcome]) -> Reply:
     varied = [path for path in study.axes if path.startswith("data.")]
     evidence += f"; the study varies {', '.join(varied)}" if varied else ""
     return Reply(question, "yes" if len(prepared) == len(tests) == 1 else "no", evidence)
+
+
+def _test_questions(study: StudyFacts, done: Sequence[Outcome]) -> list[Reply]:
+    """Return whether training has seen the test, and whether a perfect model can score in full; worst preparation first."""
+    known = [facts for facts in _prepared(study, done).values() if "ceiling" in facts]
+    if not known:
+        return []
+    rows, what = known[0]["test"]["pairs"], known_by(known[0])
+    overlaps = [facts["overlap"]["test"] for facts in known]
+    worst = max(overlaps, key=lambda counts: counts["tokens"][what])
+    shared = worst["tokens"][what]
+    fresh = Reply(
+        f"Are the test {what} new to the model?",
+        "yes" if not shared else "no" if shared == rows else "partly",
+        f"in train as the model sees them, {shared_in_words(worst, rows)}",
+    )
+    most = [
+        min(percent_reachable(facts["ceiling"]["test"], lowercased=without) for facts in known)
+        for without in (False, True)
+    ]
+    full = Reply(
+        "Can a perfect model match every reference?",
+        "yes" if most[0] == 100 else "no" if most[1] < 100 else "partly",
+        f"the target tokenizer brings back {most[0]:.4g} % of the test's references, {most[1]:.4g} % without case",
+    )
+    return [fresh, full]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -44,7 +45,10 @@ def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, list[Path]]:
 
     written = {}
     folder.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
+    families = _families()
+    fonts = {"font.family": families} if len(families) > 1 else {}
+    with matplotlib.rc_context(STYLE | fonts), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box: no font here has it
         for name, _, make in drawings:
             figure = make()
             if figure is not None:

@@ -10,11 +10,13 @@ from typing import Any
 from harness.analysis import Outcome
 from harness.analysis.load_outcomes import earlier_machines, made_sense_of
 from harness.execution import runner
+from harness.execution.data_warnings import data_warnings
 from harness.report.facts import StudyFacts
 from harness.report.provenance import quarantined, results_digest
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
+from harness.trial.data_checks import percent_reachable, shared_in_words
 from harness.trial.pipeline import KINDS
 
 
@@ -43,6 +45,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         signatures = _signatures(store, done)
         origins = _dropped_claims(plan, store)
         origins += [row for facts in provenance["data"].values() for row in _data_rows(facts)]
+        origins += [("check the data", warning) for warning in data_warnings(plan, store)]
         origins += _computing_rows(provenance)
     file = plan.file
     return StudyFacts(
@@ -53,6 +56,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         digest=plan.digest,
         command=plan.command,
         claims=list(file.claims),
+        primary=plan.primary,
         axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
         matched=dict(plan.matched),
         skipped=[(variant.name, variant.skipped) for variant in plan.variants if variant.skipped],
@@ -105,15 +109,31 @@ def _dropped_claims(plan: Plan, store: Store) -> list[tuple[str, str]]:
 def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Return rows about prepared data: its hash, sizes, and tokens that are unknown or left out."""
     pairs = ", ".join(f"{name} {facts[name]['pairs']:,}" for name in ("train", "validation", "test"))
-    test, left_out = facts["test"], {"too long for data.longest": facts["train"]["too_long"]} | facts["left_out"]
+    test, left_out = (
+        facts["test"],
+        {"train pairs too long for data.longest": facts["train"]["too_long"]} | facts["left_out"],
+    )
     unknown = [f"{side} {test[f'{side}_unknown']:,} of {test[f'{side}_tokens']:,}" for side in ("source", "target")]
     return [
         ("data, sha256 of the rows", facts["dataset_sha256"]),
         *([("data, revision", facts["revision"])] if facts["revision"] else []),
         ("pairs", pairs),
-        ("training pairs left out", ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())),
+        ("rows left out", ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())),
         ("vocabulary", f"source {facts['source_words']:,}, target {facts['target_words']:,}"),
         ("unknown tokens in the test", ", ".join(unknown)),
+        *_check_rows(facts),
+    ]
+
+
+def _check_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return rows about the test: what training has of it, and the most that a perfect model reaches."""
+    if "ceiling" not in facts:  # prepared by older code
+        return []
+    counts = facts["ceiling"]["test"]
+    most = [f"{percent_reachable(counts, lowercased=without):.4g} %" for without in (False, True)]
+    return [
+        ("test rows that are in train", shared_in_words(facts["overlap"]["test"], facts["test"]["pairs"])),
+        ("exact match of a perfect model", f"{most[0]}, {most[1]} without case"),
     ]
 
 

@@ -140,7 +140,7 @@ def interval(made: Comparison, claim: Claim) -> Interval | None:
     if claim.within is not None:
         margins = [-claim.within, claim.within]
     else:
-        margins = [-claim.by if METRICS[made.metric].higher_is_better is False else claim.by] if claim.by else []
+        margins = [-claim.by if METRICS[made.metric].direction == "lower" else claim.by] if claim.by else []
     points = [0.0, made.ci_low, made.ci_high, *margins]
     room = 0.06 * ((max(points) - min(points)) or 1.0)
     start, end = min(points) - room, max(points) + room

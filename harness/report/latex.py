@@ -75,7 +75,7 @@ def best_columns(table: Table) -> dict[int, bool]:
     titles = {metric.title: metric for metric in METRICS.values()}
     whole = METRICS.get(table.name.partition("_by_")[0]) if "_by_" in table.name else None
     found = {index: whole or titles.get(title) for index, title in enumerate(table.columns) if index}
-    return {index: m.higher_is_better for index, m in found.items() if m is not None and m.higher_is_better is not None}
+    return {index: m.direction == "higher" for index, m in found.items() if m is not None and m.direction != "neither"}
 
 
 def significance(table: Table, comparisons: Sequence[Comparison]) -> dict[tuple[int, int], str]:

@@ -43,7 +43,7 @@ def _write(
     folder: Path, study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison]
 ) -> list[Path]:
     """Write the files of a report into an empty folder."""
-    found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims))
+    found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims, study.primary))
     drawn = figures.draw(folder / "figures", [figure for section in found for figure in section.figures])
     found = [kept for section in found if (kept := section.kept(drawn))]
     written = [path for files in drawn.values() for path in files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -26,6 +27,15 @@ def reported_digest(folder: Path) -> str:
         return str(provenance["results"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
+
+
+def reported_trials(folder: Path) -> int:
+    """Return the number of finished trials that the report in a folder describes; 0 if there is no report."""
+    try:
+        with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+            return sum(row.get("status") == "ok" for row in csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return 0
 
 
 def quarantined(plan: Plan, store: Store, but: Collection[str] = ()) -> list[str]:

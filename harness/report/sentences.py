@@ -52,11 +52,13 @@ class Answer(NamedTuple):
 
 def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     """Say how much data a report rests on, and whether seeds were added after looks at them."""
-    variants, seeds = ({getattr(o, name) for o in outcomes} for name in ("variant", "seed"))
+    finished = [o for o in outcomes if o.status == "ok"]
+    variants, seeds = ({getattr(o, name) for o in finished} for name in ("variant", "seed"))
     sentences = max((len(s) for o in outcomes for s in o.statistics.values()), default=0)
     sizes = [_count(len(variants), "variant"), _count(len(seeds), "seed")]
     sizes += [_count(sentences, "test sentence")] if sentences else []
-    said = f"{_count(len(outcomes), 'trial')}: {', '.join(sizes)}"
+    trials = _count(len(outcomes), "trial")
+    said = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
     design = study.plan.get("seeds")
     if isinstance(design, Mapping):
         said += (
@@ -124,7 +126,7 @@ def _metric(made: Comparison) -> str:
     title = metric.title + (f" on {made.on}" if made.on else "")
     if made.verdict == ONE_SEED:
         return title
-    better = {True: ", where higher is better", False: ", where lower is better", None: ""}[metric.higher_is_better]
+    better = "" if metric.direction == "neither" else f", where {metric.direction} is better"
     return title + better
 
 
@@ -186,7 +188,7 @@ def _decides(made: Comparison, claim: Claim) -> str:
         return f"{seen}, about {' or '.join(ways)} would decide it with 80 % power."
     if not math.isinf(made.needed_seeds):
         return ""
-    gain = -made.delta if METRICS[made.metric].higher_is_better is False else made.delta
+    gain = -made.delta if METRICS[made.metric].direction == "lower" else made.delta
     if claim.within is None and (made.method == SUCCESS_RATES or math.isclose(gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
     return "No number of seeds would decide it if all is as seen here: the test sentences are too few."

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.contracts import Metric
 from harness.core.registry import suggest
 from harness.core.spec import SpecError, encode
 from harness.study.claims import SENTENCES, Claim, check_claims, groups
 from harness.study.grid import Variant, show
 from harness.trial.pipeline import TrialChoice
-from harness.trial.score import METRICS, signatures
+from harness.trial.score import naming, signature
 
 
 def check(claims: Sequence[Claim], variants: Sequence[Variant], folders: tuple[Path, ...]) -> None:
@@ -20,19 +21,37 @@ def check(claims: Sequence[Claim], variants: Sequence[Variant], folders: tuple[P
         SpecError: one is not; its path says which, and the message why.
     """
     skipped = {variant.name: variant.skipped for variant in variants if variant.skipped}
-    check_claims(claims, {variant.name: variant.factors for variant in variants}, skipped)
+    running = [variant.choice for variant in variants if not variant.skipped]
+    with naming(own_metrics(variants)):
+        check_claims(claims, {variant.name: variant.factors for variant in variants}, skipped)
     for index, claim in enumerate(claims):
         _check_test(f"claims.{index}.on", claim, variants)
-        for choice in (variant.choice for variant in variants if not variant.skipped):
+        for choice in running:
             path, scored = f"claims.{index}.metric", choice.decoding.scoring.wanted
             if claim.metric not in scored:
                 message = f"'{claim.metric}' is not computed; decoding.scoring.metrics names {', '.join(scored)}"
                 raise SpecError(message, path=path)
             dataset = choice.data.tests.get(claim.on, choice.data.dataset)
-            if METRICS[claim.metric].statistic == "numeric_error" and not dataset.build(folders=folders).numeric:
+            if scored[claim.metric].numeric and not dataset.build(folders=folders).numeric:
                 message = f"'{claim.metric}' needs texts that mean numbers; those of dataset '{dataset.kind}' do not"
                 raise SpecError(message, path=path)
     _refuse_mixed(claims, variants)
+
+
+def own_metrics(variants: Sequence[Variant]) -> list[Metric]:
+    """Return the metrics with a name or settings of their own, each once.
+
+    Raises:
+        SpecError: one name stands for different metrics.
+    """
+    found: dict[str, tuple[str, Metric]] = {}
+    for variant in variants:
+        for metric in variant.choice.decoding.scoring.wanted.values() if not variant.skipped else ():
+            first, known = found.setdefault(metric.name, (variant.name, metric))
+            if known.cfg != metric.cfg:
+                message = f"metric '{metric.name}' has other settings in '{variant.name}' than in '{first}'"
+                raise SpecError(f"{message}; give one of them a `name`", path="vary")
+    return [metric for _, metric in found.values()]
 
 
 def _check_test(path: str, claim: Claim, variants: Sequence[Variant]) -> None:
@@ -70,7 +89,7 @@ def _refuse_mixed(claims: Sequence[Claim], variants: Sequence[Variant]) -> None:
                 f"'{claim.metric}' is not the same measure in '{first}' ({differ[0]}) and '{second}' ({differ[1]})"
             )
             raise SpecError(
-                f"{message}: such numbers do not compare; claim another metric", path=f"claims.{index}.metric"
+                f"{message}: these scores are not comparable; choose another metric", path=f"claims.{index}.metric"
             )
         _refuse_other_sentences(f"claims.{index}", claim, choices, factors)
 
@@ -99,6 +118,6 @@ def _refuse_other_sentences(
 def _measured(metric: str, choice: TrialChoice) -> tuple[str, ...]:
     """Return how a metric will be computed: the fields of its signature, and what a likelihood counts as a token."""
     how = choice.decoding.scoring
-    signature = signatures([[""]], tokenize=how.tokenize, lowercase=how.lowercase)[metric]
-    target = (f"target tokens: {show(encode(choice.data.target))}",) if "tokens:model" in signature else ()
-    return (*signature.split("|"), *target)
+    signed = signature(how.wanted[metric], how)
+    target = (f"target tokens: {show(encode(choice.data.target))}",) if "tokens:model" in signed else ()
+    return (*signed.split("|"), *target)

@@ -213,7 +213,7 @@ def _check_metric(claim: Claim) -> None:
         raise SpecError(message, "metric")
     if claim.metric not in METRICS:
         raise SpecError(f"no metric is called '{claim.metric}'; {suggest(claim.metric, METRICS)}", "metric")
-    if claim.within is None and METRICS[claim.metric].higher_is_better is None:
+    if claim.within is None and METRICS[claim.metric].direction == "neither":
         message = "no seed can succeed at it" if claim.succeeds_at is not None else "state `within`"
         raise SpecError(f"{claim.metric} has no better direction; {message}", path="metric")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +17,11 @@ from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, pa
 from harness.study import claim_checks, claim_columns, locate
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
+from harness.study.dry_run import check_plugins
 from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
 from harness.trial.pipeline import Trial
-from harness.trial.score import METRICS
-from harness.trial.train import count_parameters
+from harness.trial.score import METRICS, naming
+from harness.trial.train import check_parts
 
 __all__ = [
     "BASE",
@@ -59,6 +61,8 @@ class Plan:
     """Where relative paths of data are looked up."""
     revisions: Mapping[str, str]
     """What each dataset depends on beyond its choice, by the digest of the choice; empty until ``resolve``."""
+    primary: str = ""
+    """The metric that the base names as the one to judge its task by; "" if it names none."""
     matched: Mapping[str, str] = field(default_factory=dict)
     """What the variants have in common by construction, and how nearly, in words; ``parameters`` only after ``resolve``."""
 
@@ -74,6 +78,12 @@ class Plan:
             for variant in self.variants:
                 if not variant.skipped:
                     yield variant, seed, self.trial(variant, seed)
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Let ``METRICS`` know the metrics that this study names or sets for itself, while its results are read."""
+        with naming(claim_checks.own_metrics(self.variants)):
+            yield
 
     def upto(self, count: int) -> Plan:
         """Return the plan as it stands at a look: with the first seeds only, and the same digest."""
@@ -154,11 +164,21 @@ def read_base(path: Path) -> Base:
         raise SpecError("a base names the branches data, model, training and decoding", place=f"{path}:1")
     plain.pop("about", None)
     primary = plain.pop("primary", "")
-    if primary and primary not in METRICS:
+    known = {*METRICS, *_metric_names(plain)}
+    if primary and primary not in known:
         raise SpecError(
-            f"no metric is called '{primary}'; {suggest(primary, METRICS)}", "primary", lines.place(["primary"])
+            f"no metric is called '{primary}'; {suggest(primary, known)}", "primary", lines.place(["primary"])
         )
     return Base(plain, lines, primary)
+
+
+def _metric_names(plain: Any) -> Iterator[str]:
+    """Yield the names of the metrics that a base sets for itself."""
+    for name in ("decoding", "scoring", "metrics"):
+        plain = plain.get(name) if isinstance(plain, dict) else None
+    for choice in plain if isinstance(plain, list) else ():
+        if isinstance(choice, dict):
+            yield str(choice.get("name") or choice.get("kind"))
 
 
 def parse_sets(sets: list[str]) -> dict[str, Any]:
@@ -237,7 +257,7 @@ def load(
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
     again = command(name, base, sets or {}, seeds)
     matched = file.match.told if file.match else {}
-    return Plan(*called, file, variants, chosen, looks, again, folders, {}, matched)
+    return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched)
 
 
 def _check_left(variants: Sequence[Variant], lines: Lines) -> None:
@@ -301,12 +321,13 @@ def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | N
 
 
 def _judged(variant: Variant) -> Variant:
-    """Try to build a variant's model without allocating it; an impossible one is skipped with its reason."""
+    """Try to build a variant's model and objective without allocating them; an impossible one is skipped with its reason."""
     if variant.skipped:
         return variant
     try:
         # Sizes of vocabularies are not known before data are read, and no pair of parts depends on them.
-        count_parameters(variant.choice.model, Words(100, 100, variant.choice.data.joint))
+        check_parts(variant.choice.model, variant.choice.training, Words(100, 100, variant.choice.data.joint))
+        check_plugins(variant.choice)
     except Incompatible as reason:
         return replace(variant, skipped=f"incompatible: {reason}")
     except RuntimeError as error:

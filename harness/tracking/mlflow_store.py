@@ -9,8 +9,10 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -57,7 +59,8 @@ class MlflowStore:
         self.database = Database(root.absolute() / "mlflow")
         self.own = not os.environ.get("MLFLOW_TRACKING_URI")
         if self.own and re.search("[?%]", str(self.database.folder)):
-            raise SpecError(f"MLflow cannot keep its database at a path with ? or %: {self.database.folder}")
+            message = f"MLflow cannot keep its database at a path with ? or %: {self.database.folder}"
+            raise SpecError(f"{message}; set S2S_STORE to another folder, or run without it (--no-track)")
         self.tracking_uri = self.database.uri if self.own else _with_driver(os.environ["MLFLOW_TRACKING_URI"])
 
     @property
@@ -221,6 +224,13 @@ def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
     if not mirror.direct:
         raise SpecError(f"MLFLOW_TRACKING_URI is a server with a page of its own: open {masked(mirror.tracking_uri)}")
     note = mirror.ready()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was closed a moment ago is free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SpecError(f"port {port} cannot be used ({reason}); choose another one", place="--port") from None
     argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     argv += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]  # by default the whole local network may ask
     argv += ["--default-artifact-root", mirror.database.artifacts.as_uri()]
@@ -229,10 +239,21 @@ def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
     return argv, env, note
 
 
-def serve(argv: list[str], env: dict[str, str]) -> int:
-    """Run a server until it ends or this process is asked to stop, and return its exit code: no process is left behind."""
+def serve(argv: list[str], env: dict[str, str], port: int, answers: Callable[[], None]) -> int:
+    """Run a server until it ends or this process is asked to stop, and return its exit code: no process is left behind.
+
+    Args:
+        argv: the command.
+        env: its environment.
+        port: where it listens on this machine.
+        answers: called once, when it listens.
+    """
     with subprocess.Popen(argv, env=env, process_group=0) as server:
         try:
+            while server.poll() is None and not _listens(port):
+                time.sleep(0.1)
+            if server.poll() is None:
+                answers()
             return server.wait()
         except Stopped:
             os.killpg(server.pid, signal.SIGTERM)
@@ -242,6 +263,12 @@ def serve(argv: list[str], env: dict[str, str]) -> int:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _with_driver(address: str) -> str:

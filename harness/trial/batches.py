@@ -14,16 +14,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from harness.contracts import BOS, EOS, PAD
+from harness.contracts import BOS, EOS, PAD, Batch, Lengths
 from harness.core.seeds import stream_seed
-
-
-class Batch(NamedTuple):
-    """Padded sentence pairs: sources end with EOS, inputs begin with BOS, targets end with EOS."""
-
-    source_BS: Tensor
-    inputs_BT: Tensor
-    targets_BT: Tensor
 
 
 class Pairs(NamedTuple):
@@ -54,6 +46,11 @@ class Pairs(NamedTuple):
     def target_lengths(self) -> Tensor:
         """Tokens of each target, EOS not counted."""
         return self.target_starts.diff()
+
+    @property
+    def lengths(self) -> Lengths:
+        """Tokens on both sides, on the CPU."""
+        return Lengths(self.source_lengths.cpu(), self.target_lengths.cpu())
 
     def to(self, device: torch.device) -> Pairs:
         """Return the same pairs on a device."""
@@ -111,20 +108,23 @@ def collate(pairs: Pairs, index_B: Tensor, width: int | None = None) -> Batch:
     return Batch(source_BS, inputs_BT, targets_BT)
 
 
-def epoch_order(pairs: Pairs, size: int, pool: int, seed: int, epoch: int) -> list[Tensor]:
-    """Return the batches of one epoch as row numbers, the same for every variant with this seed.
+def pass_generator(seed: int, number: int) -> torch.Generator:
+    """Return the random numbers that order one pass over the training data, the same for every variant with this seed."""
+    return torch.Generator().manual_seed((stream_seed(seed, "order") + number) % 2**63)
 
-    Rows are shuffled; ``pool`` batches at a time are sorted by length and cut into batches, whose order is shuffled
-    again. A pool of 1 leaves batches as they fall: more padding, no order within a batch by length.
+
+def cut(rows_N: Tensor, lengths: Lengths, size: int, pool: int, generator: torch.Generator) -> list[Tensor]:
+    """Cut the pairs of one pass into batches of a size, as row numbers.
+
+    ``pool`` batches at a time are sorted by length, and the order of batches is shuffled. A pool of 1 leaves batches as
+    they fall: more padding, no order within a batch by length.
     """
-    generator = torch.Generator().manual_seed((stream_seed(seed, "order") + epoch) % 2**63)
-    shuffled = torch.randperm(pairs.size, generator=generator)
     if pool <= 1:
-        return list(shuffled.split(size))
+        return list(rows_N.split(size))
     # One number that orders by target, then by source length; the sort is stable, so ties keep their shuffled order.
-    lengths = (pairs.target_lengths * 100_003 + pairs.source_lengths).cpu()
+    key_N = lengths.target_N * 100_003 + lengths.source_N
     batches = [
-        chunk for part in shuffled.split(size * pool) for chunk in part[lengths[part].argsort(stable=True)].split(size)
+        chunk for part in rows_N.split(size * pool) for chunk in part[key_N[part].argsort(stable=True)].split(size)
     ]
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 

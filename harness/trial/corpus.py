@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.contracts import COLUMNS, Dataset, Rows, digests
 from harness.core.spec import SpecError
+from harness.core.text import folded
+from harness.trial.data_checks import text_keys
 
 SPLITS = ("train", "validation", "test")
 UNITS = ("words", "characters")
@@ -92,18 +95,25 @@ def _json(name: str, rows: Rows) -> Iterator[str]:
     yield "]]]"
 
 
-def describe(corpus: Corpus) -> dict[str, dict[str, float]]:
+def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:
     """Return what each split is like: rows, references, lengths in words and characters, sources shared with other splits.
 
     Keys are ``rows``, ``references``, ``duplicates`` (rows whose source is in another split too), and
-    ``{source,reference}_{words,characters}_{mean,max}``.
+    ``{source,reference}_{words,characters}_{mean,max}``; of validation and test also how many rows share their source,
+    their reference or both with training: ``{sources,references,pairs}_in_train``, and ``..._nearly_in_train``, the same
+    up to letter case, Unicode form and white space.
     """
     sources = {name: digests(rows.texts("source")) for name, rows in corpus.splits.items()}
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
+    forms: dict[str, Callable[[str], str]] = {"": str, "nearly_": folded}
+    train = {near: text_keys(corpus.splits["train"], form, every=True) for near, form in forms.items()}
     for name, rows in corpus.splits.items():
         elsewhere = np.concatenate([texts for other, texts in sources.items() if other != name])
         found[name] = {"rows": len(rows), "references": sum(map(len, rows.texts("references")))}
         found[name]["duplicates"] = int(np.isin(sources[name], elsewhere).sum())
+        for near, form in forms.items() if name != "train" else ():
+            shared = text_keys(rows, form, every=False).shared_with(train[near])
+            found[name] |= {f"{what}_{near}in_train": count for what, count in shared.items()}
         found[name] |= _lengths("source", rows.texts("source"))
         found[name] |= _lengths("reference", (text for row in rows.texts("references") for text in row))
     return found

@@ -103,7 +103,7 @@ def examine(model: Seq2Seq, pairs: Pairs, found: Sequence[Hypothesis], batch_siz
         batch = collate(pairs, index, width)
         begun = model.read(batch.source_BS)
         forced, _ = model.advance(batch.inputs_BT, *begun)
-        nll_N2[index] = _summed(_forced_nll(model, forced, batch.targets_BT), batch.targets_BT)
+        nll_N2[index] = _summed(_forced_nll(model, forced, begun[1], batch.targets_BT), batch.targets_BT)
         walked_BT, words_BT = _on_its_own(model, begun, batch.targets_BT)
         free_nll_N2[index] = _summed(walked_BT, batch.targets_BT)
         lengths = pairs.target_lengths[index].tolist()
@@ -120,10 +120,10 @@ def _summed(nll_BT: Tensor, targets_BT: Tensor) -> Tensor:
     return torch.stack([nll_BT.double().masked_fill(~real_BT, 0.0).sum(1), real_BT.sum(1)], 1).cpu()
 
 
-def _forced_nll(model: Seq2Seq, readout: Readout, targets_BT: Tensor) -> Tensor:
+def _forced_nll(model: Seq2Seq, readout: Readout, source: Source, targets_BT: Tensor) -> Tensor:
     real_BT = targets_BT != PAD
     nll_BT = readout.features_BTR.new_zeros(real_BT.shape)
-    nll_BT[real_BT] = model.output.nll(readout.features_BTR[real_BT], targets_BT[real_BT])
+    nll_BT[real_BT] = model.output.nll(readout, source, targets_BT, real_BT)
     return nll_BT
 
 
@@ -148,7 +148,7 @@ def _walk(model: Seq2Seq, begun: tuple[Any, ...], targets_BT: Tensor) -> tuple[T
     nll, words = [], []
     for target_B in targets_BT.unbind(1):
         readout, state = model.advance(heard_B.unsqueeze(1), state, source)
-        logp_BV = model.output.logp(readout.features_BTR[:, -1])
+        logp_BV = model.next_logp(readout, source)
         nll.append(-logp_BV.gather(1, target_B.unsqueeze(1)).squeeze(1))
         logp_BV = sayable(logp_BV)
         logp_BV[endless_B, EOS] = -torch.inf

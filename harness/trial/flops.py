@@ -10,21 +10,22 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from harness.contracts import BOS, EOS, UNK, Loss, TeacherForcing
-from harness.trial.batches import Batch, Pairs
+from harness.contracts import BOS, EOS, UNK, Batch, Objective, Streams, TeacherForcing
+from harness.trial.batches import Pairs
 from harness.trial.model import Seq2Seq
 
 
-def training_flops(model: Seq2Seq, loss: Loss, forcing: TeacherForcing, pairs: Pairs, update: int) -> float:
+def training_flops(model: Seq2Seq, objective: Objective, forcing: TeacherForcing, pairs: Pairs, update: int) -> float:
     """Return the operations of one training step per target token (EOS counted), forward and backward.
 
     Counted are matrix products (a product of n x k and k x m is 2nkm operations) of one sentence pair of mean lengths, so
     that padding costs nothing and numbers compare between batch sizes; element-wise work and the optimizer are left out,
-    as is usual (Kaplan et al. 2020, section 2.1). The model is moved to the CPU, and its gradients are lost.
+    as is usual (Kaplan et al. 2020, section 2.1). Model and objective are moved to the CPU, and their gradients
+    are lost.
 
     Args:
         model: the model; its values do not matter.
-        loss: what is minimized.
+        objective: what is minimized, with all the passes that it makes.
         forcing: whether the decoder walks, and says words of its own on the way.
         pairs: of the training split, for their mean lengths.
         update: at which update; teacher forcing may change with it.
@@ -32,14 +33,15 @@ def training_flops(model: Seq2Seq, loss: Loss, forcing: TeacherForcing, pairs: P
     batch = _typical(pairs)
     rows, steps = batch.inputs_BT.shape
     gold_BT = forcing.gold(update, rows, steps, torch.Generator())
-    model = model.cpu().eval()
+    model, objective = model.cpu().eval(), objective.cpu().eval()
+    streams = Streams(gold_BT, forcing.cfg.replace, torch.Generator(), torch.Generator())
     # Fused kernels hide their products from the counter; without oneDNN torch takes them apart.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a GPU that nobody asked for
         with torch.backends.mkldnn.flags(enabled=False), _Counter() as counter:
-            readout = model(batch.source_BS, batch.inputs_BT, gold_BT, forcing.cfg.replace, torch.Generator())
-            loss.total(model.output, readout.features_BTR.flatten(0, 1), batch.targets_BT.flatten()).backward()
+            objective(model, batch, streams, update).value.backward()
     _forget(model)
+    _forget(objective)
     return float(counter.total) / steps
 
 

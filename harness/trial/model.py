@@ -51,11 +51,17 @@ class Seq2Seq(nn.Module):
 
     def read(self, source_BS: Tensor) -> tuple[State, Source]:
         """Read padded sources: the first decoder state, and the decoder's fixed view of the source."""
-        return self.decoder.start(self.encoder(self.embeddings.source(source_BS), source_BS != PAD))
+        state, source = self.decoder.start(self.encoder(self.embeddings.source(source_BS), source_BS != PAD))
+        return state, source._replace(ids_BS=source_BS)
 
     def advance(self, heard_BT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Hear T words: T readouts, and the state after the last."""
         return self.decoder.advance(self.embeddings.target(heard_BT), state, source)
+
+    def next_logp(self, readout: Readout, source: Source) -> Tensor:
+        """Return the log-probabilities of the word after the last step, B x V."""
+        logp_BV: Tensor = self.output.logp(readout.last(), source)[:, -1]
+        return logp_BV
 
     def forward(
         self,
@@ -65,12 +71,23 @@ class Seq2Seq(nn.Module):
         replace: Literal["argmax", "sample"] = "argmax",
         generator: torch.Generator | None = None,
     ) -> Readout:
-        """Return the readouts along a known target.
+        """Return the readouts along a known target: ``read``, then ``follow``."""
+        return self.follow(*self.read(source_BS), inputs_BT, gold_BT, replace, generator)
+
+    def follow(
+        self,
+        state: State,
+        source: Source,
+        inputs_BT: Tensor,
+        gold_BT: Tensor | None = None,
+        replace: Literal["argmax", "sample"] = "argmax",
+        generator: torch.Generator | None = None,
+    ) -> Readout:
+        """Return the readouts along a known target, from a state and source that ``read`` gave.
 
         Where ``gold_BT`` is false the model hears its own last word, the most probable or a sampled one, in place of the
         reference; no gradient flows through that choice (Bengio et al. 2015). Without ``gold_BT`` all is reference.
         """
-        state, source = self.read(source_BS)
         if gold_BT is None:
             return self.advance(inputs_BT, state, source)[0]
         spoken: list[Any] = []
@@ -78,13 +95,13 @@ class Seq2Seq(nn.Module):
         for t in range(inputs_BT.shape[1]):
             heard_B = torch.where(gold_BT[:, t], inputs_BT[:, t], own_B)
             readout, state = self.advance(heard_B.unsqueeze(1), state, source)
-            own_B = self._own_word(readout, replace, generator)
+            own_B = self._own_word(readout, source, replace, generator)
             spoken.append(readout)
         return Readout(*(torch.cat(parts, 1) for parts in zip(*spoken, strict=True)))
 
     @torch.no_grad()
-    def _own_word(self, readout: Readout, replace: str, generator: torch.Generator | None) -> Tensor:
-        logp_BV = sayable(self.output.logp(readout.features_BTR[:, -1]))
+    def _own_word(self, readout: Readout, source: Source, replace: str, generator: torch.Generator | None) -> Tensor:
+        logp_BV = sayable(self.next_logp(readout, source))
         if replace == "argmax":
             return logp_BV.argmax(-1)
         # Gumbel-max with tosses from the CPU: the same draws on any device.

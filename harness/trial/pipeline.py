@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -9,9 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import model_validator
 
 from harness.contracts import Dataset
 from harness.core.fingerprint import fingerprint
@@ -24,6 +26,7 @@ from harness.trial import decode, flops, prepare, score, test_sets, train
 from harness.trial.decode import DecodingChoice
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.prepare import DataChoice
+from harness.trial.score import FITTING
 from harness.trial.train import Emit, TrainingChoice
 
 SPLIT = "test"
@@ -58,6 +61,15 @@ class TrialChoice(Choice):
     decoding: DecodingChoice
     """How it is decoded and scored."""
 
+    @model_validator(mode="after")
+    def _written_out(self) -> Self:
+        """Name the tokenizer of the metrics where the trial leaves it to the target tokenizer."""
+        scoring = self.decoding.scoring
+        if scoring.tokenize != FITTING:
+            return self
+        fitting = scoring.model_copy(update={"tokenize": self.data.target.part.words})
+        return self.model_copy(update={"decoding": self.decoding.model_copy(update={"scoring": fitting})})
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -89,7 +101,8 @@ class Trial:
         for name in ("", *sets):
             upstream = [prepared, *([read_by[name]] if name else []), trained]
             made[named("decode", name)] = decoded = self._stage("decode", [c.model, c.decoding], upstream)
-            scoring = [sets[name] if name else c.data]
+            metrics = [metric.cfg for metric in c.decoding.scoring.wanted.values()]
+            scoring = [sets[name] if name else c.data, *metrics]
             made[named("score", name)] = self._stage("score", scoring, [*upstream, decoded])
         return made
 
@@ -155,11 +168,14 @@ def restore(store: Store, beginning: str) -> Trial:
 
 
 def modules(choice: Any) -> list[str]:
-    """Return the modules of all parts that a choice names, however deep."""
+    """Return the modules of all parts that a choice names, however deep; further test sets have stages of their own."""
+    if isinstance(choice, Mapping):
+        return [name for inner in choice.values() for name in modules(inner)]
     if not isinstance(choice, Choice):
         return []
-    own = [type(choice).part.__module__] if choice.kind else []  # further test sets are read by stages of their own
-    return own + [name for field in type(choice).model_fields for name in modules(getattr(choice, field))]
+    own = [type(choice).part.__module__] if choice.kind else []
+    fields = [field for field in type(choice).model_fields if not (field == "tests" and isinstance(choice, DataChoice))]
+    return own + [name for field in fields for name in modules(getattr(choice, field))]
 
 
 class Corridor:
@@ -253,8 +269,9 @@ class Corridor:
         here = place(self.device)
         training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device, here)
         facts = training.run(emit, self.checkpoint_every, stop) | {"peak_memory_mb": peak_memory_mb(self.device)}
+        updater = training.updater
         per_token = flops.training_flops(
-            model, training.loss, training.forcing, prepared.pairs["train"], facts["updates"] // 2
+            model, updater.objective, updater.forcing, prepared.pairs["train"], facts["updates"] // 2
         )
         return facts | {"train_flops_per_token": per_token, "train_flops": per_token * facts["target_tokens"]}
 
@@ -282,11 +299,14 @@ class Corridor:
         part: Dataset = (data.tests[test] if test else data.dataset).build(folders=self.folders)
         if not test:  # by what is written here a trial is found by its digest
             self._write_trial(trial.alone, folder)
-        return score.score(
-            trial.choice.decoding.scoring,
+        scoring, rows = trial.choice.decoding.scoring, self._tested(trial, test).rows
+        scored = score.record(
             [hypothesis.text for hypothesis in found],
-            [row["references"] for row in self._tested(trial, test).rows],
-            folder,
+            [row["references"] for row in rows],
+            tokenize=scoring.tokenize,
+            lowercase=scoring.lowercase,
+            sources=[row["source"] for row in rows],
+            labels=partial(_labels, self.prepared(trial), rows),
             value=part.value if part.numeric else None,
             nll=nll["nll"].numpy(),
             free_nll=nll["free_nll"].numpy(),
@@ -294,8 +314,17 @@ class Corridor:
             model_scores=[hypothesis.score for hypothesis in found],
             oracle=oracle,
         )
+        return score.score(scoring, scored, folder)
 
     @staticmethod
     def _write_trial(trial: Trial, folder: Path) -> None:
         whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
         (folder / "trial.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _labels(prepared: prepare.Prepared, tested: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return all target texts of the training split, as the model can say them, and of a test set."""
+    ids, starts = prepared.pairs["train"].target, prepared.pairs["train"].target_starts.tolist()
+    trained = {tuple(ids[start:end].tolist()) for start, end in itertools.pairwise(starts)}
+    known = {prepared.target.decode(target) for target in trained}
+    return known.union(*(row["references"] for row in tested))

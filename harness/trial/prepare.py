@@ -20,7 +20,7 @@ from harness.contracts import Dataset, Rows, Tokenizer, Words
 from harness.contracts.row_reader import require_room
 from harness.core.registry import Choice
 from harness.core.spec import SpecError
-from harness.trial import corpus, vocabulary
+from harness.trial import corpus, data_checks, vocabulary
 from harness.trial.batches import Flat, Growing, Pairs
 from harness.trial.vocabulary import Vocabulary
 
@@ -78,21 +78,25 @@ def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder
         SpecError: the data cannot be used, and what to do about it.
     """
     with scratch_in(folder) as scratch:
-        return _prepare(choice, revision, folders, folder, scratch)
+        found = corpus.load(choice.dataset, folders, scratch)
+        if found.revision != revision:
+            raise SpecError("the data changed while they were read; run the same command again", path="data.dataset")
+        return write(choice, found, folder, scratch)
 
 
-def _prepare(
-    choice: DataChoice, revision: str, folders: tuple[Path, ...], folder: Path, scratch: Path
-) -> dict[str, Any]:
-    found = corpus.load(choice.dataset, folders, scratch)
-    if found.revision != revision:
-        raise SpecError("the data changed while they were read; run the same command again", path="data.dataset")
+def write(choice: DataChoice, found: corpus.Corpus, folder: Path, scratch: Path) -> dict[str, Any]:
+    """Write vocabularies, encoded pairs and held-out rows of a corpus into a folder and return facts about the data.
+
+    Raises:
+        SpecError: the data cannot be used, and what to do about it.
+    """
     source, target = learn(choice, found.splits["train"])
     source.save(folder / "source.json")
     target.save(folder / "target.json")
     facts: dict[str, Any] = {"dataset_sha256": found.sha256, "revision": found.revision}
     facts |= {
         "left_out": found.part.left_out,
+        "notes": found.part.notes,
         "exhaustive": found.part.exhaustive,
         "unit": found.part.unit,
         "source_words": source.size,
@@ -105,6 +109,8 @@ def _prepare(
         pairs.save(folder / f"{name}.safetensors")
         if name != "train":
             write_rows(folder / f"{name}.jsonl", rows)
+    facts["overlap"] = data_checks.overlap(found.splits, folder)
+    facts["ceiling"] = {name: data_checks.ceiling(found.splits[name], target) for name in HELD_OUT}
     return facts
 
 

@@ -6,24 +6,25 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words
-from harness.core.registry import Choice
+from harness.contracts import Batch, Initializer, Order, Pass, Words, target_nll
 from harness.core.seeds import stream_seed
 from harness.storage import checkpoint
 from harness.storage.checkpoint import CHECKPOINT, Asked, Place, Postponed, otherwise, spelled
-from harness.trial.batches import Batch, Pairs, collate, epoch_order, evaluation_width, in_order
+from harness.trial.batches import Pairs, collate, cut, evaluation_width, in_order, pass_generator
 from harness.trial.model import ModelChoice, Seq2Seq
+from harness.trial.training_choice import TrainingChoice as TrainingChoice
+from harness.trial.training_choice import foreseen_seconds as foreseen_seconds
+from harness.trial.updater import Updater
 
 CHECKPOINT_EVERY = 60.0
 """Seconds between checkpoints, unless asked otherwise."""
@@ -33,55 +34,6 @@ ELSEWHERE = "begun_elsewhere"
 
 Emit = Callable[[dict[str, Any]], None]
 """Where a stage reports its progress to: small events, such as ``{"update": 100, "loss": 1.2}``."""
-
-
-class TrainingChoice(Choice):
-    """The training branch of a trial."""
-
-    loss: Loss.Config
-    """What is minimized."""
-    teacher_forcing: TeacherForcing.Config
-    """Which words the decoder hears from the reference."""
-    optimizer: Optimizer.Config
-    """How gradients become updates."""
-    schedule: Schedule.Config
-    """How the learning rate changes."""
-    initializer: Initializer.Config
-    """The first values of the parameters."""
-    batch_size: int = Field(ge=1)
-    """Sentence pairs that go through the model together."""
-    pool: int = Field(ge=1)
-    """Updates whose pairs are sorted by length together before they are cut into batches; 1 takes pairs as they fall."""
-    updates: int = Field(ge=0)
-    """Updates at most; 0 sets no such limit, where tokens or seconds do. Training ends at the first limit it reaches."""
-    evaluate_every: int = Field(ge=1)
-    """Updates between evaluations on the validation split."""
-    patience: int = Field(default=0, ge=0)
-    """Evaluations without a better validation NLL before training stops early; 0 never stops early."""
-    select: Literal["best", "last"] = "best"
-    """Which parameters are kept: those with the lowest validation NLL, or the last."""
-    clip: float = Field(default=0.0, ge=0)
-    """Largest norm of the gradient over all parameters (Pascanu et al. 2013); 0 does not clip."""
-    accumulate: int = Field(default=1, ge=1)
-    """Batches whose gradients make one update, just as if they were one large batch."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of training; evaluation and decoding are always fp32."""
-    tokens: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
-    """Target tokens after which training ends, EOS counted, padding not; the update that reaches them is the last. 0: no limit."""
-    seconds: float = Field(default=0.0, ge=0, json_schema_extra={"neutral": 0.0})
-    """Wall-clock seconds after which training ends, evaluations counted; never the same number of updates twice. 0: no limit."""
-
-    @model_validator(mode="after")
-    def _ends(self) -> TrainingChoice:
-        """Check that training ends, and that a schedule which looks at the end can know where it is."""
-        if not (self.updates or self.tokens or self.seconds):
-            raise ValueError("training has no end; set updates, tokens or seconds")
-        if not self.updates and self.schedule.part.ends:
-            raise ValueError(
-                f"schedule '{self.schedule.kind}' reaches its end at the last update, which no one knows beforehand where "
-                "tokens or seconds end training; take another, or set updates"
-            )
-        return self
 
 
 class Diverged(Exception):
@@ -95,6 +47,10 @@ class Position:
     update: int = 0
     epoch: int = 0
     batch: int = 0
+    batches: int = 1
+    """Updates of the present pass over the data."""
+    begun: int = 0
+    """Updates before it."""
     best_nll: float = math.inf
     best_update: int = 0
     evaluations_since: int = 0
@@ -112,18 +68,6 @@ def build(choice: ModelChoice, initializer: Initializer.Config, words: Words, se
     return model
 
 
-def foreseen_seconds(choice: TrainingChoice, facts: dict[str, Any]) -> float:
-    """Return how long a training takes that goes on as another one went: as fast by update, and by target token.
-
-    Args:
-        choice: the training that is foreseen.
-        facts: what ``Training.run`` said of the other, of the same model.
-    """
-    each, token = (facts["train_seconds"] / facts[passed] for passed in ("updates", "target_tokens"))
-    limits: list[float] = [choice.updates * each, choice.tokens * token, choice.seconds]
-    return min(limit for limit in limits if limit)
-
-
 def count_parameters(choice: ModelChoice, words: Words) -> int:
     """Return the number of parameters, shared ones once, without allocating any.
 
@@ -132,6 +76,16 @@ def count_parameters(choice: ModelChoice, words: Words) -> int:
     """
     with torch.device("meta"), _Unfilled():
         return sum(parameter.numel() for parameter in Seq2Seq(choice, words).parameters())
+
+
+def check_parts(model: ModelChoice, training: TrainingChoice, words: Words) -> None:
+    """Check that the parts of a model meet, and its objective with them, without allocating any parameter.
+
+    Raises:
+        Incompatible: two parts cannot meet, with the reason.
+    """
+    with torch.device("meta"), _Unfilled():
+        training.loss.build(model=Seq2Seq(model, words))
 
 
 class _Unfilled(TorchFunctionMode):
@@ -155,10 +109,10 @@ def validation_nll(model: Seq2Seq, pairs: Pairs, batch_size: int, each: Callable
     for index in in_order(pairs, batch_size):
         each()
         batch = collate(pairs, index, width)
-        real_BT = batch.targets_BT != PAD
-        readout = model(batch.source_BS, batch.inputs_BT)
-        total += float(model.output.nll(readout.features_BTR[real_BT], batch.targets_BT[real_BT]).double().sum())
-        tokens += int(real_BT.sum())
+        state, source = model.read(batch.source_BS)
+        followed = model.follow(state, source, batch.inputs_BT), source
+        total += float(target_nll(model, followed, batch, batch.real_BT).double().sum())
+        tokens += int(batch.real_BT.sum())
     return total / tokens
 
 
@@ -178,21 +132,15 @@ class Training:
         self.model, self.choice, self.seed = model.to(device), choice, seed
         self.pairs = {name: split.to(device) for name, split in pairs.items() if name != "test"}
         self.folder, self.device = folder, device
-        self.loss: Loss = choice.loss.build()
-        self.forcing: TeacherForcing = choice.teacher_forcing.build()
-        self.schedule: Schedule = choice.schedule.build()
-        self.optimizer: torch.optim.Optimizer = choice.optimizer.build().over(list(model.parameters()))
-        self.tosses = torch.Generator().manual_seed(stream_seed(seed, "teacher_forcing"))
+        self.updater = Updater(self.model, choice, seed, device)
         torch.manual_seed(stream_seed(seed, "dropout"))
         self.places = [place or {}]
         """Where it ran, this process last, each place once."""
         self.at = Position()
-        self.best: dict[str, Tensor] = {}
+        self.best: dict[str, dict[str, Tensor]] = {}
         """The parameters of ``best_update``; checkpoints hold them, so that none meets those of another update."""
         self.curve: list[dict[str, Any]] = []
         self.clock: list[dict[str, Any]] = []
-        # Summed on the device and read at evaluations only: loss and positions since the last one, words since the start.
-        self.loss_sum, self.loss_count, self.words = torch.zeros(3, 1, dtype=torch.float64, device=device)
 
     def run(
         self, emit: Emit, checkpoint_every: float = CHECKPOINT_EVERY, stop: Postponed | None = None
@@ -253,98 +201,69 @@ class Training:
         """Return the share of the training that is done: of updates, tokens or seconds, whichever is nearest its end."""
         c = self.choice
         shares = [self.at.update / c.updates] if c.updates else []
-        shares += [float(self.words) / c.tokens] if c.tokens else []  # reading it waits for the device
+        shares += [float(self.updater.words) / c.tokens] if c.tokens else []  # reading it waits for the device
         shares += [self.at.seconds / c.seconds] if c.seconds else []
         return max(shares)
 
     def _updates(self) -> Iterator[Batch]:
         """Yield the pairs of each update, from the current position on, without end."""
         pairs, c = self.pairs["train"], self.choice
+        lengths = pairs.lengths
+        order: Order = c.order.build()
         while True:
-            order = epoch_order(pairs, c.batch_size * c.accumulate, c.pool, self.seed, self.at.epoch)
-            for index in order[self.at.batch :]:
+            begun, generator = Pass(self.at.epoch, self.at.begun), pass_generator(self.seed, self.at.epoch)
+            rows_N = order.rows(begun, lengths, generator)
+            weight_N = order.weights(begun, lengths)
+            batches = cut(rows_N, lengths, c.batch_size * c.accumulate, c.pool, generator)
+            self.at.batches = len(batches)
+            for index_B in batches[self.at.batch :]:
                 self.at.batch += 1
-                yield collate(pairs, index)
-            self.at.epoch, self.at.batch = self.at.epoch + 1, 0
+                weight_B = None if weight_N is None else weight_N[index_B].to(self.device)
+                yield collate(pairs, index_B)._replace(weight_B=weight_B)
+            self.at.epoch, self.at.batch, self.at.begun = self.at.epoch + 1, 0, self.at.update
 
     def _update(self, batch: Batch) -> None:
-        self.model.train()
-        if self.device.type == "cuda":
-            # cuDNN drops out between layers by a state of its own, which no checkpoint can hold: it is made anew from the
-            # generator whenever that is set.
-            torch.cuda.set_rng_state(torch.cuda.get_rng_state(self.device), self.device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.choice.optimizer.lr * self.schedule.factor(self.at.update, self.choice.updates)
-        normalizer = self.loss.normalizer(batch.targets_BT)
-        self.optimizer.zero_grad()
-        for piece, gold_BT in self._pieces(batch):
-            total, counted = self._loss(piece, gold_BT)
-            (total / normalizer).backward()
-            self.loss_sum += total.detach()
-            self.loss_count += counted.sum()
-        self.words += (batch.targets_BT != PAD).sum()
-        if self.choice.clip:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.choice.clip)
-        self.optimizer.step()
+        self.updater.make(batch, self.at.update, self.choice.updates)
         self.at.update += 1
 
-    def _pieces(self, batch: Batch) -> Iterator[tuple[Batch, Tensor | None]]:
-        """Cut the pairs of an update, as they are padded, and the tosses of teacher forcing into batches."""
-        size, (rows, steps) = self.choice.batch_size, batch.inputs_BT.shape
-        gold_BT = self.forcing.gold(self.at.update, rows, steps, self.tosses)
-        for first in range(0, rows, size):
-            part = slice(first, first + size)
-            yield Batch(*(side[part] for side in batch)), None if gold_BT is None else gold_BT[part].to(self.device)
-
-    def _loss(self, batch: Batch, gold_BT: Tensor | None) -> tuple[Tensor, Tensor]:
-        counted_BT = self.loss.counted(batch.targets_BT)
-        with self._precision():
-            readout = self.model(batch.source_BS, batch.inputs_BT, gold_BT, self.forcing.cfg.replace, self.tosses)
-            # The output layer is the dearest: it sees the counted positions only.
-            features_NR = readout.features_BTR[counted_BT]
-            return self.loss.total(self.model.output, features_NR, batch.targets_BT[counted_BT]), counted_BT
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.choice.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
-
     def _evaluate(self, emit: Emit, stop: Postponed) -> None:
-        loss = float(self.loss_sum / self.loss_count)
-        if not math.isfinite(loss):
-            raise Diverged(f"the training loss is {loss} after {self.at.update} updates")
+        means = self.updater.means()
+        if not math.isfinite(means["loss"]):
+            raise Diverged(f"the training loss is {means['loss']} after {self.at.update} updates")
         nll = validation_nll(self.model, self.pairs["validation"], self.choice.batch_size, stop.check)
-        self.loss_sum.zero_()
-        self.loss_count.zero_()
+        self.updater.forget()
         if not math.isfinite(nll):
             raise Diverged(f"the validation NLL is {nll} after {self.at.update} updates")
         if nll < self.at.best_nll:
             self.at.best_nll, self.at.best_update, self.at.evaluations_since = nll, self.at.update, 0
             if self.choice.select == "best":
-                self.best = parameters(self.model)
+                self.best = self._parameters()
         else:
             self.at.evaluations_since += 1
-        rate = self.optimizer.param_groups[0]["lr"]
-        point = {"update": self.at.update, "loss": loss, "dev_nll": nll, "lr": rate, "ratio": self._ratio()}
+        point = {"update": self.at.update, "loss": means.pop("loss"), "dev_nll": nll, "lr": self.updater.rate}
+        point |= {"ratio": self._ratio()} | means
         self.curve.append(point)
         self.clock.append({"update": self.at.update, "unix_ms": round(time.time() * 1000)})
         emit(point | {"updates": round(self.at.update / min(1.0, self._done()))})
 
+    def _parameters(self) -> dict[str, dict[str, Tensor]]:
+        """Return copies of the parameters to keep, by the name of the file that they go to."""
+        objective = self.updater.objective
+        return {"model": parameters(self.model)} | ({"objective": parameters(objective)} if objective.kept else {})
+
     def _ratio(self) -> float:
-        return min(1.0, self.forcing.ratio(self.at.update - 1))
+        return min(1.0, self.updater.forcing.ratio(self.at.update - 1))
 
     def _save(self) -> None:
         """Write a checkpoint whole or not at all."""
         state = {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "updater": self.updater.state(),
             "best": self.best,
             "places": self.places,
             "at": vars(self.at),
             "curve": self.curve,
             "clock": self.clock,
-            "sums": torch.cat([self.loss_sum, self.loss_count, self.words]),
-            "tosses": self.tosses.get_state(),
             "dropout": torch.get_rng_state(),
             "dropout_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
@@ -362,12 +281,9 @@ class Training:
             return
         self._arrive(state["places"], emit)
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.updater.resume(state["updater"])
         self.best, self.at = state["best"], Position(**state["at"])
         self.curve, self.clock = state["curve"], state["clock"]
-        for mine, saved in zip((self.loss_sum, self.loss_count, self.words), state["sums"].split(1), strict=True):
-            mine.copy_(saved)
-        self.tosses.set_state(state["tosses"])
         torch.set_rng_state(state["dropout"])
         if state["dropout_cuda"] is not None:
             torch.cuda.set_rng_state(state["dropout_cuda"], self.device)  # which need not be the one that it was
@@ -383,23 +299,18 @@ class Training:
     def _finish(self) -> dict[str, Any]:
         for name, points in (("curve.jsonl", self.curve), ("clock.jsonl", self.clock)):
             (self.folder / name).write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
-        kept = self.best if self.choice.select == "best" else parameters(self.model)
-        save_file(kept, self.folder / "model.safetensors")
+        for name, kept in (self.best if self.choice.select == "best" else self._parameters()).items():
+            save_file(kept, self.folder / f"{name}.safetensors")
         elsewhere = [otherwise(place, self.places[-1]) for place in self.places[:-1]]
         return {
             "params": sum(parameter.numel() for parameter in self.model.parameters()),
             "updates": self.at.update,
             "best_update": self.at.best_update,
             "best_dev_nll": self.at.best_nll,
-            "epochs": round(
-                self.at.epoch
-                + self.at.batch
-                / math.ceil(self.pairs["train"].size / (self.choice.batch_size * self.choice.accumulate)),
-                3,
-            ),
-            "target_tokens": int(self.words),
+            "epochs": round(self.at.epoch + self.at.batch / self.at.batches, 3),
+            "target_tokens": int(self.updater.words),
             "train_seconds": self.at.seconds,
-            "target_tokens_per_second": float(self.words) / self.at.seconds,
+            "target_tokens_per_second": float(self.updater.words) / self.at.seconds,
         } | ({ELSEWHERE: elsewhere} if elsewhere else {})
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+import json
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as Learned
 
-from harness.contracts import SPECIALS, UNK, Tokenizer
+from harness.contracts import FIELDS, SPECIALS, UNK, Tokenizer, split_fields
 from harness.core.spec import SpecError
 
 
@@ -55,6 +57,12 @@ class Vocabulary:
         seen: str = text if normalizer is None else normalizer.normalize_str(text)
         return seen
 
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the pieces of a text that have no token of their own, each once, as they stand there."""
+        found = self._learned.encode(text, add_special_tokens=False)
+        spans = [span for number, span in zip(found.ids, found.offsets, strict=True) if number == UNK]
+        return list(dict.fromkeys(text[start:end] for start, end in spans))
+
     def unknown(self, ids: Sequence[int] | NDArray[np.int32]) -> int:
         """Return how many ids stand for an unknown token."""
         return int(np.count_nonzero(np.asarray(ids) == UNK))
@@ -63,10 +71,80 @@ class Vocabulary:
         """Write the vocabulary as one JSON file; the same texts and choice give the same bytes."""
         path.write_text(self._learned.to_str(), encoding="utf-8")
 
-    @classmethod
-    def load(cls, path: Path) -> Vocabulary:
+    @staticmethod
+    def load(path: Path) -> Vocabulary:
         """Read what ``save`` wrote."""
-        return cls(Learned.from_str(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        fields = json.loads(text).get("fields")
+        if fields is None:
+            return Vocabulary(Learned.from_str(text))
+        return FieldVocabulary({name: Learned.from_str(json.dumps(one)) for name, one in fields.items()})
+
+
+class FieldVocabulary(Vocabulary):
+    """A tokenizer for each field of a text: of the lemma, of its tags.
+
+    The fields share the special tokens and nothing else: a tag ``V`` and a letter ``V`` have different ids, and are written
+    ``tags:V`` and ``lemma:V``.
+    """
+
+    def __init__(self, learned: Mapping[str, Learned]) -> None:
+        self._fields = {name: Vocabulary(one) for name, one in learned.items()}
+        sizes = [field.size - len(SPECIALS) for field in self._fields.values()]
+        self._shifts = [0, *accumulate(sizes)]
+        """How far the ids of each field are from those of its own tokenizer; at the end, the number of all tokens."""
+        self.size = len(SPECIALS) + self._shifts[-1]
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, those of its first field first.
+
+        Raises:
+            SpecError: a text has more or fewer fields than there are tokenizers.
+        """
+        made: list[list[int]] = [[] for _ in texts]
+        columns = zip(*(split_fields(text, self._fields) for text in texts), strict=True)
+        for field, shift, column in zip(self._fields.values(), self._shifts, columns, strict=False):
+            for ids, more in zip(made, field.encode(column), strict=True):
+                ids.extend(number + shift if number > UNK else number for number in more)
+        return made
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ids, field after field; an unknown token belongs to the field of the token before it."""
+        parts: list[tuple[int, list[int]]] = []
+        for number in ids:
+            here = self._field_of(number) if number > UNK or not parts else parts[-1][0]
+            if not parts or parts[-1][0] != here:
+                parts.append((here, []))
+            parts[-1][1].append(number - self._shifts[here] if number > UNK else number)
+        fields = list(self._fields.values())
+        return FIELDS.join(fields[here].decode(numbers) for here, numbers in parts)
+
+    def token(self, number: int) -> str:
+        """Return the token of an id, with the name of its field.
+
+        Raises:
+            IndexError: there is no such id.
+        """
+        if 0 <= number <= UNK:
+            return SPECIALS[number]
+        if not 0 <= number < self.size:
+            raise IndexError(f"id {number} is not in a vocabulary of {self.size}")
+        here = self._field_of(number)
+        name = list(self._fields)[here]
+        return f"{name}:{self._fields[name].token(number - self._shifts[here])}"
+
+    def normalize(self, text: str) -> str:
+        """Return a text as the tokenizers of its fields see it."""
+        parts = zip(self._fields.values(), split_fields(text, self._fields), strict=True)
+        return FIELDS.join(field.normalize(part) for field, part in parts)
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary as one JSON file; the same texts and choice give the same bytes."""
+        fields = {name: json.loads(field._learned.to_str()) for name, field in self._fields.items()}
+        path.write_text(json.dumps({"fields": fields}, ensure_ascii=False), encoding="utf-8")
+
+    def _field_of(self, number: int) -> int:
+        return max(0, bisect_right(self._shifts, number - len(SPECIALS)) - 1)
 
 
 def learn(
@@ -92,7 +170,16 @@ def learn(
 
 
 def _learn(choice: Tokenizer.Config, texts: Iterable[str], side: str) -> Vocabulary:
-    vocabulary = Vocabulary(choice.build().learn(texts))
-    if vocabulary.size <= len(SPECIALS):
+    empty = True
+
+    def noticed() -> Iterator[str]:
+        nonlocal empty
+        for text in texts:
+            empty = empty and not text
+            yield text
+
+    learned = choice.build().learn(noticed())
+    vocabulary = FieldVocabulary(learned) if isinstance(learned, Mapping) else Vocabulary(learned)
+    if vocabulary.size <= len(SPECIALS) and not empty:  # data without a source have none to learn from
         raise SpecError("no token is left to learn; lower the minimum, or look at the texts", path=side)
     return vocabulary

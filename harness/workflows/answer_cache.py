@@ -48,7 +48,7 @@ def save(plan: Plan, store: Store, answer: StudyAnswer, tracked: bool) -> None:
         "code": code(),
         "tracked": MlflowStore(store.root).mark if tracked else "",
         "written": answer.written,
-        "answer": {"table": answer.table, "verdicts": answer.verdicts, "seeds": answer.seeds},
+        "answer": {name: getattr(answer, name) for name in ("table", "verdicts", "seeds", "notes")},
     }
     write(cache_path(plan, store), json.dumps(cached, ensure_ascii=False))
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.core.spec import digest
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
 from harness.workflows.write_report import results_folder
+
+if TYPE_CHECKING:
+    from harness.analysis.datasets import AcrossDatasets
 
 
 @dataclass
@@ -48,8 +53,6 @@ def write_joint_report(plans: Sequence[Plan], store: Store, command: str, *, kee
     """
     from harness.analysis.datasets import Task, analyze_datasets
     from harness.analysis.interim import latest_look
-    from harness.report.datasets import joint_sentence, write_joint_pages
-    from harness.report.facts import StudyFacts
 
     stands = [latest_look(plan, store, keep_stale=keep_stale) for plan in plans]
     tasks = [
@@ -59,11 +62,22 @@ def write_joint_report(plans: Sequence[Plan], store: Store, command: str, *, kee
             at.plan.file.claims,
             at.outcomes,
             at.comparisons,
+            at.plan.primary,
             len(frozen_plan.dropped(at.plan, store)),
         )
         for at in stands
     ]
-    found = analyze_datasets(tasks)
+    with ExitStack() as names:
+        for plan in plans:
+            names.enter_context(plan.naming())
+        return _write_pages(plans, analyze_datasets(tasks), command)
+
+
+def _write_pages(plans: Sequence[Plan], found: AcrossDatasets, command: str) -> Joint:
+    """Write the joint report of what several bases found."""
+    from harness.report.datasets import joint_sentence, write_joint_pages
+    from harness.report.facts import StudyFacts
+
     bases = ", ".join(plan.base for plan in plans)
     first = plans[0]
     facts = StudyFacts(

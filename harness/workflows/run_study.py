@@ -13,8 +13,9 @@ from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import data_checks, frozen_plan, planning
 from harness.study.planning import Plan
+from harness.tracking.mlflow_store import MlflowStore
 from harness.workflows import answer_cache
-from harness.workflows.write_report import StudyAnswer, results_folder, write_report
+from harness.workflows.write_report import Fuller, StudyAnswer, check_fuller, results_folder, write_report
 
 if TYPE_CHECKING:
     from harness.tracking.sync import BackgroundSync
@@ -29,6 +30,8 @@ def run_study(plan: Plan, store: Store, settings: Settings, listen: Listen, *, t
         SpecError: the data cannot be used, or the study changed since its plan was frozen.
     """
     began = time.monotonic()
+    if tracked:
+        MlflowStore(store.root)  # refuses a path that it cannot use before hours of training, not after them
     plan = planning.resolve(plan)
     with store.in_use():
         before = {entry["folder"] for entry in store.aside()}
@@ -53,6 +56,8 @@ def _from_cache(plan: Plan, store: Store, settings: Settings, listen: Listen, ca
 def _computed(
     plan: Plan, store: Store, settings: Settings, listen: Listen, *, frozen: bool, tracked: bool
 ) -> StudyAnswer:
+    if not settings.replan:
+        check_fuller(plan, sum(1 for _ in plan.trials()), "--replan")
     store.demand_writable()
     # Unusable data are reported before the plan is frozen.
     runner.prepare_data(plan, store, lambda text: listen("data", {"note": text}), keep_stale=settings.keep_stale)
@@ -73,12 +78,13 @@ def _computed(
                 sync.add(*named[name])
 
     ran = _run_all_looks(plan, store, settings, on_event)
-    answer = write_report(plan, store, keep_stale=settings.keep_stale)
+    fuller: Fuller = "replace" if settings.replan else "keep"
+    answer = write_report(plan, store, keep_stale=settings.keep_stale, fuller=fuller)
     answer.ran = replace(ran, found=max(0, answer.ran.found - ran.made))
     sync = sync or _background_sync(plan, store, settings, tracked)
     problems = sync.finish(lambda text: listen("MLflow", {"note": text})) if sync is not None else []
     answer.notes += problems
-    if not (problems or answer.failed or settings.keep_stale):
+    if answer.files and not (problems or answer.failed or settings.keep_stale):
         answer_cache.save(plan.upto(answer.seeds), store, answer, tracked)
     return answer
 

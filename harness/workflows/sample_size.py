@@ -65,7 +65,8 @@ def needs(plan: Plan, store: Store, asked: Asked, say: Callable[[str], None]) ->
     if asked.sd_seed is not None and asked.sentences is None:
         asked = replace(asked, sentences=_test_sentences(plan, store, say))
     found = gather(plan, store)
-    made = {answer.claim: answer for answer in compare_all(found, plan.file.claims, plan.digest)}
+    with plan.naming():
+        made = {answer.claim: answer for answer in compare_all(found, plan.file.claims, plan.digest)}
     cost = _cost(found, len(plan.seeds), asked.workers)
     rows = [_row(claim, _components(claim, made[claim.name], asked), plan, asked, cost) for claim in claims]
     return {"study": plan.name, "base": plan.base, "seeds": len(plan.seeds), "claims": rows, "cost": cost}

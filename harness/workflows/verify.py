@@ -134,7 +134,8 @@ def verify(plan: Plan, part: Part, chosen: Verified, store: Store, settings: Set
     with store.in_use(), _place(store, plan) as place:
         runner.prepare_data(part, place, lambda text: listen("data", {"note": text}))
         runner.execute(part, place, settings, listen)
-        tolerance = compare_runs.tolerances(_scores(plan, store))
+        with plan.naming():
+            tolerance = compare_runs.tolerances(_scores(plan, store))
         made = replace(chosen, rows=[_row(store, place, *found, tolerance) for found in part.trials()])
         try:
             _keep(plan, store, made.rows)  # before what it comes from is removed

@@ -7,13 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.core.names import inside
 from harness.core.spec import SpecError
 from harness.execution import runner
+from harness.execution.data_warnings import data_warnings
 from harness.execution.runner import Ran
-from harness.report.provenance import reported_digest, results_digest
+from harness.report.provenance import reported_digest, reported_trials, results_digest
 from harness.storage.store import Store
 from harness.study import frozen_plan
 from harness.study.planning import Plan
@@ -21,6 +22,7 @@ from harness.workflows import verify
 
 if TYPE_CHECKING:
     from harness.analysis import Comparison, Outcome
+    from harness.analysis.interim import LatestLook
 
 PAGES = ("report.html", "report.md")
 
@@ -57,43 +59,83 @@ def report_is_current(plan: Plan, store: Store) -> bool:
     return reported_digest(results_folder(plan)) == results_digest(plan, store, lambda _: True)
 
 
-def write_report(plan: Plan, store: Store, *, keep_stale: bool = False) -> StudyAnswer:
+Fuller = Literal["refuse", "keep", "replace"]
+"""What becomes of an earlier report that describes more finished trials than there are now."""
+
+
+def check_fuller(plan: Plan, trials: int, option: str) -> None:
+    """Refuse to replace a report that describes more finished trials.
+
+    Args:
+        plan: the study.
+        trials: the finished trials that the new report would describe, at most.
+        option: the option that replaces it.
+
+    Raises:
+        SpecError: there is such a report.
+    """
+    folder, earlier = results_folder(plan), reported_trials(results_folder(plan))
+    if earlier > trials:
+        message = f"the report there describes {earlier} finished trials, a new one would describe {trials}"
+        advice = f"`{option}` replaces it, S2S_RESULTS=FOLDER writes the new one elsewhere"
+        raise SpecError(f"{message}; {advice}", place=str(folder))
+
+
+def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: Fuller = "refuse") -> StudyAnswer:
     """Write the report of a study and return its results.
 
     Args:
         plan: the study.
         store: where its results are.
         keep_stale: use results of code that has changed since.
+        fuller: what to do if the report that is there describes more finished trials.
 
     Raises:
         SpecError: the study changed since its plan was frozen, or the report cannot be written.
     """
     from harness.analysis import primary_metrics
     from harness.analysis.interim import latest_look
-    from harness.report import pages
-    from harness.report.gather_facts import study_facts
 
     frozen_plan.check(plan, store)
     look = latest_look(plan, store, keep_stale=keep_stale)
     plan, outcomes, comparisons = look.plan, look.outcomes, look.comparisons
+    folder, finished, notes = results_folder(plan), sum(o.status == "ok" for o in outcomes), []
+    if fuller == "refuse":
+        check_fuller(plan, finished, "--replace")
+    keep = fuller == "keep" and reported_trials(folder) > finished
+    if keep:
+        notes = [
+            f"the report in {folder} describes more trials and was kept; `s2s report {plan.name} --replace` replaces it"
+        ]
+    written = [] if keep else _write(plan, store, look)
+    with plan.naming():
+        table = _table(outcomes, primary_metrics(outcomes, plan.file.claims, plan.primary))
+        verdicts = _verdicts(comparisons[: len(plan.file.claims)])
+    return StudyAnswer(
+        notes=[*data_warnings(plan, store), *notes, *(_stale_note(plan, store) if keep_stale else [])],
+        table=table,
+        verdicts=verdicts,
+        failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],
+        files=[] if keep else [folder / page for page in PAGES],
+        written=[path.relative_to(folder).as_posix() for path in written],
+        seeds=len(plan.seeds),
+        ran=Ran(found=finished),
+    )
+
+
+def _write(plan: Plan, store: Store, look: LatestLook) -> list[Path]:
+    from harness.report import pages
+    from harness.report.gather_facts import study_facts
+
     folder = results_folder(plan)
-    facts = study_facts(plan, store, outcomes, verify.summary(plan, store))
+    facts = study_facts(plan, store, look.outcomes, verify.summary(plan, store))
     try:
-        written = pages.write(folder, facts, outcomes, comparisons)
+        with plan.naming():
+            return pages.write(folder, facts, look.outcomes, look.comparisons)
     except OSError as error:
         reason = f"the report cannot be written ({error.strerror or error})"
         advice = "the results are safe in the store: fix this, then `s2s report` writes it"
         raise SpecError(f"{reason}; {advice}", place=str(folder)) from None
-    return StudyAnswer(
-        notes=_stale_note(plan, store) if keep_stale else [],
-        table=_table(outcomes, primary_metrics(outcomes, plan.file.claims)),
-        verdicts=_verdicts(comparisons[: len(plan.file.claims)]),
-        failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],
-        files=[folder / page for page in PAGES],
-        written=[path.relative_to(folder).as_posix() for path in written],
-        seeds=len(plan.seeds),
-        ran=Ran(found=sum(o.status == "ok" for o in outcomes)),
-    )
 
 
 def _stale_note(plan: Plan, store: Store) -> list[str]:

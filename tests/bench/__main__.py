@@ -14,7 +14,7 @@ from rich.table import Table
 from harness.cli.terminal import say
 from tests.bench.measure import Row, figure
 
-SECTIONS = ("commands", "study", "workers", "tracking", "report", "training", "decoding", "load", "data")
+SECTIONS = ("commands", "study", "estimate", "workers", "tracking", "report", "training", "decoding", "load", "data")
 
 
 def main() -> None:

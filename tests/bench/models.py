@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from harness.contracts import Words
 from harness.core.spec import override
-from harness.trial.batches import Pairs, epoch_order
+from harness.trial.batches import Pairs, cut, pass_generator
 from harness.trial.pipeline import TrialChoice
 
 MEAN, DEVIATION, CORRELATION = (2.474, 2.510), (0.316, 0.296), 0.838
@@ -99,8 +100,9 @@ def _covariance() -> NDArray[np.float64]:
 
 def padding(pairs: Pairs, batch_size: int, pool: int) -> tuple[float, float]:
     """Return the shares of source and of target positions that are padding in one epoch."""
-    shares = []
+    shares, generator = [], pass_generator(0, 0)
+    order = cut(torch.randperm(pairs.size, generator=generator), pairs.lengths, batch_size, pool, generator)
     for lengths in (pairs.source_lengths + 1, pairs.target_lengths + 1):
-        batches = [lengths[index] for index in epoch_order(pairs, batch_size, pool, 0, 0)]
+        batches = [lengths[index] for index in order]
         shares.append(1 - int(lengths.sum()) / sum(int(batch.max()) * len(batch) for batch in batches))
     return shares[0], shares[1]

@@ -45,7 +45,7 @@ def splits(outcomes: Sequence[Outcome], metrics: Sequence[str], repetitions: int
     independent comparisons; it is not stated.
     """
     for metric in metrics:
-        rows = np.array([outcome.statistics[METRICS[metric].statistic] for outcome in outcomes])
+        rows = np.array([outcome.statistics[METRICS[metric].array] for outcome in outcomes])
         whole = arm("all", rows, metric, Resampler("calibration", REPLICATES))
         for side in SIDES:
             rng, hits = np.random.default_rng([side, *metric.encode()]), 0

@@ -59,7 +59,7 @@ def arm(label: str, rows_SNk: Array, metric: str, resampler: Resampler) -> Arm:
     """Return what the harness compares, from the statistics of every seed and sentence."""
     score = METRICS[metric]
     resampled = np.array([resampler.scores(rows, score) for rows in rows_SNk])
-    return Arm(label, score.from_sums(rows_SNk.sum(1)), resampled, rows_SNk.shape[1])
+    return Arm(label, score.score(rows_SNk.sum(1)), resampled, rows_SNk.shape[1])
 
 
 def first(whole: Arm, seeds: int) -> Arm:

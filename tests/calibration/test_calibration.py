@@ -15,8 +15,9 @@ from tests.calibration.__main__ import QUICK, simulated
 from tests.calibration.experiments import Size, rate
 from tests.calibration.page import BEGIN, END
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "studies/STATISTICS.md"
-RESULTS = DOCUMENT.parents[1] / "results/calibration"
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs/statistics.md"
+RESULTS = ROOT / "results/calibration"
 
 
 def band(row: dict, low: float, high: float) -> bool:
@@ -72,7 +73,7 @@ def test_real_seeds_are_split_into_sides():
 
 def test_too_few_real_seeds_are_refused(tmp_path):
     with pytest.raises(SpecError, match="are finished; run the study"):
-        real.trained(str(DOCUMENT.with_name("null.yaml")), tmp_path)
+        real.trained(str(ROOT / "studies/null.yaml"), tmp_path)
 
 
 def test_the_document_holds_the_page_as_it_was_written():

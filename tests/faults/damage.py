@@ -74,7 +74,7 @@ def main(folder: Path, every: int) -> None:
     answer_cache.code()  # the children need not read the code again for its fingerprint
     [trial.stages for _, _, trial in resolve(load(str(study))).trials()]
     expected = json.loads((whole.folder / "answer.json").read_text())
-    for stage, file, way, known in list(damages(whole))[::every]:
+    for stage, file, way, known in damages(whole, every):
         home = Home(folder / f"{stage}-{file.name}-{way}-{known}")
         shutil.copytree(whole.store, home.store)
         if not known:
@@ -91,12 +91,12 @@ def main(folder: Path, every: int) -> None:
             shutil.rmtree(home.folder)
 
 
-def damages(whole: Home) -> Iterator[tuple[str, Path, str, bool]]:
-    """Yield the stage, the file, the way, and whether the study remembers that it was answered before."""
+def damages(whole: Home, every: int) -> Iterator[tuple[str, Path, str, bool]]:
+    """Yield the stage, the file, the way, and whether the study remembers its answer: every so-manieth of each stage."""
     for stage in STAGES:
-        for file in sorted((whole.store / "stages" / stage).glob("*/*")):
-            yield stage, file, "flip", True
-            yield from ((stage, file, way, False) for way in WAYS)
+        files = sorted((whole.store / "stages" / stage).glob("*/*"))
+        ways = (("flip", True), *((way, False) for way in WAYS))
+        yield from [(stage, file, way, known) for file in files for way, known in ways][::every]
 
 
 if __name__ == "__main__":

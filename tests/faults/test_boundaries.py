@@ -34,7 +34,8 @@ THINNED = int(os.environ.get("FAULTS_EVERY", "1"))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("part", "way", "every"), [("store", "before", 1), ("store", "power", 1), ("report", "power", 9)]
+    ("part", "way", "every"),
+    [pytest.param("store", "before", 1, marks=pytest.mark.full), ("store", "power", 1), ("report", "power", 9)],
 )
 def test_death_at_any_call_to_the_file_system_loses_nothing(
     part: str, way: str, every: int, tmp_path: Path, tell: Tell

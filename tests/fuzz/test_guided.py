@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.test_inputs import SAMPLED
+from tests.fuzz.test_inputs import NAMES
 
 HOME = Path(__file__).resolve().parents[2]
 SECONDS = int(os.environ.get("S2S_FUZZ_SECONDS", "30"))
@@ -24,7 +24,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", SAMPLED)
+@pytest.mark.parametrize(
+    "name", [name if name == "archive" else pytest.param(name, marks=pytest.mark.full) for name in NAMES]
+)
 def test_no_input_that_is_searched_for_does_harm(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

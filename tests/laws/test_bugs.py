@@ -181,10 +181,10 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("tied weight not shared", outputs.Tied.__init__, "self.weight = embeddings.target_weight_VE", "self.weight = nn.Parameter(embeddings.target_weight_VE.detach().clone())", having(test_outputs.test_a_tied_output_is_the_table_itself)),
     ("tied bias forgotten", outputs.Tied.logits, "self.weight, self.bias", "self.weight", LEARNS),
     # free running
-    ("own word heard although reference", Seq2Seq.forward, "inputs_BT[:, t], own_B)", "own_B, own_B)", HEARING),
-    ("reference heard although own word", Seq2Seq.forward, "inputs_BT[:, t], own_B)", "inputs_BT[:, t], inputs_BT[:, t])", HEARING),
-    ("coin upside down", Seq2Seq.forward, "torch.where(gold_BT[:, t], inputs_BT[:, t], own_B)", "torch.where(gold_BT[:, t], own_B, inputs_BT[:, t])", models(laws.test_walked_gold_is_fused_gold)),
-    ("free running starts from another word", Seq2Seq.forward, "own_B = inputs_BT[:, 0]", "own_B = inputs_BT[:, 1]", models(laws.test_free_running_says_what_greedy_says)),
+    ("own word heard although reference", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "own_B, own_B)", HEARING),
+    ("reference heard although own word", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "inputs_BT[:, t], inputs_BT[:, t])", HEARING),
+    ("coin upside down", Seq2Seq.follow, "torch.where(gold_BT[:, t], inputs_BT[:, t], own_B)", "torch.where(gold_BT[:, t], own_B, inputs_BT[:, t])", models(laws.test_walked_gold_is_fused_gold)),
+    ("free running starts from another word", Seq2Seq.follow, "own_B = inputs_BT[:, 0]", "own_B = inputs_BT[:, 1]", models(laws.test_free_running_says_what_greedy_says)),
     ("sampling is the argmax", Seq2Seq._own_word, "(logp_BV + noise_BV.to(logp_BV.device))", "logp_BV", models(laws.test_sampled_words_follow_the_generator_and_not_always_the_best)),
     # searches
     ("padding and BOS may be said", contracts.sayable, "logp[..., PAD] = logp[..., BOS] = -torch.inf", "pass", SILENT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import choices
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.contracts import BOS, EOS, PAD, Memory, Output, Readout, Search, rows, sayable, select
+from harness.contracts import BOS, EOS, PAD, Memory, Output, Readout, Search, Source, rows, sayable, select
 
 SOURCE_BS = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 3, 0, 0], [5, 0, 0, 0, 0]])
 LENGTHS = (5, 3, 1)
@@ -21,8 +22,14 @@ def close(got: Any, want: Any) -> None:
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 
-def own_words(model: Any, readout: Readout) -> Tensor:
-    return sayable(model.output.logp(readout.features_BTR)).argmax(-1)
+def along(model: Any, source_BS: Tensor, inputs_BT: Tensor, *rest: Any) -> tuple[Readout, Source]:
+    """The readouts along a target, and the source that the output may look at."""
+    state, source = model.read(source_BS)
+    return model.follow(state, source, inputs_BT, *rest), source
+
+
+def own_words(model: Any, readout: Readout, source: Source) -> Tensor:
+    return sayable(model.output.logp(readout, source)).argmax(-1)
 
 
 def said(found: Any) -> list[list[int]]:
@@ -147,14 +154,14 @@ def test_walked_gold_is_fused_gold(model: Any) -> None:
 
 def test_a_model_hears_the_reference_where_told_and_itself_elsewhere(model: Any) -> None:
     gold_BT = torch.tensor([[1, 0, 1, 0, 0, 1], [1, 1, 0, 0, 1, 1], [1, 0, 0, 0, 0, 0]], dtype=torch.bool)
-    walked = model(SOURCE_BS, INPUTS_BT, gold_BT)
-    own_BT = own_words(model, walked).roll(1, 1)
+    walked, source = along(model, SOURCE_BS, INPUTS_BT, gold_BT)
+    own_BT = own_words(model, walked, source).roll(1, 1)
     close(walked, model(SOURCE_BS, torch.where(gold_BT, INPUTS_BT, own_BT)))
 
 
 def test_free_running_says_what_greedy_says(model: Any) -> None:
     free_BT = torch.zeros_like(INPUTS_BT, dtype=torch.bool)
-    own_BT = own_words(model, model(SOURCE_BS, INPUTS_BT, free_BT)).tolist()
+    own_BT = own_words(model, *along(model, SOURCE_BS, INPUTS_BT, free_BT)).tolist()
     for free, found in zip(own_BT, said(search("greedy").find(model, SOURCE_BS, LIMIT)), strict=True):
         assert free[: len(found)] == found
 
@@ -173,18 +180,20 @@ def test_sampled_words_follow_the_generator_and_not_always_the_best(model: Any) 
 
 
 def test_nll_is_minus_logp_and_probabilities_sum_to_one(model: Any) -> None:
-    features_BTR = model(SOURCE_BS, INPUTS_BT).features_BTR
+    readout, source = along(model, SOURCE_BS, INPUTS_BT)
     targets_BT = INPUTS_BT.roll(-1, 1)
-    logp_BTV = model.output.logp(features_BTR)
+    logp_BTV = model.output.logp(readout, source)
     close(logp_BTV.exp().sum(-1), torch.ones(logp_BTV.shape[:2], dtype=torch.double))
-    assert logp_BTV.shape[-1] == model.words.target
+    assert logp_BTV.shape[-1] == model.words.target + (SOURCE_BS.shape[1] if model.output.copies else 0)
     nll_BT = -logp_BTV.gather(-1, targets_BT.unsqueeze(-1)).squeeze(-1)
-    flat = (features_BTR.flatten(0, 1), targets_BT.flatten())
-    close(model.output.nll(*flat), nll_BT.flatten())
+    counted_BT = targets_BT != 10
+    close(model.output.nll(readout, source, targets_BT), nll_BT.flatten())
+    close(model.output.nll(readout, source, targets_BT, counted_BT), nll_BT[counted_BT])
     for smoothing in (0.1, 0.5):
-        smooth_BT = (1 - smoothing) * nll_BT - smoothing * logp_BTV.mean(-1)
-        close(model.output.nll(*flat, smoothing), smooth_BT.flatten())
-        close(Output.nll(model.output, *flat, smoothing), smooth_BT.flatten())
+        smooth_BT = (1 - smoothing) * nll_BT - smoothing * logp_BTV[..., : model.words.target].mean(-1)
+        for nll in (model.output.nll, functools.partial(Output.nll, model.output)):
+            close(nll(readout, source, targets_BT, None, smoothing), smooth_BT.flatten())
+            close(nll(readout, source, targets_BT, counted_BT, smoothing), smooth_BT[counted_BT])
 
 
 def test_attention_weights_are_probabilities(model: Any) -> None:
@@ -211,8 +220,7 @@ def test_search_reports_the_score_the_model_gives(model: Any) -> None:
         for limit in (1, 2, LIMIT):
             tokens_BT, score_B = searching.find(model, SOURCE_BS, limit)
             heard_BT = torch.cat([torch.full((3, 1), BOS), tokens_BT[:, :-1]], 1)
-            features_BTR = model(SOURCE_BS, heard_BT).features_BTR
-            nll_N = model.output.nll(features_BTR.flatten(0, 1), tokens_BT.flatten())
+            nll_N = model.output.nll(*along(model, SOURCE_BS, heard_BT), tokens_BT)
             close(-(nll_N.view_as(tokens_BT) * (tokens_BT != PAD)).sum(1), score_B)
 
 
@@ -231,8 +239,7 @@ def test_hypotheses_end_at_eos_or_at_the_limit(model: Any) -> None:
 
 def test_every_parameter_learns(model: Any) -> None:
     model.zero_grad()
-    features_BTR = model(SOURCE_BS, INPUTS_BT).features_BTR
-    model.output.nll(features_BTR.flatten(0, 1), INPUTS_BT.roll(-1, 1).flatten()).sum().backward()
+    model.output.nll(*along(model, SOURCE_BS, INPUTS_BT), INPUTS_BT.roll(-1, 1)).sum().backward()
     dead = {name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)}
     model.zero_grad()
     reading = {name for name, _ in model.named_parameters() if name.startswith(("encoder.", "embeddings.source"))}

@@ -7,7 +7,7 @@ from typing import Any
 import choices
 import pytest
 import torch
-from test_model_laws import said, search
+from test_model_laws import along, said, search
 
 from harness.contracts import BOS, EOS, PAD
 
@@ -27,10 +27,8 @@ def learn(plain: Any, updates: int) -> tuple[bool, Any]:
     adam = torch.optim.Adam(model.parameters(), lr=0.01)
     source_BS = padded(SOURCES)
     inputs_BT, targets_BT = padded([[BOS, *row] for row in TARGETS]), padded([[*row, EOS] for row in TARGETS])
-    counted_N = targets_BT.flatten() != PAD
     for update in range(1, updates + 1):
-        features_BTR = model(source_BS, inputs_BT).features_BTR
-        loss = model.output.nll(features_BTR.flatten(0, 1)[counted_N], targets_BT.flatten()[counted_N]).mean()
+        loss = model.output.nll(*along(model, source_BS, inputs_BT), targets_BT, targets_BT != PAD).mean()
         adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -18,13 +18,26 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.contracts import PAD, Initializer, Loss, Optimizer, Schedule, TeacherForcing, Words, sayable
+from harness.contracts import (
+    PAD,
+    Initializer,
+    Objective,
+    Optimizer,
+    Order,
+    Pass,
+    Schedule,
+    Streams,
+    TeacherForcing,
+    Words,
+    sayable,
+)
 from harness.core.spec import SpecError, encode, override, read
 from harness.storage import checkpoint
 from harness.trial import train
-from harness.trial.batches import Pairs, collate, epoch_order
+from harness.trial.batches import Pairs, collate, cut, pass_generator
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.train import Position, Training, TrainingChoice, build, parameters
+from harness.trial.updater import build_objective
 
 WORDS = Words(12, 13)
 MODEL = read(
@@ -60,6 +73,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "optimizer": {"lr": 0.01},
     "loss": {"mask": False, "normalize": "padded", "smoothing": 0.1},
     "initializer": {},
+    "order": {"over": 6},
 }
 
 
@@ -76,11 +90,12 @@ PAIRS = {"train": made_up(18, 0), "validation": made_up(7, 1), "test": made_up(3
 def training_choices() -> Iterator[tuple[str, TrainingChoice]]:
     """Yield a training choice for every registered part of every training slot, and for every way to toss coins."""
     slots = {
-        "loss": Loss,
+        "loss": Objective,
         "teacher_forcing": TeacherForcing,
         "optimizer": Optimizer,
         "schedule": Schedule,
         "initializer": Initializer,
+        "order": Order,
     }
     for name, slot in slots.items():
         for kind, part in slot.kinds.items():
@@ -131,14 +146,19 @@ def trained(
     return {name: (folder / name).read_bytes() for name in ("model.safetensors", "curve.jsonl")}
 
 
+def check_same_seed(choice: TrainingChoice, tmp_path: Path) -> None:
+    """Check law 15 for a choice of training."""
+    whole = trained(choice, tmp_path / "whole")
+    assert trained(choice, tmp_path / "again") == whole
+    assert trained(choice, tmp_path / "killed", kill_at=4) == whole
+    assert trained(choice, tmp_path / "evaluated", kill_at=3) == whole, "right after an evaluation"
+    assert trained(choice, tmp_path / "other", seed=4) != whole
+
+
 @pytest.mark.parametrize("name", CHOICES)
 def test_same_seed_same_curve_bit_for_bit_and_killed_is_never_killed(name: str, tmp_path: Path) -> None:
     """Law 15."""
-    whole = trained(CHOICES[name], tmp_path / "whole")
-    assert trained(CHOICES[name], tmp_path / "again") == whole
-    assert trained(CHOICES[name], tmp_path / "killed", kill_at=4) == whole
-    assert trained(CHOICES[name], tmp_path / "evaluated", kill_at=3) == whole, "right after an evaluation"
-    assert trained(CHOICES[name], tmp_path / "other", seed=4) != whole
+    check_same_seed(CHOICES[name], tmp_path)
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -345,38 +365,52 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     assert (folder / "checkpoint.pt").read_bytes() == before and not list(folder.glob("*.part"))
 
 
-@pytest.mark.parametrize("kind", Loss.kinds)
-@pytest.mark.parametrize("normalize", ["token", "sentence", "padded"])
-@pytest.mark.parametrize("mask", [True, False])
-def test_pad_content_matters_exactly_without_the_mask(kind: str, mask: bool, normalize: str) -> None:
+OBJECTIVES = choices.cover(Objective.Config, "loss", 3, lambda _: True, tries=1)
+
+
+@pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
+def test_pad_content_matters_exactly_without_the_mask(loss: dict[str, Any]) -> None:
     """Law 16: what stands where a target is padded changes loss and gradient without the mask, and cannot with it."""
-    loss: Loss = Loss.kinds[kind](Loss.kinds[kind].Config(mask=mask, normalize=normalize))
     batch = collate(PAIRS["train"], torch.arange(5))
     pad_BT = batch.targets_BT == PAD
     assert pad_BT.any()
     results = []
     for word in (PAD, 7):
         model = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 1).eval().double()
+        objective = build_objective(model, read(TrainingChoice, BASE | {"loss": loss}).loss, 1).double()
         # The words that the decoder hears at padded steps, as strange as may be.
-        inputs_BT = torch.where(pad_BT, word, batch.inputs_BT)
-        counted_BT = loss.counted(batch.targets_BT)
-        readout = model(batch.source_BS, inputs_BT)
-        total = loss.total(model.output, readout.features_BTR[counted_BT], batch.targets_BT[counted_BT])
-        (total / loss.normalizer(batch.targets_BT)).backward()
-        results.append([total.detach()] + [p.grad for p in model.decoder.parameters() if p.grad is not None])
+        strange = batch._replace(inputs_BT=torch.where(pad_BT, word, batch.inputs_BT))
+        streams = Streams(None, "argmax", *(torch.Generator().manual_seed(n) for n in (1, 2)))
+        made = objective(model, strange, streams, 0)
+        (made.value / (1 if made.normalizer is None else made.normalizer)).backward()
+        results.append([made.value.detach()] + [p.grad for p in model.decoder.parameters() if p.grad is not None])
     same = all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(*results, strict=True))
-    assert same == mask
+    assert same == loss.get("mask", True)
+
+
+@pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
+def test_every_parameter_of_an_objective_learns(loss: dict[str, Any], tmp_path: Path) -> None:
+    """Law 10; those of the model learn from every objective, too."""
+    choice = read(TrainingChoice, BASE | {"loss": loss, "updates": 2})
+    training = Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, tmp_path, torch.device("cpu"))
+    modules = training.model, training.updater.objective
+    before = [p.detach().clone() for module in modules for p in module.parameters()]
+    training.run(lambda _: None)
+    after = [p for module in modules for p in module.parameters()]
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("around", ["fused", "walked", "pooled"])
-@pytest.mark.parametrize("loss", choices.cover(Loss.Config, "loss", 3, lambda _: True, tries=1), ids=choices.name)
-def test_splitting_a_batch_changes_nothing(loss: dict[str, Any], around: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
+def test_splitting_a_batch_changes_nothing(
+    loss: dict[str, Any], around: str, tmp_path: Path, order: str = "shuffled"
+) -> None:
     """Law 17: batches of eight, and pieces of four whose gradients are accumulated, make the same updates.
 
     Lengths are unequal, the last batch of an epoch is short, and the model hears how far its sources are padded.
     """
     ratio, pool = 0.5 if around == "walked" else 1.0, 2 if around == "pooled" else 1
-    plain = BASE | {"loss": loss, "updates": 4, "evaluate_every": 2, "pool": pool}
+    plain = BASE | {"loss": loss, "updates": 4, "evaluate_every": 2, "pool": pool, "order": order}
     plain |= {"teacher_forcing": {"kind": "constant", "ratio": ratio, "coin": "step"}}
     silent = override(ModelChoice, encode(MODEL), {"embeddings.dropout": 0.0, "encoder.pack": False})
     made = []
@@ -385,19 +419,51 @@ def test_splitting_a_batch_changes_nothing(loss: dict[str, Any], around: str, tm
         model = build(read(ModelChoice, silent), choice.initializer, WORDS, 5).double()
         folder = tmp_path / str(size)
         folder.mkdir()
-        Training(model, choice, 5, PAIRS, folder, torch.device("cpu")).run(lambda _: None)
-        made.append([p.detach() for p in model.parameters()])
+        training = Training(model, choice, 5, PAIRS, folder, torch.device("cpu"))
+        training.updater.objective.double()
+        training.run(lambda _: None)
+        made.append([p.detach() for p in (*model.parameters(), *training.updater.objective.parameters())])
     for one, other in zip(*made, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
 
 
-def test_the_order_of_data_depends_on_the_seed_alone() -> None:
-    pairs = PAIRS["train"]
-    for pool in (1, 3):
-        epochs = [epoch_order(pairs, 4, pool, seed, epoch) for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))]
-        rows = [torch.cat(order).tolist() for order in epochs]
-        assert rows[0] == rows[1] and rows[0] != rows[2] and rows[0] != rows[3]
-        assert all(sorted(row) == list(range(pairs.size)) for row in rows)
+def batches_of(choice: TrainingChoice, seed: int, number: int = 0, update: int = 0) -> list[torch.Tensor]:
+    """Return the row numbers of the batches of one pass."""
+    lengths, generator = PAIRS["train"].lengths, pass_generator(seed, number)
+    order: Order = choice.order.build()
+    return cut(order.rows(Pass(number, update), lengths, generator), lengths, 4, choice.pool, generator)
+
+
+@pytest.mark.parametrize("kind", Order.kinds)
+@pytest.mark.parametrize("pool", [1, 3])
+def test_the_order_of_data_depends_on_the_seed_alone(pool: int, kind: str) -> None:
+    check_order(CHOICES[f"order-{kind}"].changed(pool=pool))
+
+
+def check_order(choice: TrainingChoice) -> None:
+    """Check that passes with one seed are the same, and that every pair is visited in the end."""
+    passes = [batches_of(choice, seed, number, 10**6) for seed, number in ((1, 0), (1, 0), (1, 1), (2, 0))]
+    rows = [torch.cat(batches).tolist() for batches in passes]
+    assert rows[0] == rows[1] and rows[0] != rows[2] and rows[0] != rows[3]
+    assert all(set(row) == set(range(PAIRS["train"].size)) for row in rows)
+
+
+@pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
+def test_a_pair_of_weight_zero_changes_nothing(loss: dict[str, Any]) -> None:
+    """Whatever it holds, as long as it is as wide; and a pair of weight two counts as much as two."""
+
+    def value(rows: list[int], weights: list[float] | None) -> float:
+        batch = collate(PAIRS["train"], torch.tensor(rows))
+        batch = batch._replace(weight_B=None if weights is None else torch.tensor(weights))
+        model = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 1).eval()
+        objective = build_objective(model, read(TrainingChoice, BASE | {"loss": loss}).loss, 1)
+        made = objective(model, batch, Streams(None, "argmax", *(torch.Generator() for _ in range(2))), 0)
+        return float(made.value.detach())
+
+    longest = int(PAIRS["train"].target_lengths.argmax())
+    other = [row for row in range(4) if row != longest]
+    assert value([longest, other[0]], [1.0, 0.0]) == pytest.approx(value([longest, other[1]], [1.0, 0.0]))
+    assert value([longest, other[0]], [1.0, 2.0]) == pytest.approx(value([longest, other[0], other[0]], None))
 
 
 def test_position_holds_plain_numbers_only() -> None:
@@ -418,8 +484,9 @@ def test_training_hears_what_the_coins_say() -> None:
         return advance(words_BT, *rest)
 
     model.advance = spy  # type: ignore[method-assign]
-    readout = model(batch.source_BS, batch.inputs_BT, gold_BT)
-    own_BT = sayable(model.output.logp(readout.features_BTR)).argmax(-1)
+    state, source = model.read(batch.source_BS)
+    readout = model.follow(state, source, batch.inputs_BT, gold_BT)
+    own_BT = sayable(model.output.logp(readout, source)).argmax(-1)
     heard_BT = torch.cat(heard, 1)
     assert torch.equal(heard_BT[gold_BT], batch.inputs_BT[gold_BT])
     assert torch.equal(heard_BT[:, 1:][~gold_BT[:, 1:]], own_BT[:, :-1][~gold_BT[:, 1:]])
@@ -448,7 +515,8 @@ def facts_of(folder: Path, every: float = 60.0, **changes: Any) -> tuple[dict[st
 def tokens_of(updates: int) -> int:
     """Count the target tokens of the first updates from the data alone, EOS with them."""
     pairs = PAIRS["train"]
-    batches = itertools.chain.from_iterable(epoch_order(pairs, 4, 2, 3, epoch) for epoch in itertools.count())
+    choice = read(TrainingChoice, BASE)
+    batches = itertools.chain.from_iterable(batches_of(choice, 3, number) for number in itertools.count())
     return sum(int(pairs.target_lengths[index].sum()) + len(index) for index in itertools.islice(batches, updates))
 
 

@@ -7,13 +7,13 @@ import json
 import math
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import pytest
-import typer
 
 from harness.cli import app
 from harness.cli.arguments import print_json
@@ -52,9 +52,10 @@ finally:
         (["--help"], {}),
         (["run", "--help"], {}),
         (["new", "part", "--help"], {}),
+        (["--version"], {}),
         ([], {"_S2S_COMPLETE": "complete_bash", "COMP_WORDS": "s2s r", "COMP_CWORD": "1"}),
     ],
-    ids=["help", "help-run", "help-new", "completion"],
+    ids=["help", "help-run", "help-new", "version", "completion"],
 )
 def test_help_and_completion_load_nothing_heavy(argv: list[str], env: dict[str, str]) -> None:
     code = START.format(argv=argv, heavy=HEAVY)
@@ -65,26 +66,56 @@ def test_help_and_completion_load_nothing_heavy(argv: list[str], env: dict[str, 
     assert "Traceback" not in ran.stderr.replace("SystemExit", "")
 
 
-def commands() -> list[str]:
-    """Return every command as it is typed after `s2s`."""
-    found: list[str] = []
-
-    def walk(group: typer.Typer, before: str) -> None:
-        for command in group.registered_commands:
-            name = command.name or command.callback.__name__.replace("_", "-")  # type: ignore[union-attr]
-            found.append(f"{before}{name}")
-        for inner in group.registered_groups:
-            assert inner.typer_instance is not None
-            own = f"{inner.name} " if isinstance(inner.name, str) else ""  # a group without a name adds its commands
-            walk(inner.typer_instance, before + own)
-
-    walk(app.app, "")
-    return found
+def test_a_second_list_loads_no_parts(tmp_path: Path) -> None:
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    for argv in (["list"], ["list", "attention", "--json"], ["list"]):
+        code = START.format(argv=argv, heavy=HEAVY)
+        ran = subprocess.run(
+            [sys.executable, "-c", code], env=env, cwd=HOME, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "loaded:"
 
 
-@pytest.mark.parametrize("command", commands())
-def test_the_readme_tells_of_every_command(command: str) -> None:
-    assert f"s2s {command}" in (HOME / "README.md").read_text(encoding="utf-8")
+def test_the_version_names_what_decides_numbers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--version"], monkeypatch) == 0
+    lines = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == ["seq2seq-harness", "torch", "datasets", "mlflow"] and lines["torch"].startswith("2.")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["list"], ["list", "--json"]])
+def test_a_reader_that_has_gone_ends_a_command_without_noise(argv: list[str]) -> None:
+    gone, pipe = os.pipe()
+    os.close(gone)
+    command = [sys.executable, "-m", "harness", *argv]
+    ran = subprocess.run(command, cwd=HOME, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(pipe)
+    assert ran.returncode in (0, 141) and not ran.stderr
+
+
+def test_a_port_that_is_taken_is_told_before_any_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("harness.tracking.mlflow_store.MlflowStore.ready", lambda _: "")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["ui", "--port", str(port)], monkeypatch) == 2
+    out, err = capsys.readouterr()
+    assert not out and f"--port: port {port} cannot be used (Address already in use); choose another one" in err
+
+
+def test_a_store_that_mlflow_cannot_use_is_refused_before_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("S2S_STORE", str(folder / "what?"))
+    (folder / "studies/s.yaml").write_text(STUDY)
+    assert run(["run", "s"], monkeypatch) == 2
+    assert "--no-track" in capsys.readouterr().err
+    assert not list(folder.glob("what?/**/score*"))
 
 
 # -------------------------------------------------------------------------------------------------------- mistakes
@@ -312,6 +343,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("S2S_STORE", "S2S_HUB_MIRROR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / f"{tmp_path.name}-cache"))
     return tmp_path
 
 

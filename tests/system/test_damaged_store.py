@@ -102,7 +102,7 @@ def test_what_is_read_to_make_a_stage_is_looked_into_first(tmp_path: Path, worke
     there = stages(tmp_path)
     flip(there["train"][0] / "model.safetensors")
     assert write_report.write_report(plan(), Store(tmp_path)).failed == [], "a report has no use for weights"
-    with pytest.raises(SpecError, match=r"model.safetensors is not what was written; 's2s gc --check --delete'"):
+    with pytest.raises(SpecError, match=r"model.safetensors is not what was written; `s2s gc --check --delete`"):
         try_model.try_model(Store(tmp_path), first().digest, ["one"])
     shutil.rmtree(there["decode"][0])
     made = run(tmp_path, workers)

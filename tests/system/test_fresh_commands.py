@@ -38,7 +38,7 @@ EXAMPLES = [
     Example(["plan", "decoding", "--preset", "luong2015", "--set", "training.updates=20"], 0, "to run: "),
     Example(["power", "masking", *STATED], 0, "seeds"),
     Example(["run", "nosuch"], 2, "no study is called 'nosuch'"),
-    Example(["report", "masking"], 0, "report.html"),
+    Example(["report", "null"], 0, "0 of 10 trials"),
     Example(["diff", "nowhere", "nowhere"], 2, "nowhere"),
     Example(["index"], 0, "index.html"),
     Example(["data", SPLITS], 0, "sha256"),
@@ -78,6 +78,7 @@ for line in sys.stdin:
 def perform(folder: Path, path: Path, examples: list[Example]) -> list[str]:
     """Type examples in a folder, with the harness that is at ``path``, and return what went wrong."""
     env = os.environ | {"PYTHONPATH": str(path), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONSAFEPATH": "1"}
+    env["XDG_CACHE_HOME"] = str(folder.parent / "cache")
     env = {name: value for name, value in env.items() if not name.startswith("S2S_")}
     lines = "".join(json.dumps([e.argv, str(folder.parent / f"{i}.out")]) + "\n" for i, e in enumerate(examples))
     ran = subprocess.run(

@@ -183,7 +183,7 @@ def test_a_node_killed_in_the_middle_costs_nothing(
         assert cluster.capacity == 1
     add(nodes)
     check_results(run, unbroken)
-    notes = [at for at, (_, event) in enumerate(run.heard) if "begins again elsewhere" in event.get("note", "")]
+    notes = [at for at, (_, event) in enumerate(run.heard) if "restarts elsewhere" in event.get("note", "")]
     assert killed and len(notes) == 1
     trial = run.heard[notes[0]][0]
     check_computed_once(run, trial, notes[0])
@@ -328,6 +328,7 @@ def test_a_node_with_another_version_stops_the_study_in_a_line(nodes: Nodes, tmp
             list(cluster.run([task(tmp_path, "t", "echo")], lambda *_: None))
 
 
+@pytest.mark.full
 def test_gpus_are_asked_for_only_where_there_are_some(nodes: Nodes, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no node of the cluster has a GPU"), acting(nodes, device="cuda"):
         pass

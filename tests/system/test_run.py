@@ -26,7 +26,7 @@ from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.sync import _over_seeds
 from harness.trial.pipeline import Trial
 from harness.workflows import run_study, write_report
-from harness.workflows.try_model import try_model
+from harness.workflows.try_model import draw_attention, try_model
 from harness.workflows.write_report import StudyAnswer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,6 +162,24 @@ def test_other_seeds_after_results_could_be_seen_are_a_second_attempt(
     assert list(told) == ([CLAIM["name"]] if words else []) and words in "".join(told.values())
 
 
+def test_an_emptier_report_takes_no_fuller_ones_place(tmp_path: Path) -> None:
+    answered(tmp_path, "masking", seeds=2)
+    plan, folder = planning.resolve(planning.load("masking", sets=SMALL, seeds=2)), tmp_path / "results/masking/numbers"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    elsewhere = Store(tmp_path / "other")
+    with pytest.raises(SpecError, match=r"describes 8 finished trials, a new one would describe 0; `--replace`"):
+        write_report.write_report(plan, elsewhere)
+    with pytest.raises(SpecError, match=r"describes 8 finished trials, a new one would describe 4; `--replan`"):
+        answered(elsewhere.root, "masking", seeds=1)
+    kept = write_report.write_report(plan, elsewhere, fuller="keep")
+    assert not kept.files and "was kept" in kept.notes[0]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    write_report.write_report(plan, elsewhere, fuller="replace")
+    assert "**Based on** 0 of 8 trials: 0 variants" in (folder / "report.md").read_text(encoding="utf-8")
+    answered(elsewhere.root, "masking", seeds=1)
+    assert "**Based on** 4 trials: 4 variants, 1 seed" in (folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_a_report_of_trials_that_no_frozen_plan_came_before_is_exploratory(tmp_path: Path) -> None:
     store, plan = Store(tmp_path / "runs"), planned(tmp_path, seeds=[1, 2])
     assert frozen_plan.exploratory(plan, store) == {}, "nothing can have been seen"
@@ -259,3 +277,17 @@ def test_trying_a_model_that_hears_padding_gives_what_the_report_gives(tmp_path:
     reported = [json.loads(line)["text"] for line in found.splitlines()][:5]
     assert [try_model(Store(tmp_path), digest, [text])[0]["hypothesis"] for text in texts] == reported
     assert [a["hypothesis"] for a in try_model(Store(tmp_path), digest[:8], texts)] == reported
+    assert try_model(Store(tmp_path), digest, ["seven zebras, zebras"])[0]["unknown"] == ["zebras,", "zebras"]
+    assert try_model(Store(tmp_path), digest, texts[:1], attention=True)[0]["attention"] is None
+
+
+def test_a_map_of_attention_has_a_row_for_each_word_and_weights_that_add_up(tmp_path: Path) -> None:
+    answered(tmp_path, "decoding", {"preset": "bahdanau2015", "decoding.limit": 6})
+    digest = next((tmp_path / "stages" / "score").iterdir()).name
+    answers = try_model(Store(tmp_path), digest, ["one two", "three"], attention=True)
+    for answer in answers:
+        shown = answer["attention"]
+        assert shown["source"] == [*answer["source"].split(), "<eos>"] and len(shown["weights"]) == len(shown["said"])
+        assert all(sum(row) == pytest.approx(1, abs=1e-5) for row in shown["weights"])
+    files = draw_attention(answers, tmp_path / "drawn")
+    assert {path.name for path in files} == {f"attention_{n}.{kind}" for n in (1, 2) for kind in ("png", "svg")}

@@ -18,11 +18,21 @@ from harness.analysis import Arm, Resampler, compare, holm
 from harness.analysis.answers import with_needs
 from harness.analysis.arms import Contrast
 from harness.analysis.compare import estimate
+from harness.contracts.metric import ratio
 from harness.study.claims import Claim
-from harness.trial.score import METRICS, sentence_statistics
+from harness.trial.score import METRICS, record, sentence_statistics
 
 EXACT, NLL, BLEU = METRICS["exact_match"], METRICS["nll"], METRICS["bleu"]
-MEAN = EXACT._replace(from_sums=lambda sums: sums[..., 0] / sums[..., 1])
+
+
+class Mean(type(EXACT)):  # type: ignore[misc]
+    """Exact match as a share."""
+
+    def score(self, sums):
+        return ratio(sums)
+
+
+MEAN = Mean(EXACT.cfg)
 
 
 def claim(metric="exact_match", **changes):
@@ -30,7 +40,7 @@ def claim(metric="exact_match", **changes):
 
 
 def arm_of(arrays, metric, resampler):
-    scores = np.array([metric.from_sums(array.sum(0)) for array in arrays])
+    scores = np.array([metric.score(array.sum(0)) for array in arrays])
     return Arm("arm", scores, np.array([resampler.scores(array, metric) for array in arrays]), len(arrays[0]))
 
 
@@ -300,7 +310,7 @@ def test_one_seed_agrees_with_sacrebleus_paired_bootstrap():
     _, scores = PairedTest(named, {"BLEU": oracle}, [truths], test_type="bs", n_samples=2000)()
     base, system = scores["BLEU"]
     how = {"tokenize": "13a", "lowercase": False}
-    arrays = [sentence_statistics(texts, [[t] for t in truths], **how)["bleu"] for texts in said]
+    arrays = [sentence_statistics(record(texts, [[t] for t in truths], **how))["bleu"] for texts in said]
     resampler = Resampler("x")
     a, b = (arm_of([array], BLEU, resampler) for array in arrays)
     got = compare(a, b, BLEU, claim("bleu"))

@@ -30,7 +30,7 @@ from harness.analysis.outcome import Attended, Attention
 from harness.report import figures
 from harness.report.diagnostics import mean_and_interval, sections
 from harness.report.tables import NUMBER, Marked, markdown
-from harness.trial.score import METRICS, corpus_scores, sentence_statistics
+from harness.trial.score import METRICS, corpus_scores, record, sentence_statistics
 
 SOURCES = ["one two", "three", "four five six", "seven eight"]
 REFERENCES = [["a b c d e"], ["f g h i"], ["j k l m n o"], ["p q", "p r"]]
@@ -42,11 +42,12 @@ TEST = TestSet(
 def trial(
     variant: str, seed: int, texts: list[str], test: TestSet = TEST, attention: Any = None, **costs: float
 ) -> Outcome:
-    statistics = sentence_statistics(
-        texts, test.references, tokenize="none", lowercase=False, truncated=[False] * len(texts),
+    scored = record(
+        texts, test.references, tokenize="none", truncated=[False] * len(texts),
         nll=np.tile([2.0, 4.0], (len(texts), 1)), free_nll=np.tile([2.0 + seed, 4.0], (len(texts), 1)),
         model_scores=[-1.0] * len(texts), oracle=texts,
     )  # fmt: skip
+    statistics = sentence_statistics(scored)
     return Outcome(
         f"{variant}{seed}", variant, seed, "ok", metrics=corpus_scores(statistics), statistics=statistics, test=test,
         hypotheses=texts, attention=attention, costs=costs,
@@ -97,7 +98,7 @@ def test_groups_of_lengths_score_their_sentences_as_a_corpus() -> None:
     for rows, value in zip(([1, 3], [0, 2]), frame["value"], strict=True):
         options = {"tokenize": "none", "lowercase": False}
         chosen = [texts[row] for row in rows], [REFERENCES[row] for row in rows]
-        assert value == pytest.approx(corpus_scores(sentence_statistics(*chosen, **options))["bleu"])
+        assert value == pytest.approx(corpus_scores(sentence_statistics(record(*chosen, **options)))["bleu"])
 
 
 def test_the_front_by_hand() -> None:

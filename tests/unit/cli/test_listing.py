@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from harness.cli import listing
+from harness.cli import catalog, listing
 from harness.contracts import Cell, Words
 from harness.core.registry import SLOTS, Choice
 from harness.core.spec import SpecError, read
@@ -90,9 +90,43 @@ def test_a_summary_is_one_sentence(doc: str, first: str) -> None:
     assert listing.summary(type("Part", (), {"__doc__": doc})) == first
 
 
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's cache folder without anything in it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "seq2seq-harness"
+
+
+@pytest.mark.usefixtures("home")
 def test_an_unknown_slot_names_the_nearest() -> None:
     with pytest.raises(SpecError, match="did you mean 'attention'"):
-        listing.parts("atention")
+        catalog.catalog("atention")
+
+
+def test_a_catalogue_is_kept_until_a_source_changes(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = catalog.catalog()
+    assert first == listing.everything() and len(list(home.iterdir())) == 1
+    monkeypatch.setattr(listing, "everything", pytest.fail)
+    assert catalog.catalog() == first
+    assert [part["kind"] for part in catalog.catalog("search")["parts"]] == ["beam", "greedy", "recompute"]
+    (tmp_path / "mine.yaml").write_text("question: Why?\n")
+    monkeypatch.setattr(locate, "studies", lambda: {"mine": tmp_path / "mine.yaml"})
+    monkeypatch.setattr(listing, "everything", dict)
+    assert catalog.catalog() == {} and len(list(home.iterdir())) == 2
+
+
+def test_catalogues_do_not_pile_up_and_a_damaged_one_is_written_anew(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "everything", lambda: {"slots": []})
+    for number in range(catalog.KEPT + 3):
+        monkeypatch.setattr(catalog, "_key", lambda number=number: str(number))
+        catalog.catalog()
+    assert len(list(home.iterdir())) == catalog.KEPT
+    (home / f"catalog-{catalog.KEPT + 2}.json").write_text("{")
+    assert catalog.catalog() == {"slots": []} == catalog.catalog()
 
 
 def test_files_say_what_they_are_and_one_broken_file_hides_no_other(

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from harness.core import fingerprint as module
-from harness.core.seeds import stream_seed
+from harness.core.seeds import Stream, stream_seed
 
 ROOT = Path(__file__).resolve().parents[3]
 TOY = {
@@ -109,6 +110,7 @@ def test_a_module_that_is_not_there_is_an_error() -> None:
 STAGES = """
 import variants
 from pathlib import Path
+from typing import get_args
 from harness.core.spec import read
 from harness.study.planning import read_base
 from harness.trial.pipeline import Trial, TrialChoice
@@ -157,6 +159,6 @@ def test_a_renamed_module_makes_no_result_stale_and_one_operator_does(tmp_path: 
 
 
 def test_streams_are_apart_and_stand() -> None:
-    seeds = [stream_seed(seed, stream) for seed in (1, 2) for stream in ("init", "order", "dropout", "teacher_forcing")]
-    assert len(set(seeds)) == 8 and all(0 <= seed < 2**63 for seed in seeds)
+    seeds = [stream_seed(seed, stream) for seed in (1, 2) for stream in get_args(Stream)]
+    assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**63 for seed in seeds)
     assert stream_seed(1, "init") == 5267816590608909949

@@ -33,10 +33,14 @@ def whole(path: Path, columns: list[int | str], comma: bool) -> Iterator[tuple[i
     """Read a delimited file the plain way: all of it at once."""
     text = path.read_bytes().decode().removeprefix("\ufeff").rstrip("\r\n")
     source = io.StringIO(text, newline="")
-    reader = csv.reader(source, strict=True) if comma else csv.reader(source, "excel-tab", quoting=csv.QUOTE_NONE)
-    line = 1
+    commas: dict[str, Any] = {"strict": True, "skipinitialspace": True}
+    reader = csv.reader(source, **commas) if comma else csv.reader(source, "excel-tab", quoting=csv.QUOTE_NONE)
+    line, width = 1, 0
     try:
         for cells in reader:
+            width = width or len(cells)
+            if "".join(cells[width:]):
+                raise SpecError(f"has {len(cells)} columns, but", place=f"{path}:{line}")
             cells = cells or [""] * (max(columns) + 1)  # type: ignore[type-var,operator]
             if len(cells) <= max(columns):  # type: ignore[type-var,operator]
                 raise SpecError("there is no column", place=f"{path}:{line}")
@@ -108,6 +112,16 @@ def test_parquet_of_several_row_groups_by_name_and_by_index(tmp_path: Path, pack
     with mock.patch.object(formats, "PARQUET_ROWS", 4):
         found = list(records(path, ["a", 0, "a.b"], False, tmp_path))
     assert found == [(i + 1, [[str(i), "r"], str(i), str(i)]) for i in range(25)]
+
+
+def test_parquet_structs_hold_columns(tmp_path: Path) -> None:
+    rows = [{"en": "a", "de": "b"}, None]
+    pq.write_table(pa.table({"translation": rows, "x.y": ["c", "d"]}), tmp_path / "x.parquet")
+    for columns in (["translation.en", "translation.de", "x.y"], ["en", "de", "x.y"]):
+        found = list(records(tmp_path / "x.parquet", columns, False))
+        assert found == [(1, ["a", "b", "c"]), (2, [None, None, "d"])]
+    with pytest.raises(SpecError, match=r"x\.parquet: there is no column 'fr' in 'translation'"):
+        list(records(tmp_path / "x.parquet", ["translation.fr"], False))
 
 
 def test_parquet_columns_that_are_called_alike_are_told_by_their_places(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core import plugins
+from harness.core import conformance, plugins
 from harness.core.fingerprint import _code, fingerprint
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError
@@ -228,3 +228,65 @@ def test_no_file_that_lies_around_runs(work: Path) -> None:
         ran = s2s(work, *argv)
         assert ran.returncode == 0, ran.stdout + ran.stderr
     assert not mark.exists(), mark.read_text("utf-8")
+
+
+def broken(before: str, after: str) -> str:
+    assert before in PART
+    return PART.replace(before, after)
+
+
+ALONE = broken("Halved(General)", "Halved(Attention)")
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ALONE, r"halved\.py:13: Halved has no `keys`, which every Attention needs"),
+        (
+            broken("    def forward", "    def __init__(self, cfg):\n        pass\n\n    def forward"),
+            r"halved\.py:13: Halved\.__init__ cannot be called as the contract says \(.*memory.*\): __init__\(self, cfg: ",
+        ),
+        (
+            broken("query_BTH: Tensor, keys_BSA: Tensor)", "query_BTH: Tensor)"),
+            r"halved\.py:13: Halved\.forward cannot be called as the contract says \(too many positional arguments\): forward",
+        ),
+    ],
+)
+def test_a_part_that_breaks_its_contract_is_refused_with_its_line(file: Path, text: str, message: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match=message):
+        plugins.load([str(file)])
+    assert "halved" not in SLOTS["attention"].kinds and not plugins.LOADED
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            "super().forward(query_BTH, keys_BSA)[:, :, :1, None]",
+            r"halved\.py: a model with this part cannot be computed; \w+: ",
+        ),
+        ("keys_BSA @ keys_BSA", r"halved\.py:21: a model with this part cannot be computed; RuntimeError: "),
+        ("self.nothing", r"halved\.py:21: a model with this part cannot be computed; AttributeError: .*'nothing'"),
+    ],
+)
+def test_a_part_that_cannot_be_computed_is_refused_before_a_run(
+    file: Path, answer: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(HOME)
+    file.write_text(broken("0.5 * super().forward(query_BTH, keys_BSA)", answer), encoding="utf-8")
+    study = file.parent / "s.yaml"
+    study.write_text(STUDY, encoding="utf-8")
+    with pytest.raises(SpecError, match=r"no attention is called 'halved'; .*--plugin FILE\.py"):
+        planning.load(str(study))
+    plugins.load([str(file)])
+    with pytest.raises(SpecError, match=message):
+        planning.load(str(study))
+
+
+def test_every_registered_part_keeps_to_its_contract() -> None:
+    for contract in SLOTS.values():
+        for part in contract.kinds.values():
+            assert not list(conformance.faults(part)), part

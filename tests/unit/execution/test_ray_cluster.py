@@ -24,9 +24,10 @@ import ray
 from harness.cli.arguments import executor_of
 from harness.core.spec import SpecError
 from harness.execution import ray_cluster as door
+from harness.execution import ray_nodes
 from harness.execution.local_pool import Task
 from harness.execution.node import archived
-from harness.execution.ray_cluster import ATTEMPTS, Cluster, share
+from harness.execution.ray_cluster import ATTEMPTS, Cluster
 from harness.storage import locks
 from harness.storage.store import Stage, Store
 
@@ -45,8 +46,9 @@ def test_a_wrong_address_is_told_in_a_line(address: str, monkeypatch: pytest.Mon
 
 def test_parts_of_a_gpu_fit_into_one() -> None:
     for per_gpu in range(1, 65):
-        steps = round(share(per_gpu) * door.STEPS)
-        assert share(per_gpu) == steps / door.STEPS and per_gpu * steps <= door.STEPS < (per_gpu + 1) * steps + per_gpu
+        steps = round(ray_nodes.gpu_share(per_gpu) * ray_nodes.STEPS)
+        assert ray_nodes.gpu_share(per_gpu) == steps / ray_nodes.STEPS
+        assert per_gpu * steps <= ray_nodes.STEPS < (per_gpu + 1) * steps + per_gpu
 
 
 def test_trials_that_are_closed_are_not_done_again_and_what_is_lost_too_often_is_given_up() -> None:
@@ -59,8 +61,8 @@ def test_trials_that_are_closed_are_not_done_again_and_what_is_lost_too_often_is
     assert flight.task == Task("a", {"trials": [["b", 2]], "store": "s"})
     assert [note["trial"] for note in notes] == ["a", "b"] and "its node" in notes[0]["note"]
     ended = cluster._lost(flight, "its node", lambda *_: None)
-    assert ended is not None and ended.status == "died" and flight.lost == ATTEMPTS and "its node" in ended.reason
-    flight.lost, flight.closed = 0, {"a", "b"}
+    assert ended is not None and ended.status == "died" and flight.losses == ATTEMPTS and "its node" in ended.reason
+    flight.losses, flight.closed = 0, {"a", "b"}
     ended = cluster._lost(flight, "its node", lambda *_: None)
     assert ended is not None and ended.status == "done"
 
@@ -83,7 +85,7 @@ def test_signals_do_what_they_did_before_ray_came() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
     try:
-        with door._handlers_kept():
+        with ray_nodes.handlers_kept():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
         signal.raise_signal(signal.SIGTERM)
     finally:
@@ -115,8 +117,8 @@ def test_a_cluster_that_fails_is_told_in_a_line(said: str, tmp_path: Path, monke
     def fail() -> None:
         raise door.ray.exceptions.RayError(said)
 
-    cluster._ear = SimpleNamespace(take=SimpleNamespace(remote=fail))
-    with pytest.raises(SpecError, match=r"the cluster failed \(RayError.*the same command goes on") as told:
+    cluster._events = SimpleNamespace(take=SimpleNamespace(remote=fail))
+    with pytest.raises(SpecError, match=r"the cluster failed \(RayError.*run the same command again") as told:
         list(cluster.run([Task("t", {"store": str(tmp_path), "trials": [["t"]]})], lambda *_: None))
     assert "\n" not in str(told.value) and "secret" not in str(told.value)
 
@@ -130,9 +132,10 @@ class Played:
         self.alive, self.looks = True, 0
         self.told: list[tuple[int, dict[str, Any], bytes]] = []
         self.begun: dict[str, int] = {}
-        cluster._share, cluster._ear = 0, SimpleNamespace(take=SimpleNamespace(remote=self.take))
+        cluster._events = SimpleNamespace(take=SimpleNamespace(remote=self.take))
         monkeypatch.setattr(Cluster, "_begin", self.begin)
         monkeypatch.setattr(door, "ray", self)
+        monkeypatch.setattr(ray_nodes, "ray", self)
         monkeypatch.setattr(door, "PULSE", 0.02)
         self.cluster = cluster
 
@@ -203,7 +206,7 @@ def test_what_another_run_is_at_is_taken_later_and_holds_up_nothing_else(
 def test_without_a_node_a_run_says_so_once_and_ends_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "ABSENCE", 0.5)
+    monkeypatch.setattr(ray_nodes, "ABSENCE", 0.5)
     cluster = Cluster("auto", "entries:act", (), jobs=1)
     played, heard = Played(cluster, monkeypatch), list[dict[str, Any]]()
 
@@ -217,7 +220,7 @@ def test_without_a_node_a_run_says_so_once_and_ends_after_a_while(
     assert [next(ends).name, next(ends).name] == ["a", "b"]
     played.alive = False
     began = time.monotonic()
-    with pytest.raises(SpecError, match=r"no node for a task .* the same command goes on"):
+    with pytest.raises(SpecError, match=r"no node for a task .* run the same command again"):
         next(ends)
     waits = [event for event in heard if "waits" in event]
     assert [event["trial"] for event in waits] == ["a", "c"] and "none is left" in waits[0]["waits"]
@@ -236,7 +239,7 @@ def test_mistakes_are_told_in_a_line(
     executor: str, address: str | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [
-        name for name in sys.modules if name == "harness.execution.ray_cluster" or name.partition(".")[0] == "ray"
+        name for name in sys.modules if name.startswith("harness.execution.ray_") or name.partition(".")[0] == "ray"
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -240,6 +240,21 @@ def test_other_preparations_or_test_sets_are_found():
     assert table.rows[3][1] == "no" and "the study varies data.dataset.split" in table.rows[3][2]
 
 
+def test_a_test_that_was_trained_on_or_cannot_be_matched_is_found():
+    def checked(tokens, cased, lowercase):
+        shared = {"sources": tokens, "references": 0, "pairs": 0}
+        prepared = WORDS | {
+            "test": {"pairs": 4, "source_tokens": 9},
+            "overlap": {"test": {"text": dict.fromkeys(shared, 0), "tokens": shared}},
+            "ceiling": {"test": {"rows": 4, "cased": cased, "lowercase": lowercase}},
+        }
+        return answers(facts(provenance={"data": {"p1": prepared}}), [outcome("a")], [answered()])[4:]
+
+    assert checked(0, 4, 4) == ["yes", "yes"]
+    assert checked(1, 3, 4) == ["partly", "partly"]
+    assert checked(4, 3, 3) == ["no", "no"]
+
+
 def test_sections():
     outcomes = [outcome("a"), outcome("b")]
     assert [s.name for s in fairness.sections(facts(), outcomes, [answered()])] == ["matched", "checklist"]

@@ -116,7 +116,7 @@ def test_downstream_is_stale_only_if_upstream_has_other_results(tmp_path: Path) 
     store.make(stage(code="c2"), produce("same"), {})
     assert store.state(below)[0] == "done", "equal seals: what stands in clock.jsonl does not count"
     store.make(stage(code="c3"), produce("other"), {})
-    assert store.state(below) == ("stale", "train was done anew with other results")
+    assert store.state(below) == ("stale", "train was recomputed with other results")
 
 
 def test_two_at_once_make_it_once(tmp_path: Path) -> None:
@@ -449,6 +449,6 @@ def test_rights_are_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    with pytest.raises(SpecError, match=r"cannot be written there .*S2S_STORE"):
+    with pytest.raises(SpecError, match=r"cannot be written .*S2S_STORE"):
         Store(tmp_path / "file").demand_writable()
     Store(tmp_path / "new").demand_writable()

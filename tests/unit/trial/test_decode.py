@@ -102,8 +102,9 @@ def test_nll_of_the_references_forced_and_free(built: Any) -> None:
     for row, words in enumerate(TARGETS):
         targets_T = torch.tensor([*words, EOS])
         for got, gold in ((made.nll_N2, None), (made.free_nll_N2, torch.zeros(1, len(words) + 1, dtype=torch.bool))):
-            features_BTR = built(source(built, row), heard(words), gold).features_BTR
-            torch.testing.assert_close(got[row, 0], built.output.nll(features_BTR[0], targets_T).sum())
+            state, seen = built.read(source(built, row))
+            readout = built.follow(state, seen, heard(words), gold)
+            torch.testing.assert_close(got[row, 0], built.output.nll(readout, seen, targets_T.unsqueeze(0)).sum())
             assert got[row, 1] == len(words) + 1
 
 
@@ -112,7 +113,8 @@ def test_oracle_words_are_greedy_without_eos_as_long_as_the_reference(built: Any
     for row, words in enumerate(TARGETS):
         own: list[int] = []
         for _ in words:
-            logp_V = sayable(built.output.logp(built(source(built, row), heard(own)).features_BTR[0, -1]))
+            state, seen = built.read(source(built, row))
+            logp_V = sayable(built.next_logp(built.follow(state, seen, heard(own)), seen))[0]
             logp_V[EOS] = -torch.inf
             own.append(int(logp_V.argmax()))
         assert made.oracle[row] == own

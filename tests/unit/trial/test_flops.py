@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.contracts import Loss, TeacherForcing
+from harness.contracts import Objective, TeacherForcing
 from harness.trial.batches import Pairs
 from harness.trial.flops import training_flops
 
 E, H, V = 5, 6, 13
 PAIRS = Pairs.of([[4] * 5, [5] * 7], [[6] * 3, [7] * 5])
 S, T = 7, 5  # mean lengths, and EOS
-LOSS = Loss.kinds["cross_entropy"].Config(mask=True, normalize="token").build()
+LOSS = Objective.kinds["cross_entropy"].Config(mask=True, normalize="token").build(model=None)
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
@@ -69,9 +69,10 @@ def test_walking_says_its_own_words_at_the_cost_of_the_output() -> None:
 
 def test_torch_counts_as_much() -> None:
     built = model("gru", {"kind": "mean", "place": "both", "merge": "add"}).train()
-    source, inputs, targets = torch.full((1, S), 4), torch.full((1, T), 4), torch.full((T,), 4)
+    source, inputs, targets = torch.full((1, S), 4), torch.full((1, T), 4), torch.full((1, T), 4)
     with FlopCounterMode(display=False) as counter:
-        built.output.nll(built(source, inputs).features_BTR[0], targets).sum().backward()
+        state, seen = built.read(source)
+        built.output.nll(built.follow(state, seen, inputs), seen, targets).sum().backward()
     assert counted("gru", None, built=built) == counter.get_total_flops()
 
 

@@ -10,18 +10,10 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
+from harness.contracts.metric import percent
 from harness.core.spec import SpecError
-from harness.trial.measures import edit_distance
-from harness.trial.score import (
-    METRICS,
-    ScoringChoice,
-    corpus_scores,
-    load,
-    percent,
-    score,
-    sentence_statistics,
-    signatures,
-)
+from harness.trial.score import METRICS, ScoringChoice, corpus_scores, load, record, score, sentence_statistics
+from variants.metrics_words import edit_distance
 
 words = st.sampled_from(["a", "b", "c", "dd", "eee", ".", "The", "the", "三"])
 sentence = st.lists(words, max_size=8).map(" ".join)
@@ -31,7 +23,7 @@ corpus = st.lists(st.tuples(sentence, st.lists(sentence, min_size=1, max_size=3)
 def scored(hypotheses, references, **options):
     """Corpus scores with the tokenizer and case of most tests."""
     options = {"tokenize": "13a", "lowercase": False} | options
-    return corpus_scores(sentence_statistics(hypotheses, references, **options))
+    return corpus_scores(sentence_statistics(record(hypotheses, references, **options)))
 
 
 def streams(references):
@@ -66,9 +58,9 @@ def test_a_perfect_corpus_reaches_the_best_value_of_every_metric():
     options = {"nll": nll, "free_nll": nll, "truncated": [False, False], "value": lambda text: 3.0}
     options |= {"model_scores": [0.0, 0.0], "oracle": texts}
     got = scored(texts, [[text] for text in texts], **options)
-    assert set(got) == set(METRICS)
+    assert set(got) == {name for name, metric in METRICS.items() if metric.default}
     for name, metric in METRICS.items():
-        if metric.best is not None:
+        if name in got and metric.best is not None:
             assert got[name] == pytest.approx(metric.best), name
 
 
@@ -123,15 +115,15 @@ def test_edit_distance_against_the_definition(left, right):
 def test_from_sums_is_vectorized_over_leading_axes():
     hypotheses = ["a b c d e", "a b", "c d e f"]
     statistics = sentence_statistics(
-        hypotheses, [["a b c d f"], ["b a"], ["c d e f"]], tokenize="none", lowercase=False
+        record(hypotheses, [["a b c d f"], ["b a"], ["c d e f"]], tokenize="none"), METRICS.values()
     )
     counts = np.random.default_rng(0).multinomial(3, [1 / 3] * 3, size=(4, 5)).astype(float)
     for metric in METRICS.values():
-        if metric.statistic in statistics:
-            sums = counts @ statistics[metric.statistic]
-            together = metric.from_sums(sums)
+        if metric.array in statistics:
+            sums = counts @ statistics[metric.array]
+            together = metric.score(sums)
             assert together.shape == (4, 5)
-            assert together[2, 3] == pytest.approx(float(metric.from_sums(sums[2, 3])), abs=1e-12)
+            assert together[2, 3] == pytest.approx(float(metric.score(sums[2, 3])), abs=1e-12)
 
 
 def test_nothing_over_nothing():
@@ -139,11 +131,8 @@ def test_nothing_over_nothing():
 
 
 def test_only_the_wanted_statistics_are_computed():
-    options = {"tokenize": "none", "lowercase": False}
-    assert set(sentence_statistics(["a"], [["a"]], **options, metrics=["bleu", "exact_match"])) == {
-        "bleu",
-        "exact_match",
-    }
+    wanted = [METRICS["bleu"], METRICS["exact_match"]]
+    assert set(sentence_statistics(record(["a"], [["a"]], tokenize="none"), wanted)) == {"bleu", "exact_match"}
 
 
 def test_case():
@@ -152,13 +141,14 @@ def test_case():
 
 
 def test_signatures_name_every_metric_and_its_version():
-    made = signatures([["a"], ["b", "c"]], tokenize="13a", lowercase=False)
-    assert set(made) == set(METRICS)
+    scored = record(["a", "b"], [["a"], ["b", "c"]], tokenize="13a")
+    made = {name: metric.signature(scored) for name, metric in METRICS.items()}
     assert all("version:" in text for text in made.values())
     assert made["bleu"].startswith("nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp")
     bleu = BLEU(tokenize="zh", lowercase=True)
     bleu.corpus_score(["a"], [["a"]])
-    assert signatures([["a"]], tokenize="zh", lowercase=True)["bleu"] == str(bleu.get_signature())
+    chinese = record(["a"], [["a"]], tokenize="zh", lowercase=True)
+    assert METRICS["bleu"].signature(chinese) == str(bleu.get_signature())
 
 
 @pytest.mark.parametrize(
@@ -199,13 +189,13 @@ def test_speed():
     ],
 )
 def test_repeated_bigrams(said, reference, rate, known):
-    statistics = sentence_statistics([said], [[reference]], tokenize="none", lowercase=False)["repetition"]
+    statistics = sentence_statistics(record([said], [[reference]], tokenize="none"))["repetition"]
     assert corpus_scores({"repetition": statistics})["repetition"] == pytest.approx(100 * rate)
     assert float(percent(statistics.sum(0)[2:])) == pytest.approx(100 * known)
 
 
 def test_repeats_of_several_references_are_added_up():
-    statistics = sentence_statistics(["a b"], [["a a a", "b c"]], tokenize="none", lowercase=False)["repetition"]
+    statistics = sentence_statistics(record(["a b"], [["a a a", "b c"]], tokenize="none"))["repetition"]
     assert statistics.tolist() == [[0, 1, 1, 3]]
 
 
@@ -240,6 +230,6 @@ def test_oracle_hypotheses_are_scored_like_any_other():
 
 def test_diagnostics_are_there_whatever_is_asked_for(tmp_path):
     choice = ScoringChoice(tokenize="none", metrics=("exact_match",))
-    facts = score(choice, ["a b"], [["a c"]], tmp_path, truncated=[False])
+    facts = score(choice, record(["a b"], [["a c"]], tokenize="none", truncated=[False]), tmp_path)
     assert set(facts["metrics"]) == {"exact_match", "length_ratio", "truncated", "repetition"}
     assert set(load(tmp_path)) >= {"bleu"}, "which the length ratio needs"

@@ -16,10 +16,14 @@ import pytest
 from harness.contracts import Rows, row_reader
 from harness.core import formats
 from harness.core.spec import SpecError, digest, encode, read
+from harness.core.text import folded
+from harness.trial import corpus, prepare
 from variants.files import Files
 
 DATA = Path(__file__).resolve().parents[3] / "../shared/data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the shared test data are not on this machine")
+CASES = Path(__file__).resolve().parents[3] / "../shared/cases"
+needs_cases = pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not on this machine")
 PAIRS = [("a", "1"), ("b", "2"), ('he said "c', "3"), ("d, e", "4"), ('"open', "5")]
 
 
@@ -77,6 +81,51 @@ def test_columns_by_index_by_name_and_joined(folder: Path) -> None:
         found = files(folder, **every, source=source, reference=reference, header=header).load()
         assert pairs(found["train"]) == [("V;PST go", "went")]
     assert pairs(files(folder, **every, reference=[1, 2]).load()["train"])[1] == ("go", "went V;PST")
+
+
+def test_fields_of_a_source_are_parted_by_tabs(folder: Path) -> None:
+    name = write(folder, "x.csv", 'go,went,V;PST\n"a\tb",c,\n')
+    part = files(folder, **dict.fromkeys(("train", "validation", "test"), name), source={"lemma": 0, "tags": 2})
+    assert pairs(part.load()["test"]) == [("go\tV;PST", "went"), ("a b\t", "c")]
+
+
+def test_data_without_a_source(folder: Path) -> None:
+    name = write(folder, "x.tsv", "a\nb\nA\n")
+    part = files(folder, **dict.fromkeys(("train", "validation", "test"), name), source="none", reference=0)
+    found = part.load()["test"]
+    assert (found.source, found.references, found.group) == ([""] * 3, [["a"], ["b"], ["A"]], ["a", "b", "A"])
+    carved = files(folder, train=name, source="none", reference=0, carve_test=0.4, test="test.tsv").load()
+    assert {len(carved["train"]), len(carved["validation"])} == {1, 2}, "a and A are the same text"
+    write(folder, "x.tsv", "a\n\nb\n")
+    with pytest.raises(SpecError, match=r"x\.tsv:2: the reference is empty"):
+        part.load()
+    both = {"source": "x.tsv", "reference": "x.tsv"}
+    with pytest.raises(SpecError, match="source: two files line by line are sources and references"):
+        files(folder, train=both, source="none", **THREE).load()
+
+
+@needs_data
+@pytest.mark.parametrize("folder_name", ["conll2017/turkish", "yoyodyne/tur_inflection"])
+def test_inflection_is_read_as_letters_and_whole_tags(tmp_path: Path, folder_name: str) -> None:
+    names = {"train": "train-low", "validation": "dev", "test": "uncovered-test"}
+    where = DATA / folder_name
+    paths = (
+        {name: f"{where}/{name.replace('validation', 'dev')}.tsv" for name in names}
+        if where.is_dir()
+        else {name: f"{where}-{ending}" for name, ending in names.items()}
+    )
+    if "test" in paths and where.parent.name == "conll2017":
+        paths["test"] = paths["validation"]  # the published test has no answers
+    tokenizer = {"kind": "fields", "fields": {"lemma": "characters", "tags": {"kind": "words", "separators": ";"}}}
+    dataset = {"kind": "files", "source": {"lemma": 0, "tags": 2}, "reference": 1, **paths}
+    choice = read(prepare.DataChoice, {"dataset": dataset, "source": tokenizer, "target": "characters"})
+    facts = prepare.prepare(choice, choice.dataset.build().revision(), (), tmp_path)
+    (tmp_path / "stage.json").write_text(json.dumps({"facts": facts}))
+    loaded = prepare.load(tmp_path)
+    lemma, tags = loaded.texts["test"][0]["source"].split("\t")
+    tokens = [loaded.source.token(n) for n in loaded.source.encode([f"{lemma}\t{tags}"])[0]]
+    assert tokens == [*(f"lemma:{letter}" for letter in lemma), *(f"tags:{tag}" for tag in tags.split(";"))]
+    assert facts["test"]["source_unknown"] < 0.02 * facts["test"]["source_tokens"]
 
 
 def test_blank_lines_at_the_end_are_no_rows(folder: Path) -> None:
@@ -265,9 +314,106 @@ def test_bytes_that_are_not_utf_8_are_found(folder: Path) -> None:
 
 def test_empty_rows_are_skipped_and_counted_if_told(folder: Path) -> None:
     write(folder, "train.tsv", "a\t1\n\n\t2\nb\t\nc\t3\n")
+    write(folder, "test.tsv", "a\t1\nb\t\n")
     part = files(folder, skip_empty=True, **THREE)
     assert pairs(part.load()["train"]) == [("a", "1"), ("c", "3")]
-    assert part.left_out == {"empty": 3}
+    assert part.left_out == {"empty rows in train": 3, "empty rows in test": 1}
+
+
+def test_a_missing_reference_beside_a_good_one_is_left_out_alone_and_counted(folder: Path) -> None:
+    rows = [{"s": "a", "t": ["BETA", None]}, {"s": "b", "t": [" ", "x", ""]}, {"s": "c", "t": ["y"]}]
+    name = write(folder, "x.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    part = files(folder, **dict.fromkeys(("train", "validation", "test"), name), source="s", reference="t")
+    assert pairs(part.load()["test"]) == [("a", "BETA"), ("b", "x"), ("c", "y")]
+    assert part.left_out["missing references in test"] == 3
+    write(folder, "x.jsonl", '{"s": "a", "t": [null, null]}\n')
+    with pytest.raises(SpecError, match=r"x\.jsonl:1: the reference is empty"):
+        part.load()
+
+
+@needs_cases
+@pytest.mark.parametrize("group", ["source", 0])
+def test_near_copies_are_the_same_source_to_disjoint_and_to_carving(folder: Path, group: str | int) -> None:
+    names = {name: str(CASES / f"leak-{name}.tsv") for name in ("train", "validation", "test")}
+    plain = files(folder, **names).load()
+    assert len(plain["train"]) == 4
+    with pytest.raises(SpecError, match="no rows in its split 'train'"):
+        corpus.load(read(Files.Config, {"kind": "files", **names, "disjoint": True}), (folder,))
+    both = "".join(Path(names[name]).read_text() for name in ("train", "test"))
+    write(folder, "train.tsv", both)
+    found = files(folder, group=group, carve_test=0.3, carve_validation=0.3).load()
+    folds = [set(map(folded, rows.source)) for rows in found.values()]
+    assert sum(map(len, folds)) == len(set().union(*folds)) == 4
+    assert sum(map(len, found.values())) == 8
+
+
+@needs_cases
+def test_a_space_before_a_quote_is_no_text(folder: Path) -> None:
+    every = dict.fromkeys(("train", "validation", "test"), str(CASES / "space-before-quote.csv"))
+    assert pairs(files(folder, **every).load()["test"]) == [("a", "b, c"), ("d", "e, f")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "advice"),
+    [("x.csv", "a,b\nc,d, e\n", "double quotes"), ("x.tsv", "a\tb\nc\td\te\n", "a tab inside a text")],
+)
+def test_a_row_with_more_columns_than_the_first_is_refused(folder: Path, name: str, text: str, advice: str) -> None:
+    write(folder, name, text)
+    part = files(folder, **dict.fromkeys(("train", "validation", "test"), name))
+    with pytest.raises(SpecError, match=rf"{name}:2: has 3 columns, but the first row has 2; .*{advice}"):
+        part.load()
+    write(folder, name, text.replace("e", ""))
+    assert pairs(part.load()["train"]) == [("a", "b"), ("c", "d")]
+
+
+@needs_cases
+def test_nested_fields_are_columns(folder: Path) -> None:
+    every = dict.fromkeys(("train", "validation", "test"), str(CASES / "nested.jsonl"))
+    for source, reference in (("translation.de", "translation.en"), ("de", "en")):
+        part = files(folder, **every, source=source, reference=reference)
+        assert pairs(part.load()["test"]) == [("ein Haus", "a house"), ("zwei", "two")]
+    with pytest.raises(SpecError, match=r"no column 'translation\.fr'; did you mean 'translation"):
+        files(folder, **every, source="translation.fr", reference="en").load()
+
+
+@pytest.mark.parametrize("text", ["[{rows}]", " [\n {rows}\n]\n", "{lines}"])
+def test_a_json_array_and_json_lines_are_rows(folder: Path, text: str) -> None:
+    rows = [{"x": {"y": "a"}, "t": "1"}, {"x": {"y": "b"}, "t": ["2", "3"]}]
+    texts = [json.dumps(row) for row in rows]
+    name = write(folder, "x.json", text.replace("{rows}", ",\n".join(texts)).replace("{lines}", "\n".join(texts)))
+    part = files(folder, **dict.fromkeys(("train", "validation", "test"), name), source="x.y", reference="t")
+    assert pairs(part.load()["test"]) == [("a", "1"), ("b", "2", "3")]
+    write(folder, "x.json", "[[1]]")
+    with pytest.raises(SpecError, match=r"x\.json: row 1: not a JSON object"):
+        part.load()
+    write(folder, "x.json", "[{")
+    with pytest.raises(SpecError, match=r"x\.json: not JSON"):
+        part.load()
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "noted"),
+    [
+        (("source", "target"), [("a b", "x")], True),
+        (("EN", "de"), [("a b", "x")], True),
+        (("word", "count"), [("a", "1"), ("b", "-2.5")], True),
+        (("word", "kind"), [("a", "b")], True),
+        (("word", "drow"), [("a", "b")], False),
+        (("1", "2"), [("3", "4")], False),
+        (("a", "b"), [], False),
+    ],
+)
+def test_a_header_that_was_not_declared_is_noted(
+    folder: Path, first: tuple[str, str], others: list[tuple[str, str]], noted: bool
+) -> None:
+    write(folder, "train.tsv", tsv([first, *others]))
+    columns = {"columns": {"kind": 1}}
+    part = files(folder, **THREE, **columns)
+    part.load()
+    assert [note.partition(",")[0] for note in part.notes] == ["train.tsv: the first row"] * noted
+    declared = files(folder, **dict.fromkeys(("train", "validation", "test"), "train.tsv"), **columns, header=True)
+    declared.load()
+    assert declared.notes == []
 
 
 def test_paths_are_tried_in_the_folders_then_in_the_working_folder(

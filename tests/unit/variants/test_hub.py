@@ -65,14 +65,24 @@ def test_columns_and_groups_travel_with_rows(mirror: Path) -> None:
     assert {"group", "columns"}.isdisjoint(encode(hub().cfg, meaning=True))
 
 
+@pytest.mark.usefixtures("mirror")
+def test_sources_of_fields_and_without_a_source() -> None:
+    fields = hub(source={"lemma": "en", "tags": "de"}).load()["train"]
+    assert (fields.source[0], fields.group[0], fields.references[0]) == ("a\t1", "a\t1", ["1"])
+    alone = hub(source="none").load()["train"]
+    assert (alone.source[0], alone.group[0], alone.references[0]) == ("", "1", ["1"])
+
+
 def test_translations_lists_and_numbers(mirror: Path) -> None:
     for name, rows in ROWS.items():
         write(
             mirror / f"{name}.jsonl", [{"translation": {"en": source, "de": reference}} for source, reference in rows]
         )
     assert hub().load()["train"].references == [["1"], ["2"], ["3"], ["4"]]
-    with pytest.raises(SpecError, match="has no column 'fr'; known: de, en, translation"):
+    with pytest.raises(SpecError, match=r"has no column 'fr'; known: translation, translation\.de, translation\.en"):
         hub(source="fr").load()
+    dotted = hub(source="translation.en", reference="translation.de").load()["train"]
+    assert (dotted.source[0], dotted.references[0]) == ("a", ["1"])
     for name in ROWS:
         write(mirror / f"{name}.jsonl", [{"en": 1.5, "de": ["x", "y"]}, {"en": 2.0, "de": ["z"]}])
     train = hub().load()["train"]
@@ -99,7 +109,7 @@ def test_limit_and_empty_rows(mirror: Path) -> None:
         hub().load()
     part = hub(skip_empty=True)
     assert part.load()["train"].source == ["c"]
-    assert part.left_out == {"empty": 2}
+    assert part.left_out == {"empty rows in train": 2}
 
 
 def test_what_the_library_says_becomes_an_error_of_ours(mirror: Path) -> None:
@@ -210,9 +220,9 @@ def test_a_local_copy_is_worked_on_in_the_scratch_folder_and_leaves_nothing(tmp_
         class Config(Hub.Config):
             """The same."""
 
-        def keep(self, found: Any) -> Any:
+        def keep(self, found: Any, split: str) -> Any:
             seen.append(list(scratch.iterdir()))
-            return super().keep(found)
+            return super().keep(found, split)
 
     part = Watched(read(Hub.Config, {"id": "some/pairs", "source": "en", "reference": "de"}), (), scratch)
     assert part.load()["train"].source == ["a", "b", "c", "d"]

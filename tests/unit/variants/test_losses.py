@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.contracts import Output
+from harness.contracts import Batch, Memory, Output, Readout, Source, Streams, Sum
 from variants.losses import CrossEntropy
 
 
@@ -20,12 +20,34 @@ class Fixed(Output):
 
     def __init__(self) -> None:
         torch.nn.Module.__init__(self)
+        self.words = 4
 
-    def logp(self, features_BTR: Tensor) -> Tensor:
-        return torch.tensor([0.4, 0.3, 0.2, 0.1]).log().expand(*features_BTR.shape[:-1], 4)
+    def logp(self, readout: Readout, source: Source) -> Tensor:
+        return torch.tensor([0.4, 0.3, 0.2, 0.1]).log().expand(*readout.features_BTR.shape[:-1], 4)
+
+
+class Model(torch.nn.Module):
+    """Hears a target and says nothing of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = Fixed()
+
+    def read(self, source_BS: Tensor) -> tuple[tuple[()], Source]:
+        mask_BS = torch.ones_like(source_BS, dtype=torch.bool)
+        return (), Source(Memory(mask_BS.unsqueeze(-1).float(), mask_BS, ()), ())
+
+    def follow(self, state: object, source: Source, inputs_BT: Tensor, *_: object) -> Readout:
+        return Readout(torch.zeros(*inputs_BT.shape, 1), torch.zeros(*inputs_BT.shape, 0))
 
 
 TARGETS = torch.tensor([[1, 2, 3, 2], [2, 0, 0, 0]])
+
+
+def summed(loss: CrossEntropy, targets_BT: Tensor) -> Sum:
+    streams = Streams(None, "argmax", torch.Generator(), torch.Generator())
+    made: Sum = loss(Model(), Batch(targets_BT, targets_BT, targets_BT), streams, 0)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -37,18 +59,20 @@ TARGETS = torch.tensor([[1, 2, 3, 2], [2, 0, 0, 0]])
         (False, "token", (-math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2 * 0.4**3)) / 5),
         (False, "sentence", (-math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2 * 0.4**3)) / 2),
         (False, "padded", (-math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2 * 0.4**3)) / 8),
+        (True, "sum", -math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2)),
+        (False, "sum", -math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2 * 0.4**3)),
     ],
 )
 def test_mask_and_normalizer_are_separate_factors(mask: bool, normalize: str, expected: float) -> None:
-    loss = CrossEntropy(CrossEntropy.Config(mask=mask, normalize=normalize))  # type: ignore[arg-type]
-    counted_BT = loss.counted(TARGETS)
-    features_NR = torch.zeros(int(counted_BT.sum()), 1)
-    value = loss.total(Fixed(), features_NR, TARGETS[counted_BT]) / loss.normalizer(TARGETS)
-    assert float(value) == pytest.approx(expected)
+    made = summed(CrossEntropy(CrossEntropy.Config(mask=mask, normalize=normalize), None), TARGETS)  # type: ignore[arg-type]
+    assert float(made.value) / (1 if made.normalizer is None else float(made.normalizer)) == pytest.approx(expected)
+    assert int(made.positions) == (5 if mask else 8), (
+        "the curve shows the loss per counted position, whatever the normalizer"
+    )
 
 
 def test_label_smoothing_spreads_a_share_over_all_words() -> None:
-    loss = CrossEntropy(CrossEntropy.Config(mask=True, normalize="token", smoothing=0.1))
-    value = loss.total(Fixed(), torch.zeros(1, 1), torch.tensor([2]))
+    loss = CrossEntropy(CrossEntropy.Config(mask=True, normalize="token", smoothing=0.1), None)
     everywhere = -sum(math.log(p) for p in (0.4, 0.3, 0.2, 0.1)) / 4
-    assert float(value) == pytest.approx(0.9 * -math.log(0.2) + 0.1 * everywhere)
+    value = float(summed(loss, torch.tensor([[2]])).value)
+    assert value == pytest.approx(0.9 * -math.log(0.2) + 0.1 * everywhere)

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from harness.contracts import Embeddings, Output, Words
+from harness.contracts import Embeddings, Memory, Output, Readout, Source, Words
+
+SOURCE = Source(Memory(torch.zeros(1, 1, 1), torch.ones(1, 1, dtype=torch.bool), ()), ())
 
 
 def output(kind: str, readout: int = 2, width: int = 2) -> tuple[Any, Any]:
@@ -30,14 +32,16 @@ def by_hand(kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", ("linear", "tied"))
 def test_log_probabilities_and_smoothing(kind: str) -> None:
-    made, features = by_hand(kind), torch.tensor([[1.0, 2.0]])
+    made, readout = by_hand(kind), Readout(torch.tensor([[[1.0, 2.0]]]), torch.zeros(1, 1, 0))
     whole = log(1 + exp(1) + exp(2) + exp(1))
     want = [logit - whole for logit in (0.0, 1.0, 2.0, 1.0)]
-    assert made.logp(features)[0].tolist() == pytest.approx(want, abs=1e-6)
-    target = torch.tensor([2])
-    assert made.nll(features, target).item() == pytest.approx(whole - 2, abs=1e-6)
+    assert made.logp(readout, SOURCE)[0, 0].tolist() == pytest.approx(want, abs=1e-6)
+    target_BT = torch.tensor([[2]])
+    assert made.nll(readout, SOURCE, target_BT).item() == pytest.approx(whole - 2, abs=1e-6)
     # Four words: nine tenths on the target, a tenth on the mean of all four, whose logits have the mean 1.
-    assert made.nll(features, target, 0.1).item() == pytest.approx(0.9 * (whole - 2) + 0.1 * (whole - 1), abs=1e-6)
+    assert made.nll(readout, SOURCE, target_BT, None, 0.1).item() == pytest.approx(
+        0.9 * (whole - 2) + 0.1 * (whole - 1), abs=1e-6
+    )
 
 
 def test_a_tied_output_is_the_table_itself() -> None:

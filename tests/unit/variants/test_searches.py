@@ -19,10 +19,10 @@ class Tree:
     """A model that gives each prefix its own distribution over five words; its state is the prefix itself."""
 
     def __init__(self, *trees: dict[str, dict[int, float]]) -> None:
-        self.trees, self.output = trees, self
+        self.trees = trees
 
-    def logp(self, features: torch.Tensor) -> torch.Tensor:
-        return features
+    def next_logp(self, readout: Readout, source: Source) -> torch.Tensor:
+        return readout.features_BTR[:, -1]
 
     def read(self, source_BS: torch.Tensor) -> tuple[Any, Source]:
         return (source_BS[:, :1], source_BS[:, :0]), Source(None, ())  # type: ignore[arg-type]
@@ -135,8 +135,9 @@ def everything(model: Seq2Seq, source_BS: torch.Tensor, limit: int, alpha: float
     ways = [[*body, EOS] for size in range(limit) for body in itertools.product((UNK, 4), repeat=size)]
     best = (-float("inf"), [0], 0.0)
     for way in ways:
-        readout = model(source_BS, torch.tensor([[BOS, *way[:-1]]]))
-        score = -model.output.nll(readout.features_BTR[0], torch.tensor(way)).sum().item()
+        state, source = model.read(source_BS)
+        readout = model.follow(state, source, torch.tensor([[BOS, *way[:-1]]]))
+        score = -model.output.nll(readout, source, torch.tensor([way])).sum().item()
         best = max(best, (score / ((5 + len(way)) / 6) ** alpha, way, score))
     return best[1], best[2]
 

@@ -1,15 +1,16 @@
-"""Teacher forcing, schedules, optimizers and initializers on numbers worked by hand."""
+"""Teacher forcing, orders, schedules, optimizers and initializers on numbers worked by hand."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from harness.contracts import Initializer
-from variants import initializers, optimizers, schedules, teacher_forcing
+from harness.contracts import Initializer, Lengths, Pass
+from variants import initializers, optimizers, orders, schedules, teacher_forcing
 
 
 def test_ratios_follow_their_formulas() -> None:
@@ -53,6 +54,20 @@ def test_schedules_follow_their_formulas() -> None:
     assert [root.factor(i, 0) for i in (0, 49, 99, 399)] == pytest.approx([0.01, 0.5, 1.0, 0.5])
     steps = schedules.Exponential(schedules.Exponential.Config(rate=0.5, start=10, every=5))
     assert [steps.factor(i, 0) for i in (0, 14, 15, 20)] == [1.0, 1.0, 0.5, 0.25]
+
+
+def test_short_pairs_come_first_and_all_in_the_end() -> None:
+    lengths = Lengths(torch.tensor([5, 1, 4, 2, 3, 9]), torch.tensor([1, 2, 3, 4, 5, 6]))
+
+    def visited(update: int, **settings: Any) -> list[int]:
+        order = orders.ShortFirst(orders.ShortFirst.Config(over=10, **settings))
+        return sorted(order.rows(Pass(0, update), lengths, torch.Generator().manual_seed(0)).tolist())
+
+    # The share is sqrt(0.25 + 0.75 i / 10): 0.5, 0.707 and 1 of six pairs.
+    assert [visited(update, start=0.5) for update in (0, 3)] == [[1, 3, 4], [0, 1, 2, 3, 4]]
+    assert visited(10, start=0.5) == visited(999, start=0.5) == list(range(6))
+    assert visited(0, start=0.01) == [1], "one pair at least"
+    assert visited(0, start=0.5, by="target") == [0, 1, 2]
 
 
 def one_step(optimizer: torch.optim.Optimizer, weight: nn.Parameter, gradient: float) -> float:

@@ -1,0 +1,74 @@
+"""The training branch of a trial: its slots, sizes and limits; and how far a training is from its end."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from harness.contracts import Initializer, Objective, Optimizer, Order, Schedule, TeacherForcing
+from harness.core.registry import SLOTS, Choice
+
+
+class TrainingChoice(Choice):
+    """The training branch of a trial."""
+
+    loss: Objective.Config
+    """What is minimized."""
+    teacher_forcing: TeacherForcing.Config
+    """Which words the decoder hears from the reference."""
+    optimizer: Optimizer.Config
+    """How gradients become updates."""
+    schedule: Schedule.Config
+    """How the learning rate changes."""
+    initializer: Initializer.Config
+    """The first values of the parameters."""
+    batch_size: int = Field(ge=1)
+    """Sentence pairs that go through the model together."""
+    order: Order.Config = Field(
+        default_factory=lambda: SLOTS["order"].kinds["shuffled"].Config(),
+        json_schema_extra={"neutral": {"kind": "shuffled"}},
+    )
+    """Which pairs a pass over the training data visits, and in which order."""
+    pool: int = Field(ge=1)
+    """Updates whose pairs are sorted by length together before they are cut into batches; 1 takes pairs as they fall."""
+    updates: int = Field(ge=0)
+    """Updates at most; 0 sets no such limit, where tokens or seconds do. Training ends at the first limit it reaches."""
+    evaluate_every: int = Field(ge=1)
+    """Updates between evaluations on the validation split."""
+    patience: int = Field(default=0, ge=0)
+    """Evaluations without a better validation NLL before training stops early; 0 never stops early."""
+    select: Literal["best", "last"] = "best"
+    """Which parameters are kept: those with the lowest validation NLL, or the last."""
+    clip: float = Field(default=0.0, ge=0)
+    """Largest norm of the gradient over all parameters (Pascanu et al. 2013); 0 does not clip."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients make one update, just as if they were one large batch."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of training; evaluation and decoding are always fp32."""
+    tokens: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """Target tokens after which training ends, EOS counted, padding not; the update that reaches them is the last. 0: no limit."""
+    seconds: float = Field(default=0.0, ge=0, json_schema_extra={"neutral": 0.0})
+    """Wall-clock seconds after which training ends, evaluations counted; never the same number of updates twice. 0: no limit."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> TrainingChoice:
+        """Check that training ends, and that a schedule which looks at the end can know where it is."""
+        if not (self.updates or self.tokens or self.seconds):
+            raise ValueError("training has no end; set updates, tokens or seconds")
+        if not self.updates and self.schedule.part.ends:
+            raise ValueError(
+                f"schedule '{self.schedule.kind}' reaches its end at the last update, which no one knows beforehand where "
+                "tokens or seconds end training; take another, or set updates"
+            )
+        return self
+
+
+def foreseen_seconds(choice: TrainingChoice, facts: dict[str, Any]) -> float:
+    """Return the seconds that a training takes, from the facts of another training of the same model.
+
+    It is assumed to be as fast by update and by target token.
+    """
+    each, token = (facts["train_seconds"] / facts[passed] for passed in ("updates", "target_tokens"))
+    limits: list[float] = [choice.updates * each, choice.tokens * token, choice.seconds]
+    return min(limit for limit in limits if limit)
