@@ -46,7 +46,7 @@ class Seq2Seq(nn.Module):
     """
 
     meanings_V: Tensor
-    """The target word of each source word, where an output copies."""
+    """The target id of each source word, for an output that copies."""
 
     def __init__(self, choice: ModelChoice, words: Words) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ EXAMPLES = [
     Example(["plan", "decoding", "--preset", "luong2015", "--set", "training.updates=20"], 0, "to run: "),
     Example(["power", "masking", *STATED], 0, "seeds"),
     Example(["run", "nosuch"], 2, "no study is called 'nosuch'"),
-    Example(["report", "null"], 0, "0 of 10 trials"),
+    Example(["report", "null"], 0, "0 of 60 trials"),
     Example(["diff", "nowhere", "nowhere"], 2, "nowhere"),
     Example(["index"], 0, "index.html"),
     Example(["data", SPLITS], 0, "sha256"),
