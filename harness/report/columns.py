@@ -41,10 +41,8 @@ def _table(name: str, outcomes: Sequence[Outcome], metric: str, column: str, tes
     """One row per value: how many sentences have it, and the score of each variant on them."""
     frame = column_frame(outcomes, METRICS[metric], column)
     means = over_seeds(frame, ["variant", "group"])
-    scores = {
-        (row.variant, row.group): (float(row.middle), float(row.low), float(row.high))
-        for row in means.rename(columns={"mean": "middle"}).itertuples()
-    }
+    columns = (means[name] for name in ("variant", "group", "mean", "low", "high"))
+    scores = {(variant, value): score for variant, value, *score in zip(*columns, strict=True)}
     sizes = frame.groupby("group", sort=False)["sentences"].max()
     variants = list(dict.fromkeys(frame["variant"]))
     rows: list[list[str]] = []
@@ -55,7 +53,9 @@ def _table(name: str, outcomes: Sequence[Outcome], metric: str, column: str, tes
             score = scores.get((variant, value))
             if score is not None:
                 origins[len(rows), len(row)] = Origin(metric, finished(outcomes, {variant}, metric), score[0])
-            row.append(mean_and_interval(*score, METRICS[metric].digits) if score is not None else NONE)
+            row.append(
+                NONE if score is None else mean_and_interval(score[0], score[1], score[2], METRICS[metric].digits)
+            )
         rows.append(row)
     caption = METRICS[metric].title
     caption += f"; the {MOST} most frequent of {len(sizes):,} values" if len(sizes) > MOST else ""
