@@ -8,14 +8,26 @@ The Python interface, loaded when first used::
     study.run(jobs=2)
     study.trials()      # a pandas frame, one row per trial
     study.answers()     # a pandas frame, one row per claim
+
+    model = harness.load_model(study.trials()["trial"][0])
+    model.translate(["forty two"])
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.workflows.api import Study, StudyAnswer, bases, load_study
+    from harness.workflows.api import (
+        Attended,
+        Hypothesis,
+        Study,
+        StudyAnswer,
+        TrainedModel,
+        bases,
+        load_model,
+        load_study,
+    )
 
-__all__ = ["Study", "StudyAnswer", "bases", "load_study"]
+__all__ = ["Attended", "Hypothesis", "Study", "StudyAnswer", "TrainedModel", "bases", "load_model", "load_study"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from harness.contracts import Bridge, Memory, StateShape
 from harness.core.registry import register
+from harness.core.spec import Incompatible
 
 Activation = Literal["tanh", "relu", "none"]
 
@@ -20,14 +22,17 @@ class _Projection(nn.Module):
     def __init__(self, activation: Activation, entering: int, ours: StateShape) -> None:
         super().__init__()
         self.ours = ours
-        self.linear = nn.Linear(entering, ours.count * ours.layers * ours.width)
+        self.linear = nn.Linear(entering, sum(ours.sizes()))
         kinds = {"tanh": nn.Tanh, "relu": nn.ReLU, "none": nn.Identity}
         self.activation: nn.Module = kinds[activation]()
 
     def forward(self, x_BM: Tensor) -> tuple[Tensor, ...]:
-        """Return ``activation(W x + b)``, cut into ``count`` tensors BLH."""
+        """Return ``activation(W x + b)``, cut into the tensors of the state."""
         flat: Tensor = self.activation(self.linear(x_BM))
-        return tuple(flat.view(-1, self.ours.count, self.ours.layers, self.ours.width).unbind(1))
+        parts = flat.split(self.ours.sizes(), -1)
+        return tuple(
+            part.unflatten(-1, (self.ours.layers, *shape)) for part, shape in zip(parts, self.ours.tensors, strict=True)
+        )
 
 
 @register("copy")
@@ -37,17 +42,32 @@ class Copy(Bridge):
     Where shapes differ: layers are matched from the top, and decoder layers below all encoder layers start at zero; a
     state too wide loses its last units (with two directions, those that read backwards), one too narrow is filled with
     zeros; a tensor that the encoder's cell does not have (the LSTM's c, from a GRU) is zero.
+
+    Raises:
+        Incompatible: a tensor that is not a vector per layer differs in shape between the two.
     """
 
     class Config(Bridge.Config):
         """The copy has no settings."""
 
+    def __init__(self, cfg: Any, memory: int, theirs: StateShape, ours: StateShape) -> None:
+        super().__init__(cfg, memory, theirs, ours)
+        self.hears_source = len(theirs.tensors) > 0
+        for their, our in zip(theirs.tensors, ours.tensors, strict=False):
+            if their != our and len(their) + len(our) > 2:
+                raise Incompatible(
+                    f"a state of shape {their} cannot be copied to one of shape {our}; choose the bridge 'linear' or 'mean'"
+                )
+
     def forward(self, memory: Memory) -> tuple[Tensor, ...]:
         """Return the decoder's first recurrent state."""
-        wider, deeper = self.ours.width - self.theirs.width, self.ours.layers - self.theirs.layers
-        # Negative padding cuts: units at the end, layers at the bottom.
-        state = [F.pad(final_BLM, (0, wider, deeper, 0)) for final_BLM in memory.final[: self.ours.count]]
-        return (*state, *(torch.zeros_like(state[0]) for _ in range(self.ours.count - len(state))))
+        deeper = self.ours.layers - self.theirs.layers
+        state = []
+        for part, shape in zip(memory.final, self.ours.tensors, strict=False):
+            wider = shape[-1] - part.shape[-1]
+            # Negative padding cuts: units at the end, layers at the bottom.
+            state.append(F.pad(part, (0, wider, *[0] * 2 * (len(shape) - 1), deeper, 0)))
+        return (*state, *_zeros(memory, self.ours)[len(state) :])
 
 
 @register("linear")
@@ -62,6 +82,8 @@ class Linear(Bridge):
 
     def __init__(self, cfg: Config, memory: int, theirs: StateShape, ours: StateShape) -> None:
         super().__init__(cfg, memory, theirs, ours)
+        if not theirs.tensors:
+            raise Incompatible("the encoder leaves no final state to map; choose the bridge 'mean' or 'zero'")
         self.project = _Projection(cfg.activation, theirs.width, ours)
 
     def forward(self, memory: Memory) -> tuple[Tensor, ...]:
@@ -105,5 +127,50 @@ class Zero(Bridge):
 
     def forward(self, memory: Memory) -> tuple[Tensor, ...]:
         """Return the decoder's first recurrent state."""
-        shape = (len(memory.mask_BS), self.ours.layers, self.ours.width)
-        return tuple(memory.values_BSM.new_zeros(shape) for _ in range(self.ours.count))
+        return _zeros(memory, self.ours)
+
+
+@register("each")
+class Each(Bridge):
+    """Each tensor and layer from its own: ``activation(W_kl s_kl + b_kl)``, h from h, c from c, layer l from layer l.
+
+    ``s_kl`` is the encoder's final tensor k of layer l, flattened. Layers are matched from the top; decoder layers below
+    all encoder layers come from the encoder's lowest, and a tensor that the encoder's cell does not have (the LSTM's c,
+    from a GRU) comes from its last one.
+    """
+
+    class Config(Bridge.Config):
+        """Settings of the maps."""
+
+        activation: Activation = "tanh"
+        """What follows each linear map; tanh keeps the first state in the range of a cell's own."""
+
+    def __init__(self, cfg: Any, memory: int, theirs: StateShape, ours: StateShape) -> None:
+        super().__init__(cfg, memory, theirs, ours)
+        if not theirs.tensors:
+            raise Incompatible("the encoder leaves no final state to map; choose the bridge 'mean' or 'zero'")
+        last = len(theirs.tensors) - 1
+        self.origins = [
+            [(min(k, last), max(0, layer + theirs.layers - ours.layers)) for layer in range(ours.layers)]
+            for k in range(len(ours.tensors))
+        ]
+        one = [StateShape(1, (shape,)) for shape in ours.tensors]
+        self.maps = nn.ModuleList(
+            _Projection(cfg.activation, math.prod(theirs.tensors[k]), shape)
+            for shape, row in zip(one, self.origins, strict=True)
+            for k, _ in row
+        )
+
+    def forward(self, memory: Memory) -> tuple[Tensor, ...]:
+        """Return the decoder's first recurrent state."""
+        maps = iter(self.maps)
+        return tuple(
+            torch.cat([next(maps)(memory.final[k][:, layer].flatten(1))[0] for k, layer in row], 1)
+            for row in self.origins
+        )
+
+
+def _zeros(memory: Memory, ours: StateShape) -> tuple[Tensor, ...]:
+    """Return a state of zeros."""
+    batch = len(memory.mask_BS)
+    return tuple(memory.values_BSM.new_zeros(batch, ours.layers, *shape) for shape in ours.tensors)

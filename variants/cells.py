@@ -39,7 +39,7 @@ class Fused(Cell):
         if input_BTX.shape[1] == 1:
             return super().forward(input_BTX, state)
         parts = tuple(part_BLH.transpose(0, 1).contiguous() for part_BLH in state)
-        output_BTH, last = self.fused(input_BTX, parts if self.count > 1 else parts[0])
+        output_BTH, last = self.fused(input_BTX, parts if len(parts) > 1 else parts[0])
         return output_BTH, self._batch_first(last)
 
     def read(self, input_BSX: Tensor, mask_BS: Tensor | None) -> tuple[Tensor, State]:
@@ -124,7 +124,11 @@ class Lstm(Fused):
         """Settings of the long short-term memory."""
 
     kernel = nn.LSTM
-    count = 2
+
+    @property
+    def tensors(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of ``h`` and ``c`` in one layer and direction."""
+        return ((self.hidden,), (self.hidden,))
 
     def step(self, layer: int, direction: int, input_BX: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the next ``(h, c)``, two tensors B x H."""

@@ -64,6 +64,8 @@ class Final(_Constant):
     class Config(_Constant.Config):
         """Where the state enters."""
 
+    sees_final = True
+
     def summary(self, memory: Memory) -> Tensor:
         """Return the top layer's final state, B x M."""
         return memory.final[0][:, -1]
@@ -101,7 +103,7 @@ class Attend(Context):
         merge: Merge = "concat"
         """Put beside the other features, or added to them."""
 
-    static = False
+    static, weighs = False, True
 
     def __init__(self, cfg: Config, memory: int, query: int) -> None:
         super().__init__(cfg, memory, query)

@@ -1,4 +1,4 @@
-"""Decoders that speak with a recurrent cell."""
+"""Decoders that speak with a recurrent cell, after an encoder or after the source itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harness.contracts import Bridge, Cell, Context, Decoder, Encoder, Memory, Readout, Source, State
 from harness.core.registry import register
+from harness.core.spec import Incompatible
 
 
 @register("rnn")
@@ -36,23 +37,30 @@ class RnnDecoder(Decoder):
         """``direct``: state and context go to the output as they are; ``tanh``: ``tanh(W [state; context])``."""
         dropout: float = Field(0.0, ge=0.0, lt=1.0)
         """Probability of dropping each number of the readout during training."""
+        readout_sees: Literal["state", "word"] = Field("state", json_schema_extra={"neutral": "state"})
+        """``word``: the vector of the last word goes to the readout too (Bahdanau et al. 2015, A.2.2), beside state and
+        context."""
 
     def __init__(self, cfg: Config, embedded: int, encoder: Encoder) -> None:
         super().__init__(cfg, embedded, encoder)
         hidden = cfg.cell.hidden
         self.context: Context = cfg.context.build(memory=encoder.width, query=hidden)
+        if self.context.sees_final and not encoder.shape.tensors:
+            raise Incompatible("the encoder leaves no final state to look at; choose another context")
         self.enter, self.leave = self.context.join("input", embedded), self.context.join("readout", hidden)
-        self.width = self.leave.width if cfg.readout == "direct" else hidden
+        self.sees_word = cfg.readout_sees == "word"
+        seen = self.leave.width + (embedded if self.sees_word else 0)
+        self.width = seen if cfg.readout == "direct" else hidden
         self.feed = cfg.feed
         entering = self.enter.width + (self.width if cfg.feed else 0)
         self.cell: Cell = cfg.cell.build(entering=entering)
         self.bridge: Bridge = cfg.bridge.build(memory=encoder.width, theirs=encoder.shape, ours=self.cell.shape)
         direct = cfg.readout == "direct"
         self.readout: nn.Module = (
-            nn.Identity() if direct else nn.Sequential(nn.Linear(self.leave.width, hidden, bias=False), nn.Tanh())
+            nn.Identity() if direct else nn.Sequential(nn.Linear(seen, hidden, bias=False), nn.Tanh())
         )
         self.drop = nn.Dropout(cfg.dropout)
-        self.hears_padding = self.context.hears_padding
+        self.hears_padding, self.weighs = self.context.hears_padding, self.context.weighs
         self.hears_source = self.bridge.hears_source or self.context.width > 0
 
     @property
@@ -84,23 +92,65 @@ class RnnDecoder(Decoder):
 
     def _piece(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Advance over words of which none depends on the readout of another: one word, or all that are known."""
-        cell, fed_BF, memory = state
+        (cell, fed_BF, memory), entering_BTX = state, embedded_BTE
         steps = embedded_BTE.shape[1]
         if self.asks_before:
             before_BTH = self.cell.top(cell).unsqueeze(1).expand(-1, steps, -1)
             context_BTC, weights_BTS, memory = self.context(before_BTH, source, memory)
-            embedded_BTE = self.enter(embedded_BTE, context_BTC)
-        entering_BTX = torch.cat([embedded_BTE, fed_BF.unsqueeze(1).expand(-1, steps, -1)], -1)
+            entering_BTX = self.enter(embedded_BTE, context_BTC)
+        entering_BTX = torch.cat([entering_BTX, fed_BF.unsqueeze(1).expand(-1, steps, -1)], -1)
         output_BTH, cell = self.cell(entering_BTX, cell)
         if not self.asks_before:
             context_BTC, weights_BTS, memory = self.context(output_BTH, source, memory)
-        features_BTR = self._features(output_BTH, context_BTC)
+        features_BTR = self._features(output_BTH, context_BTC, embedded_BTE)
         fed_BF = features_BTR[:, -1] if self.feed else fed_BF
         return Readout(features_BTR, weights_BTS), (cell, fed_BF, memory)
 
-    def _features(self, output_BTX: Tensor, context_BTC: Tensor) -> Tensor:
-        """Return what goes to the output: the state, with the context where it enters here, as the readout maps it."""
+    def _features(self, output_BTX: Tensor, context_BTC: Tensor, word_BTE: Tensor) -> Tensor:
+        """Return what goes to the output: the state, with context and word where they enter here, as the readout maps it."""
         if self.context.place != "input":
             output_BTX = self.leave(output_BTX, context_BTC)
+        if self.sees_word:
+            output_BTX = torch.cat([output_BTX, word_BTE], -1)
         features_BTR: Tensor = self.drop(self.readout(output_BTX))
         return features_BTR
+
+
+@register("prefix")
+class PrefixDecoder(Decoder):
+    """One cell reads the source and speaks the target: ``h_t = cell(word_t, h_{t-1})`` over source, BOS and target.
+
+    The words of the memory are its prefix (with the encoder ``none``, the source's own word vectors), BOS separates the
+    two, and the readout is ``h_t``: a language model that continues the source.
+
+    Raises:
+        Incompatible: the memory is not as wide as a word vector, so that one cell cannot read both.
+    """
+
+    class Config(Decoder.Config):
+        """Settings of the prefix decoder."""
+
+        cell: Cell.Config
+        """What reads and speaks."""
+        dropout: float = Field(0.0, ge=0.0, lt=1.0)
+        """Probability of dropping each number of the readout during training."""
+
+    def __init__(self, cfg: Config, embedded: int, encoder: Encoder) -> None:
+        super().__init__(cfg, embedded, encoder)
+        if encoder.width != embedded:
+            raise Incompatible(
+                f"the prefix decoder reads memory and words with one cell, but the memory has width {encoder.width} and a "
+                f"word vector {embedded}; choose the encoder 'none', or make them equal"
+            )
+        self.cell: Cell = cfg.cell.build(entering=embedded)
+        self.width, self.drop = cfg.cell.hidden, nn.Dropout(cfg.dropout)
+
+    def start(self, memory: Memory) -> tuple[State, Source]:
+        """Return the state after the source, padding skipped, and a view of the source that is not looked at again."""
+        _, state = self.cell.read(memory.values_BSM, memory.mask_BS)
+        return state, Source(memory, ())
+
+    def advance(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
+        """Hear T words and return T readouts and the state after the last."""
+        output_BTH, state = self.cell(embedded_BTE, state)
+        return Readout(self.drop(output_BTH), output_BTH[..., :0]), state

@@ -1,11 +1,11 @@
-"""Encoders that read the source with a recurrent cell."""
+"""Encoders: a recurrent cell that reads the source, or nothing."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from harness.contracts import Cell, Encoder, Memory
+from harness.contracts import Cell, Encoder, Memory, StateShape
 from harness.core.registry import register
 
 
@@ -17,6 +17,26 @@ def _mirror(mask_BS: Tensor) -> Tensor:
 
 def _take(x_BSX: Tensor, index_BS: Tensor) -> Tensor:
     return x_BSX.gather(1, index_BS.unsqueeze(-1).expand_as(x_BSX))
+
+
+@register("none")
+class NoEncoder(Encoder):
+    """Nothing reads: the memory is the source's word vectors themselves, M = E, and there is no final state.
+
+    With the decoder ``prefix`` it makes one network of both (a language model that continues the source); with the
+    decoder ``rnn``, no context and the bridge ``zero`` or ``copy``, a language model that does not hear the source at all.
+    """
+
+    class Config(Encoder.Config):
+        """No encoder has no settings."""
+
+    def __init__(self, cfg: Config, embedded: int) -> None:
+        super().__init__(cfg, embedded)
+        self.width, self.shape = embedded, StateShape(0, ())
+
+    def forward(self, embedded_BSE: Tensor, mask_BS: Tensor) -> Memory:
+        """Return the word vectors of a padded batch, zero at padding."""
+        return Memory(embedded_BSE * mask_BS.unsqueeze(-1), mask_BS, ())
 
 
 @register("rnn")

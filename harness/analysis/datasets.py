@@ -23,9 +23,9 @@ class Task:
     """A study on one of its datasets."""
 
     name: str
-    """Of the dataset: its base."""
+    """The base of the dataset."""
     digest: str
-    """Names the plan; seeds the draws."""
+    """Digest of the plan; seeds the draws."""
     claims: Sequence[Claim]
     outcomes: Sequence[Outcome]
     comparisons: Sequence[Comparison]
@@ -33,7 +33,7 @@ class Task:
     primary: str = ""
     """The metric that the base names as the one to judge its task by."""
     dropped: int = 0
-    """How many claims were stated in time and are no longer there."""
+    """The number of claims that were stated in time and have been removed since."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Level:
     """The metrics that were normalized."""
     variant: str
     runs: int = 0
-    """Finished trials on all datasets: those that the aggregate is of."""
+    """Finished trials on all datasets, which the aggregate is computed from."""
     trials: int = 0
     """Finished or not."""
     iqm: Estimate | None = None
@@ -74,7 +74,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class AcrossDatasets:
-    """What a study found on all of its datasets."""
+    """The results of a study on all of its datasets."""
 
     answers: list[tuple[str, Comparison]]
     """Dataset and answer, claim by claim, corrected for all of them together."""
@@ -165,7 +165,7 @@ def _factors(task: Task) -> dict[str, dict[str, object]]:
 
 
 def _scale(metrics: Sequence[str], tasks: Sequence[Task]) -> str:
-    """Return what is normalized: one metric, or one for each dataset."""
+    """Return the title of the normalized metric, or of one metric per dataset."""
     titles = [METRICS[name].title for name in metrics]
     if len(set(titles)) == 1:
         return titles[0]

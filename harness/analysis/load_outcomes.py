@@ -1,4 +1,4 @@
-"""From the store to what analysis reads: one outcome per trial of a plan, the failed and the missing ones too."""
+"""Reads outcomes from the store: one per trial of a plan, failed and missing trials included."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ COSTS = {
     "train": (
         "params",
         "updates",
+        "epochs",
         "target_tokens",
         "train_seconds",
         "target_tokens_per_second",
@@ -58,7 +59,7 @@ def gather(plan: Plan, store: Store, *, keep_stale: bool = False) -> list[Outcom
 
 
 def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_stale: bool = False) -> Outcome:
-    """Return how one trial ended, with everything that the store holds of it."""
+    """Return the outcome of one trial, with everything that the store has of it."""
     now, why = runner.state(store, trial)
     about: dict[str, Any] = {"trial": trial.digest, "variant": variant.name, "seed": seed, "factors": variant.factors}
     stages = {name: stage.key for name, stage in trial.stages.items()}
@@ -68,25 +69,26 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
             return Outcome(**about, status="missing", reason=f"{now}: {why}", stages=stages)
         about |= {"log": failed.log, "account": failed.page}
         return Outcome(**about, status=failed.status, reason=failed.reason, stages=stages)
-    with made_sense_of(runner.title(variant, seed)):
+    with readable_results(runner.title(variant, seed)):
         return _finished(about, stages, store)
 
 
 @contextmanager
-def made_sense_of(what: str) -> Iterator[None]:
-    """Say in a line that stages are whole, but do not hold what this version of the package writes.
+def readable_results(title: str) -> Iterator[None]:
+    """Turn errors about the contents of whole stages into one line of advice.
 
     Raises:
-        Damaged: so it is; and what to do.
+        Damaged: the stages have other contents than this version of the package writes; and what to do.
     """
     try:
         yield
     except SpecError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        told = f"its results cannot be made sense of ({type(error).__name__}: {error}): they were written by another version"
-        again = "if they came from elsewhere, `s2s gc --drop STUDY --delete` removes them"
-        raise Damaged(f"{told}, or made up; {again}", place=what) from error
+        reason = f"its results cannot be understood ({type(error).__name__}: {error})"
+        origin = "another version of the package wrote them, or they are invented"
+        advice = "if they came from elsewhere, `s2s gc --drop STUDY --delete` removes them"
+        raise Damaged(f"{reason}: {origin}; {advice}", place=title) from error
 
 
 def _finished(about: dict[str, Any], stages: dict[str, str], store: Store) -> Outcome:
@@ -166,7 +168,7 @@ def _test_set(held: Path, seal: str, prepared: Path, exhaustive: bool = False, u
     counts = _counts(prepared / "train.safetensors", int(ids.max(initial=0)) + 1)
     counts[UNK] = 0
     return TestSet(
-        # However they are cut into tokens, the same sentences are resampled alike.
+        # The same sentences are resampled alike, whatever their tokens.
         name=identity(rows),
         sources=[row["source"] for row in rows],
         references=[row["references"] for row in rows],
@@ -194,7 +196,7 @@ def _counts(train: Path, words: int) -> NDArray[np.int64]:
 
 
 def _signatures(scored: Path, prepared: Path) -> dict[str, str]:
-    """Return how each metric was computed; likelihoods per token compare only where the vocabulary is the same."""
+    """Return how each metric was computed; likelihoods per token are comparable only for the same vocabulary."""
     scores = json.loads((scored / "scores.json").read_text(encoding="utf-8"))
     vocabulary = hashlib.sha256((prepared / "target.json").read_bytes()).hexdigest()[:8]
     return {

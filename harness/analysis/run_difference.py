@@ -1,4 +1,4 @@
-"""Whether a variant scores differently in two runs of a study, or only its seeds fell differently.
+"""Tests whether a variant scores differently in two runs of a study, or whether only its seeds differ by chance.
 
 A seed names first weights and data order, so two runs share the luck of the seeds they share: those are compared pair by
 pair (Student's t test of the differences). Seeds that only one run has are then left out, because trials that both runs
@@ -33,7 +33,7 @@ class Change:
     mean_a: float
     mean_b: float
     delta: float
-    """``mean_b - mean_a``, whichever way is up."""
+    """``mean_b - mean_a``, whichever direction is better."""
     ci_low: float = math.nan
     ci_high: float = math.nan
     p: float = math.nan
@@ -41,7 +41,7 @@ class Change:
     test: str = "none"
     """``paired`` by seed, ``Welch``, or ``none``."""
     seeds_a: int = 0
-    """Seeds of run A that entered; as many of run B where they are paired."""
+    """Seeds of run A that are compared; equal to those of run B if they are paired."""
     seeds_b: int = 0
     title: str = ""
     """Name and unit of the metric."""
@@ -73,7 +73,7 @@ def change(variant: str, metric: str, a: Scores, b: Scores) -> Change:
 
 
 def corrected(changes: Sequence[Change]) -> list[Change]:
-    """Return the rows with Holm's correction over all that were tested."""
+    """Return the rows with Holm's correction over all tested rows."""
     adjusted = holm([row.p for row in changes])
     return [
         row if math.isnan(p) else replace(row, p_holm=p, found=REAL if p < ALPHA else CHANCE)
@@ -82,6 +82,6 @@ def corrected(changes: Sequence[Change]) -> list[Change]:
 
 
 def _constant(left: Array, right: Array, paired: bool) -> bool:
-    """Whether what is tested has no spread beyond rounding: then there is no error to measure it by."""
+    """Return whether the values have no spread beyond rounding, so that nothing can be tested."""
     spreads = [(right - left).std()] if paired else [left.std(), right.std()]
     return bool(max(spreads) <= 1e-9 * max(1.0, float(np.abs([left.mean(), right.mean()]).max())))

@@ -1,4 +1,4 @@
-"""Two runs of a study: what was changed, what came out otherwise, and whether that is real."""
+"""Compares two runs of a study: changed choices, different results, and whether the differences are real."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from harness.trial.score import METRICS, ScoringChoice, naming, signature
 FILES = ("plan.json", "provenance.json", "trials.csv", "comparisons.csv")
 ALL = "all variants"
 UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError, csv.Error)
-"""What files raise that are not as a report left them."""
+"""Errors raised by files that a report did not write."""
 Row = dict[str, str]
 
 
 class Run(NamedTuple):
-    """What a report left of one run, as its files say it."""
+    """One run, from the files of its report."""
 
     plan: dict[str, Any]
     provenance: dict[str, Any]
@@ -35,20 +35,20 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Altered:
-    """Something that run A and run B were made with, where they differ."""
+    """A difference in the choices or the provenance of run A and run B."""
 
     what: str
     """Dotted path of a choice, or a fact about data, code, software or machine."""
     a: str
-    """Empty where run A has none."""
+    """Empty if run A has no value."""
     b: str
     where: str = ""
-    """The variants whose choice it is."""
+    """The variants with this choice."""
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """A trial that is the same by its digest, and ended differently."""
+    """A trial with the same digest in both runs, but different results."""
 
     trial: str
     variant: str
@@ -59,7 +59,7 @@ class Contradiction:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the two runs say of one claim; empty where a run does not make it."""
+    """The verdicts of both runs on one claim; empty for a run without the claim."""
 
     claim: str
     a: str
@@ -68,7 +68,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Diff:
-    """All that differs between two runs of a study."""
+    """All differences between two runs of a study."""
 
     a: str
     b: str
@@ -76,7 +76,7 @@ class Diff:
     made_otherwise: list[Altered]
     """Data, code, software, machine."""
     identical: list[str]
-    """Digests of the trials whose numbers agree in all digits that are kept."""
+    """Digests of the trials whose numbers agree in all stored digits."""
     contradictions: list[Contradiction]
     gone: list[str]
     new: list[str]
@@ -84,23 +84,23 @@ class Diff:
     verdicts: list[Verdict]
 
     def plain(self) -> dict[str, Any]:
-        """Return it as plain data; what is not known is null."""
+        """Return the differences as plain data, with null for unknown values."""
         said: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
         return said
 
 
 def read(where: str) -> Run:
-    """Read what a report left in a folder, or in a folder of a git revision (``HEAD~1:results/masking/numbers``).
+    """Read a report from a folder, or from a folder of a git revision (``HEAD~1:results/masking/numbers``).
 
     Raises:
-        SpecError: there is no such folder, or it holds no results.
+        SpecError: there is no such folder, or it has no results.
     """
     said = {name: _text(where, name) for name in FILES}
     try:
         trials, comparisons = (list(csv.DictReader(io.StringIO(said[name], newline=""))) for name in FILES[2:])
         return Run(json.loads(said["plan.json"]), json.loads(said["provenance.json"]), trials, comparisons)
     except UNREADABLE as error:
-        raise SpecError(f"its files are not what a report writes: {error}", place=where) from None
+        raise SpecError(f"its files are not those of a report: {error}", place=where) from None
 
 
 def _text(where: str, name: str) -> str:
@@ -110,7 +110,7 @@ def _text(where: str, name: str) -> str:
         try:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise SpecError(f"is not what a report writes: {error}", place=str(path)) from None
+            raise SpecError(f"is not a file of a report: {error}", place=str(path)) from None
     if Path(where).is_dir() or not colon:
         raise SpecError(
             f"no results here, {name} is missing; name a folder that `s2s run` or `s2s report` wrote", place=where
@@ -137,7 +137,7 @@ def diff(name_a: str, name_b: str) -> Diff:
     except SpecError:
         raise
     except UNREADABLE as error:
-        message = f"the files of one are not what a report writes ({type(error).__name__}: {error})"
+        message = f"the files of one are not those of a report ({type(error).__name__}: {error})"
         raise SpecError(f"{message}; `s2s report` writes them anew", place=f"{name_a} and {name_b}") from None
 
 
@@ -149,7 +149,7 @@ def _own_metrics(run: Run) -> Iterator[Metric]:
 
 
 def _diff(name_a: str, name_b: str, a: Run, b: Run) -> Diff:
-    """Compare two runs as their files say them."""
+    """Compare two runs from their files."""
     titles = [f"{run.plan['study']} on {run.plan['base']}" for run in (a, b)]
     if titles[0] != titles[1]:
         raise SpecError(f"these are runs of different studies: {titles[0]}, and {titles[1]}")
@@ -187,7 +187,7 @@ def _spelled(value: Any) -> str:
 
 
 def _plan_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
-    """Return what differs in a plan beside its variants; claims go by their names."""
+    """Return differences of two plans besides the variants; claims are matched by name."""
 
     def named(plan: Mapping[str, Any]) -> dict[str, Any]:
         own = {key: value for key, value in plan.items() if key not in ("variants", "claims", "digest")}
@@ -247,7 +247,7 @@ def _contradiction(trial: str, a: Row, b: Row) -> Contradiction | None:
 
 
 def _changes(a: Run, b: Run) -> list[Change]:
-    """Return every variant and metric that both runs have; those that are measured differently are left out."""
+    """Return every variant and metric that both runs have, without metrics that are measured differently."""
     choices = [{v["name"]: v["choice"] for v in run.plan["variants"]} for run in (a, b)]
     made = []
     for variant in dict.fromkeys(row["variant"] for row in a.trials):
@@ -265,7 +265,7 @@ def _scores(trials: Sequence[Row], metric: str) -> dict[int, float]:
 
 
 def _measure(metric: str, choice: Mapping[str, Any], trials: Sequence[Row]) -> tuple[str, ...]:
-    """Return what a metric depends on beside the outputs; likelihoods per token compare on the same vocabulary only."""
+    """Return what a metric depends on besides the outputs; likelihoods per token need the same vocabulary."""
     how = spec.read(ScoringChoice, choice["decoding"]["scoring"])
     signed = signature(how.wanted.get(metric, METRICS[metric]), how)
     prepared = sorted({t["prepare"] for t in trials}) if "tokens:model" in signed else []

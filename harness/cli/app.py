@@ -159,6 +159,10 @@ def _join(plans: list[Plan], name: str, sets: list[str] | None, seeds: int | Non
         print_answers.print_joint(joint)
 
 
+def _load_parts() -> None:
+    import variants  # noqa: F401
+
+
 @app.command("list")
 def list_parts(
     slot: Annotated[str | None, typer.Argument(help="The parts of this slot, with their settings.")] = None,
@@ -169,7 +173,7 @@ def list_parts(
     from harness.cli import print_parts
     from harness.cli.catalog import catalog
 
-    found = catalog(slot)
+    found = catalog(_load_parts, slot)
     if as_json:
         print_json(found)
     elif slot is None:
@@ -431,6 +435,7 @@ def try_trial(
         Path | None, typer.Option(help="Write the answers to this file, one a line, and figures beside it.")
     ] = None,
     attention: Annotated[bool, typer.Option("--attention", help="Draw where the model looks.")] = False,
+    n_best: Annotated[int, typer.Option(min=1, max=100, help="Show so many of the best hypotheses of a beam.")] = 1,
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
@@ -441,14 +446,14 @@ def try_trial(
 
     sources = source_texts.read(texts or [], file)
     with store_in_use() as store:
-        answers = try_model.try_model(store, trial, sources, attention=attention)
+        answers = try_model.try_model(store, trial, sources, attention=attention, count=n_best)
     if out is not None:
         source_texts.write(out, [answer["hypothesis"] for answer in answers])
         drawn = try_model.draw_attention(answers, out.parent) if attention else []
         typer.echo("\n".join(f"written: {path}" for path in [out, *drawn]), err=True)
     if as_json:
         print_json(answers)
-    elif out is None or attention:
+    elif out is None or attention or n_best > 1:
         print_parts.print_tried(answers)
     source_texts.warn_of_unknown(answers)
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ KEPT = 8
 """Catalogues that stay in the cache folder: of several checkouts, or of several folders with studies."""
 
 
-def catalog(slot: str | None = None) -> dict[str, Any]:
+def catalog(load_parts: Callable[[], None], slot: str | None = None) -> dict[str, Any]:
     """Return slots, parts, presets, bases and studies as plain data, or of one slot the parts alone.
+
+    Args:
+        load_parts: fills the registry; called only if the catalogue must be made.
+        slot: the slot, or None for all.
 
     Raises:
         SpecError: there is no such slot.
     """
-    found = _load()
+    found = _load(load_parts)
     if slot is None:
         return found
     known = [each["name"] for each in found["slots"]]
@@ -38,14 +43,14 @@ def catalog(slot: str | None = None) -> dict[str, Any]:
     }
 
 
-def _load() -> dict[str, Any]:
+def _load(load_parts: Callable[[], None]) -> dict[str, Any]:
     if plugins.LOADED:  # their parts are loaded already, and belong to this command only
-        return _collect()
+        return _collect(load_parts)
     path = folder() / f"catalog-{_key()}.json"
     with suppress(OSError, ValueError):
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return kept
-    found = _collect()
+    found = _collect(load_parts)
     with suppress(OSError):  # a home that cannot be written costs time, nothing else
         _keep(path, found)
     return found
@@ -56,7 +61,8 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seq2seq-harness"
 
 
-def _collect() -> dict[str, Any]:
+def _collect(load_parts: Callable[[], None]) -> dict[str, Any]:
+    load_parts()
     from harness.cli import listing
 
     return listing.everything()

@@ -36,8 +36,6 @@ PRESET_BASE = "numbers"
 
 def everything() -> dict[str, Any]:
     """Return what there is: slots with their kinds, parts with their settings, presets, bases and studies."""
-    import variants  # noqa: F401
-
     slots = [
         {"name": name, "summary": summary(contract), "kinds": sorted(contract.kinds)}
         for name, contract in SLOTS.items()

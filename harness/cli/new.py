@@ -26,6 +26,8 @@ from harness.trial.pipeline import TrialChoice
 
 BASE = "numbers"
 """The base in which a new part is tested."""
+LISTS = {"metric": "decoding.scoring.metrics"}
+"""Slots of which a trial names several parts: where."""
 DEEPEST = 6
 """Names in the dotted path of a slot, at most: a slot may hold slots of its own kind."""
 
@@ -46,13 +48,15 @@ def part(slot: str, kind: str, like: str | None = None) -> str:
         raise SpecError(f"no {slot} is called '{like}'; {suggest(like, kinds)}")
     like = like or simplest(slot)
     called, text = file_name(f"{slot}_{kind}", "a file"), copied(kinds[like], slot, kind, like)
+    text = _opt_in(text) if slot in LISTS else text
     path, chosen, around = place(slot, like)
     home = Path(inspect.getfile(kinds[like])).resolve().parent
     if home == Path("variants").resolve() and Path("tests/unit/variants").is_dir():
         file, test = Path(f"variants/{called}.py"), Path(f"tests/unit/variants/test_{called}.py")
         names = {"slot": slot, "kind": kind, "like": like, "path": path, "title": slot.replace("_", " ")}
         said = {
-            "choice": _python(chosen), "around": _python(around), "result": Template(RESULTS[slot]).substitute(names)
+            "choice": _one_line(chosen), "around": _python(around), "result": Template(RESULTS[slot]).substitute(names),
+            "value": '[{"kind": kind} | CHOICE]' if slot in LISTS else '{"kind": kind} | CHOICE',
         }  # fmt: skip
         _write({file: text, test: _test(Template(TEST).substitute(names, **said))})
         steps = [f"written: {file}, a working copy of the {slot} '{like}'", f"written: {test}", "next:"]
@@ -69,8 +73,16 @@ def part(slot: str, kind: str, like: str | None = None) -> str:
 def _comparison(path: str, chosen: dict[str, Any], around: Mapping[str, Any], like: str, kind: str) -> list[str]:
     """Return the lines of a study that compares a part with the one that it is a copy of."""
     values = [{"kind": name} | chosen if chosen else name for name in (like, kind)]
+    if path in LISTS.values():
+        return ["  compute both in a study:", f"    set: {{{path}: [{', '.join(map(_yaml, values))}]}}"]
     axis = f"{path}: [{', '.join(map(_yaml, values))}]" if chosen else f"{path}.kind: [{like}, {kind}]"
     return ["  compare it in a study:", *([f"    set: {_yaml(around)}"] if around else []), f"    vary: {{{axis}}}"]
+
+
+def _opt_in(text: str) -> str:
+    """Return the text of a metric that is computed where it is named, from statistics that no other one shares."""
+    text = re.sub(r"\n    (default|shared): ClassVar\[\w+\] = [^\n]*", "", text)
+    return re.sub(r"\n{3}(?=    )", "\n\n", text)  # where they stood alone
 
 
 def _test(text: str) -> str:
@@ -94,10 +106,10 @@ def _check_kind(slot: str, kind: str) -> None:
 def simplest(slot: str) -> str:
     """Return the kind to start from: the shortest to read of those with settings and without nested slots."""
 
-    def cost(kind: str) -> tuple[bool, bool, int]:
-        config = SLOTS[slot].kinds[kind].Config
+    def cost(kind: str) -> tuple[bool, bool, bool, int]:
+        config, aside = SLOTS[slot].kinds[kind].Config, getattr(SLOTS[slot].kinds[kind], "diagnostic", False)
         nested = any(_choice_in(field) for field in config.model_fields.values())
-        return nested, not config.model_fields, copied(SLOTS[slot].kinds[kind], slot, "x", kind).count("\n")
+        return aside, nested, not config.model_fields, copied(SLOTS[slot].kinds[kind], slot, "x", kind).count("\n")
 
     return str(min(SLOTS[slot].kinds, key=cost))
 
@@ -110,7 +122,7 @@ def _choice_in(field: Any) -> type[Choice] | None:
 def place(slot: str, kind: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return where a slot is in a trial of the base, the settings that a kind needs there, and what must be set around it."""
     base = read_base(locate.base(BASE))[0]
-    path, around = next(_places(SLOTS[slot], base))
+    path, around = (LISTS[slot], {}) if slot in LISTS else next(_places(SLOTS[slot], base))
     plain: Any = override(TrialChoice, base, around)
     for name in path.split("."):
         plain = plain.get(name, {}) if isinstance(plain, Mapping) else {}
@@ -243,6 +255,12 @@ def _write(files: Mapping[Path, str]) -> None:
             file.write(text)
 
 
+def _one_line(plain: Any) -> str:
+    """Return plain data as Python source on a line that may be long."""
+    text = _python(plain)
+    return text if len(text) < 95 else f"{text}  # noqa: E501  # fmt: skip"
+
+
 def _python(plain: Any) -> str:
     """Return plain data as Python source, as ruff would format it."""
     if isinstance(plain, Mapping):
@@ -272,7 +290,7 @@ from typing import Any
 
 import torch
 
-from harness.contracts import Batch, Lengths, Memory, Pass, Source, StateShape, Streams, Words
+from harness.contracts import Batch, Lengths, Memory, Pass, Scored, Source, StateShape, Streams, Words
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError, encode, override, read
 from harness.study.planning import read_base
@@ -289,7 +307,7 @@ CHOICE: dict[str, Any] = $choice
 
 
 def trial(kind: str) -> TrialChoice:
-    changes = AROUND | {"$path": {"kind": kind} | CHOICE}
+    changes = AROUND | {"$path": $value}
     return read(TrialChoice, override(TrialChoice, read_base(BASE)[0], changes))
 
 
@@ -360,13 +378,13 @@ RESULTS = {
     "tokenizer": 'return trial(kind).$path.build().learn(["one two", "two three"]).to_str()',
     "embeddings": "part = trial(kind).$path.build(words=WORDS)\n    return part.target(HEARD_BT).tolist()",
     "cell": """part = trial(kind).$path.build(entering=3)
-    state = tuple(torch.zeros(1, part.layers, part.width) for _ in range(part.count))
+    state = tuple(torch.zeros(1, part.layers, *shape) for shape in part.shape.tensors)
     return part(torch.randn(1, 2, 3), state)[0].tolist()""",
     "encoder": """part = trial(kind).$path.build(embedded=8)
     return part(torch.randn(1, 3, 8), torch.ones(1, 3, dtype=torch.bool)).values_BSM.tolist()""",
-    "bridge": """shape = StateShape(1, 1, 4)
+    "bridge": """shape = StateShape(1, ((4,),))
     part = trial(kind).$path.build(memory=4, theirs=shape, ours=shape)
-    return [state_BLH.tolist() for state_BLH in part(MEMORY)]""",
+    return [tensor.tolist() for tensor in part(MEMORY)]""",
     "attention": """part = trial(kind).$path.build(memory=4, query=4)
     return part(torch.ones(1, 1, 4), part.keys(MEMORY.values_BSM)).tolist()""",
     "context": """part = trial(kind).$path.build(memory=4, query=4)
@@ -387,10 +405,16 @@ RESULTS = {
     weight.square().sum().backward()
     optimizer.step()
     return weight.tolist()""",
+    "pretraining": """built = model(kind)
+    trial(kind).$path.build().start(built, {}, lambda choice, pairs: None)
+    return sum(float(part.sum()) for part in built.parameters())""",
     "schedule": "part = trial(kind).$path.build()\n    return [part.factor(update, 5) for update in range(5)]",
     "initializer": """layer = torch.nn.Linear(2, 2)
     trial(kind).$path.build().fill(layer)
     return layer.weight.tolist()""",
+    "metric": """part = SLOTS["metric"].kinds[kind].Config(**CHOICE).build()
+    counts = part.statistics(Scored(["a b", "c"], [["a b"], ["c d"]]))
+    return None if counts is None else float(part.score(counts.sum(0)))""",
     "search": "return trial(kind).$path.build().find(model(kind).eval(), SOURCE_BS, 5).tokens_BT.tolist()",
 }
 """What a generated test compares, by slot."""

@@ -128,6 +128,9 @@ def print_tried(answers: Iterable[Mapping[str, Any]]) -> None:
         cut = ", cut at the limit" if answer["truncated"] else ""
         hypothesis = Text.assemble((answer["hypothesis"], "bold"), (f"  (log p {answer['score']:.2f}{cut})", "dim"))
         say(Text(answer["source"]), Padding(hypothesis, (0, 0, 0, 2), expand=False))
+        ranked = [[f"{each['score']:.2f}", each["hypothesis"], "cut" if each["truncated"] else ""]
+                  for each in answer.get("n_best", ())]  # fmt: skip
+        say(*([grid(ranked, indent=4)] if ranked else []))
         if "attention" in answer:
             shown = answer["attention"]
             say(*(indented(line) for line in (["this model has no attention"] if shown is None else _attention(shown))))

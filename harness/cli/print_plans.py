@@ -29,7 +29,7 @@ def print_validated(plan: Plan) -> None:
             style="bold",
         )
     )
-    say(heading("variants"))
+    say(*map(indented, _scoring(plan)), heading("variants"))
     say(grid([str(number), variant.name, variant.skipped] for number, variant in enumerate(plan.variants, 1)))
     factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
     say(*([heading("claims")] if plan.file.claims else []))
@@ -37,6 +37,16 @@ def print_validated(plan: Plan) -> None:
         say(entry(claim.name, _question(claim)))
         compared = groups(claim, factors)
         say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
+
+
+def _scoring(plan: Plan) -> list[str]:
+    """Return how texts are compared, once for each way, with the variants where there are several ways."""
+    ways: dict[str, list[str]] = {}
+    for variant in (variant for variant in plan.variants if not variant.skipped):
+        how = variant.choice.decoding.scoring
+        case = "lower-cased" if how.lowercase else "with their letter case"
+        ways.setdefault(f"texts are compared {case}, words cut by tokenizer {how.tokenize}", []).append(variant.name)
+    return [f"{way}: {'; '.join(names)}" if len(ways) > 1 else way for way, names in ways.items()]
 
 
 def _question(claim: Claim) -> str:
@@ -67,6 +77,7 @@ def _settings(said: Mapping[str, Any]) -> str:
 def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
     """Print what would run: trials of each variant by state, why, and how long it takes."""
     say(Text(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}", style="bold"))
+    say(*map(indented, _scoring(plan)))
     shown = [[row["variant"], _states(row), _size(row["params"])] for row in rows["variants"]]
     say("", grid(shown, indent=0, headers=["variant", "trials", "parameters"], right=1))
     for why, trials in _reasons(rows["variants"]).items():

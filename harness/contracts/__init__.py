@@ -45,12 +45,14 @@ from harness.contracts.training import (
     Optimizer,
     Order,
     Pass,
+    Pretraining,
     Schedule,
     Streams,
     Sum,
     TeacherForcing,
     target_nll,
 )
+from harness.contracts.training_choice import TrainingChoice
 from harness.contracts.decoding import Found, Search
 from harness.contracts.metric import Metric, Scored
 # isort: on
@@ -83,6 +85,7 @@ __all__ = [
     "Order",
     "Output",
     "Pass",
+    "Pretraining",
     "Readout",
     "Row",
     "Rows",
@@ -96,6 +99,7 @@ __all__ = [
     "Sum",
     "TeacherForcing",
     "Tokenizer",
+    "TrainingChoice",
     "Words",
     "digests",
     "repeat",

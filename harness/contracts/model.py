@@ -25,6 +25,12 @@ class Embeddings(nn.Module, ABC):
     def __init__(self, cfg: Any, words: Words) -> None:
         super().__init__()
 
+    def fill(self, words: Words) -> None:
+        """Set vectors that are known beforehand, by the words of the vocabularies; called after the initializer.
+
+        A part that reads vectors from a file names it by a setting of type ``harness.core.pinned.File``.
+        """
+
     @abstractmethod
     def source(self, ids_BS: Tensor) -> Tensor:
         """Return source word vectors, B x S x E."""
@@ -43,9 +49,11 @@ class Embeddings(nn.Module, ABC):
 class Cell(nn.Module, ABC):
     """A stack of recurrent layers, in one direction (decoders) or two (encoders).
 
-    A state is a tuple of ``count`` tensors ``B x L x width``, the visible one first. A new cell needs only ``step``: one
-    layer, one moment. Walking a target (``forward``) and reading a source (``read``) follow from it; a cell with a fused
-    kernel overrides them, and the laws hold the two to the same numbers.
+    A state is a tuple of tensors ``B x L x ...``, the visible one (``B x L x width``) first; two directions stand side by
+    side on the last axis. A new cell needs only ``step``: one layer, one moment; and ``tensors``, if its state is not one
+    vector. Walking a target (``forward``) and reading a source (``read``) follow from it. A cell that can compute all
+    steps of a layer at once overrides ``scan``, one with a fused kernel ``forward`` and ``read``; the laws hold them all
+    to the same numbers.
     """
 
     class Config(Choice):
@@ -58,8 +66,6 @@ class Cell(nn.Module, ABC):
         dropout: float = Field(0.0, ge=0.0, lt=1.0)
         """Probability of dropping an input of every layer but the first."""
 
-    count: ClassVar[int] = 1
-
     def __init__(self, cfg: Any, entering: int, directions: int = 1) -> None:
         super().__init__()
         self.hidden, self.layers, self.directions, self.entering = cfg.hidden, cfg.layers, directions, entering
@@ -67,26 +73,48 @@ class Cell(nn.Module, ABC):
         self.drop = nn.Dropout(cfg.dropout)
 
     @property
+    def tensors(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each tensor of the state in one layer and direction, the visible one, ``(hidden,)``, first."""
+        return ((self.hidden,),)
+
+    @property
     def shape(self) -> StateShape:
         """The shape of this cell's state, both directions side by side."""
-        return StateShape(self.count, self.layers, self.width)
+        return StateShape(self.layers, tuple((*shape[:-1], shape[-1] * self.directions) for shape in self.tensors))
 
     @abstractmethod
     def step(self, layer: int, direction: int, input_BX: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return the next state (``count`` tensors B x H) of one layer in one direction."""
+        """Return the next state of one layer in one direction: the tensors B x ..., the visible one B x H."""
+
+    def scan(
+        self, layer: int, direction: int, input_BSX: Tensor, state: tuple[Tensor, ...], mask_BS: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Go through all steps of one layer in one direction: the visible state at each, and the state after the last.
+
+        With a mask, padding (only at the end of a row) leaves states as they were and values at zero. The second
+        direction goes from the last step to the first.
+        """
+        outputs: list[Tensor] = []
+        for s in range(input_BSX.shape[1]) if direction == 0 else reversed(range(input_BSX.shape[1])):
+            after = self.step(layer, direction, input_BSX[:, s], state)
+            if mask_BS is not None:
+                keep_B1 = mask_BS[:, s].unsqueeze(-1)
+                after = tuple(_kept(mask_BS[:, s], new, old) for new, old in zip(after, state, strict=True))
+                outputs.append(after[0] * keep_B1)
+            else:
+                outputs.append(after[0])
+            state = after
+        return torch.stack(outputs if direction == 0 else outputs[::-1], 1), state
 
     def forward(self, input_BTX: Tensor, state: State) -> tuple[Tensor, State]:
         """Walk T >= 1 steps forward: ``output_BTH`` of the top layer, and the state after the last step."""
-        outputs = []
-        for passing in input_BTX.unbind(1):
-            after = []
-            for layer in range(self.layers):
-                stepped = self.step(layer, 0, passing, tuple(part_BLH[:, layer] for part_BLH in state))
-                after.append(stepped)
-                passing = self.drop(stepped[0]) if layer + 1 < self.layers else stepped[0]
-            outputs.append(passing)
-            state = tuple(torch.stack(parts, 1) for parts in zip(*after, strict=True))
-        return torch.stack(outputs, 1), state
+        final = []
+        for layer in range(self.layers):
+            input_BTX, after = self.scan(layer, 0, input_BTX, tuple(part[:, layer] for part in state))
+            final.append(after)
+            if layer + 1 < self.layers:
+                input_BTX = self.drop(input_BTX)
+        return input_BTX, tuple(torch.stack(parts, 1) for parts in zip(*final, strict=True))
 
     def read(self, input_BSX: Tensor, mask_BS: Tensor | None) -> tuple[Tensor, State]:
         """Read a whole source from states of zero, in every direction: ``values_BSM`` and the final state.
@@ -94,36 +122,25 @@ class Cell(nn.Module, ABC):
         With a mask, padding (only at the end of a row) leaves states as they were and values at zero; without, padding is
         read like words.
         """
-        final = []
+        final, batch = [], len(input_BSX)
         for layer in range(self.layers):
-            ways = [self._sweep(layer, direction, input_BSX, mask_BS) for direction in range(self.directions)]
+            zeros = tuple(input_BSX.new_zeros(batch, *shape) for shape in self.tensors)
+            ways = [self.scan(layer, direction, input_BSX, zeros, mask_BS) for direction in range(self.directions)]
             input_BSX = torch.cat([values_BSH for values_BSH, _ in ways], -1)
             final.append(tuple(torch.cat(parts, -1) for parts in zip(*(state for _, state in ways), strict=True)))
             if layer + 1 < self.layers:
                 input_BSX = self.drop(input_BSX)
         return input_BSX, tuple(torch.stack(parts, 1) for parts in zip(*final, strict=True))
 
-    def _sweep(
-        self, layer: int, direction: int, input_BSX: Tensor, mask_BS: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        batch, steps = input_BSX.shape[:2]
-        state = tuple(input_BSX.new_zeros(batch, self.hidden) for _ in range(self.count))
-        outputs: list[Tensor] = []
-        for s in range(steps) if direction == 0 else reversed(range(steps)):
-            after = self.step(layer, direction, input_BSX[:, s], state)
-            if mask_BS is not None:
-                keep_B1 = mask_BS[:, s].unsqueeze(-1)
-                after = tuple(torch.where(keep_B1, new, old) for new, old in zip(after, state, strict=True))
-                outputs.append(after[0] * keep_B1)
-            else:
-                outputs.append(after[0])
-            state = after
-        return torch.stack(outputs if direction == 0 else outputs[::-1], 1), state
-
     def top(self, state: State) -> Tensor:
         """Return the visible state of the last layer, B x H."""
         visible_BLH: Tensor = state[0]
         return visible_BLH[:, -1]
+
+
+def _kept(real_B: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Return the new state on words and the old one on padding."""
+    return torch.where(real_B.view(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 @slot
@@ -149,7 +166,10 @@ class Encoder(nn.Module, ABC):
 
 @slot
 class Bridge(nn.Module, ABC):
-    """Encoder memory to first decoder state, for any pair of shapes: ``memory -> state`` of ``ours.count`` tensors BLH."""
+    """Encoder memory to first decoder state: ``memory -> state``, tensors ``B x L x ...`` of the shape ``ours``.
+
+    Raises ``Incompatible``, with the reason, for shapes that it cannot map.
+    """
 
     class Config(Choice):
         """Names a kind of bridge."""
@@ -203,6 +223,10 @@ class Context(nn.Module, ABC):
     """Whether the query is not looked at, so that no step has to wait for the one before."""
     place: Literal["input", "readout", "both"] = "readout"
     merge: Literal["concat", "add"] = "concat"
+    weighs: bool = False
+    """Whether it gives a weight to every source position."""
+    sees_final: bool = False
+    """Whether it looks at the encoder's final state, which not every encoder leaves."""
     hears_padding: bool = False
     """Whether the content or amount of padding can change the context."""
 
@@ -248,6 +272,8 @@ class Decoder(nn.Module, ABC):
     """Whether padding in the memory can change a readout."""
     hears_source: bool = True
     """Whether a readout depends on the source at all; if not, the model is a language model: a control."""
+    weighs: bool = False
+    """Whether a readout holds a weight for every source position."""
 
     def __init__(self, cfg: Any, embedded: int, encoder: Encoder) -> None:
         super().__init__()

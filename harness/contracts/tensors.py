@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -14,19 +15,49 @@ SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 
 class Words(NamedTuple):
-    """What a model must know of its vocabularies: their sizes, and whether source and target share one."""
+    """What a model must know of its vocabularies: their sizes, whether both languages share one, and their words.
+
+    Sizes alone are enough to put a model together without its values (to count parameters, to see whether parts can meet).
+    """
 
     source: int
     target: int
     joint: bool = False
+    lists: Callable[[], tuple[Sequence[str], Sequence[str]]] | None = None
+    """Gives the words of source and target in the order of their ids, the special tokens first."""
+
+    def source_words(self) -> Sequence[str]:
+        """Return the words of the source vocabulary; a part asks where it needs them, not before."""
+        return self._lists()[0]
+
+    def target_words(self) -> Sequence[str]:
+        """Return the words of the target vocabulary; a part asks where it needs them, not before."""
+        return self._lists()[1]
+
+    def _lists(self) -> tuple[Sequence[str], Sequence[str]]:
+        if self.lists is None:
+            raise ValueError("only the sizes of the vocabularies are known here; ask for words in fill, not before")
+        return self.lists()
 
 
 class StateShape(NamedTuple):
-    """The shape of a recurrent state: ``count`` tensors (one for a GRU, two for an LSTM) of ``layers x width`` each."""
+    """The shape of a recurrent state: of each tensor in each layer, the visible one first.
 
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    A GRU has ``((H,),)``, an LSTM ``((H,), (H,))``, a cell with a matrix memory perhaps ``((H,), (D, D))``. The state's
+    tensors are ``B x L x ...`` with these shapes at the end.
+    """
+
     layers: int
-    width: int
+    tensors: tuple[tuple[int, ...], ...]
+
+    @property
+    def width(self) -> int:
+        """The width of the visible tensor; 0 for a state without tensors."""
+        return self.tensors[0][-1] if self.tensors else 0
+
+    def sizes(self) -> list[int]:
+        """Return how many numbers each tensor has over all layers."""
+        return [self.layers * math.prod(shape) for shape in self.tensors]
 
 
 State = Any
@@ -34,7 +65,7 @@ State = Any
 
 
 class Memory(NamedTuple):
-    """Everything the encoder leaves behind; ``final`` holds ``count`` tensors ``final_BLM``, the visible state first."""
+    """Everything the encoder leaves behind; ``final`` holds tensors ``B x L x ...``, the visible ``final_BLM`` first."""
 
     values_BSM: Tensor
     mask_BS: Tensor

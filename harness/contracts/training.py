@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -246,3 +246,35 @@ class Initializer(ABC):
     @abstractmethod
     def fill(self, model: nn.Module) -> None:
         """Set the parameters in place."""
+
+
+@slot
+class Pretraining(ABC):
+    """Where parameters come from before training, if the initializer is not all.
+
+    What it leaves in a model is a stage of its own, shared by trials with the same data, model, initializer and seed.
+    """
+
+    begins: ClassVar[bool] = True
+    """Whether there is anything to do."""
+
+    class Config(Choice):
+        """Names a kind of pretraining."""
+
+    def __init__(self, cfg: Any) -> None:
+        self.cfg = cfg
+
+    @abstractmethod
+    def start(self, model: Any, pairs: Mapping[str, Any], train: Callable[[Any, Mapping[str, Any]], None]) -> None:
+        """Set the parameters of an initialized model in place.
+
+        Args:
+            model: a ``harness.trial.model.Seq2Seq``.
+            pairs: the trial's encoded pairs by split (``harness.trial.batches.Pairs``).
+            train: trains the model by a ``TrainingChoice`` on pairs by split, and leaves the parameters that training
+                selects in it; interrupted, it goes on where it was. To be called once at most.
+        """
+
+    def keeps(self, name: str) -> bool:
+        """Say whether a parameter is kept; one that is not begins as the initializer leaves it."""
+        return True

@@ -1,1 +1,1 @@
-"""What knows nothing of models: slots and choices, digests, code fingerprints, names, signals, provenance."""
+"""The ground that everything stands on: slots and choices, digests, code fingerprints, names, signals, provenance."""

@@ -1,4 +1,4 @@
-"""Texts of models, data and files, made fit to be shown: what a terminal or a spreadsheet would obey stands there to be read."""
+"""Escapes texts of models, data and files, so that no terminal or spreadsheet obeys them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import re
 
 HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]")
-"""Control characters but tab and line feed, what turns the direction of a text, tags, and halves of characters."""
+"""Control characters except tab and line feed, marks of text direction, tags, and surrogates."""
 FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d[\d,.]*(e[+-]?\d+)?( (±|to|of) [-\d,.]+)?$)")
-"""How a cell begins that a spreadsheet computes; signed numbers and ranges of them are only numbers."""
+"""The beginning of a cell that a spreadsheet computes; signed numbers and ranges of them are harmless."""
 
 
 def visible(text: str) -> str:
@@ -22,5 +22,5 @@ def written(value: object) -> str:
 
 
 def for_spreadsheet(cell: object) -> object:
-    """Return a text that a spreadsheet would compute, such as ``=1+1``, with an apostrophe before it; all else as it is."""
+    """Return a text with an apostrophe before it if a spreadsheet would compute it (``=1+1``); anything else unchanged."""
     return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell

@@ -24,20 +24,20 @@ from harness.core.registry import suggest
 from harness.core.spec import SpecError
 
 LONGEST_LINE = 2**24
-"""Characters of a line at most: a file without line ends is no reason to fill the memory."""
+"""Maximal characters of a line: a file without line ends must not fill the memory."""
 PIECE = 2**20
 """Bytes that are read at once where lines do not matter."""
 PARQUET_ROWS = 10_000
 
 
 def format_of(path: Path) -> str:
-    """Return how a file is read: by its ending, ``.gz`` aside."""
+    """Return the format of a file by its extension, ``.gz`` aside."""
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     return ending if ending in (".csv", ".json", ".jsonl", ".parquet") else ".tsv"
 
 
 def pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a file, from where it stands."""
+    """Yield the bytes of a file from its current position."""
     return iter(partial(file.read, PIECE), b"")
 
 
@@ -47,10 +47,10 @@ def records(
     """Yield line (or row) numbers from 1 and the cells of the columns.
 
     Args:
-        path: the file; its ending says how it is read.
+        path: the file; its extension decides its format.
         columns: by index from 0 or by name; a dotted name leads into an object, as ``translation.de`` does.
         header: whether the first line of a delimited file names the columns, as it must where a column is named.
-        scratch: where a packed Parquet file is unpacked.
+        scratch: the folder where a compressed Parquet file is unpacked.
 
     Raises:
         SpecError: the file is empty or cannot be read, or a row has no such column.
@@ -80,14 +80,14 @@ def nested(row: dict[str, Any], column: int | str) -> Any:
 
 
 def lines(path: Path, newline: str = "\n") -> Iterator[str]:
-    """Yield the lines of a UTF-8 text with their ends; a byte-order mark is no text.
+    """Yield the lines of a UTF-8 text with their ends, without a byte-order mark.
 
     Args:
         path: the file.
-        newline: what ends a line, ``""`` for all of CR, LF and CRLF.
+        newline: the end of a line; ``""`` accepts CR, LF and CRLF.
 
     Raises:
-        SpecError: the file is empty, cannot be read, is not UTF-8, or has a line that cannot be one.
+        SpecError: the file is empty, cannot be read, is not UTF-8, or has a line that is too long.
     """
     with _opened(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
@@ -103,7 +103,7 @@ def lines(path: Path, newline: str = "\n") -> Iterator[str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open a file that holds something; what is packed is unpacked while it is read."""
+    """Open a file that is not empty; compressed files are decompressed while they are read."""
     try:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
             if not file.peek(1):
@@ -129,7 +129,7 @@ def _not_utf_8(path: Path) -> SpecError:
 
 
 def _rows(found: Iterable[str]) -> Iterator[str]:
-    """Yield lines but for the blank ones at the end, which are no rows, and the end of the last one."""
+    """Yield lines without the blank ones at the end; the last line comes without its end."""
     held: list[str] = []
     for line in found:
         if line.strip("\r\n"):
@@ -141,7 +141,7 @@ def _rows(found: Iterable[str]) -> Iterator[str]:
 
 
 def _delimited(path: Path, columns: list[int | str], header: bool) -> Iterator[tuple[int, list[Any]]]:
-    csv.field_size_limit(LONGEST_LINE)  # what a line may have, a cell may
+    csv.field_size_limit(LONGEST_LINE)  # a cell may be as long as a line
     found, comma = _rows(lines(path, newline="")), format_of(path) == ".csv"
     reader = (
         csv.reader(found, strict=True, skipinitialspace=True)
@@ -173,7 +173,7 @@ def _too_wide(cells: list[str], width: int, comma: bool) -> str:
 
 
 def _place(column: int | str, names: list[str] | None, place: str) -> int:
-    """Return the index of a column; a name is looked up among the names of the columns."""
+    """Return the index of a column that is given by index or name."""
     if isinstance(column, int) and (names is None or column < len(names)):
         return column
     if names is None or column not in names:
@@ -225,7 +225,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _parquet(path: Path, columns: list[int | str], scratch: Path | None) -> Iterator[tuple[int, list[Any]]]:
-    import pyarrow  # here, because listing the parts should not wait for it
+    import pyarrow  # here, so that listing the parts does not load it
     import pyarrow.parquet
 
     with ExitStack() as stack:
@@ -239,7 +239,9 @@ def _parquet(path: Path, columns: list[int | str], scratch: Path | None) -> Iter
             wanted = [_split(column, names) for column in columns]
             places = [_place(head, names, str(path)) for head, _ in wanted]
             unique = len(set(names)) == len(names)
-            read = sorted(set(places)) if unique else range(len(names))  # where two are called alike, places tell
+            read = (
+                sorted(set(places)) if unique else range(len(names))
+            )  # columns with equal names are told apart by index
             row = 0
             for batch in found.iter_batches(PARQUET_ROWS, columns=[names[place] for place in read] if unique else None):
                 cells = [batch.column(read.index(place)).to_pylist() for place in places]

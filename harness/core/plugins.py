@@ -1,4 +1,4 @@
-"""A user's own parts from files anywhere. A file runs because its path stood on the command line, and for no other reason."""
+"""A user's own parts, from files anywhere. A file runs only if its path stands on the command line."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Plugin(NamedTuple):
     """A file that was loaded."""
 
     said: str
-    """Its path as it was typed."""
+    """Its path as the user typed it."""
     path: str
-    """Where it is."""
+    """Its absolute path."""
     sha256: str
-    """Of what was run."""
+    """The hash of its text."""
 
 
 LOADED: dict[str, Plugin] = {}
@@ -34,7 +34,7 @@ LOADED: dict[str, Plugin] = {}
 
 
 class _Source(SourceFileLoader):
-    """Runs the very text whose hash is kept: no compiled file of an earlier text, and none is left behind."""
+    """Runs exactly the text that was hashed; reads and writes no compiled files."""
 
     def get_code(self, fullname: str) -> CodeType:
         """Return the compiled text."""
@@ -44,28 +44,28 @@ class _Source(SourceFileLoader):
 
 
 def load(files: Iterable[str]) -> None:
-    """Load files that register parts; one that is loaded already is left as it is.
+    """Load files that register parts; a file is loaded once.
 
     Raises:
-        SpecError: a file is missing, broken or registers nothing, or its name is taken, with its own line.
+        SpecError: a file is missing, broken or registers nothing, or its name is taken; with file and line.
     """
     for said in files:
         path = Path(said).absolute()
         name = f"plugin_{path.stem}"
         if path.suffix != ".py" or not path.stem.isidentifier():
-            message = "a plugin is a Python file, called by letters, digits and underscores: my_score.py"
+            message = "a plugin is a Python file whose name has letters, digits and underscores only: my_score.py"
             raise SpecError(message, place=said)
         if name in LOADED and LOADED[name].path != str(path):
-            raise SpecError(f"another plugin is called {path.stem} too: {LOADED[name].said}", place=said)
+            raise SpecError(f"another plugin has the name {path.stem}: {LOADED[name].said}", place=said)
         if name not in LOADED:
             LOADED[name] = Plugin(said, str(path), _run(name, path, said))
 
 
 def load_same(plain: Iterable[tuple[str, str, str]]) -> None:
-    """Load what another process has loaded, as ``loaded`` gives it.
+    """Load the plugins of another process, as ``loaded`` returns them.
 
     Raises:
-        SpecError: as ``load`` does, or a file is not the one that it was.
+        SpecError: as ``load`` does, or a file has changed.
     """
     for said, path, sha256 in plain:
         load([path])
@@ -81,7 +81,7 @@ def loaded() -> list[Plugin]:
 
 
 def file_of(module: str) -> str:
-    """Return the file of a part's module for readers: in this project, or as a user named it."""
+    """Return the file of a part's module, for people: in this project, or as a user typed it."""
     return LOADED[module].said if module in LOADED else f"{module.replace('.', '/')}.py"
 
 

@@ -1,4 +1,4 @@
-"""What a result was made with: versions, hardware, threads, precision of products, determinism, the commit."""
+"""The provenance of a result: versions, hardware, threads, precision of products, determinism, the commit."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from harness.core import plugins
 
 PACKAGES = ("torch", "datasets", "tokenizers", "sacrebleu", "numpy", "safetensors")
 PLACE = ("platform", "processor", "capability", "threads", "device", "cuda", "matmul_precision", "deterministic")
-"""What decides the last bits of a training, besides the version of torch; its code and choices aside."""
+"""Facts that decide the last bits of a training, besides code, choices and the version of torch."""
 
 
 @cache
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Return facts about this process and machine; nothing in them names a path, a user or a host."""
+    """Return facts about this process and machine, without paths, users or hosts."""
     return {
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",
@@ -39,17 +39,17 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 def place(device: torch.device) -> dict[str, Any]:
-    """Return what of this process and machine decides the last bits of a training."""
-    made = provenance(device)
-    return {"torch": made["versions"]["torch"]} | {name: made[name] for name in PLACE}
+    """Return the facts about this process and machine that decide the last bits of a training."""
+    facts = provenance(device)
+    return {"torch": facts["versions"]["torch"]} | {name: facts[name] for name in PLACE}
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Begin to measure ``peak_memory_mb`` anew, so that a trial is not charged for those before it in this process."""
+    """Reset ``peak_memory_mb``, so that a trial is not charged for earlier trials of this process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with suppress(OSError):  # Linux alone can; elsewhere the peak is that of the process
+    with suppress(OSError):  # Linux only; elsewhere the peak covers the whole process
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
@@ -67,7 +67,7 @@ def git_state() -> dict[str, Any]:
     try:
         home = Path(__file__).parent
         asked = {"cwd": home, "capture_output": True, "text": True, "check": True, "timeout": 10}
-        # Fails unless this very file is tracked: installed inside somebody's repository, that one's commit says nothing.
+        # Fails unless this very file is tracked: a package installed inside another repository does not have its commit.
         subprocess.run(["git", "ls-files", "--error-unmatch", Path(__file__).name], **asked)  # type: ignore[call-overload]
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **asked).stdout.strip()  # type: ignore[call-overload]
         changed = subprocess.run(  # type: ignore[call-overload]

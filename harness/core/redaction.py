@@ -1,4 +1,4 @@
-"""Passwords and tokens taken out of what is printed, logged or stored: errors of libraries quote addresses that hold them."""
+"""Masks passwords and tokens in texts that are printed, logged or stored: error messages quote addresses that hold them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from urllib.parse import quote, unquote
 
 MASK = "***"
 SHORTEST = 4
-"""A shorter value of the environment is left: masking every ``1`` would say more than it hides."""
+"""Shorter values of the environment are not masked: masking every ``1`` would reveal more than it hides."""
 _NAMED = re.compile(r"PASSWORD|PASSWD|TOKEN|SECRET|API_?KEY|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
 _NOT_SECRET = re.compile(r"PARALLELISM|_FILE$|_PATH$", re.IGNORECASE)
 _ADDRESS = re.compile(
     r"(?P<scheme>\b[a-z][\w+.-]*://)(?P<user>[^\s:/@'\"<>]*:[^\s'\"<>]*|[^\s/'\"<>]*)@", re.IGNORECASE
 )
-"""A password may hold anything but blanks and quotes, for people forget to encode it; better too much is hidden."""
+"""A password may hold anything but blanks and quotes, as people forget to encode it; rather mask too much."""
 _QUERY = re.compile(
     r"(?P<name>[?&;][\w.-]*(?:password|passwd|token|secret|key|signature)=)[^\s&;'\"<>]+", re.IGNORECASE
 )
@@ -24,16 +24,16 @@ _HEADER = re.compile(
     r"|(?P<bare>\b(?:basic|bearer) +)(?=[\w+/=.~-]*(?-i:[\dA-Z+/=]))[\w+/=.~-]{8,}",
     re.IGNORECASE,
 )
-"""Beside the name of the header anything is a secret; elsewhere what no word of prose looks like: 'a basic attention' is none."""
+"""After the header's name any word is a secret; elsewhere only words unlike prose: 'a basic attention' is not masked."""
 _SETTING = re.compile(r"true|false|yes|no|on|off|none|null|auto|[\d.]+", re.IGNORECASE)
-"""What a setting says that is called a token for another reason: ``MAX_TOKENS=4096``."""
+"""Values of settings that are called a token for another reason: ``MAX_TOKENS=4096``."""
 
 
 def masked(text: str) -> str:
     """Return a text with ``***`` in place of each secret.
 
-    Secrets are who logs in at an address (``https://user:password@host``), queries such as ``?password=``, headers of
-    authorization, and the values of environment variables that are called a password, token, secret or key.
+    Secrets are credentials in addresses (``https://user:password@host``), queries such as ``?password=``, authorization
+    headers, and the values of environment variables whose names contain password, token, secret or key.
     """
     for secret in sorted(set(_known()), key=len, reverse=True):
         text = text.replace(secret, MASK)

@@ -23,7 +23,7 @@ SLOTS: dict[str, Any] = {}
 
 
 def suggest(got: object, known: Iterable[object]) -> str:
-    """One sentence about a name that is not known: the nearest name, if any is near, and all that are known."""
+    """Return one sentence about an unknown name: the nearest known name, if one is near, and all known names."""
     names = sorted(map(str, known))
     near = difflib.get_close_matches(str(got), names, n=1)
     return (f"did you mean '{near[0]}'? " if near else "") + f"known: {', '.join(names) or 'none'}"
@@ -32,10 +32,10 @@ def suggest(got: object, known: Iterable[object]) -> str:
 class Choice(BaseModel):
     """Frozen, validated data: which part fills a slot, and with what settings.
 
-    Unknown keys, unknown kinds and values of another type are errors; nothing is coerced but an integer where a number
-    is wanted, and numbers are finite. A field added after results exist carries ``json_schema_extra={"neutral":
-    value}``, the value that means "as before", so that old digests hold; a field marked ``{"location": True}`` says
-    where data lie, not what they are, and does not enter the digest.
+    Unknown keys, unknown kinds and values of another type are errors. Only integers are coerced, to floats; numbers are
+    finite. A field added after results exist carries ``json_schema_extra={"neutral": value}``, the value that means
+    "as before", so that old digests stay valid; a field marked ``{"location": True}`` names the place of data, not
+    their contents, and does not enter the digest.
     """
 
     model_config = ConfigDict(
@@ -47,12 +47,12 @@ class Choice(BaseModel):
     part: ClassVar[Any] = None
 
     def build(self, **neighbours: Any) -> Any:
-        """Return the part itself, given what only its neighbours know (widths, vocabulary sizes)."""
+        """Return the part itself, given sizes that its neighbours decide (widths, vocabulary sizes)."""
         return self.part(self, **neighbours)
 
     @classmethod
     def is_slot(cls) -> bool:
-        """Whether this Config names a place to fill rather than a part that fills it."""
+        """Whether this Config is a slot rather than a part that fills it."""
         return cls.slot is not None and not cls.kind
 
     @model_validator(mode="before")
@@ -85,7 +85,7 @@ class Choice(BaseModel):
 
     @classmethod
     def _fill(cls, data: Any) -> Choice:
-        """Read the choice of a part for this slot: its kind alone, or its kind and settings."""
+        """Read the part that fills this slot: its kind alone, or its kind and settings."""
         if isinstance(data, cls):
             return data
         kind = data if isinstance(data, str) else data.get("kind") if isinstance(data, Mapping) else None
@@ -141,5 +141,5 @@ def register(kind: str) -> Callable[[C], C]:
 
 
 def _slot_name(contract: Any) -> str:
-    """``TeacherForcing`` is called ``teacher_forcing`` in lists, messages and file names."""
+    """Return the name in lists, messages and files: ``teacher_forcing`` for ``TeacherForcing``."""
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in contract.__name__).lstrip("_")

@@ -14,12 +14,12 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What asks a process to stop."""
+"""Signals that ask a process to stop."""
 SHOW_CURSOR = b"\x1b[?25h"
 PATIENCE = 5.0
-"""Seconds that what must not be broken off has to come to its end; then the process ends where it is."""
+"""Seconds that a protected block has to finish; then the process ends at once."""
 SOON = 0.02
-"""Seconds until it is tried again to raise what could not be raised, or was swallowed."""
+"""Seconds until an exception that could not be raised, or was swallowed, is raised again."""
 
 
 class Stopped(BaseException):
@@ -28,24 +28,24 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-        self.finished = "what is finished is kept"
-        """What a user has of the work so far, in words."""
+        self.finished = "finished stages are kept"
+        """What is finished so far, in words."""
 
     def __str__(self) -> str:
-        return f"stopped; {self.finished}, and the same command goes on."
+        return f"stopped; {self.finished}, and the same command resumes."
 
     @property
     def code(self) -> int:
-        """The exit code that shells give to this signal."""
+        """The exit code of shells for this signal."""
         return 128 + self.number
 
 
 def heed() -> None:
-    """Have the first signal raise ``Stopped``; Ctrl-C after it ends the process at once.
+    """Make the first signal raise ``Stopped``; Ctrl-C after it ends the process at once.
 
-    A signal that is ignored (as by ``nohup``) stays so. Terminals send several SIGHUP as they close: after the first
-    signal only Ctrl-C counts. Where native code keeps Python from its handlers (a vocabulary being learned), the second
-    Ctrl-C, or ``PATIENCE``, ends the process all the same.
+    Ignored signals (``nohup``) stay ignored. Terminals send several SIGHUP as they close: after the first signal only
+    Ctrl-C counts. Where native code delays Python's handlers (a vocabulary being learned), the second Ctrl-C, or
+    ``PATIENCE``, ends the process all the same.
     """
     heard: list[int] = []
     for number in SIGNALS:
@@ -53,23 +53,23 @@ def heed() -> None:
             signal.signal(number, partial(_stop, heard))
     sys.unraisablehook = _again
     _listen_no_more()
-    ear, told = os.pipe()
-    os.set_blocking(told, False)
-    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    _told.append(told)
+    ear, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    _wakeup.append(wakeup)
     threading.Thread(target=_watch, args=(ear, heard), daemon=True).start()
 
 
-_told: list[int] = []
-"""Where the interpreter writes the number of each signal, as soon as it comes."""
+_wakeup: list[int] = []
+"""The pipe to which the interpreter writes the number of each signal at once."""
 
 
 def _watch(ear: int, heard: list[int]) -> None:
-    """End the process in place of a main thread that comes to no handler.
+    """End the process if the main thread reaches no handler.
 
     Args:
-        ear: where numbers of signals come from; its end is the end of this.
-        heard: the signal whose handler was reached, if one was.
+        ear: the pipe with the numbers of signals; the watch ends with it.
+        heard: the signals whose handlers were reached.
     """
     first = True
     while number := int.from_bytes(os.read(ear, 1), "little"):
@@ -90,16 +90,16 @@ def _end_unheard(number: int, heard: list[int]) -> None:
 
 
 def _listen_no_more() -> None:
-    if _told:
+    if _wakeup:
         signal.set_wakeup_fd(-1)
-        os.close(_told.pop())
+        os.close(_wakeup.pop())
 
 
-os.register_at_fork(after_in_child=_listen_no_more)  # what is sent to a child is not meant for its parent
+os.register_at_fork(after_in_child=_listen_no_more)  # signals to a child are not for its parent
 
 
 def ended() -> None:
-    """Have signals do what they do by themselves: a command that has ended keeps nobody waiting."""
+    """Restore the default action of signals: a command that has ended delays nobody."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     _listen_no_more()
     for number in SIGNALS:
@@ -109,7 +109,7 @@ def ended() -> None:
 
 @contextmanager
 def whole() -> Iterator[None]:
-    """Have a block end before a stop is raised."""
+    """Let a block finish before ``Stopped`` is raised."""
     _whole.append(None)
     try:
         yield
@@ -118,7 +118,7 @@ def whole() -> Iterator[None]:
 
 
 _whole: list[None] = []
-"""One for each block that is to end first."""
+"""One entry per protected block."""
 
 
 def _stop(heard: list[int], number: int, frame: FrameType | None) -> None:
@@ -149,7 +149,7 @@ def _say(number: int) -> None:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Say whether a module is being imported where this frame is, however deep."""
+    """Return whether this frame or a caller of it imports a module."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib."):
             return True
@@ -158,7 +158,7 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _again(swallowed: sys.UnraisableHookArgs) -> None:
-    """Raise once more what was raised where nothing can be: in a finalizer, which Python goes on after."""
+    """Raise ``Stopped`` again if Python swallowed it, as in a finalizer."""
     if isinstance(swallowed.exc_value, Stopped):
         signal.setitimer(signal.ITIMER_REAL, SOON)
     else:
@@ -166,7 +166,7 @@ def _again(swallowed: sys.UnraisableHookArgs) -> None:
 
 
 def _pass(number: int, _: FrameType | None) -> None:
-    """Hear that what stops already is to stop."""
+    """Ignore a signal: the process is stopping already."""
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

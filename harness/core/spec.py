@@ -1,4 +1,4 @@
-"""Plain data to choices and back: strict reading, overriding by dotted path, flattening, hashing, and errors with a place.
+"""Converts plain data to choices and back: strict reading, overrides by dotted path, flattening, digests, errors with places.
 
 Torch-free. YAML is read as YAML 1.2 (``1e-3`` is a number, ``no`` is a string) and every value remembers its line.
 """
@@ -24,19 +24,19 @@ from harness.core.registry import Choice, suggest
 M = TypeVar("M", bound=BaseModel)
 
 LARGEST = 2**63
-"""Numbers from here on are mistakes: no tensor, seed or rate is so large. Nor is one infinite, or not a number."""
+"""Numbers this large, infinite ones and NaN are mistakes: no tensor, seed or rate is so large."""
 LONGEST, VALUES, DEEPEST, MERGES = 2**16, 20_000, 50, 100
-"""Characters of a YAML text, values in it with aliases written out, levels of brackets, and merged mappings, at most: reading
-takes seconds from there on, and what ten lines of aliases stand for fits no memory."""
+"""Limits of a YAML text: characters, values with aliases expanded, levels of brackets, merged mappings. Beyond them reading
+takes seconds, and ten lines of aliases can expand beyond any memory."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class SpecError(ValueError):
-    """A user's file or argument says something the harness cannot mean.
+    """A user's file or argument is invalid.
 
     Attributes:
         path: the dotted path of the value, ``""`` for the whole.
-        place: ``file:line`` where it was said, or where else it came from.
+        place: ``file:line`` of the value, or another source.
     """
 
     def __init__(self, message: str, path: str = "", place: str = "") -> None:
@@ -45,7 +45,7 @@ class SpecError(ValueError):
 
 
 class Incompatible(Exception):
-    """Every part is known, but these cannot meet; the trial is skipped and the reason is reported."""
+    """Every part is known, but they do not fit together; the trial is skipped and the reason is reported."""
 
 
 class Lines(dict[tuple[str, ...], int]):
@@ -57,7 +57,7 @@ class Lines(dict[tuple[str, ...], int]):
         self.values_read = 0
 
     def place(self, path: Iterable[str]) -> str:
-        """``file:line`` of a value, or of the nearest value that holds it."""
+        """Return ``file:line`` of a value, or of the nearest value around it."""
         keys = tuple(path)
         while keys and keys not in self:
             keys = keys[:-1]
@@ -68,7 +68,7 @@ def read_yaml(file: Path) -> tuple[Any, Lines]:
     """Return the plain data of a YAML 1.2 file and the line of each of its values.
 
     Raises:
-        SpecError: the file is missing, not UTF-8, not YAML, or holds anything but plain data.
+        SpecError: the file is missing, not UTF-8, not YAML, or has values that are not plain data.
     """
     try:
         with file.open(encoding="utf-8") as opened:
@@ -82,7 +82,7 @@ def read_yaml(file: Path) -> tuple[Any, Lines]:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Return the plain data of a short YAML text, as given on a command line (``where`` names it in errors)."""
+    """Return the plain data of a short YAML text from a command line; ``where`` names it in errors."""
     try:
         return _parsed(text, Lines(Path(where)))
     except SpecError as error:
@@ -90,7 +90,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def read(cls: type[M], plain: Any, where: Callable[[str], str] = lambda path: "", root: str = "") -> M:
-    """Build a choice from plain data; what is not known is an error, never ignored.
+    """Build a choice from plain data; unknown names are errors, never ignored.
 
     Args:
         cls: the class to build.
@@ -99,7 +99,7 @@ def read(cls: type[M], plain: Any, where: Callable[[str], str] = lambda path: ""
         root: the dotted path of ``plain`` itself.
 
     Raises:
-        SpecError: names the first value that cannot be meant, with the nearest known name.
+        SpecError: a value is invalid; names the first one, with the nearest known name.
     """
     try:
         return TypeAdapter(cls).validate_python(_frozen(plain))
@@ -117,7 +117,7 @@ def read(cls: type[M], plain: Any, where: Callable[[str], str] = lambda path: ""
 def encode(choice: Any, *, meaning: bool = False) -> Any:
     """Return the plain form of a choice with every default written out.
 
-    With ``meaning``, leave out what does not change results: fields at their neutral value, and locations.
+    With ``meaning``, leave out fields that do not change results: fields at their neutral value, and locations.
     """
     if isinstance(choice, tuple | list):
         return [encode(item, meaning=meaning) for item in choice]
@@ -137,7 +137,7 @@ def encode(choice: Any, *, meaning: bool = False) -> Any:
 
 
 def digest(meaning: Any) -> str:
-    """Sixteen hex digits that name what a choice (or plain data) means, not how it was spelled."""
+    """Return sixteen hex digits that depend on the meaning of a choice (or plain data), not on its spelling."""
     text = json.dumps(encode(meaning, meaning=True), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -156,7 +156,7 @@ def override(cls: type[BaseModel], plain: Any, changes: Mapping[str, Any]) -> An
     """Return a copy of the plain data of a ``cls`` with dotted paths set, shallow before deep, kinds before settings.
 
     A new kind keeps the settings that it also has and drops the others: ``{"encoder.cell.kind": "lstm"}`` keeps the
-    width and leaves no stranger's setting behind. A whole part given in place of another keeps nothing.
+    width and drops the settings of the former cell. A whole part that replaces another keeps nothing.
 
     Raises:
         SpecError: a path leads through a value that has no parts.
@@ -185,7 +185,7 @@ def override(cls: type[BaseModel], plain: Any, changes: Mapping[str, Any]) -> An
 
 
 def _config_at(config: Any, name: str, kind: Any) -> Any:
-    """Return the class of the choice that a field holds: for a slot, of the kind that fills it."""
+    """Return the class of the choice in a field; for a slot, the class of the kind that fills it."""
     field = config.model_fields.get(name) if config is not None else None
     inner = field.annotation if field is not None else None
     if not (isinstance(inner, type) and issubclass(inner, Choice)):
@@ -195,7 +195,7 @@ def _config_at(config: Any, name: str, kind: Any) -> Any:
 
 
 def _part(slot: Any, kind: Any) -> Any:
-    """Return the part of a kind, or nothing: what is no text names no kind, whatever a user wrote there."""
+    """Return the part of a kind, or None if the kind is unknown or no text."""
     return slot.kinds.get(kind) if isinstance(kind, str) else None
 
 
@@ -256,16 +256,16 @@ def _parsed(text: str, lines: Lines) -> Any:
     except RecursionError:
         raise SpecError("not plain data: it is nested too deeply, or in itself", place=str(lines.file)) from None
     except (YAMLError, ValueError, ArithmeticError, LookupError, TypeError) as error:
-        # The last four are how the library says that a scalar is not of its tag or form: 2024-99-99, !!int x, ...
+        # The library raises the last four for a scalar that does not fit its tag or form: 2024-99-99, !!int x, ...
         raise SpecError(f"not YAML: {' '.join(str(error).split())}", place=str(lines.file)) from None
 
 
 def _too_much(text: str) -> str:
-    """Return why a YAML text is none of ours, before it is parsed; its scanner is slow where brackets nest."""
+    """Return why a YAML text is refused before it is parsed, or ""; the scanner is slow where brackets nest."""
     if SURROGATE.search(text):
         return "is not UTF-8 text"
     if len(text) > LONGEST:
-        return f"is longer than {LONGEST:,} characters, which no study or base is"
+        return f"is longer than {LONGEST:,} characters, the limit for studies and bases"
     if text.count("<<") > MERGES:
         return f"merges more than {MERGES} mappings"
     depth = deepest = 0

@@ -1,4 +1,4 @@
-"""What a run of a plan would do, and how long that takes."""
+"""Estimates a run of a plan: which trials would run, and how long they take."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from harness.trial.pipeline import Corridor, Trial
 from harness.trial.train import Diverged, Training, build, foreseen_seconds, validation_nll
 
 BLOCK, BLOCKS = 8, 4
-"""Updates between two marks of the clock, and marks, where a study of which nothing has run is timed; the first block warms up."""
+"""Updates per timed block, and blocks, for a study without finished trainings; the first block warms up."""
 PROBE_SECONDS = 20.0
 """Seconds after which no further updates are timed."""
 
 
 def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> dict[str, Any]:
-    """Return what would run: every trial's state and why, and an estimate of the time it takes.
+    """Return the state of every trial and its reason, and an estimate of the time that a run takes.
 
     The estimate is the mean time of finished trainings of the same plan; where there is none, a few updates of the first
     variant are timed. Warnings about the data stand beside it.
@@ -62,13 +62,13 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
 
 
 def _foreseen(store: Store, trial: Trial) -> tuple[str, str]:
-    """Return the state of a trial as a run would find it: what failed for good, and what will be tried again."""
+    """Return the state of a trial for a run: ``failed`` if it would not be retried."""
     now, why = state(store, trial)
     failed = failures.last(store, trial) if now != "done" else None
     if failed is None:
         return now, why
-    told = f"{failed.status}: {failed.reason}"
-    return ("failed", told) if failed.final(None) else (now, f"{why}; tried before, {told}")
+    failure = f"{failed.status}: {failed.reason}"
+    return ("failed", failure) if failed.final(None) else (now, f"{why}; tried before, {failure}")
 
 
 def _estimate(
@@ -98,15 +98,17 @@ def _timed(trial: Trial, corridor: Corridor) -> dict[str, Any]:
         Diverged: the loss became infinite or no number.
     """
     choice, prepared = trial.choice.training, corridor.prepared(trial)
-    short = choice.changed(updates=BLOCK * BLOCKS, tokens=0, seconds=PROBE_SECONDS, evaluate_every=BLOCK, patience=0)
+    ends = {"updates": BLOCK * BLOCKS, "epochs": 0, "tokens": 0, "seconds": PROBE_SECONDS}
+    short = choice.changed(**ends, evaluate_every=BLOCK, patience=0)
     model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
     marks: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(model, short, trial.seed, prepared.pairs, Path(folder), torch.device("cpu"))
+        pairs = prepared.pairs_for(model.output.copies)
+        training = Training(model, short, trial.seed, pairs, Path(folder), torch.device("cpu"))
         began = time.monotonic()
         facts = training.run(lambda point: marks.append((point["update"], time.monotonic())))
     last = time.monotonic()
-    validation_nll(model, prepared.pairs["validation"], choice.batch_size)
+    validation_nll(model, pairs["validation"], choice.batch_size)
     evaluation = time.monotonic() - last
     return facts | {"train_seconds": facts["updates"] * _each([(0, began), *marks], evaluation, choice.evaluate_every)}
 

@@ -1,4 +1,4 @@
-"""How trials failed: what is kept of it, which failures are final, and what the errors of libraries mean."""
+"""Failures of trials: how they are stored, which are final, and what the errors of libraries mean."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.storage.store import Store
 from harness.trial.pipeline import Trial
 
 FINAL = ("diverged", "incompatible", "out_of_memory")
-"""The same code on the same data would end so again; out of memory is written down only of a trial that ran alone."""
+"""The same code on the same data would fail again; ``out_of_memory`` is stored only for a trial that ran alone."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _DENIED = (errno.EACCES, errno.EPERM)
 _NO_MEMORY = (
@@ -31,7 +31,7 @@ _NO_MEMORY = (
     "bad_alloc",
     "_status_alloc_failed",
 )
-"""What torch and the libraries below it say, in errors of no type of their own."""
+"""Words in messages of torch and its libraries, which have no error type for this."""
 
 
 @dataclass(frozen=True)
@@ -45,43 +45,43 @@ class Failure:
     log: str = ""
     """The last lines that its worker printed."""
     measured: dict[str, float] = field(default_factory=dict)
-    """``peak_memory_mb`` of its worker, and ``free_memory_mb`` at its end."""
+    """``peak_memory_mb`` of its worker, and ``free_memory_mb`` at the end."""
     limit: float | None = None
-    """Seconds after which it was stopped, if it was."""
+    """The time limit in seconds, if it was exceeded."""
 
     def final(self, timeout: float | None) -> bool:
-        """Say whether the same command, with this time limit, would end so again."""
+        """Return whether the same command, with this time limit, would fail again."""
         if self.status == "timeout":
             return timeout is not None and self.limit is not None and timeout <= self.limit
         return self.status in FINAL
 
     @property
     def page(self) -> str:
-        """All that is known, as a text."""
-        said = "\n".join(f"{name}: {value:,.0f}" for name, value in self.measured.items())
-        parts = [f"{self.status}: {self.reason}", said, self.traceback]
+        """Everything that is known, as a text."""
+        measured = "\n".join(f"{name}: {value:,.0f}" for name, value in self.measured.items())
+        parts = [f"{self.status}: {self.reason}", measured, self.traceback]
         parts += [f"last lines of its log:\n{self.log}"] if self.log else []
         return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
 
 
 def last(store: Store, trial: Trial) -> Failure | None:
     """Return how a trial failed when it last ran with this code, or None."""
-    # What cannot be read is tried again.
+    # A trial whose failure cannot be read is tried again.
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        said = json.loads(_path(store, trial).read_text(encoding="utf-8"))
-        if said.pop("fingerprints") == _fingerprints(trial):
-            return Failure(**said)
+        stored = json.loads(_path(store, trial).read_text(encoding="utf-8"))
+        if stored.pop("fingerprints") == _fingerprints(trial):
+            return Failure(**stored)
     return None
 
 
 def keep(store: Store, trial: Trial, failure: Failure) -> None:
-    """Write down how a trial failed."""
-    said = {key: masked(value) if isinstance(value, str) else value for key, value in asdict(failure).items()}
-    write(_path(store, trial), json.dumps(said | {"fingerprints": _fingerprints(trial)}, indent=1))
+    """Store how a trial failed."""
+    stored = {key: masked(value) if isinstance(value, str) else value for key, value in asdict(failure).items()}
+    write(_path(store, trial), json.dumps(stored | {"fingerprints": _fingerprints(trial)}, indent=1))
 
 
 def forget(store: Store, trial: Trial) -> None:
-    """Take back what was written down: the trial is finished."""
+    """Remove the stored failure of a trial that has finished."""
     _path(store, trial).unlink(missing_ok=True)
 
 
@@ -94,7 +94,7 @@ def _fingerprints(trial: Trial) -> dict[str, str]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that there was not enough memory, of the machine or of a GPU."""
+    """Return whether an error means that the machine or a GPU ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     if isinstance(error, OSError):
@@ -104,22 +104,22 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def measured(device: torch.device) -> dict[str, float]:
-    """Return what this process took of memory, and what was left, in MiB, where it computes."""
-    with suppress(MemoryError, OSError, RuntimeError):  # even to ask takes some
+    """Return the peak memory of this process on its device and the free memory, in MiB."""
+    with suppress(MemoryError, OSError, RuntimeError):  # the query itself takes memory
         free = torch.cuda.mem_get_info(device)[0] / 2**20 if device.type == "cuda" else memory.free_mb()
         return {"peak_memory_mb": peak_memory_mb(device), "free_memory_mb": free}
     return {}
 
 
 def disk_trouble(error: BaseException, root: Path) -> OSError | None:
-    """Return the error of a disk that is full or cannot be written, if one is behind this, whoever tells of it."""
+    """Return the error of a full or read-only disk if it is the cause of this error, whichever library raised it."""
     for each in _causes(error):
         if isinstance(each, OSError):
             inside = each.filename is not None and Path(str(each.filename)).is_relative_to(root)
             if each.errno in _FULL or (each.errno in _DENIED and inside):
                 return OSError(each.errno, each.strerror, str(each.filename or root))
         number = next((number for number in _FULL if f"(os error {number})" in str(each)), None)
-        if number:  # as safetensors has it
+        if number:  # as safetensors words it
             return OSError(number, "cannot be written, the disk is full or read-only", str(root))
     return None
 
@@ -131,5 +131,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def plain(error: OSError) -> list[Any]:
-    """Return an error as data that travel between processes; ``OSError(*plain(error))`` is it again."""
+    """Return an error as plain data for another process; ``OSError(*plain(error))`` restores it."""
     return [error.errno, error.strerror, error.filename]

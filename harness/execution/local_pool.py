@@ -1,8 +1,8 @@
-"""Runs tasks in long-lived worker processes, one device slot each; knows nothing of what a task is.
+"""Runs tasks in long-lived worker processes, one device slot each, whatever a task does.
 
 The parent and each worker share one two-way pipe that carries JSON. A worker leads its own session, so that Ctrl-C in
 a terminal reaches the parent alone and one signal reaches a worker with all its children. A worker that finds the pipe
-closed ends at once: however the parent ends, nothing keeps running.
+closed ends at once: however the parent ends, no worker keeps running.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from harness.execution.worker_process import Task as Task
 Listen = Callable[[str, dict[str, Any]], None]
 
 GRACE = 8.0
-"""Seconds that a worker has to write a checkpoint when it is asked to end; then it is ended."""
+"""Seconds that a worker has to write a checkpoint when it is asked to end; then it is killed."""
 FALSE_STARTS = 3
-"""Workers in a row that may die while they start before the study is given up."""
+"""The study stops when this many workers in a row die while they start."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
-"""glibc keeps freed blocks rather than fetch and clear the same pages again at every update."""
+"""glibc keeps freed blocks, so that it does not fetch and clear the same pages at every update."""
 REPEATABLE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-"""What deterministic matrix products need on a GPU."""
+"""Deterministic matrix products on a GPU need this."""
 
 
 How = Literal["done", "timeout", "died", "killed", "out_of_memory", "error"]
-"""``killed``: somebody ended the worker, it is not known why; ``out_of_memory``: so did the kernel, or seems to have."""
+"""``killed``: the worker was killed for an unknown reason; ``out_of_memory``: the kernel killed it, or seems to have."""
 
 
 class Ended(NamedTuple):
@@ -50,22 +50,22 @@ class Ended(NamedTuple):
     name: str
     status: How
     value: Mapping[str, Any] = MappingProxyType({})
-    """What the entry function returned."""
+    """The value that the entry function returned."""
     reason: str = ""
     traceback: str = ""
     log: str = ""
-    """The last lines that a dead worker had printed since the task began."""
+    """The last lines that a dead worker printed during the task."""
     measured: Mapping[str, float] = MappingProxyType({})
-    """What was measured of a dead worker: ``peak_memory_mb``, and ``free_memory_mb`` of the machine after its end."""
+    """Measured at the death of a worker: its ``peak_memory_mb``, and ``free_memory_mb`` of the machine afterwards."""
 
 
 def never() -> bool:
-    """Say that no number of failures is enough."""
+    """Return False: no number of failures is enough."""
     return False
 
 
 class Executor(Protocol):
-    """What the tasks of a plan are handed to: processes of this machine, or a cluster."""
+    """Runs the tasks of a plan: processes of this machine, or a cluster."""
 
     @property
     def capacity(self) -> int:
@@ -83,20 +83,20 @@ class Executor(Protocol):
         """Hand out tasks in their order and yield how each ended; ``listen`` hears events in between.
 
         Args:
-            tasks: what to do.
+            tasks: the tasks.
             listen: called with the name of a task and each event that it emits, in order.
-            timeout: seconds for one task; then it is ended by force.
-            at_once: tasks at once at most, for those that want the machine for themselves.
-            enough: asked before a task begins; if so, none begins any more.
+            timeout: seconds for one task; then it is killed.
+            at_once: tasks at once at most, for tasks that need the machine alone.
+            enough: asked before a task begins; if true, no more tasks begin.
         """
 
 
 class CannotStart(SpecError):
-    """Workers fail before their first task; the message holds their traceback or how they died."""
+    """Workers fail before their first task; the message has their traceback, or how they died."""
 
 
 def logs_of(root: Path) -> Path:
-    """Return where the workers of this process log to in a store, which other processes and machines may use besides."""
+    """Return the folder for the logs of this process's workers, in a store that other processes and machines may share."""
     return root / "logs" / f"{socket.gethostname()}-{os.getpid()}"
 
 
@@ -129,7 +129,7 @@ def _count_cores() -> int:
 
 
 def _count_gpus() -> int:
-    """Ask torch, which alone knows whether it can use what is there; but do not load it where nothing is."""
+    """Return the GPUs that torch can use; torch is not loaded where there is none."""
     if not (any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()):
         return 0
     return int(importlib.import_module("torch").cuda.device_count())
@@ -139,12 +139,12 @@ class Workers:
     """Processes that wait for tasks; a context manager that ends them.
 
     Args:
-        entry: ``"package.module:function"``, called as ``function(payload, settings, device, emit) -> dict``; what goes
-            in and out is plain JSON data, and ``emit`` is to be called from one thread.
+        entry: ``"package.module:function"``, called as ``function(payload, settings, device, emit) -> dict``; arguments
+            and result are plain JSON data, and ``emit`` is called from one thread.
         modules: modules that each worker imports before its first task.
         slots: one worker each.
-        settings: plain data for every call; ``settings["logs"]``, if set, is a folder for what workers print.
-        eager: start them now, so that they load while the parent plans; else when there is something to do.
+        settings: plain data for every call; ``settings["logs"]``, if set, is a folder for the output of workers.
+        eager: start workers now, so that they load while the parent plans; else with the first task.
     """
 
     def __init__(
@@ -187,17 +187,17 @@ class Workers:
         """Hand out tasks in their order and yield how each ended, as soon as it does.
 
         Args:
-            tasks: what to do.
+            tasks: the tasks.
             listen: called here with the name of a task and each event that it emits, in order.
             timeout: seconds for one task; then its worker and all its children are killed.
-            at_once: tasks at once at most, each by a worker that nothing ran in before, and no others beside it.
-            enough: asked before a task begins; if so, none begins any more.
+            at_once: tasks at once at most, each in a fresh worker, with no idle workers beside it.
+            enough: asked before a task begins; if true, no more tasks begin.
 
         Raises:
             CannotStart: workers fail before their first task.
         """
         if at_once is not None:
-            self._end(self._workers)  # what they hold of memory is free then
+            self._end(self._workers)  # frees their memory
         places, waiting = min(at_once or self.capacity, self.capacity), deque(tasks)
         try:
             while True:
@@ -228,7 +228,7 @@ class Workers:
             self._workers.append(WorkerProcess(number, self.slots[number], (*self._order, log)))
 
     def _hear(self, listen: Listen) -> Iterator[Ended]:
-        """Wait until something happens, at most one pulse, and yield the tasks that thereby ended."""
+        """Wait for messages, at most one pulse, and yield the tasks that ended."""
         now = time.monotonic()
         pause = min([PULSE, *(worker.deadline - now for worker in self._workers)])
         heard = connection.wait([worker.pipe for worker in self._workers], max(0.0, pause))
@@ -255,7 +255,7 @@ class Workers:
             yield ended
 
     def _bury(self, worker: WorkerProcess, listen: Listen, *, late: bool = False) -> Iterator[Ended]:
-        """Remove a worker that is dead, or is to die because it is late, but believe what it still said."""
+        """Remove a worker that is dead or, if late, kill it; its last messages still count."""
         self._workers.remove(worker)
         if not late:
             worker.process.join(GRACE)
@@ -278,25 +278,25 @@ class Workers:
         return "timeout", f"stopped after {worker.timeout:g} s"
 
     def _death(self, worker: WorkerProcess) -> tuple[How, str]:
-        """Return how a worker died, and what is known of why."""
+        """Return how a worker died, and the likely reason."""
         code = worker.process.exitcode or 0
         if code >= 0:
             return "died", f"exited with code {code}"
         reason = f"was killed by {signal.Signals(-code).name}"
         if -code in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            return "killed", f"{reason}, which somebody sent"
+            return "killed", f"{reason}, sent by another process"
         if -code != signal.SIGKILL:
             return "died", reason
         before, now = self._oom_kills, memory.oom_kills()
         if before is None or now is None:
-            return "out_of_memory", f"{reason}; the kernel does that when memory runs out, but does not tell here"
+            return "out_of_memory", f"{reason}; the kernel does that when memory runs out, but keeps no count here"
         if now > before:
-            self._oom_kills = before + 1  # the others are of those that died with it
-            return "out_of_memory", f"{reason}: memory ran out, as the kernel's count of such kills says"
-        return "killed", f"{reason}; the kernel counts no kill for want of memory, so somebody else sent it"
+            self._oom_kills = before + 1  # the other kills belong to workers that died with it
+            return "out_of_memory", f"{reason}: memory ran out, by the kernel's count of such kills"
+        return "killed", f"{reason}; the kernel counts no kill for lack of memory, so another process sent it"
 
     def _end(self, workers: list[WorkerProcess]) -> None:
-        """Ask workers and their children to end, and after a grace end them."""
+        """Ask workers and their children to end; kill them after a grace period."""
         workers = list(workers)
         for sent in (signal.SIGTERM, signal.SIGKILL):
             for worker in workers:

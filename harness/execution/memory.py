@@ -1,4 +1,4 @@
-"""What the machine says about memory: how much is free, what a process took, whether the kernel killed for want of it."""
+"""Memory of the machine: free memory, the peak of a process, and kills by the kernel when memory ran out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ VMSTAT = Path("/proc/vmstat")
 
 
 def free_mb() -> float:
-    """Return the memory of the machine that programs can still have, in MiB."""
+    """Return the memory of the machine that is still available to programs, in MiB."""
     return float(psutil.virtual_memory().available) / 2**20
 
 
 def peak_mb(pid: int) -> float:
-    """Return the largest resident size so far of a process, in MiB; 0 where nobody knows."""
+    """Return the largest resident size of a process so far, in MiB; 0 if unknown."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM"):
@@ -27,9 +27,9 @@ def peak_mb(pid: int) -> float:
 
 
 def oom_kills() -> int | None:
-    """Return how many processes here the kernel has killed because memory ran out; None where it does not say.
+    """Return how many processes the kernel has killed because memory ran out; None where it keeps no count.
 
-    Those of the control group of this process if it counts them (a container, a job of SLURM), else of the machine.
+    Counts the control group of this process (a container, a SLURM job) if possible, else the machine.
     """
     for path in (*_events(), VMSTAT):
         with suppress(OSError, ValueError, IndexError):
@@ -40,7 +40,7 @@ def oom_kills() -> int | None:
 
 
 def _events() -> Iterator[Path]:
-    """Yield the files in which control groups, of the second and of the first version, count what was killed."""
+    """Yield the files in which control groups (version 2 or 1) count kills."""
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             _, controllers, group = line.split(":", 2)

@@ -1,9 +1,8 @@
-"""What a node of a cluster does for a task, whatever engine brought it there.
+"""Does a task on a node of a cluster, whatever engine brought it there.
 
-The task is done by ``harness.execution.local_pool.Workers`` in a process of its own, so that it is measured, logged, stopped and
-killed by the same code as on one machine. Whether this node sees the driver's store is found out by a token that lies in
-it. If it does not, the stages that the task begins from come along, and those that it makes go back as soon as they are
-made.
+``harness.execution.local_pool.Workers`` does the task in a process of its own, so that the same code as on one machine
+measures, logs, stops and kills it. A token in the driver's store shows whether this node shares the store. If not, the
+stages that the task begins from are sent along, and the new ones are sent back as soon as they are finished.
 """
 
 from __future__ import annotations
@@ -28,42 +27,42 @@ from harness.storage.disk import sha256
 from harness.storage.store import Record, Store
 
 PULSE = 1.0
-"""Seconds between looks at whether a run is over."""
+"""Seconds between two checks whether a run is over."""
 Tell = Callable[[dict[str, Any], bytes], None]
-"""Takes an event and an archive of stages that were made before it; either may be empty."""
+"""Takes an event and an archive of the stages that were finished before it; either may be empty."""
 
 
 class Order(NamedTuple):
-    """What a node is told besides the task."""
+    """The orders to a node, besides the task."""
 
     entry: str
     """As for ``Workers``."""
     modules: tuple[str, ...]
     """As for ``Workers``."""
     device: str
-    """Where the task computes."""
+    """The device of the task."""
     identity: dict[str, str]
-    """The driver's own, as ``identity`` gives it."""
+    """The driver's versions and code, as ``identity`` returns them."""
     token: str = ""
-    """The name of a file in the store's folder of work, which is there as long as the run is."""
+    """The name of a file in the store's work folder that exists as long as the run."""
     timeout: float | None = None
     """Seconds for the task; then its process is killed."""
     alone: bool = False
-    """Whether the task is to have a process that nothing ran in before."""
+    """Whether the task needs a fresh process."""
 
 
 def do(order: Order, task: Task, fetch: Callable[[], list[bytes]] | None, tell: Tell) -> dict[str, Any]:
-    """Have a task done on this node.
+    """Do a task on this node.
 
     Args:
-        order: how.
-        task: what, with a payload as ``harness.execution.scheduler`` makes it.
-        fetch: returns the stages that the task may begin from, an archive each; None if they did not come along.
-        tell: hears of events and stages.
+        order: how to do it.
+        task: the task, with a payload as ``harness.execution.scheduler`` writes it.
+        fetch: returns the stages that the task may begin from, an archive each; None if they were not sent along.
+        tell: called with events and stages.
 
     Returns:
-        Plain data: ``ended``, the fields of an ``Ended``; or ``cannot``, why nothing can be done on this node; or
-        nothing, if the stages must come along.
+        Plain data: ``ended``, the fields of an ``Ended``; or ``cannot``, why this node cannot do the task; or nothing,
+        if the stages must be sent along.
     """
     if differs := _unlike(order):
         return {"cannot": differs}
@@ -81,17 +80,17 @@ def do(order: Order, task: Task, fetch: Callable[[], list[bytes]] | None, tell: 
 
 
 _idle: dict[Path, tuple[str, Workers]] = {}
-"""Processes that wait for the next task of their run, by the folder of their logs, and the GPUs that they see."""
+"""Idle processes of each run by the folder of their logs, and the GPUs that they see."""
 _lock = threading.Lock()
 
 
 def _work_here(order: Order, task: Task, root: Path, hear: Callable[[dict[str, Any]], None]) -> Ended:
-    """Have a task done in the driver's store, by the process that did the one before, if it is there still."""
+    """Do a task in the driver's store, in the process of the previous task if that still waits."""
     logs = logs_of(root)
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     with _lock:
         seen, workers = _idle.pop(logs, (gpus, None))
-    if workers is not None and seen != gpus:  # Ray gave this task another GPU than the one before it
+    if workers is not None and seen != gpus:  # Ray gave this task another GPU than the previous one
         workers.__exit__()
         workers = None
     workers = workers or _workers(order, logs)
@@ -107,7 +106,7 @@ def _work_here(order: Order, task: Task, root: Path, hear: Callable[[dict[str, A
 
 
 def _dismiss(logs: Path, workers: Workers, token: Path) -> None:
-    """End a process that waits, when its run is over: what it holds of memory is free then."""
+    """End an idle process when its run is over, to free its memory."""
     while token.exists() and _waits(logs, workers):
         time.sleep(PULSE)
     with _lock:
@@ -133,7 +132,7 @@ def _work(order: Order, task: Task, workers: Workers, hear: Callable[[dict[str, 
 
 
 def _work_apart(order: Order, task: Task, upstream: Iterable[bytes], tell: Tell) -> Ended:
-    """Have a task done in a store that lasts as long as the task."""
+    """Do a task in a store that lasts as long as the task."""
     with tempfile.TemporaryDirectory(prefix="s2s-") as home:
         store = Store(Path(home) / "store")
         for archive in upstream:
@@ -141,9 +140,9 @@ def _work_apart(order: Order, task: Task, upstream: Iterable[bytes], tell: Tell)
         sent = {record.folder for record in _finished(store)}
 
         def send(event: dict[str, Any]) -> None:
-            made = [record for record in _finished(store) if record.folder not in sent]
-            sent.update(record.folder for record in made)
-            tell(event, archived(store, made) if made else b"")
+            new = [record for record in _finished(store) if record.folder not in sent]
+            sent.update(record.folder for record in new)
+            tell(event, archived(store, new) if new else b"")
 
         moved = Task(task.name, task.payload | {"store": str(store.root)})
         with _workers(order, Path(home) / "logs") as workers:
@@ -161,7 +160,7 @@ def archived(store: Store, records: Iterable[Record]) -> bytes:
     """Return finished stages as an archive.
 
     Raises:
-        Damaged: a file is not what its stage says it is.
+        Damaged: a file differs from its stage's record.
     """
     file = io.BytesIO()
     pack(store, records, file)
@@ -170,18 +169,18 @@ def archived(store: Store, records: Iterable[Record]) -> bytes:
 
 @cache
 def identity(entry: str, modules: tuple[str, ...]) -> dict[str, str]:
-    """Return what must be the same on all nodes for the numbers to be: versions, and the code; nothing is imported."""
+    """Return the versions and the code that must agree on all nodes for equal numbers; nothing is imported."""
     roots = {name.partition(".")[0] for name in ("harness", entry.partition(":")[0], *modules)}
     code = hashlib.sha256(repr([(root, _files(root)) for root in sorted(roots)]).encode()).hexdigest()[:16]
     return {
         "seq2seq-harness": version("seq2seq-harness"),
         "its code": code,
-        "torch": version("torch").partition("+")[0],  # the build for GPUs and that for CPUs may meet
+        "torch": version("torch").partition("+")[0],  # builds for GPUs and for CPUs may be mixed
     }
 
 
 def _files(root: str) -> list[tuple[str, str]]:
-    """Return the Python files of a package, or of a module that is none, each with its sha256."""
+    """Return the Python files of a package or module, each with its sha256."""
     spec = find_spec(root)
     folders = [Path(folder) for folder in (spec.submodule_search_locations if spec else None) or ()]
     found = {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.py")}
@@ -191,9 +190,11 @@ def _files(root: str) -> list[tuple[str, str]]:
 
 
 def _unlike(order: Order) -> str:
-    """Say in what this node differs from the driver, if it does."""
+    """Return how this node differs from the driver, or ""."""
     mine = identity(order.entry, order.modules)
-    told = [
-        f"{what} is {mine[what]} there and {said} here" for what, said in order.identity.items() if said != mine[what]
+    different = [
+        f"{what} is {mine[what]} there and {value} here"
+        for what, value in order.identity.items()
+        if value != mine[what]
     ]
-    return f"{', '.join(told)}; install the same on every node" if told else ""
+    return f"{', '.join(different)}; install the same on every node" if different else ""

@@ -1,4 +1,4 @@
-"""Hands out the trials of a plan until each is finished or failed: what is busy later, what needs the machine alone last."""
+"""Schedules the trials of a plan: retries locked trials later; runs out-of-memory trials last and alone."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from harness.trial.pipeline import Trial
 from harness.trial.train import CHECKPOINT_EVERY
 
 Listen = Callable[[str, dict[str, Any]], None]
-"""Hears of progress: the name of a trial, and an event such as ``{"update": 100, "loss": 1.2}``, ``{"waits": "..."}``,
+"""Called with progress: the name of a trial, and an event such as ``{"update": 100, "loss": 1.2}``, ``{"waits": "..."}``,
 ``{"note": "..."}`` or ``{"status": "ok"}``."""
 
 PAUSE = 1.0
-"""Seconds before what another run is at is looked at again."""
+"""Seconds until a trial that another run works on is tried again."""
 FOUND = "--retry-failed tries it again"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a plan is run; nothing here changes a result."""
+    """How a plan is run; no setting changes a result."""
 
     workers: Executor
     """They call ``harness.execution.entry.perform``; the caller ends them."""
@@ -37,16 +37,16 @@ class Settings:
     keep_stale: bool = False
     replan: bool = False
     checkpoint_every: float = CHECKPOINT_EVERY
-    """Seconds of training between checkpoints; more often costs time, more seldom work when all is killed."""
+    """Seconds of training between checkpoints; short intervals cost time, long ones lose work when a run is killed."""
     max_failures: int | None = None
-    """New failures after which nothing more is handed out."""
+    """New failures after which no more trials begin."""
     retry_failed: bool = False
-    """Try again what failed before, also where the same failure is to be expected."""
+    """Retry failed trials, even if the same failure is expected."""
 
 
 @dataclass
 class Ran:
-    """What a run of a plan did."""
+    """Counts of a run of a plan."""
 
     found: int = 0
     """Trials that were finished before, or meanwhile by another run."""
@@ -55,21 +55,21 @@ class Ran:
     failed: int = 0
     """Trials that did not finish, now or before."""
     stages: dict[str, int] = field(default_factory=dict)
-    """How many stages of each kind were computed now, of those whose worker lived to say so."""
+    """Stages of each kind that were computed now, as far as their workers could report it."""
     newly_failed: int = 0
     """Trials that failed now."""
     untried: int = 0
-    """Trials that were not tried, because too many others had failed."""
+    """Trials that were not tried, because too many others failed."""
 
     def and_then(self, more: Ran) -> Ran:
-        """Return what this run and another after it did together."""
+        """Return the sums of this run and another."""
         counts = ("found", "made", "failed", "newly_failed", "untried")
         stages = {name: self.stages.get(name, 0) + more.stages.get(name, 0) for name in self.stages | more.stages}
         return Ran(stages=stages, **{name: getattr(self, name) + getattr(more, name) for name in counts})
 
 
 def state(store: Store, trial: Trial) -> tuple[Literal["done", "stale", "absent"], str]:
-    """Say whether all stages of a trial are done, and if not, what is missing or stale and why."""
+    """Return whether all stages of a trial are done, and if not, which one is missing or stale, and why."""
     stages = {name: store.state(stage) for name, stage in trial.stages.items()}
     absent = next((why or f"from {name} on" for name, (now, why) in stages.items() if now == "absent"), "")
     stale = next((why for now, why in stages.values() if now == "stale"), "")
@@ -79,7 +79,7 @@ def state(store: Store, trial: Trial) -> tuple[Literal["done", "stale", "absent"
 
 
 class Others:
-    """Other runs that are at what this one wants: who gives no sign of life is named once."""
+    """Other runs that hold locks this run waits for; an owner without a sign of life is reported once."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -87,25 +87,25 @@ class Others:
         self._named: set[tuple[str, str]] = set()
 
     def silent(self, owner: str, work: str) -> str:
-        """Say of an owner what is to be done about it, the first time that it has been silent for too long."""
+        """Return advice about an owner the first time that it has been silent for too long, else ""."""
         who = owner, work
         if who not in self._patience:
             self._patience[who] = locks.Patience(lambda: self.store.signs(work))
         if not self._patience[who]() or who in self._named:
             return ""
         self._named.add(who)
-        return f"{owner} has written nothing for {locks.SILENCE / 60:.0f} minutes; if it hangs, end it, and this run goes on"
+        return f"{owner} has written nothing for {locks.SILENCE / 60:.0f} minutes; if it hangs, end it, and this run continues"
 
 
 class Rounds:
     """The trials of one run of a plan.
 
     Args:
-        trials: all of them, by name.
-        store: where their stages are.
-        folders: where relative paths of data begin.
+        trials: all trials, by name.
+        store: the store of their stages.
+        folders: relative paths of data start here.
         settings: how to run.
-        listen: hears of every trial by its name.
+        listen: called with events of every trial.
     """
 
     def __init__(
@@ -120,21 +120,21 @@ class Rounds:
             "checkpoint_every": settings.checkpoint_every,
         }
         self.open: dict[str, None] = {}
-        """Trials whose end is not known yet, in the order of the plan."""
+        """Trials that have not ended yet, in the order of the plan."""
         self.handed: dict[str, list[str]] = {}
-        """The trials of each task that is being worked on."""
+        """The trials of each running task."""
         self.busy: list[str] = []
-        """Trials of which another run is at a stage."""
-        self.again: dict[str, str] = {}
-        """Trials that are to run once more, alone, and what was measured of the first time."""
+        """Trials with a stage that another run works on."""
+        self.retry_alone: dict[str, str] = {}
+        """Trials that ran out of memory and run again alone, with the measurements of the first time."""
         self.alone = False
         self.others = Others(store)
 
     def run(self) -> Ran:
-        """Run what is not done, and say what became of it.
+        """Run the unfinished trials, and return the counts.
 
         Raises:
-            OSError: the disk is full, or the store cannot be written; what is finished is kept.
+            OSError: the disk is full, or the store cannot be written; finished stages are kept.
         """
         self.open = dict.fromkeys(self.trials)
         waiting = self._left(self.trials)
@@ -149,7 +149,7 @@ class Rounds:
         return self.ran
 
     def _later(self) -> list[str]:
-        """Return what comes next: what another run was at; when there is no more of it, what is to run alone."""
+        """Return the trials that come next: those that another run worked on, then those that run alone."""
         if self.busy:
             time.sleep(PAUSE)
             waiting, self.busy = self._left(self.busy), []
@@ -157,11 +157,11 @@ class Rounds:
                 return waiting
         if not self.alone:
             self.alone = True
-            return list(self.again)
+            return list(self.retry_alone)
         return []
 
     def _left(self, names: Iterable[str]) -> list[str]:
-        """Return the trials of these that are to be run; close those that are done, or would only fail again."""
+        """Return the trials that have to run; close those that are done, or would fail again."""
         left = []
         for name in names:
             trial = self.trials[name]
@@ -190,11 +190,11 @@ class Rounds:
             groups.setdefault(self.trials[name].stages["train"].key, []).append(name)
         for group in groups.values():
             self.handed[group[0]] = group
-            said = [(name, self.trials[name]) for name in group]
+            named = [(name, self.trials[name]) for name in group]
             trials = [
-                [name, encode(trial.choice), trial.seed, trial.revision, dict(trial.tests)] for name, trial in said
+                [name, encode(trial.choice), trial.seed, trial.revision, dict(trial.tests)] for name, trial in named
             ]
-            stages = dict.fromkeys((s.name, s.key) for _, trial in said for s in trial.stages.values())
+            stages = dict.fromkeys((s.name, s.key) for _, trial in named for s in trial.stages.values())
             yield Task(group[0], self.given | {"trials": trials, "stages": list(stages)})
 
     def _hear(self, _: str, event: dict[str, Any]) -> None:
@@ -207,17 +207,17 @@ class Rounds:
             self.listen(name, event | ({"note": f"{name}: {event['note']}"} if "note" in event else {}))
 
     def _end(self, task: Ended) -> None:
-        """Take the end of a task, and what a worker did not live to say of its trials."""
+        """Handle the end of a task: close the trials that its worker did not close."""
         if "unusable" in task.value:
             raise OSError(*task.value["unusable"])
         event = {"reason": task.reason, "traceback": task.traceback, "log": task.log, "measured": dict(task.measured)}
         status = "error" if task.status in ("died", "done") else task.status
         for name in self.handed.pop(task.name):
-            if name in self.open and name not in self.busy and (self.alone or name not in self.again):
+            if name in self.open and name not in self.busy and (self.alone or name not in self.retry_alone):
                 self._close(name, event | {"status": status})
 
     def _close(self, name: str, event: dict[str, Any]) -> None:
-        """Take how a trial ended; some are not over with it."""
+        """Handle the end of a trial; some run again."""
         for stage in event.get("made", ()):
             self.ran.stages[stage] = self.ran.stages.get(stage, 0) + 1
         if event["status"] == "busy":
@@ -225,8 +225,8 @@ class Rounds:
             self._wait(name, event)
             return
         if event["status"] in ("out_of_memory", "killed") and not self.alone:
-            self.again[name] = _measured(event)
-            note = f"{name}: {event['status']}: {_told(event)}"
+            self.retry_alone[name] = _measured(event)
+            note = f"{name}: {event['status']}: {_reason(event)}"
             self.listen(name, {"waits": "to run again, alone, when the others are done", "note": note})
             return
         del self.open[name]
@@ -238,18 +238,18 @@ class Rounds:
         self.listen(name, event)
 
     def _wait(self, name: str, event: Mapping[str, Any]) -> None:
-        """Say for whom a trial waits."""
+        """Report that a trial waits for another run."""
         note = self.others.silent(event["owner"], event["work"])
         waits = {"waits": f"for another run ({event['owner']})"}
         self.listen(name, waits | ({"note": f"{name} waits; {note}"} if note else {}))
 
     def _fail(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
-        """Write down how a trial failed and return it as an event."""
+        """Store how a trial failed, and return it as an event."""
         self.ran.failed += 1
         self.ran.newly_failed += 1
-        status, reason = event["status"], _told(event)
-        if name in self.again:
-            reason += f"; this time alone, after it had ended beside others{self.again[name]}"
+        status, reason = event["status"], _reason(event)
+        if name in self.retry_alone:
+            reason += f"; this time alone, after a first failure beside others{self.retry_alone[name]}"
         limit = self.settings.timeout if status == "timeout" else None
         failure = Failure(
             "error" if status == "killed" else status,
@@ -263,13 +263,13 @@ class Rounds:
         return {"status": failure.status, "reason": reason}
 
 
-def _told(event: Mapping[str, Any]) -> str:
-    """Return the reason of a failure, with what was measured where memory can have been the cause."""
+def _reason(event: Mapping[str, Any]) -> str:
+    """Return the reason of a failure, with measurements if lack of memory can be the cause."""
     memory = event["status"] in ("out_of_memory", "killed")
     return f"{event.get('reason', '')}{_measured(event) if memory else ''}"
 
 
 def _measured(event: Mapping[str, Any]) -> str:
     found = event.get("measured") or {}
-    took = f"its worker took {found['peak_memory_mb']:,.0f} MB at its peak, " if found.get("peak_memory_mb") else ""
+    took = f"its worker took at most {found['peak_memory_mb']:,.0f} MB, " if found.get("peak_memory_mb") else ""
     return f" ({took}{found['free_memory_mb']:,.0f} MB were free)" if found else ""

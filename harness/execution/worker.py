@@ -23,7 +23,7 @@ from typing import Any
 from harness.core.redaction import masked
 
 LAST_LINES, LAST_BYTES = 30, 20_000
-"""What of a log is shown of a failure."""
+"""Lines and bytes of a log that are shown with a failure."""
 
 
 def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], settings: str, log: str) -> None:
@@ -36,10 +36,10 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
         entry: ``"package.module:function"``.
         modules: imported first.
         settings: JSON, passed to the entry function.
-        log: file for what is printed here, "" leaves it as it is.
+        log: the file for the output of this process; "" leaves the output as it is.
     """
     os.setsid()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # throws away what a terminal sent: the parent hears it too
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # discards Ctrl-C of a terminal: the parent receives it too
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     signal.signal(signal.SIGINT, before)
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -55,7 +55,7 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
     _send(pipe, {"ready": True})
     while True:
         payload = json.loads(inbox.get())
-        if log:  # with the first task: a worker that gets none leaves nothing behind
+        if log:  # with the first task: a worker without tasks leaves no file
             print_to(log)
             log = ""
         _begin()
@@ -65,7 +65,7 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
 def _call(function: Callable[..., Any], payload: Any, settings: Any, device: str, pipe: Connection) -> dict[str, Any]:
     try:
         value = function(payload, settings, device, lambda event: _send(pipe, {"event": event}))
-        json.dumps(value)  # what cannot be said is this task's error, not the worker's end
+        json.dumps(value)  # a result that is no JSON is an error of the task, not of the worker
     except (Exception, SystemExit) as error:
         reason = masked("".join(traceback.format_exception_only(error)).strip())
         return {"status": "error", "reason": reason, "traceback": masked(traceback.format_exc())}
@@ -77,7 +77,7 @@ def _send(pipe: Connection, message: dict[str, Any]) -> None:
 
 
 def _read(pipe: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
-    """Pass tasks on; when the parent is gone, end this process and all its children, busy or not."""
+    """Pass tasks on; when the parent is gone, kill this process and all its children, busy or not."""
     with suppress(EOFError, OSError):
         while True:
             inbox.put(pipe.recv_bytes())
@@ -85,11 +85,11 @@ def _read(pipe: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
 
 def print_to(log: str) -> None:
-    """Send all that this process and its children print, C libraries included, to a file; nowhere if there can be none."""
+    """Redirect the output of this process and its children, C libraries included, to a file, or to nowhere if that fails."""
     try:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError:  # on a disk that is full or read-only; who looks for a log finds none
+    except OSError:  # the disk is full or read-only: there is no log
         file = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(file, number)
@@ -99,7 +99,7 @@ def print_to(log: str) -> None:
 
 
 _printed: dict[str, Any] = {"log": "", "from": 0}
-"""Where this process prints, and how long that file was when its task began."""
+"""The log of this process, and its size when the task began."""
 
 
 def _begin() -> None:
@@ -112,12 +112,12 @@ def printed() -> str:
 
 
 def length(log: str) -> int:
-    """Return the size of a log; of one that is not there, 0."""
+    """Return the size of a log, 0 if it is missing."""
     return Path(log).stat().st_size if log and Path(log).exists() else 0
 
 
 def tail(log: str, start: int = 0) -> str:
-    """Return the last lines of a log from a place on, without control characters."""
+    """Return the last lines of a log after an offset, without control characters."""
     try:
         with Path(log).open("rb") as file:
             file.seek(max(start, length(log) - LAST_BYTES))

@@ -1,4 +1,4 @@
-"""The parent's view of one worker process: starts it, gives it tasks, hears it, signals it."""
+"""One worker process as its parent sees it: started, given tasks, heard, signalled."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PULSE = 1.0
 
 
 class Task(NamedTuple):
-    """What a worker is to do: a name for people, and plain data for the entry function."""
+    """A task for a worker: a name for people, and plain data for the entry function."""
 
     name: str
     payload: dict[str, Any]
 
 
 class Slot(NamedTuple):
-    """A place for one worker: its device, and what its environment holds before it starts."""
+    """A place for one worker: its device, and its environment variables."""
 
     device: str
     env: dict[str, str]
@@ -47,7 +47,7 @@ class WorkerProcess:
         # Daemonic: should the parent fail before the `with`, its exit ends them instead of waiting for them.
         self.process = context.Process(target=child.work, args=(theirs, slot.device, *order), daemon=True)
         resource_tracker.ensure_running()  # a process that the first start would start too, and let Ctrl-C in by
-        with signals.whole(), _environment(slot.env), _deaf():  # half an order is a traceback of the child
+        with signals.whole(), _environment(slot.env), _deaf():  # half a message would be a traceback of the child
             self.process.start()
         theirs.close()
         assert self.process.pid
@@ -56,7 +56,7 @@ class WorkerProcess:
     def give(self, task: Task, timeout: float | None) -> bool:
         """Hand over a task; False if the worker has meanwhile died."""
         said = child.length(self._log)
-        self._measured, self.peak_mb = time.monotonic(), memory.peak_mb(self.pid)  # before it can die of the task
+        self._measured, self.peak_mb = time.monotonic(), memory.peak_mb(self.pid)  # before the task can kill it
         try:
             self.pipe.send_bytes(json.dumps(task.payload).encode())
         except OSError:
@@ -67,13 +67,13 @@ class WorkerProcess:
         return True
 
     def measure(self) -> None:
-        """Look once a pulse at the memory that a busy worker took: there is nobody to ask when it is dead."""
+        """Measure the peak memory of a busy worker once per pulse: a dead process cannot be measured."""
         if self.task and time.monotonic() >= self._measured + PULSE:
             self._measured = time.monotonic()
             self.peak_mb = memory.peak_mb(self.pid)
 
     def printed(self) -> str:
-        """Return the last lines that the worker printed since its task began."""
+        """Return the last lines that the worker printed during its task."""
         return child.tail(self._log, self._said)
 
     def receive(self) -> dict[str, Any] | None:
@@ -88,13 +88,13 @@ class WorkerProcess:
         try:
             os.killpg(self.pid, number)
         except OSError:
-            if self.process.is_alive():  # too young to lead a session of its own
+            if self.process.is_alive():  # it does not lead a session of its own yet
                 os.kill(self.pid, number)
 
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Keep Ctrl-C from a process that is started meanwhile, until it has a session of its own."""
+    """Block Ctrl-C for a process that is started meanwhile, until it has a session of its own."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

@@ -41,8 +41,9 @@ def _table(name: str, outcomes: Sequence[Outcome], metric: str, column: str, tes
     """One row per value: how many sentences have it, and the score of each variant on them."""
     frame = column_frame(outcomes, METRICS[metric], column)
     means = over_seeds(frame, ["variant", "group"])
-    columns = (means[name] for name in ("variant", "group", "mean", "low", "high"))
-    scores = {(variant, value): score for variant, value, *score in zip(*columns, strict=True)}
+    scores = {
+        (row["variant"], row["group"]): (row["mean"], row["low"], row["high"]) for row in means.to_dict("records")
+    }
     sizes = frame.groupby("group", sort=False)["sentences"].max()
     variants = list(dict.fromkeys(frame["variant"]))
     rows: list[list[str]] = []
@@ -53,9 +54,7 @@ def _table(name: str, outcomes: Sequence[Outcome], metric: str, column: str, tes
             score = scores.get((variant, value))
             if score is not None:
                 origins[len(rows), len(row)] = Origin(metric, finished(outcomes, {variant}, metric), score[0])
-            row.append(
-                NONE if score is None else mean_and_interval(score[0], score[1], score[2], METRICS[metric].digits)
-            )
+            row.append(mean_and_interval(*score, METRICS[metric].digits) if score is not None else NONE)
         rows.append(row)
     caption = METRICS[metric].title
     caption += f"; the {MOST} most frequent of {len(sizes):,} values" if len(sizes) > MOST else ""

@@ -1,4 +1,4 @@
-"""What stands in a report, in reading order: the sections that every page is a rendering of."""
+"""The sections of a report, in reading order; every page is a rendering of them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def sections(
     """Return the sections of a study's report; some may be empty.
 
     Args:
-        study: what the report says beside the trials.
+        study: facts beside the trials.
         outcomes: all trials of the study, in the order of its plan.
         comparisons: of ``compare_all``, the answers to the study's claims first.
-        metrics: those that the report is about.
+        metrics: the metrics of the report.
     """
     shown, refused = comparable(outcomes)
     metrics = [name for name in metrics if name not in refused]

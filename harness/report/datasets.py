@@ -18,7 +18,7 @@ from harness.report import figures, html, pages
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.section import Figure, Section
-from harness.report.tables import NONE, Table, interval, measured, number, probability, quantity, told
+from harness.report.tables import NONE, Table, interval, measured, number, probability, quantity, verdict_text
 
 DIGITS = 3
 """Decimals of normalized scores, which go from 0 to 1."""
@@ -36,7 +36,7 @@ def write_joint_pages(folder: Path, study: StudyFacts, found: AcrossDatasets) ->
     """Write the joint report of a study, beside the folders of its datasets, and return the files.
 
     Args:
-        folder: where to; an earlier joint report that stood there is replaced.
+        folder: the folder of the study; an earlier joint report is replaced.
         study: name, question, expectation, command; its base names the datasets.
         found: the answers.
     """
@@ -84,11 +84,11 @@ def sections(found: AcrossDatasets) -> list[Section]:
 
 
 def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
-    """Return a claim, its verdicts on every dataset, and what all of them say together."""
+    """Return a claim, its verdicts on every dataset, and the joint result."""
     verdicts: dict[str, list[str]] = {}
     for base, answer in found.answers:
         if answer.claim == gain.claim:
-            verdicts.setdefault(told(answer), []).append(base)
+            verdicts.setdefault(verdict_text(answer), []).append(base)
     listed = "; ".join(f"{verdict} on {', '.join(bases)}" for verdict, bases in verdicts.items())
     if gain.delta is None or gain.iqm_a is None or gain.iqm_b is None:
         return gain.claim, listed, f"There is no joint score: {gain.reason}."
@@ -102,12 +102,20 @@ def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
 
 
 def answers_table(found: AcrossDatasets) -> Table:
-    """One row per claim and dataset: verdict, difference, interval, p raw and corrected over all rows, what is compared."""
+    """One row per claim and dataset: verdict, difference, interval, p raw and corrected over all rows, and the sides."""
     columns = ["claim", "dataset", "verdict", "difference", "95 % interval", "p", "p, Holm over all", "method"]
     columns += ["metric", "A", "B", "mean A", "mean B"]
     rows = []
     for base, c in found.answers:
-        row = [c.claim, base, told(c), quantity(c, c.delta), interval(c), probability(c.p), probability(c.p_holm)]
+        row = [
+            c.claim,
+            base,
+            verdict_text(c),
+            quantity(c, c.delta),
+            interval(c),
+            probability(c.p),
+            probability(c.p_holm),
+        ]
         row += [c.method or NONE, measured(c), c.a, c.b]
         rows.append([*row, quantity(c, c.mean_a), quantity(c, c.mean_b)])
     frame = pd.DataFrame([{"dataset": base} | vars(answer) for base, answer in found.answers])
@@ -172,7 +180,7 @@ def _by_scale(name: str, levels: Sequence[Level]) -> Iterable[tuple[str, str, li
 
 def _left_out(found: AcrossDatasets) -> Table:
     rows = [[f"claim: {gain.claim}", gain.scale, gain.reason] for gain in found.gains if gain.reason]
-    known = {tuple(row[1:]) for row in rows}  # what holds for a claim need not be said of every variant
+    known = {tuple(row[1:]) for row in rows}  # a reason of a claim is not repeated for every variant
     lost = [level for level in found.levels if level.reason and (level.scale, level.reason) not in known]
     rows += [[f"variant: {level.variant}", level.scale, level.reason] for level in lost]
     columns = ["what", "scores", "reason"]

@@ -32,12 +32,12 @@ ORACLE = ("exact_match", "oracle_exact_match", "token_accuracy", "oracle_token_a
 
 
 def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> list[Section]:
-    """Return the diagnostics of a report; what the trials do not have is left empty.
+    """Return the diagnostics of a report; sections without data are empty.
 
     Args:
         outcomes: all trials.
-        metrics: those that the report is about; the first is the quality that is weighed against cost.
-        order: the variants, as the plan orders them.
+        metrics: the metrics of the report; the first one is compared with costs.
+        order: the variants in the order of the plan.
     """
     done = [o for o in outcomes if o.status == "ok"]
     return [
@@ -50,7 +50,7 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequenc
 
 
 def mean_and_interval(mean: float, low: float, high: float, digits: int) -> str:
-    """Return ``mean [low, high]``; without interval the mean alone."""
+    """Return ``mean [low, high]``, or the mean alone if there is no interval."""
     interval = f" [{number(low, digits)}, {number(high, digits)}]" if low == low else ""
     return number(mean, digits) + interval
 
@@ -157,7 +157,7 @@ def _attention(done: Sequence[Outcome]) -> Section:
 
 
 def _one_attention(done: Sequence[Outcome]) -> tuple[list[Table], list[Figure]]:
-    """Return the longest example that fits a page, as the first trial with attention sees it, in words and drawn."""
+    """Return table and figure of the longest example that fits a page, from the first trial with attention."""
     trial = next((o for o in done if o.attention is not None and o.attention.examples), None)
     if trial is None or trial.attention is None:
         return [], []
@@ -222,7 +222,7 @@ def _wins(done: Sequence[Outcome]) -> Section:
     for example in examples(done, max(1, 10 // pairs)):
         seeds = f"{example.wins} of {example.seeds}"
         said = [_most_said(example, variant) for variant in (example.better, example.worse)]
-        if said[0] == said[1]:  # seeds that agree on nothing: what is shown would not show who wins
+        if said[0] == said[1]:  # the seeds agree on nothing: one hypothesis would not show a winner
             continue
         rows.append([example.better, example.worse, seeds, example.source, " / ".join(example.references), *said])
         plain.append([*rows[-1][:2], example.wins, *rows[-1][3:5], *(str(text) for text in said)])
@@ -232,7 +232,7 @@ def _wins(done: Sequence[Outcome]) -> Section:
 
 
 def _most_said(example: Example, variant: str) -> Marked:
-    """Return what most seeds say, as marked text."""
+    """Return the most frequent hypothesis over seeds, as highlighted text."""
     first: Said = example.said[variant][0]
     spans = [(span.text or " ‸", span.differs) for span in first.spans]
     return Marked(spans if first.share == 1 else [*spans, (f" ({first.share:.0%})", False)])

@@ -1,4 +1,4 @@
-"""Two runs of a study beside each other, to be read."""
+"""The comparison of two runs of a study as text and tables."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harness.report.tables import NONE, Table, markdown, number, probability
 
 
 def sections(found: Diff) -> list[Section]:
-    """Return what is to be read, with A and B as names of the runs; sections without rows say so in their text."""
+    """Return the sections, with A and B as names of the runs; sections without rows say so in their text."""
     return [
         Section("verdicts", "Verdicts", _verdicts_text(found), [_verdicts_table(found)]),
         Section("trials", "Trials", _trials_text(found), [_contradictions_table(found)]),
         Section("scores", "Scores", _scores_text(found), [_scores_table(found)]),
-        Section("choices", "What was chosen otherwise", "" if found.altered else "Nothing: the plans are the same.",
+        Section("choices", "Different choices", "" if found.altered else "Nothing: the plans are the same.",
                 [_altered_table("choices", found.altered)]),
-        Section("made_with", "What it was made with",
+        Section("made_with", "Provenance",
                 "" if found.made_otherwise else "The same data, code, software and machine.",
                 [_altered_table("made_with", found.made_otherwise)]),
     ]  # fmt: skip
@@ -49,11 +49,7 @@ def _trials_text(found: Diff) -> str:
     )
     if not found.contradictions:
         return counts
-    why = (
-        "What they were made with differs, see below."
-        if found.made_otherwise
-        else "Nothing that was recorded explains it."
-    )
+    why = "Their provenance differs, see below." if found.made_otherwise else "No recorded fact explains it."
     return f"{counts} ALARM: {len(found.contradictions)} with the same digest have different results. {why}"
 
 

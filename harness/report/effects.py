@@ -1,4 +1,4 @@
-"""What each setting of a study does by itself, for readers: effects of a grid, steps of a ladder, curves of a number."""
+"""Sections on the effect of each setting: effects of a grid, steps of a ladder, curves of a numeric axis."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ CURVES = "Mean over seeds at every level, averaged over what else varies; the ba
 
 
 def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], digest: str) -> list[Section]:
-    """Return what a study shows of each setting by itself; what its design has nothing of is left out.
+    """Return the sections on the effect of each setting, as far as the design has them.
 
     Args:
         outcomes: all trials of the study, in the order of its plan.
-        metrics: names of those that the report is about.
+        metrics: names of the metrics of the report.
         digest: names the study; seeds the resamples.
     """
     resampler = Resampler(digest)
@@ -88,7 +88,7 @@ def _table(name: str, first: str, comparisons: Sequence[Comparison], outcomes: S
 
 
 def _trials(made: Comparison, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Return the digests of the trials of two variants, or of all where what is compared are means over variants."""
+    """Return the digests of the trials of two variants, or of all trials if means over variants are compared."""
     variants = {o.variant for o in outcomes}
     pair = {made.a, made.b}
     return finished(outcomes, pair if pair <= variants else variants, made.metric)

@@ -1,4 +1,4 @@
-"""Whether the variants can be compared: what they had in common, what was left out, and a checklist answered."""
+"""Fairness of a comparison: matched quantities, metrics that are left out, and a checklist."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from harness.trial.score import METRICS, corpus_scores
 QUANTITIES: dict[str, tuple[str, str, int]] = {
     "parameters": ("params", "parameters", 0),
     "updates": ("updates", "updates made", 0),
+    "epochs": ("epochs", "epochs", 1),
     "tokens": ("target_tokens", "target tokens seen", 0),
     "seconds": ("train_seconds", "training time (s)", 1),
 }
@@ -31,7 +32,7 @@ right."""
 
 
 def sections(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison]) -> list[Section]:
-    """Return what the variants had in common, the checklist, and what no table may show.
+    """Return the sections on matched quantities, the checklist, and metrics that are not comparable.
 
     Args:
         study: what the report says beside the trials.
@@ -56,7 +57,7 @@ def sections(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequen
 
 
 def left_out(refused: Mapping[str, str]) -> list[Section]:
-    """Return the section that names the metrics which no table of the report shows, and why; none where all may stand."""
+    """Return a section with the metrics that the report leaves out and the reasons; none if all are comparable."""
     if not refused:
         return []
     about = (
@@ -73,7 +74,7 @@ def left_out(refused: Mapping[str, str]) -> list[Section]:
 
 
 def matched_table(study: StudyFacts, outcomes: Sequence[Outcome]) -> Table:
-    """One row per quantity: what was asked, smallest and largest variant, how far apart they are."""
+    """One row per quantity: the request, the smallest and the largest variant, and their distance."""
     columns = ["quantity", "asked for", "smallest", "largest", "apart"]
     rows, plain = [], []
     for name, (cost, title, digits) in QUANTITIES.items():
@@ -92,7 +93,7 @@ def matched_table(study: StudyFacts, outcomes: Sequence[Outcome]) -> Table:
 
 
 def arms_table(study: StudyFacts, outcomes: Sequence[Outcome]) -> Table:
-    """One row per variant: its size, what it was trained on and for how long."""
+    """One row per variant: its size, its data, and the length of its training."""
     costs = {name: (_means(outcomes, cost), title, digits) for name, (cost, title, digits) in QUANTITIES.items()}
     costs = {name: said for name, said in costs.items() if said[0]}
     facts = {"data, sha256": _data(study, outcomes), "vocabularies": _vocabularies(study, outcomes)}
@@ -110,7 +111,7 @@ def arms_table(study: StudyFacts, outcomes: Sequence[Outcome]) -> Table:
 
 
 def distance(low: float, high: float) -> str:
-    """Return in words how far apart the smallest and the largest of some amounts are, relative to the smallest."""
+    """Return the distance of the smallest and the largest amount in words, relative to the smallest."""
     if high - low <= 1e-12 * abs(high):
         return "equal"
     if low <= 0:
@@ -163,7 +164,7 @@ class Reply(NamedTuple):
 
 
 def checklist_table(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison]) -> Table:
-    """One row per question, with the answer and what it rests on: four of Marie, Fujita and Rubino 2021 (section 5), two more."""
+    """One row per question, with answer and evidence: four of Marie, Fujita and Rubino 2021 (section 5), two more."""
     done = [o for o in outcomes if o.status == "ok"]
     replies = [
         _other_metric(study, done),
@@ -207,7 +208,7 @@ def _computed(done: Sequence[Outcome]) -> Reply:
     copied = sum(not _recomputed(o) for o in done)
     refused = mixed(done)
     evidence = f"{signed:,} of {total:,} scores carry a signature"
-    evidence += f"; those of {len(done) - copied:,} of {len(done):,} trials follow from their sentences, summed anew"
+    evidence += f"; those of {len(done) - copied:,} of {len(done):,} trials follow from their sentences, recomputed"
     evidence += (
         f"; differently computed and left out: {', '.join(METRICS[n].title for n in refused)}" if refused else ""
     )
@@ -216,9 +217,11 @@ def _computed(done: Sequence[Outcome]) -> Reply:
 
 
 def _recomputed(o: Outcome) -> bool:
-    """Whether the scores of a trial are those of its per-sentence statistics."""
-    again = corpus_scores(o.statistics)
-    return all(name in again and np.isclose(again[name], value, rtol=1e-9) for name, value in o.metrics.items())
+    """Return whether the scores of a trial follow from its per-sentence statistics."""
+    recomputed = corpus_scores(o.statistics)
+    return all(
+        name in recomputed and np.isclose(recomputed[name], value, rtol=1e-9) for name, value in o.metrics.items()
+    )
 
 
 def _same_data(study: StudyFacts, done: Sequence[Outcome]) -> Reply:

@@ -1,4 +1,4 @@
-"""Figures of a report: every seed is shown, colours can be told apart by colour-blind readers, bytes are reproducible."""
+"""Figures of a report: every seed is shown, colours suit colour-blind readers, bytes are reproducible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.trial.score import METRICS
 DASHES: list[Any] = ["", (4, 1.5), (1, 1)]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 RIM: dict[str, Any] = {"markeredgecolor": "w", "markeredgewidth": 0.75}
-"""Around markers on a line."""
+"""White edge of markers on a line."""
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "seq2seq-harness",
     "axes.spines.top": False,
@@ -40,7 +40,7 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, list[Path]]:
-    """Draw the figures that the trials have data for, as SVG and PNG, and return the files of each by its name."""
+    """Draw the figures that have data, as SVG and PNG, and return the files of each by its name."""
     import matplotlib
 
     written = {}
@@ -140,13 +140,13 @@ def legend(figure: Any, axes: Any) -> None:
 
 
 def size(order: Sequence[str]) -> tuple[float, float]:
-    """Width and height in inches: high enough for the legend, whose longer labels take several lines."""
+    """Return width and height in inches, with room for the legend, whose longer labels take several lines."""
     needed = sum(1 + wrapped(variant).count("\n") for variant in order)
     return 9.4, max(4.0, 0.5 + 0.16 * needed + 0.08 * len(order))
 
 
 def canvas(width: float, height: float) -> tuple[Any, Any]:
-    """Return a figure of so many inches and its axes."""
+    """Return a figure of this size in inches, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -200,7 +200,7 @@ def performance_profiles(frame: pd.DataFrame) -> Any:
     palette = sns.color_palette("colorblind")
     for index, variant in enumerate(order):
         mine = frame[frame["variant"] == variant]
-        # Where all seeds agree no band is known: the line stands alone.
+        # If all seeds agree, no band is known: only the line is drawn.
         axes.fill_between(
             mine["above"], mine["low"], mine["high"], color=palette[index % len(palette)], alpha=0.13, lw=0
         )
@@ -213,7 +213,7 @@ def performance_profiles(frame: pd.DataFrame) -> Any:
 def by_group(frame: pd.DataFrame, metric: str, order: Sequence[str], by: str) -> Any:
     """Score of every kind of sentence: mean and 95 % interval over seeds, variants side by side.
 
-    Columns variant, place, group, sentences, mean, low, high; nothing to show where there is one kind only.
+    Columns variant, place, group, sentences, mean, low, high; None if there is only one kind.
     """
     if frame["place"].nunique() < 2:
         return None
@@ -287,7 +287,7 @@ def heat_maps(maps: dict[str, Any]) -> Any:
 
 
 def attention_example(source: Sequence[str], said: Sequence[str], weights: Any, title: str) -> Any:
-    """Attention over one sentence: a row per word that is said, a column per source word."""
+    """Attention over one sentence: a row per output word, a column per source word."""
     figure, axes = canvas(min(14.0, 1.8 + 0.42 * len(source)), min(14.0, 1.4 + 0.34 * len(said)))
     shown = axes.imshow(weights, cmap="cividis", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(source)), _drawable(source), rotation=60, ha="right", rotation_mode="anchor")
@@ -302,7 +302,7 @@ def attention_example(source: Sequence[str], said: Sequence[str], weights: Any, 
 
 
 def _points(axes: Any, x: Any, mine: pd.DataFrame, look: dict[str, Any], label: str) -> None:
-    """Draw means with their intervals; a mean of one seed has none."""
+    """Draw means with their intervals; the mean of one seed has no interval."""
     errors = np.stack([mine["mean"] - mine["low"], mine["high"] - mine["mean"]])
     axes.errorbar(x, mine["mean"], yerr=np.nan_to_num(errors), fmt=look["marker"], color=look["color"], label=label,
                   markersize=6, capsize=3, linewidth=1.4, zorder=3)  # fmt: skip
@@ -319,7 +319,7 @@ def _look(order: Sequence[str], variant: str) -> dict[str, Any]:
 
 @cache
 def _families() -> list[str]:
-    """Return fonts that are installed here, the usual one first, then those with Han characters and kana."""
+    """Return installed fonts, the default first, then fonts with Han characters and kana."""
     from matplotlib import font_manager
 
     asian = ("Noto Sans CJK", "Noto Sans SC", "Noto Sans JP", "WenQuanYi", "Source Han Sans", "PingFang", "Hiragino",
@@ -329,7 +329,7 @@ def _families() -> list[str]:
 
 
 def _drawable(tokens: Sequence[str]) -> list[str]:
-    """Return tokens as labels; a character that no font here can draw is given by its number."""
+    """Return tokens as labels; a character that no installed font has is replaced by its code point."""
     from matplotlib import font_manager
 
     files = [font_manager.findfont(family) for family in _families()]

@@ -1,4 +1,4 @@
-"""Puts a report in the place of an earlier one: whoever is stopped, or writes at the same time, leaves one that is whole."""
+"""Replaces an earlier report by a new one: interrupted or concurrent writers leave a whole report."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pathlib import Path
 from harness.storage.disk import make_folder, sync
 
 MADE = ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md", "tables/*.tex", "failures/*.txt")
-"""What a report writes under names that depend on the study; of an earlier report nothing of it stays."""
+"""Files of a report whose names depend on the study; those of an earlier report are removed."""
 UNDER_WAY = ".report-"
-"""How the names of folders begin in which reports are being written."""
+"""Prefix of the folders in which reports are being written."""
 LAST = Path("provenance.json")
-"""Says of which results a report tells: one that is not whole is known by it."""
+"""Written last: it has the digest of the reported results, so that it exposes an incomplete report."""
 
 
 def replacing(folder: Path, make: Callable[[Path], list[Path]]) -> list[Path]:
-    """Write a report and return its files, when they are in the place of those of an earlier one.
+    """Write a report, replace an earlier one, and return the files.
 
     Args:
-        folder: where to.
-        make: writes the files into the folder it is given, empty, and returns them.
+        folder: the folder of the report.
+        make: writes the files into the empty folder it is given, and returns them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one_at(folder), tempfile.TemporaryDirectory(prefix=UNDER_WAY, dir=folder) as made:
         names = [path.relative_to(made) for path in make(Path(made))]
-        for name in names:  # else a power cut leaves a report in pieces, under an answer that says it is there
+        for name in names:  # else a power cut could leave an incomplete report that the cached answer trusts
             sync(made / name)
         earlier = {path.relative_to(folder) for pattern in MADE for path in folder.glob(pattern)}
         for name in sorted(names, key=lambda name: name == LAST):
@@ -45,7 +45,7 @@ def replacing(folder: Path, make: Callable[[Path], list[Path]]) -> list[Path]:
 
 @contextmanager
 def _only_one_at(folder: Path) -> Iterator[None]:
-    """Let one process at a time write there, and remove what those left that were killed."""
+    """Let one process at a time write a report, and remove leftovers of killed processes."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

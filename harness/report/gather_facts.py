@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.analysis import Outcome
-from harness.analysis.load_outcomes import earlier_machines, made_sense_of
+from harness.analysis.load_outcomes import earlier_machines, readable_results
 from harness.execution import runner
 from harness.execution.data_warnings import data_warnings
 from harness.report.facts import StudyFacts
@@ -40,7 +40,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
     provenance = _provenance(plan, store, done, records)
     if verified:
         provenance["verified"] = dict(verified)
-    with made_sense_of(f"{plan.name} on {plan.base}"):
+    with readable_results(f"{plan.name} on {plan.base}"):
         provenance["finished"] = _finished(records)
         signatures = _signatures(store, done)
         origins = _dropped_claims(plan, store)
@@ -119,6 +119,7 @@ def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         *([("data, revision", facts["revision"])] if facts["revision"] else []),
         ("pairs", pairs),
         ("rows left out", ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())),
+        *([("training pairs truncated", f"{cut:,}")] if (cut := facts["train"].get("truncated", 0)) else []),
         ("vocabulary", f"source {facts['source_words']:,}, target {facts['target_words']:,}"),
         ("unknown tokens in the test", ", ".join(unknown)),
         *_check_rows(facts),

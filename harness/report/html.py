@@ -1,4 +1,4 @@
-"""One self-contained page: no network, opens from disk, reads without scripts, sorts and filters with them."""
+"""One self-contained page: it needs no network, opens from disk, and can be read without scripts, which sort and filter."""
 
 from __future__ import annotations
 
@@ -25,55 +25,54 @@ from harness.study.claims import Claim
 from harness.trial.score import METRICS
 
 BUDGET = 1_800_000
-"""Bytes of figures that a page carries; those beyond are left to their files, named in their place."""
+"""Maximal bytes of figures in a page; the others are named and stay in their files."""
 EXAMPLES, LEADING, WON, VARIANTS = 400_000, 20, 40, 20
-"""Characters of examples that a page carries; at most so many of the first test sentences, of consistent wins, and of the
-first variants, beyond which nobody reads them side by side."""
+"""Limits of the examples in a page: characters, first test sentences, consistent wins, and variants side by side."""
 
 
 class Cell(NamedTuple):
-    """A cell of a table as the page needs it."""
+    """A cell of a table in a page."""
 
     text: str
     value: str
-    """What to sort by, a number; empty: the text."""
+    """The number to sort by; empty: sort by the text."""
     metric: str = ""
     trials: str = ""
-    """Rows of the table of trials that a number was made from, as ranges: ``0-4 7``."""
+    """Rows of the table of trials behind a number, as ranges: ``0-4 7``."""
     pieces: Sequence[tuple[str, bool]] = ()
-    """The text in pieces, where some of them stand out."""
+    """The text in pieces, if some are highlighted."""
 
 
 class Interval(NamedTuple):
-    """Where the parts of a drawn interval stand, in percent of its width."""
+    """Positions of the parts of a drawn interval, in percent of its width."""
 
     low: float
     middle: float
     high: float
     zero: float
     margins: list[tuple[str, float]]
-    """What the claim asks for, as text, and its place."""
+    """The margins of the claim, as text and position."""
     spoken: str
     """The drawing in words."""
 
 
 class Shown(NamedTuple):
-    """One test sentence as the page shows it."""
+    """One test sentence in a page."""
 
     kind: str
-    """Of what it is an example."""
+    """What the sentence is an example of."""
     why: str
     source: str
     references: list[str]
     said: dict[str, list[Said]]
-    """What every variant says, most frequent first."""
+    """The hypotheses of every variant, most frequent first."""
 
 
 def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping[str, Sequence[Path]]) -> str:
     """Return the page of a report.
 
     Args:
-        facts: what ``report.md`` shows too: the study, answers, comparisons, sections.
+        facts: the study, answers, comparisons and sections, as for ``report.md``.
         outcomes: all trials of the study, in the order of its plan.
         drawn: the files of every figure, SVG and PNG.
     """
@@ -95,7 +94,7 @@ def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping
 def page(template: str, **context: Any) -> str:
     """Render a template that extends ``layout.html.j2``; every text in it is escaped.
 
-    The page's own style and script are the only ones that its Content-Security-Policy lets a browser run.
+    The page's Content-Security-Policy allows only its own style and script.
     """
     loader = jinja2.PackageLoader("harness.report")
     environment = SandboxedEnvironment(
@@ -115,7 +114,7 @@ def page(template: str, **context: Any) -> str:
 
 
 def cells(table: Table, places: Mapping[str, int]) -> list[list[Cell]]:
-    """Return the cells of a table, with what they are sorted by and where they come from.
+    """Return the cells of a table, with their sort keys and origins.
 
     Args:
         table: any table of a report.
@@ -134,7 +133,7 @@ def cells(table: Table, places: Mapping[str, int]) -> list[list[Cell]]:
 
 
 def interval(made: Comparison, claim: Claim) -> Interval | None:
-    """Return where difference, interval, zero and the claim's margins stand on a common scale; None without interval."""
+    """Return the positions of difference, interval, zero and the claim's margins on a common scale; None without interval."""
     if not (math.isfinite(made.ci_low) and made.ci_low < made.ci_high < math.inf):
         return None
     if claim.within is not None:
@@ -155,7 +154,7 @@ def interval(made: Comparison, claim: Claim) -> Interval | None:
 
 
 def browsed(outcomes: Sequence[Outcome]) -> list[Shown]:
-    """Return the first test sentences, and those on which variants win with most seeds, as far as there is room."""
+    """Return the first test sentences, and those that a variant wins with most seeds, up to the limits."""
     variants = list(dict.fromkeys(o.variant for o in outcomes))[:VARIANTS]
     done = [o for o in outcomes if o.status == "ok" and o.hypotheses and o.variant in variants]
     pairs = 2 * max(1, len(variants) - 1)
@@ -174,7 +173,7 @@ def _leading(done: Sequence[Outcome], index: int) -> Shown:
 
 
 def _length(one: Shown) -> int:
-    """Return about how many characters of the page an example takes."""
+    """Return the approximate size of an example in characters."""
     pieces = [span.text for said in one.said.values() for what in said for span in what.spans]
     return len(one.source) + sum(map(len, pieces)) + 16 * len(pieces) + 150 * len(one.said)
 
@@ -209,7 +208,7 @@ def _signatures(outcomes: Sequence[Outcome], known: Mapping[str, str]) -> dict[s
 
 
 def images(drawn: Mapping[str, Sequence[Path]]) -> dict[str, str]:
-    """Return the figures as data addresses, each in the smaller of its forms, as long as the budget lasts."""
+    """Return the figures as data URLs, each in its smaller format, up to the limit."""
     kinds, left, made = {".svg": "image/svg+xml", ".png": "image/png"}, BUDGET, {}
     for name, files in drawn.items():
         smallest = min(files, key=lambda path: path.stat().st_size)
@@ -221,7 +220,7 @@ def images(drawn: Mapping[str, Sequence[Path]]) -> dict[str, str]:
 
 
 def _shown(value: Any) -> Any:
-    """Return what a template puts into a page: a text without hidden characters; it is escaped after this."""
+    """Return a value for a template: texts lose hidden characters; they are escaped afterwards."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -1,4 +1,4 @@
-"""One page over all results: what was asked, what came out, when, on which data."""
+"""One page over all results: questions, verdicts, dates, data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.analysis.runs import UNREADABLE
 from harness.core.spec import SpecError
 from harness.report.html import page
 from harness.report.pages import markdown_page, write_text
-from harness.report.sentences import again
+from harness.report.sentences import verified_sentence
 from harness.report.tables import NONE
 
 SIGNS = {
@@ -26,41 +26,41 @@ SIGNS = {
     ONE_SEED: "1",
     "no data": NONE,
 }
-"""What stands before a verdict, so that it is seen at a glance without colour."""
+"""A sign before each verdict, so that it can be recognised without colour."""
 
 
-class Said(NamedTuple):
+class Verdict(NamedTuple):
     """The verdict on one claim."""
 
     verdict: str
     claim: str
     exploratory: bool = False
-    """Whether the claim came when results could have been seen."""
+    """Whether the claim was stated after results."""
 
     @property
     def sign(self) -> str:
-        """One character for it."""
+        """The sign of the verdict."""
         return SIGNS.get(self.verdict, "·")
 
 
 class Entry(NamedTuple):
-    """One study on one base, as its report left it."""
+    """One study on one base, from the files of its report."""
 
     study: str
     base: str
     question: str
     date: str
-    """Day on which its last training ended (UTC); empty where the report does not say."""
-    verdicts: list[Said]
+    """Day on which its last training ended (UTC); empty if the report does not have it."""
+    verdicts: list[Verdict]
     finished: int
     """Trials with a result."""
     trials: int
     data: list[str]
-    """Datasets, each with the beginning of the sha256 of its rows."""
+    """Names of datasets, and beginnings of the sha256 of their rows."""
     page: str
-    """Address of its report, or of its folder, from the index."""
-    again: str = ""
-    """What came of trials that were done once more."""
+    """Address of its report or folder, relative to the index."""
+    verified: str = ""
+    """Summary of trials that were run a second time."""
 
 
 def write(results: Path) -> list[Path]:
@@ -85,10 +85,10 @@ def write(results: Path) -> list[Path]:
 
 
 def read(folder: Path, results: Path) -> Entry:
-    """Return what the report in a folder says of its study.
+    """Read the files of a report.
 
     Raises:
-        SpecError: its files are not what a report writes.
+        SpecError: the files are not those of a report.
     """
     try:
         plan, provenance = (json.loads(_text(folder / f"{name}.json")) for name in ("plan", "provenance"))
@@ -103,18 +103,18 @@ def read(folder: Path, results: Path) -> Entry:
             date=provenance.get("finished", ""),
             # The answers to the claims come first, in their order.
             verdicts=[
-                Said(row["verdict"], row["claim"], bool(row.get("exploratory")))
+                Verdict(row["verdict"], row["claim"], bool(row.get("exploratory")))
                 for row, _ in zip(comparisons, claims, strict=False)
             ],
             finished=sum(row["status"] == "ok" for row in trials),
             trials=len(trials),
             data=_data(plan, provenance),
             page=_address(folder, results),
-            again=again(provenance.get("verified", {})),
+            verified=verified_sentence(provenance.get("verified", {})),
         )
     except (*UNREADABLE, OSError) as error:
         raise SpecError(
-            f"its files are not what a report writes ({error}); `s2s report` writes them anew", place=str(folder)
+            f"its files are not those of a report ({error}); `s2s report` writes them again", place=str(folder)
         ) from None
 
 
@@ -123,7 +123,7 @@ def _text(path: Path) -> str:
 
 
 def _data(plan: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
-    """Return what the datasets are called and the beginnings of their hashes."""
+    """Return the names of the datasets and the beginnings of their hashes."""
     choices = [variant["choice"]["data"]["dataset"] for variant in plan["variants"] if variant["choice"]]
     names = dict.fromkeys(str(choice.get("id", choice["kind"])) for choice in choices)
     hashes = dict.fromkeys(facts["dataset_sha256"][:12] for facts in provenance.get("data", {}).values())
@@ -133,5 +133,5 @@ def _data(plan: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
 def _address(folder: Path, results: Path) -> str:
     name = next((name for name in ("report.html", "report.md") if (folder / name).is_file()), "")
     address = (folder.relative_to(results) / name).as_posix() + ("" if name else "/")
-    address.encode()  # a name in another coding than UTF-8 leads nowhere
+    address.encode()  # an error if the name is not valid UTF-8
     return address

@@ -1,8 +1,8 @@
-r"""Tables for papers: booktabs, ready to ``\input``, with the very texts of the other renderings.
+r"""Tables for papers: booktabs, ready to ``\input``, with the same texts as the other renderings.
 
-The best value of a column is bold, in the good direction of its metric; values that are printed alike tie. Marks say
-which variants differ from the first one. What is not ASCII stays as it is: pdfLaTeX reads accents and dashes, other
-scripts need XeLaTeX or LuaLaTeX and a font that has them.
+The best value of a column is bold, in the good direction of its metric; values that are printed alike tie. Marks show
+which variants differ from the first one. Non-ASCII characters stay: pdfLaTeX reads accents and dashes, other scripts
+need XeLaTeX or LuaLaTeX and a suitable font.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ESCAPES = {character: f"\\{character}" for character in "{}$&#_%"} | {
     "±": r"$\pm$",
 }
 LONG, WIDE = 40, 70
-"""Characters of a text from which its column breaks lines, and of a row from which it is too wide for a line."""
+"""Longer texts are broken over lines; wider rows do not fit a line (characters)."""
 
 
 def latex(
@@ -43,12 +43,12 @@ def latex(
     """Return a table as LaTeX: a tabular, or a whole float if it has a caption.
 
     Args:
-        table: its texts are set as they are.
+        table: the table, with its texts unchanged.
         caption: plain text; makes it a ``table`` float.
-        label: of the float, for ``\\ref``.
+        label: label of the float, for ``\\ref``.
         best: columns whose best value is set bold, and whether higher is better there; by default those that hold a
             metric (``best_columns``).
-        marks: what is set after some cells, by row and column, as ``significance`` finds it; explained below the table.
+        marks: marks after cells, by row and column, from ``significance``; explained below the table.
     """
     bold = _bold(table, best_columns(table) if best is None else best)
     cells = [
@@ -71,7 +71,7 @@ def latex(
 
 
 def best_columns(table: Table) -> dict[int, bool]:
-    """Return the columns that hold a metric with a good direction, and whether higher is better there."""
+    """Return the columns with a metric that has a good direction, and whether higher is better."""
     titles = {metric.title: metric for metric in METRICS.values()}
     whole = METRICS.get(table.name.partition("_by_")[0]) if "_by_" in table.name else None
     found = {index: whole or titles.get(title) for index, title in enumerate(table.columns) if index}
@@ -103,10 +103,10 @@ def significance(table: Table, comparisons: Sequence[Comparison]) -> dict[tuple[
 
 
 def escaped(text: object) -> str:
-    """Return a text on one line so that LaTeX prints it as it is."""
+    """Escape a text for LaTeX, on one line."""
     one_line = "".join(c for c in " ".join(str(text).split()) if c.isprintable())
     made = "".join(ESCAPES.get(character, character) for character in one_line)
-    return re.sub("-(?=-)", "-{}", made)  # two hyphens are no dash
+    return re.sub("-(?=-)", "-{}", made)  # so that LaTeX does not turn two hyphens into a dash
 
 
 def _cell(text: str, bold: bool) -> str:
@@ -118,7 +118,7 @@ def _cell(text: str, bold: bool) -> str:
 
 
 def _panels(table: Table) -> list[list[int]]:
-    """Return the columns of each tabular: many columns of numbers go below each other, each time with the first one."""
+    """Return the columns of each tabular: wide tables are split into several, each with the first column."""
     if not all(table.numeric[1:]):
         return [list(range(len(table.columns)))]
     panels = [[0]]
@@ -140,12 +140,12 @@ def _tabular(table: Table, cells: Sequence[Sequence[str]], panel: Sequence[int])
 
 def _row(cells: Iterable[str]) -> str:
     joined = " & ".join(cells)
-    # A row break takes a star or a bracket that follows for its own.
+    # LaTeX reads a star or a bracket after a row break as its argument.
     return ("{}" if joined.startswith(("*", "[")) else "") + joined + r" \\"
 
 
 def _bold(table: Table, best: Mapping[int, bool]) -> set[tuple[int, int]]:
-    """Return the cells with the best printed mean of their column; none where all are alike."""
+    """Return the cells with the best printed mean of their column; none if all are equal."""
     made: set[tuple[int, int]] = set()
     for column, higher in best.items():
         means = {row: mean for row, cells in enumerate(table.rows) if (mean := _mean(cells[column])) is not None}
@@ -181,7 +181,7 @@ def _title(title: str) -> tuple[str, str]:
 
 
 def _width(table: Table, panel: Sequence[int]) -> int:
-    """Return about how many characters wide these columns are."""
+    """Return the approximate width of these columns in characters."""
     heads = [max(map(len, _title(table.columns[column]))) for column in panel]
     cells = [max((len(row[column]) for row in table.rows), default=0) for column in panel]
     return sum(2 + max(head, min(LONG, cell)) for head, cell in zip(heads, cells, strict=True))

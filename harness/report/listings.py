@@ -1,4 +1,4 @@
-"""Tables that list one thing a row: trials, what was skipped or failed, what the models say."""
+"""Tables with one row per trial, failure or example."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.report.tables import COSTS, NONE, Origin, Table, number
 from harness.trial.score import METRICS
 
 SHOWN = 10
-"""Lines of the log of a failed trial that stand in a page; its file has more."""
+"""Lines of the log of a failed trial in a page; its file has more."""
 
 
 def failures_table(outcomes: Sequence[Outcome], skipped: Sequence[tuple[str, str]]) -> Table:
@@ -23,28 +23,28 @@ def failures_table(outcomes: Sequence[Outcome], skipped: Sequence[tuple[str, str
     failed = [o for o in outcomes if o.status != "ok"]
     rows += [[o.variant, str(o.seed), o.status, o.reason or NONE] for o in failed]
     if any(o.account for o in failed):
-        columns.append("all that is known")
+        columns.append("details")
         files = [account_file(o) if o.account else NONE for o in failed]
         rows = [[*row, file] for row, file in zip(rows, [NONE] * len(skipped) + files, strict=True)]
     return Table("failures", columns, rows, pd.DataFrame(rows, columns=columns))
 
 
 def account_file(failed: Outcome) -> str:
-    """Return the file, beside the pages of a report, that tells all that is known of a failed trial."""
+    """Return the file of a failed trial with everything that is known, relative to the report."""
     return f"failures/{failed.trial}.txt"
 
 
 def last_words(outcomes: Sequence[Outcome]) -> list[Listing]:
-    """Return the last lines that failed trials printed; those of one training printed the same."""
-    said: dict[str, list[str]] = {}
+    """Return the last lines that failed trials printed; trials of one training share them."""
+    printed: dict[str, list[str]] = {}
     for o in outcomes:
         if o.log:
-            said.setdefault(o.log, []).append(f"{o.variant} · seed {o.seed}: {o.status}")
-    return [Listing("; ".join(names), text.splitlines()[-SHOWN:]) for text, names in said.items()]
+            printed.setdefault(o.log, []).append(f"{o.variant} · seed {o.seed}: {o.status}")
+    return [Listing("; ".join(names), text.splitlines()[-SHOWN:]) for text, names in printed.items()]
 
 
 def trials_table(outcomes: Sequence[Outcome]) -> Table:
-    """One row per trial: what it was, how it ended, every score and cost."""
+    """One row per trial: variant, seed, status, every score and cost."""
     metrics = [name for name in METRICS if any(name in o.metrics for o in outcomes)]
     costs = [name for name in COSTS if any(name in o.costs for o in outcomes)]
     titles = [METRICS[name].title for name in metrics] + [COSTS[name][0] for name in costs]
@@ -60,7 +60,7 @@ def trials_table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def examples_table(outcomes: Sequence[Outcome], sentences: int = 3) -> Table:
-    """What the first finished seed of every variant says for the first test sentences."""
+    """The hypotheses of the first finished seed of every variant for the first test sentences."""
     columns = ["source", "reference", "variant", "hypothesis"]
     firsts: dict[str, Outcome] = {}
     for o in outcomes:

@@ -19,7 +19,7 @@ from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.latex import latex, significance
 from harness.report.section import Section
-from harness.report.sentences import again, answer, basis
+from harness.report.sentences import answer, basis, verified_sentence
 from harness.report.tables import Table
 
 __all__ = ["StudyFacts", "markdown_page", "write", "write_csv", "write_table", "write_text"]
@@ -31,8 +31,8 @@ def write(
     """Write the report of a study and return the files. The same trials give the same bytes.
 
     Args:
-        folder: where to; an earlier report that stood there is replaced.
-        study: what the report says beside the trials.
+        folder: the folder of the report; an earlier report is replaced.
+        study: facts beside the trials.
         outcomes: all trials of the study, in the order of its plan.
         comparisons: of ``compare_all``, the answers to the study's claims first.
     """
@@ -48,13 +48,13 @@ def _write(
     found = [kept for section in found if (kept := section.kept(drawn))]
     written = [path for files in drawn.values() for path in files]
     facts = _facts(study, outcomes, comparisons, found)
-    made = [table for table in (facts["claims"], *(t for section in found for t in section.tables)) if table.rows]
-    written += [path for table in made for path in write_table(folder / "tables", table, comparisons)]
+    shown = [table for table in (facts["claims"], *(t for section in found for t in section.tables)) if table.rows]
+    written += [path for table in shown for path in write_table(folder / "tables", table, comparisons)]
     frame = comparisons_frame(study.name, study.base, comparisons)
     written += [write_csv(folder / "comparisons.csv", frame), write_csv(folder / "trials.csv", trials_frame(outcomes))]
-    told = {listings.account_file(o): o.account for o in outcomes if o.account}
+    accounts = {listings.account_file(o): o.account for o in outcomes if o.account}
     (folder / "failures").mkdir()
-    written += [write_text(folder / name, account) for name, account in told.items()]
+    written += [write_text(folder / name, account) for name, account in accounts.items()]
     for name, content in (("plan.json", study.plan), ("provenance.json", study.provenance)):
         written.append(write_text(folder / name, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)))
     return [
@@ -67,15 +67,15 @@ def _write(
 def _facts(
     study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], found: Sequence[Section]
 ) -> dict[str, Any]:
-    """Return what the templates of both pages read."""
-    answers = [answer(made, claim) for made, claim in zip(comparisons, study.claims, strict=False)]
+    """Return the variables of the templates of both pages."""
+    answers = [answer(c, claim) for c, claim in zip(comparisons, study.claims, strict=False)]
     return {
         "study": study,
         "basis": basis(study, outcomes),
-        "again": again(study.provenance.get("verified", {})),
+        "verified": verified_sentence(study.provenance.get("verified", {})),
         "answers": answers,
         "comparisons": comparisons[: len(answers)],
-        "verdicts": [tables.told(made) for made in comparisons[: len(answers)]],
+        "verdicts": [tables.verdict_text(c) for c in comparisons[: len(answers)]],
         "claims": tables.claims_table(study.claims, comparisons, outcomes),
         "sections": found,
         "unfinished": sum(o.status != "ok" for o in outcomes),
@@ -85,7 +85,7 @@ def _facts(
 
 
 def markdown_page(template: str, facts: Mapping[str, Any]) -> str:
-    """Return a page of Markdown; each text from outside goes through the filter ``markdown``, where the template names it."""
+    """Render a page of Markdown; templates apply the filter ``markdown`` to each text from outside."""
     loader = jinja2.PackageLoader("harness.report")
     environment = SandboxedEnvironment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -98,8 +98,8 @@ def write_table(folder: Path, table: Table, comparisons: Sequence[Comparison] = 
     """Write a table as CSV, unrounded, and as it is printed: as Markdown, and for papers as LaTeX if it has results.
 
     Args:
-        folder: where to.
-        table: its name becomes that of the files.
+        folder: the folder of the files.
+        table: its name becomes the name of the files.
         comparisons: with the first variant, for marks of significance.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,18 +108,18 @@ def write_table(folder: Path, table: Table, comparisons: Sequence[Comparison] = 
         texts["tex"] = latex(table, marks=significance(table, comparisons))
     name = file_name(table.name, "a table")
     written = [write_text(folder / f"{name}.{suffix}", text) for suffix, text in texts.items()]
-    return [write_csv(folder / f"{name}.csv", _unobeyed(table.frame)), *written]
+    return [write_csv(folder / f"{name}.csv", _harmless(table.frame)), *written]
 
 
-def _unobeyed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of which a spreadsheet computes nothing: it holds what data and models say."""
+def _harmless(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame without cells that a spreadsheet would compute: texts come from data and models."""
     texts = frame.select_dtypes(exclude=["number", "bool"]).columns
     return frame.assign(**{name: frame[name].map(for_spreadsheet) for name in texts})
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:
     """Write a frame as CSV."""
-    # Ten digits: more than anybody reads, and fewer than the last bits in which machines differ.
+    # Ten digits: enough for every reader, and too few to show the last bits in which machines differ.
     frame.to_csv(path, index=False, float_format="%.10g", lineterminator="\n", encoding="utf-8")
     return path
 

@@ -1,4 +1,4 @@
-"""A section of a report: one thing that a reader may want to know, as tables and figures, whatever the page is made of."""
+"""A section of a report: tables and figures on one subject, for any format of page."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from harness.report.tables import Table
 
 
 class Figure(NamedTuple):
-    """A figure, to be drawn when a page wants it."""
+    """A figure that is drawn when a page needs it."""
 
     name: str
-    """Of its files, without ending."""
+    """The name of its files, without extension."""
     alt: str
-    """What is to be seen, for who cannot see it."""
+    """Alternative text."""
     draw: Callable[[], Any]
-    """Returns a matplotlib figure, or None where there is nothing to show."""
+    """Returns a matplotlib figure, or None if there is nothing to show."""
 
 
 class Listing(NamedTuple):
-    """Lines that a program printed, shown as they are."""
+    """Lines that a program printed, shown unchanged."""
 
     title: str
     lines: list[str]
@@ -29,10 +29,10 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """One heading of a report and what stands under it."""
+    """A heading of a report and its contents."""
 
     name: str
-    """Anchor of links to it."""
+    """Anchor for links."""
     title: str
     about: str = ""
     """How to read it, in plain words."""
@@ -41,7 +41,7 @@ class Section:
     listings: Sequence[Listing] = ()
 
     def kept(self, drawn: Container[str]) -> Section | None:
-        """Return the section without empty tables and figures that were not drawn, or None where nothing is left."""
+        """Return the section without empty tables and figures that were not drawn, or None if nothing is left."""
         tables = [table for table in self.tables if table.rows]
         figures = [figure for figure in self.figures if figure.name in drawn]
         kept = tables or figures or self.listings

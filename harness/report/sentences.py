@@ -18,58 +18,58 @@ METHODS = {
     SEEDS_ONLY: "The test set holds all sentences there are, so that the interval is about new seeds only (Welch's t).",
     SUCCESS_RATES: "Compared is how many seeds succeed: Fisher's exact test, and Newcombe's interval for the difference.",
 }
-"""What each method of a comparison does."""
+"""A sentence on each method of comparison."""
 
 
 class Answer(NamedTuple):
-    """The verdict on one claim, with all that it rests on, sentence by sentence; empty where there is nothing to say."""
+    """The answer to one claim, a sentence per field; a field without a sentence is empty."""
 
     claim: str
     verdict: str
     meaning: str = ""
-    """What the data say of the claim."""
+    """What the data show about the claim."""
     evidence: str = ""
-    """What was measured: scores, difference, interval, p, on how much data."""
+    """Scores, difference, interval, p, and the amount of data."""
     method: str = ""
-    """How it was found out."""
+    """The statistical method."""
     power: str = ""
-    """What this design could have found, and what made it uncertain."""
+    """The difference that this design can find, and the sources of its uncertainty."""
     decides: str = ""
-    """What would decide an open claim."""
+    """Seeds or sentences that would decide an open claim."""
     note: str = ""
-    """What a reader must know besides."""
+    """A remark on the claim."""
 
     @property
     def details(self) -> list[str]:
-        """What else there is to say than what the data say of the claim, in order."""
+        """All sentences after ``meaning``, in order."""
         return [text for text in self[3:] if text]
 
     @property
     def texts(self) -> list[str]:
-        """What there is to say, in order."""
+        """All sentences, in order."""
         return [text for text in self[2:] if text]
 
 
 def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
-    """Say how much data a report rests on, and whether seeds were added after looks at them."""
+    """Return a sentence on the amount of data, and on seeds that were added after interim looks."""
     finished = [o for o in outcomes if o.status == "ok"]
     variants, seeds = ({getattr(o, name) for o in finished} for name in ("variant", "seed"))
     sentences = max((len(s) for o in outcomes for s in o.statistics.values()), default=0)
     sizes = [_count(len(variants), "variant"), _count(len(seeds), "seed")]
     sizes += [_count(sentences, "test sentence")] if sentences else []
     trials = _count(len(outcomes), "trial")
-    said = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
+    sentence = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
     design = study.plan.get("seeds")
     if isinstance(design, Mapping):
-        said += (
-            f". Planned: {design['start']} seeds, then more until every claim is decided, or hardly will be, at most "
-            f"{design['max']}; p values and intervals of the claims hold under the repeated looks"
+        sentence += (
+            f". Planned: {design['start']} seeds, then more until every claim is decided or stopped for futility, at most "
+            f"{design['max']}; p values and intervals of the claims account for the repeated looks"
         )
-    return said
+    return sentence
 
 
 def answer(made: Comparison, claim: Claim) -> Answer:
-    """Put the answer to one claim into words; what it calls better is only what more than one seed has shown."""
+    """Return the answer to one claim in words; nothing is called better on the evidence of one seed."""
     about = "" if made.verdict == "saturated" else made.note
     note = f"{about[0].upper()}{about[1:].rstrip('.')}." if about else ""
     note += f"{' ' if note else ''}Exploratory: {made.exploratory.rstrip('.')}." if made.exploratory else ""
@@ -151,7 +151,7 @@ def _meaning(made: Comparison, claim: Claim) -> str:
 
 
 def _alone(made: Comparison, claim: Claim) -> str:
-    """Say what the verdict would be if this were the study's only claim, where Holm's correction alone keeps it open."""
+    """Return the verdict without Holm's correction if only that correction keeps the claim open."""
     if made.verdict != "inconclusive" or not made.p < ALPHA:
         return ""
     found = "refuted" if not made.in_favour else "supported" if claim.within is None else "equivalent"
@@ -180,7 +180,7 @@ def _power(made: Comparison) -> str:
 
 
 def _decides(made: Comparison, claim: Claim) -> str:
-    """Say how many seeds or sentences would decide a claim that is open."""
+    """Return how many seeds or sentences would decide an open claim."""
     ways = [f"{made.needed_seeds:,.0f} seeds a side"] if math.isfinite(made.needed_seeds) else []
     ways += [f"{made.needed_sentences:,.0f} test sentences"] if math.isfinite(made.needed_sentences) else []
     if ways:
@@ -191,27 +191,27 @@ def _decides(made: Comparison, claim: Claim) -> str:
     gain = -made.delta if METRICS[made.metric].direction == "lower" else made.delta
     if claim.within is None and (made.method == SUCCESS_RATES or math.isclose(gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
-    return "No number of seeds would decide it if all is as seen here: the test sentences are too few."
+    return "No number of seeds would decide it if all is as seen here: there are too few test sentences."
 
 
-def again(found: Mapping[str, Any]) -> str:
-    """Say what came of trials that were done once more (``harness.workflows.verify``); nothing if none was."""
-    if not found:
+def verified_sentence(summary: Mapping[str, Any]) -> str:
+    """Return a sentence on trials that were run a second time, from ``harness.workflows.verify.summary``; "" if none was."""
+    if not summary:
         return ""
-    verdicts, made = found["verdicts"], sum(found["verdicts"].values())
+    verdicts, total = summary["verdicts"], sum(summary["verdicts"].values())
     exact, same = verdicts.get("exact", 0), verdicts.get("same hypotheses", 0)
-    trials = f"{made:,} of {_count(found['of'], 'trial')}"
-    if exact == made:
-        said = f"re-run and found identical: {trials}"
-    elif exact + same == made:
-        said = f"re-run and every hypothesis found the same: {trials}, {exact:,} of them identical"
+    trials = f"{total:,} of {_count(summary['of'], 'trial')}"
+    if exact == total:
+        result = f"re-run and found identical: {trials}"
+    elif exact + same == total:
+        result = f"re-run and every hypothesis found the same: {trials}, {exact:,} of them identical"
     else:
-        said = f"re-run: {trials}, {', '.join(f'{count:,} {verdict}' for verdict, count in sorted(verdicts.items()))}"
-    first, last = found["dates"]
+        result = f"re-run: {trials}, {', '.join(f'{count:,} {verdict}' for verdict, count in sorted(verdicts.items()))}"
+    first, last = summary["dates"]
     day = f"on {last}" if first == last else f"from {first} to {last}"
-    other = found["other_kind"]
-    where = "on another kind of machine" if other == made else f"{other:,} of them on another kind of machine"
-    return f"{said}, {day}, {where if other else 'on the same kind of machine'}"
+    other = summary["other_kind"]
+    where = "on another kind of machine" if other == total else f"{other:,} of them on another kind of machine"
+    return f"{result}, {day}, {where if other else 'on the same kind of machine'}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Tables of a report, and the one place where numbers become text: what a page prints is rounded here and nowhere else."""
+"""Tables of a report, and the only place where numbers are rounded and become text."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from harness.trial.score import METRICS
 
 NONE = "–"
 NUMBER = re.compile(rf"{NONE}$|(< )?-?(∞|\d[\d,.]*(e[+-]?\d+)?)( (±|to|of) .*| \[.*\])?$")
-"""A cell that holds a number, a spread or an interval, or nothing."""
+"""A cell with a number, a spread, an interval, or nothing."""
 
 LARGE = 1e9
-"""From here on numbers are printed with an exponent."""
+"""Larger numbers are printed with an exponent."""
 
 COSTS: dict[str, tuple[str, int]] = {
     "params": ("parameters", 0),
@@ -36,18 +36,18 @@ COSTS: dict[str, tuple[str, int]] = {
 
 
 class Origin(NamedTuple):
-    """Where a number in a table comes from."""
+    """The origin of a number in a table."""
 
     metric: str
-    """Its signature is that of the study."""
+    """The metric, whose signature the study has."""
     trials: tuple[str, ...]
-    """Digests."""
+    """Digests of the trials."""
     value: float = math.nan
-    """The number unrounded, to sort by; NaN: sort by what is printed."""
+    """The unrounded number, to sort by; NaN: sort by the printed text."""
 
 
 class Marked(str):
-    """A text of which some pieces stand out: those that are true in ``pieces``; to everybody else it is the plain text."""
+    """A text with highlighted pieces: those marked true in ``pieces``. It is a plain string otherwise."""
 
     pieces: tuple[tuple[str, bool], ...]
 
@@ -59,22 +59,22 @@ class Marked(str):
 
 
 class Table(NamedTuple):
-    """One table twice: rounded texts for readers, and a frame of unrounded numbers for programs."""
+    """A table in two forms: rounded texts for people, and a frame of unrounded numbers for programs."""
 
     name: str
     columns: list[str]
     rows: list[list[str]]
     frame: pd.DataFrame
     origins: Mapping[tuple[int, int], Origin] = {}
-    """Of the cells that hold a number made from trials, by row and column."""
+    """Origins of cells with numbers from trials, by row and column."""
     caption: str = ""
-    """What it shows, where the title of its section does not say."""
+    """What the table shows, if the title of its section does not say it."""
     test: str = ""
-    """The further test set that it is about."""
+    """The further test set of the table."""
 
     @property
     def numeric(self) -> list[bool]:
-        """Which columns hold nothing but numbers."""
+        """For each column, whether it contains only numbers."""
         return [all(NUMBER.match(row[i]) for row in self.rows) for i in range(len(self.columns))]
 
     def markdown(self) -> str:
@@ -85,7 +85,7 @@ class Table(NamedTuple):
 
 
 def markdown(text: object) -> str:
-    """Escape a text so that Markdown shows it as it is, on one line, also inside a table; what stands out is bold."""
+    """Escape a text for Markdown, on one line, also inside a table; highlighted pieces become bold."""
     if isinstance(text, Marked):
         return "".join(map(_bold, *zip(*text.pieces, strict=True))).strip() if text.pieces else ""
     one_line = " ".join(html.escape(visible(str(text)), quote=False).split())
@@ -98,7 +98,7 @@ def _bold(text: str, stands_out: bool) -> str:
 
 
 def number(value: float, digits: int) -> str:
-    """Return a number with so many decimals, thousands apart; a dash for what is not known."""
+    """Return a number with so many decimals and thousands separators; a dash for NaN."""
     if math.isnan(value):
         return NONE
     if math.isinf(value):
@@ -112,12 +112,12 @@ def score(metric: str, value: float) -> str:
 
 
 def probability(p: float) -> str:
-    """Return a p value as readers expect it."""
+    """Return a p value as text."""
     return NONE if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Return ``mean ± SD``; the SD is left out where there is none, for a single value and for infinite ones."""
+    """Return ``mean ± SD``, without the SD for a single value and for infinite ones."""
     if not values:
         return NONE
     mean, sd = pd.Series(values, dtype=float).mean(), deviation(values)
@@ -171,7 +171,7 @@ def tested_on(outcomes: Sequence[Outcome]) -> dict[str, str]:
 
 
 def seeds_table(outcomes: Sequence[Outcome], metric: str) -> Table:
-    """One row per variant, one column per seed: every single score, or what became of the trial instead."""
+    """One row per variant, one column per seed: the score, or the status of a trial without one."""
     seeds = sorted({o.seed for o in outcomes})
     trials = {(o.variant, o.seed): o for o in outcomes}
     rows: list[list[str]] = []
@@ -217,7 +217,7 @@ def span(low: int, high: int) -> str:
 
 
 def costs_table(outcomes: Sequence[Outcome]) -> Table:
-    """One row per variant: mean ± SD over seeds of what training and decoding cost."""
+    """One row per variant: mean ± SD over seeds of the costs of training and decoding."""
     done = [o for o in outcomes if o.status == "ok"]
     names = [name for name in COSTS if any(name in o.costs for o in done)]
     frame = pd.DataFrame([{"variant": o.variant, "seed": o.seed} | {n: o.costs.get(n) for n in names} for o in done])
@@ -237,7 +237,7 @@ def costs_table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], outcomes: Sequence[Outcome]) -> Table:
-    """One row per claim: the verdict, and the numbers that it rests on."""
+    """One row per claim: the verdict, and the numbers behind it."""
     columns = ["claim", "verdict", "metric", "difference", "95 % interval", "p, Holm-corrected", "finds (80 % power)"]
     rows: list[list[str]] = []
     origins = {}
@@ -247,16 +247,16 @@ def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], out
         for column, value in enumerate((c.delta, c.ci_low, c.p_holm, c.mde80), start=3):
             origins[len(rows), column] = Origin(c.metric, trials, value)
         numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm), detectable(c)]
-        rows.append([claim.name, told(c), measured(c), *numbers])
+        rows.append([claim.name, verdict_text(c), measured(c), *numbers])
     return Table("claims", columns, rows, _frame(made), origins)
 
 
 def tested(claim: Claim, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Return the digests of the trials that a claim was answered from."""
+    """Return the digests of the trials that a claim compares."""
     variants = {o.variant: o.factors for o in outcomes if o.status != "incompatible"}
     try:
         chosen = groups(claim, variants)
-    except SpecError:  # what it asks for turned out to be incompatible
+    except SpecError:  # the variants that it compares are incompatible
         return ()
     return finished(on(outcomes, claim.on), {name for group in chosen for name in group.variants}, claim.metric)
 
@@ -285,25 +285,25 @@ def quantity(made: Comparison, value: float) -> str:
     return number(value, 1) if made.method == SUCCESS_RATES else score(made.metric, value)
 
 
-def told(made: Comparison) -> str:
-    """Return the verdict, marked where the claim came when results could have been seen."""
+def verdict_text(made: Comparison) -> str:
+    """Return the verdict, marked as exploratory if the claim was stated after results."""
     return f"exploratory, {made.verdict}" if made.exploratory else made.verdict
 
 
 def detectable(made: Comparison) -> str:
-    """Return the difference that a comparison finds with 80 % power; none where nothing varied."""
+    """Return the difference that a comparison finds with 80 % power; a dash if nothing varied."""
     return quantity(made, made.mde80 or math.nan)
 
 
 def interval(made: Comparison) -> str:
-    """Return the 95 % interval of a difference; none where nothing varied, which is no reason to be certain."""
+    """Return the 95 % interval of a difference; a dash if nothing varied, which does not mean certainty."""
     if math.isnan(made.ci_low) or made.ci_low == made.ci_high:
         return NONE
     return f"{quantity(made, made.ci_low)} to {quantity(made, made.ci_high)}"
 
 
 def measured(made: Comparison) -> str:
-    """Return what a difference is a difference of, with its unit, and the further test set that it is on."""
+    """Return the quantity of a difference, with its unit and its further test set."""
     title = METRICS[made.metric].title + (f" on {made.on}" if made.on else "")
     return (
         title

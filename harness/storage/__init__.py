@@ -1,1 +1,1 @@
-"""Finished work on disk: a stage is there whole, or not at all."""
+"""Finished work on disk: a stage is stored whole or not at all."""

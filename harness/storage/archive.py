@@ -1,4 +1,4 @@
-"""Finished stages as one file that travels between stores; of what was not checked whole, nothing lands."""
+"""Finished stages as one file that travels between stores; nothing is admitted before the whole file is checked."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from harness.storage.store import Store
 STAGE = re.compile(r"(stages/[a-z_]+/[0-9a-z]+)/[^/]+")
 
 
-class _Said(BaseModel):
-    """The types of what a record of a stage says."""
+class _StageJson(BaseModel):
+    """The types of the fields of a stage's record."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -41,21 +41,21 @@ class _Said(BaseModel):
 
 @dataclass(frozen=True)
 class Contents:
-    """An archive that was checked whole, its members in a folder that is deleted after."""
+    """A checked archive, its members in a temporary folder."""
 
     about: dict[str, Any]
-    """What it says of itself."""
+    """Facts about the archive itself."""
     folder: Path
     stages: list[Record]
-    """Those that it holds, upstream first."""
+    """The stages in it, upstream first."""
     names: list[str]
-    """All members but the manifest."""
+    """All members except the manifest."""
 
     def json(self, name: str) -> Any:
         """Read a member that is JSON.
 
         Raises:
-            Damaged: it is not there, or no plain JSON.
+            Damaged: the member is missing, or is not plain JSON.
         """
         if name not in self.names:
             raise Damaged(f"{name} is not in the archive")
@@ -99,7 +99,7 @@ def members(store: Store, records: Iterable[Record]) -> dict[str, Path]:
     for record in records:
         where = f"stages/{record.stage.name}/{record.stage.key}"
         if not store.sound(record):
-            raise Damaged(f"{where} is damaged; `s2s run` makes it anew")
+            raise Damaged(f"{where} is damaged; `s2s run` recomputes it")
         made |= {f"{where}/{name}": record.folder / name for name in (RECORD, *record.files, *record.volatile)}
     return made
 
@@ -150,7 +150,7 @@ def _stage(folder: Path, place: str) -> Record:
     for each in sorted(folder.iterdir()):
         _check_json(each, f"{place}/{each.name}")
     try:
-        _Said.model_validate_json(path.read_bytes(), strict=True)
+        _StageJson.model_validate_json(path.read_bytes(), strict=True)
     except ValidationError:
         raise Damaged(f"{place}/{RECORD} is no record of a stage") from None
     try:

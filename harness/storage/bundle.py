@@ -1,7 +1,7 @@
-"""Files as one file that travels: a plain tar that begins with a manifest, checked to the last byte when it is read.
+"""A bundle of files for another machine: a plain tar with a manifest, checked to the last byte when it is read.
 
-The tar is not compressed and holds regular files only. It is read by headers of 512 bytes, and what the format knows
-besides (links, devices, sparse files, long names, extended headers) is refused unread.
+The tar is not compressed and holds regular files only. It is read by headers of 512 bytes; other features of the format
+(links, devices, sparse files, long names, extended headers) are refused unread.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from harness.storage.sealing import Damaged
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64 << 20
 DEEPEST = 50
-"""Levels of JSON; what is written here has less than twenty."""
+"""Maximal levels of JSON; bundles have fewer than twenty."""
 LONGEST_NAME = 100
-"""Characters: as many as a header holds."""
+"""Maximal characters of a name: a header holds no more."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*(/[A-Za-z0-9_][A-Za-z0-9_.=+-]*)*")
-"""Names of members: relative, in plain ASCII, no part of them hidden or a way up."""
+"""Names of members: relative, in plain ASCII, without hidden parts or ``..``."""
 BLOCK = 512
 PIECE = 1 << 20
 
@@ -41,7 +41,7 @@ class _File(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What an archive says of itself, before all else."""
+    """The first member: facts about the archive, and size and hash of every other member."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ def write(file: BinaryIO, about: Mapping[str, Any], members: Mapping[str, Path])
     """Write an archive: its manifest, then its members by name.
 
     Raises:
-        Damaged: a member has a name that an archive may not hold, or was changed meanwhile.
+        Damaged: a member has an invalid name, or changed meanwhile.
     """
     _check_names(members)
     found = {name: members[name] for name in sorted(members)}
@@ -64,15 +64,15 @@ def write(file: BinaryIO, about: Mapping[str, Any], members: Mapping[str, Path])
     _append(file, MANIFEST, io.BytesIO(text), len(text))
     for name, own in files.items():
         if not _added(file, name, members[name], own):
-            raise Damaged("it was changed while it was exported; run the same command again", place=str(members[name]))
+            raise Damaged("it changed while it was exported; run the same command again", place=str(members[name]))
     file.write(bytes(2 * BLOCK))
 
 
 def plain(text: bytes, name: str, *, finite: bool = True) -> Any:
-    """Read JSON of somebody else: UTF-8, no key twice, not nested without end, and numbers that are numbers.
+    """Read JSON from another machine: UTF-8, without repeated keys, deep nesting or numbers that are not finite.
 
     Raises:
-        Damaged: it is no such JSON.
+        Damaged: the text is no such JSON.
     """
     try:
         made = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number if finite else float)
@@ -86,14 +86,14 @@ def plain(text: bytes, name: str, *, finite: bool = True) -> Any:
 
 
 def _added(file: BinaryIO, name: str, path: Path, said: _File) -> bool:
-    """Write a file as a member, and say whether it still is what the manifest says."""
-    with path.open("rb") as content, suppress(Damaged):  # it is shorter now
+    """Write a file as a member, and return whether it agrees with the manifest."""
+    with path.open("rb") as content, suppress(Damaged):  # the file is shorter now
         return _append(file, name, content, said.bytes) == said.sha256
     return False
 
 
 def _append(file: BinaryIO, name: str, content: BinaryIO, size: int) -> str:
-    """Write one member, and return the sha256 of it: nothing in its header tells who made it, when or where."""
+    """Write one member and return its sha256; the header names no user, time or place."""
     header = tarfile.TarInfo(name)
     header.size, header.mode = size, 0o644
     # The older format has room for 8 GiB; the other writes larger sizes in the same field.
@@ -108,18 +108,18 @@ def _append(file: BinaryIO, name: str, content: BinaryIO, size: int) -> str:
 
 
 def fits(name: str) -> bool:
-    """Say whether a member may have this name."""
+    """Return whether a member may have this name."""
     return len(name) <= LONGEST_NAME and NAME.fullmatch(name) is not None
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Check that names are fit for members, and that each can be written beside all others, on any system."""
+    """Check that names are valid, and that all members can be written side by side on any system."""
     folded: dict[str, str] = {}
     for name in names:
         if not fits(name):
-            raise Damaged(f"an archive may not hold a member called {_shown(name)}")
+            raise Damaged(f"the archive has a member with an invalid name: {_shown(name)}")
         if (other := folded.setdefault(name.casefold(), name)) != name:
-            raise Damaged(f"{name} and {other} are one file where capitals do not count")
+            raise Damaged(f"{name} and {other} are the same file on systems that ignore case")
     for name in folded:
         if within := next((str(up) for up in PurePosixPath(name).parents if str(up) in folded), ""):
             raise Damaged(f"{within} cannot be a file and a folder")
@@ -129,10 +129,10 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def first(file: BinaryIO) -> bytes:
-    """Return the text of the manifest, which is the first member.
+    """Return the text of the manifest, the first member.
 
     Raises:
-        Damaged: there is none.
+        Damaged: the archive does not begin with a manifest.
     """
     header = _header(file)
     if header is None or header.name != MANIFEST:
@@ -143,10 +143,10 @@ def first(file: BinaryIO) -> bytes:
 
 
 def manifest(text: bytes) -> Manifest:
-    """Return what an archive says of itself.
+    """Return the manifest from its text.
 
     Raises:
-        Damaged: it is not what ``write`` writes.
+        Damaged: the text is not a manifest that ``write`` writes.
     """
     try:
         said = TypeAdapter(Manifest).validate_python(plain(text, MANIFEST), strict=True)
@@ -162,7 +162,7 @@ def extract(file: BinaryIO, manifest: Manifest, folder: Path) -> None:
     """Write every member into an empty folder, and to disk, each checked against the manifest.
 
     Raises:
-        Damaged: one is not what the manifest says, is missing, or should not be there.
+        Damaged: a member is missing, unexpected, or disagrees with the manifest.
     """
     missing = dict(manifest.files)
     while (header := _header(file)) is not None:
@@ -181,7 +181,7 @@ def extract(file: BinaryIO, manifest: Manifest, folder: Path) -> None:
                 out.write(piece)
         sync(path)
         if found.hexdigest() != said.sha256:
-            raise Damaged(f"{header.name} was changed: its sha256 is not that of the manifest")
+            raise Damaged(f"{header.name} was changed: its sha256 does not match the manifest")
     if missing:
         raise Damaged(f"the archive is not whole: {len(missing)} files are missing, {min(missing)} among them")
 
@@ -201,7 +201,7 @@ def _header(file: BinaryIO) -> tarfile.TarInfo | None:
 
 
 def _padded(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield the bytes of a member and pass over what fills its last block."""
+    """Yield the bytes of a member, and skip the padding of its last block."""
     yield from _pieces(file, size)
     for _ in _pieces(file, -size % BLOCK):
         pass
@@ -211,7 +211,7 @@ def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
     while size:
         piece = file.read(min(size, PIECE))
         if not piece:
-            raise Damaged("the archive ends in the middle: it was cut off")
+            raise Damaged("the archive is cut off in the middle")
         size -= len(piece)
         yield piece
 
@@ -219,12 +219,12 @@ def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return made
 
 
 def _check_depth(value: Any) -> None:
-    """Check that whoever walks through a value comes to an end in time."""
+    """Check that a value is not nested too deeply."""
     level, depth = [value], 0
     while level := [item for each in level if isinstance(each, list | dict) for item in _items(each)]:
         depth += 1
@@ -241,5 +241,5 @@ def _no_number(text: str) -> Any:
 
 
 def _shown(name: str) -> str:
-    """Return a name from outside as a message can show it."""
+    """Return a name from outside, escaped and shortened for a message."""
     return ascii(name if len(name) <= 60 else f"{name[:60]}... ({len(name)} characters)")

@@ -1,4 +1,4 @@
-"""Where a training stands, on disk: written whole or not at all, when it is time and when the process is to stop."""
+"""Checkpoints of a training: written whole or not at all, regularly and when the process is to stop."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from harness.storage.disk import rename, sync
 
 CHECKPOINT = "checkpoint.pt"
 _SUM = 32
-"""Bytes that a sha256 of all that follows takes, at the beginning of a file."""
+"""Bytes at the beginning of a file: the sha256 of the rest."""
 _STRANGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError)
-"""What torch says of files that it did not write."""
+"""Errors that torch raises for files that it did not write."""
 _BAD_DISK = (errno.EIO, errno.EINVAL)
-"""What a disk says that cannot read a block, and what a place says that a damaged file leads to."""
+"""Errors of a disk that cannot read a block, or that follow from a damaged file."""
 
 
 Place = dict[str, Any]
-"""What decides the last bits of a training where it runs (``harness.core.provenance.place``)."""
+"""Facts about a machine that decide the last bits of a training (``harness.core.provenance.place``)."""
 
 
 class Unreadable(Exception):
-    """A checkpoint is not what was written."""
+    """A checkpoint differs from what was written."""
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; the one before stays until it is on disk."""
+    """Write a checkpoint; the previous one stays until the new one is on disk."""
     temporary = path.with_name(f"{path.name}.part")
     try:
         with temporary.open("wb+") as file:
@@ -46,22 +46,22 @@ def write(path: Path, state: dict[str, Any]) -> None:
         sync(temporary)
         rename(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)  # of a full disk torch tells by errors of several types
+        temporary.unlink(missing_ok=True)  # torch reports a full disk by errors of several types
         raise
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint holds.
+    """Return the contents of a checkpoint.
 
     Raises:
-        Unreadable: it is not what was written.
-        MemoryError: there is no room for it now; it may be good.
-        OSError: it cannot be opened now; it may be good.
+        Unreadable: the file differs from what was written.
+        MemoryError: memory is short now; the checkpoint may be good.
+        OSError: the file cannot be opened now; the checkpoint may be good.
     """
     try:
         with path.open("rb") as file:
             if file.read(_SUM) != _sum(file):
-                raise Unreadable("its sha256 is another one")
+                raise Unreadable("its sha256 does not match")
             file.seek(_SUM)
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except _STRANGE as error:
@@ -76,30 +76,30 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _sum(file: BufferedRandom | BufferedReader) -> bytes:
-    """Return the sha256 of all that follows the sum; torch's own checksums are of pieces, and nothing looks at them."""
+    """Return the sha256 of everything after the sum; torch's own checksums cover pieces, and nothing checks them."""
     file.seek(_SUM)
     return hashlib.file_digest(file, "sha256").digest()
 
 
 def otherwise(there: Place, here: Place) -> Place:
-    """Return what was otherwise at another place, as it was there."""
+    """Return the facts that differ between two machines, with the values of the first."""
     return {name: value for name, value in there.items() if here.get(name) != value}
 
 
 def spelled(place: Place) -> str:
-    """Return what is otherwise somewhere as text."""
+    """Return facts about a machine as text."""
     return ", ".join(f"{name} {value}" for name, value in place.items())
 
 
 class Asked(Exception):
-    """Something is cut short, because the process is to stop."""
+    """The process is to stop: the current work ends early."""
 
 
 class Postponed:
-    """Ctrl-C, SIGTERM and the like, put off until a checkpoint is written; then they do what they would have done.
+    """Postpones Ctrl-C, SIGTERM and SIGHUP until a checkpoint is written; then they take their usual effect.
 
-    Only where handlers can be set: in the main thread. A second Ctrl-C is not put off. A second SIGTERM is: one that was
-    sent to all processes reaches a worker twice, from its sender and from its parent, which ends it by force in the end.
+    Only in the main thread, where handlers can be set. A second Ctrl-C is not postponed. A second SIGTERM is: a signal to
+    all processes reaches a worker twice, from the sender and from its parent, which kills it in the end.
     """
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class Postponed:
             raise Asked
 
     def go(self) -> None:
-        """Let a signal that was put off do its work: in a worker it ends the process."""
+        """Let a postponed signal take effect: in a worker it ends the process."""
         number, self.asked = self.asked, 0
         if number:
             self._restore()

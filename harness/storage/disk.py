@@ -1,4 +1,4 @@
-"""Files that are on disk whole or not at all, and what is known of their contents.
+"""Writes files whole or not at all, and caches their contents and hashes.
 
 Every write that must survive the machine ends in ``sync`` and ``rename``: the contents first, then the name, then the
 folder that holds the name.
@@ -18,9 +18,9 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 PART = ".part"
-"""How the names of files end that are still being written; what a killed process leaves of them may be removed."""
+"""The end of the names of files that are being written; those of a killed process may be removed."""
 CLOCK_TICK_NS = 50_000_000
-"""A file that changed less than this ago may change again without another time of change."""
+"""A file that changed more recently than this may change again with the same time stamp."""
 
 
 def sync(path: Path) -> None:
@@ -33,7 +33,7 @@ def sync(path: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file or folder, flushed before, another name that outlives a power cut."""
+    """Rename a flushed file or folder so that the new name survives a power cut."""
     source.replace(target)
     sync(target.parent)
     if source.parent != target.parent:
@@ -41,7 +41,7 @@ def rename(source: Path, target: Path) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder, and those above it, that outlive a power cut; return it."""
+    """Make a folder and its parents so that they survive a power cut; return it."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ def write(path: Path, text: str) -> None:
 
 
 def newest(path: Path) -> int:
-    """Return when something was last written to a file or a folder."""
+    """Return the latest time of change of a file, or of a folder and its files, in ns."""
     times = [0]
     with suppress(OSError):
         times = [each.stat().st_mtime_ns for each in (path, *path.glob("*"))]
@@ -78,26 +78,26 @@ def sha256(path: Path) -> str:
 
 
 class Memory(Generic[T]):
-    """What reading a file gives, kept in this process for as long as the file is the same by inode, size and times."""
+    """Caches the result of reading a file, as long as inode, size and times of the file stay the same."""
 
     def __init__(self, read: Callable[[Path], T], limit: int = 1 << 14) -> None:
         self.read, self.limit = read, limit
         self.known: dict[tuple[int, ...], T] = {}
 
     def __call__(self, path: Path) -> T:
-        """Return what reading the file gives, or gave before."""
+        """Return the result of reading the file, from the cache if there is one."""
         now = path.stat()
         mark = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-        known = self.known.get(mark)  # in one step: another thread may forget it
+        known = self.known.get(mark)  # in one step: another thread may clear the cache
         if known is not None:
             return known
-        made = self.read(path)
+        result = self.read(path)
         if time.time_ns() - max(now.st_mtime_ns, now.st_ctime_ns) > CLOCK_TICK_NS:
             if len(self.known) >= self.limit:
                 self.known.clear()
-            self.known[mark] = made
-        return made
+            self.known[mark] = result
+        return result
 
 
 known_sha256 = Memory(sha256)
-"""The hash of a file's bytes, from memory if it was hashed before and has not changed since."""
+"""The hash of a file's bytes, from the cache if the file has not changed since it was hashed."""

@@ -1,7 +1,7 @@
-"""What a store holds, who refers to it, and the removal of what nobody does.
+"""Garbage collection of a store: which stages each study refers to, and the removal of everything else.
 
 A study refers to stages by ``<root>/studies/<study>/<base>/stages.json``, which every run writes, and by the
-``trials.csv`` of its report. Whatever cannot be read stops all removal: it might refer to anything.
+``trials.csv`` of its report. A file that cannot be read stops all removal: it might refer to any stage.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ LIST = "stages.json"
 Kind = Literal[
     "unreferenced stages",
     "interrupted work",
-    "tracking databases set aside",
-    "damaged stages set aside",
+    "quarantined tracking databases",
+    "quarantined stages",
     "failures",
     "temporary files",
     "logs",
 ]
 Name = tuple[str, str]
-"""Of a stage: its name and its key."""
+"""Name and key of a stage."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something that nothing refers to."""
+    """A file or folder that no study refers to."""
 
     kind: Kind
     path: Path
     bytes: int
     stage: Name | None = None
-    """The stage whose lock is to be held meanwhile."""
+    """The stage whose lock is held while it is removed."""
 
 
 @dataclass
@@ -55,16 +55,16 @@ class Survey:
     """What a store holds."""
 
     studies: list[dict[str, Any]] = field(default_factory=list)
-    """Of each study on each base: how many stages and bytes it alone refers to, and how many with others."""
+    """Per study and base: stages and bytes that it alone refers to, and those that it shares with others."""
     loose: list[Item] = field(default_factory=list)
-    """What can be removed."""
+    """Items that can be removed."""
     resumable: int = 0
-    """Folders of interrupted work that the next run of a study goes on with."""
+    """Number of interrupted work folders that the next run of a study resumes."""
     busy: list[str] = field(default_factory=list)
-    """What was left because a process works on it."""
+    """Items that were kept because a process works on them."""
 
     def by_kind(self) -> dict[str, tuple[int, int]]:
-        """Return how many there are of each kind, and their bytes."""
+        """Return number and bytes of the items of each kind."""
         count, size = Counter[str](), Counter[str]()
         for item in self.loose:
             count[item.kind] += 1
@@ -73,15 +73,15 @@ class Survey:
 
 
 def refer(folder: Path, stages: Mapping[str, Collection[str]], *, add: bool = False) -> None:
-    """Write down which stages a study refers to.
+    """Record which stages a study refers to.
 
     Args:
-        folder: the study's own in the store.
-        stages: their keys by stage name.
-        add: to those that it refers to already.
+        folder: the folder of the study in the store.
+        stages: keys by stage name.
+        add: keep the references that are recorded already.
 
     Raises:
-        SpecError: those cannot be read.
+        SpecError: the recorded references cannot be read.
     """
     if add:
         known = _in_list(folder, reported=True)
@@ -96,15 +96,15 @@ def refer(folder: Path, stages: Mapping[str, Collection[str]], *, add: bool = Fa
             if error.errno not in (
                 errno.EROFS,
                 errno.EACCES,
-            ):  # from a store that is only read nothing is removed either
+            ):  # nothing is removed from a read-only store either
                 raise
 
 
 def survey(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
-    """Return what a store holds, as if the studies in ``drop`` were forgotten.
+    """Return the contents of a store, as if the studies in ``drop`` were forgotten.
 
     Raises:
-        SpecError: something that may refer to stages cannot be read, or a study to drop is not there.
+        SpecError: a file that may refer to stages cannot be read, or a study to drop is unknown.
     """
     referring = _references(store, results, drop)
     sizes = {(p.parent.name, p.name): _size(p) for f in _entries(store.root / "stages") for p in _entries(f)}
@@ -127,10 +127,10 @@ def survey(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
 
 
 def remove(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
-    """Forget the studies in ``drop``, remove all that nothing refers to, and return what that was.
+    """Forget the studies in ``drop``, remove everything that no study refers to, and return what was removed.
 
     Raises:
-        Busy: a command is at work on the store.
+        Busy: another command uses the store.
         SpecError: as ``survey``.
     """
     with store.alone():
@@ -139,12 +139,12 @@ def remove(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
             try:
                 with store.claim(*item.stage, wait=False) if item.stage else nullcontext():
                     _discard(store, item.path)
-                    if item.kind == "damaged stages set aside":
-                        item.path.with_suffix(".json").unlink(missing_ok=True)  # the line that says what was wrong
+                    if item.kind == "quarantined stages":
+                        item.path.with_suffix(".json").unlink(missing_ok=True)  # the entry with its fault
             except Busy as busy:
                 found.loose.remove(item)
                 found.busy.append(str(busy))
-        for study in drop:  # last: what is broken off before can be gone on with
+        for study in drop:  # last, so that an interrupted removal can be resumed
             _discard(store, store.root / "studies" / study)
         for path in _entries(store.root / "locks"):
             if path.suffix == ".lock" and path.name != locks.DOOR:
@@ -153,10 +153,10 @@ def remove(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
 
 
 def damage(store: Store, *, aside: bool = False) -> list[tuple[Name, str]]:
-    """Hash every file of a store and return which stages are damaged, and how; set them ``aside`` if that is asked for.
+    """Hash every file of a store and return the damaged stages with their faults; with ``aside`` quarantine them.
 
-    Every fault is looked at twice: a run may have put another stage in the place of this one meanwhile. What a run is at
-    just now it looks over itself: it is not set aside, and not told of.
+    Every fault is checked twice: a run may have replaced the stage meanwhile. Stages that a run works on are left out:
+    the run checks them itself.
     """
     look_again = partial(store.set_aside, wait=False) if aside else store.fault
     found: list[tuple[Name, str]] = []
@@ -170,18 +170,18 @@ def damage(store: Store, *, aside: bool = False) -> list[tuple[Name, str]]:
 
 
 def plain(store: Store, found: Survey, damaged: Collection[tuple[Name, str]]) -> dict[str, Any]:
-    """Return what was found as plain data; paths are within the store."""
+    """Return a survey as plain data, with paths relative to the store."""
     loose = [
         {"kind": item.kind, "path": item.path.relative_to(store.root).as_posix(), "bytes": item.bytes}
         for item in found.loose
     ]
-    said = [{"stage": name, "key": key, "fault": fault} for (name, key), fault in damaged]
+    faults = [{"stage": name, "key": key, "fault": fault} for (name, key), fault in damaged]
     return {
         "studies": found.studies,
         "loose": loose,
         "resumable": found.resumable,
         "busy": found.busy,
-        "damaged": said,
+        "damaged": faults,
     }
 
 
@@ -210,26 +210,26 @@ def _in_table(path: Path) -> Iterator[Name]:
             for row in csv.DictReader(file):
                 yield from ((name, row[name]) for name in ("prepare", "train", "decode", "score"))
     except (OSError, ValueError, KeyError, csv.Error):
-        raise SpecError("it cannot be read, and may refer to any stage; mend or move it", place=str(path)) from None
+        raise SpecError("cannot be read, and may refer to any stage; repair or move it", place=str(path)) from None
 
 
 def _in_list(folder: Path, reported: bool) -> list[Name]:
     path = folder / LIST
     try:
-        said: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-        return [(name, str(key)) for name, keys in said.items() for key in keys]
+        listed: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+        return [(name, str(key)) for name, keys in listed.items() for key in keys]
     except FileNotFoundError:
         if reported or not any(folder.iterdir()):
             return []
-        told = "it does not say which stages it refers to; run the study again, or forget it by --drop"
-        raise SpecError(told, place=str(folder)) from None
+        message = "does not list the stages of the study; run the study again, or forget it by --drop"
+        raise SpecError(message, place=str(folder)) from None
     except (OSError, ValueError, TypeError, AttributeError):
-        told = "it cannot be read, and may refer to any stage; remove it and run the study again"
-        raise SpecError(told, place=str(path)) from None
+        message = "cannot be read, and may refer to any stage; remove it and run the study again"
+        raise SpecError(message, place=str(path)) from None
 
 
 def _add_work(found: Survey, store: Store, users: Mapping[Name, int]) -> None:
-    """Add interrupted work that no study will go on with, and what is left of work that was completed."""
+    """Add interrupted work that no study will resume, and leftovers of completed work."""
     for path in _entries(store.root / "work"):
         beginning, _, rest = path.name.rpartition("-")
         stage = beginning.removeprefix("replaced-"), rest
@@ -237,15 +237,15 @@ def _add_work(found: Survey, store: Store, users: Mapping[Name, int]) -> None:
             found.resumable += 1
         else:
             found.loose.append(Item("interrupted work", path, _size(path), stage if beginning else None))
-    for path in _entries(store.root / "verify"):  # an interrupted `s2s verify` would go on with it
+    for path in _entries(store.root / "verify"):  # an interrupted `s2s verify` would resume it
         found.loose.append(Item("interrupted work", path, _size(path), ("verify", path.name)))
 
 
 def _add_rest(found: Survey, store: Store, users: Mapping[Name, int]) -> None:
     root = store.root
     kinds: dict[Kind, list[Path]] = {
-        "tracking databases set aside": _set_aside(root / "mlflow"),
-        "damaged stages set aside": [
+        "quarantined tracking databases": _quarantined_databases(root / "mlflow"),
+        "quarantined stages": [
             path
             for path in _entries(root / "quarantine")
             if path.suffix != ".json" or not path.with_suffix("").exists()
@@ -264,23 +264,23 @@ def _add_rest(found: Survey, store: Store, users: Mapping[Name, int]) -> None:
         found.loose += [Item(kind, path, _size(path)) for path in paths]
 
 
-def _set_aside(mlflow: Path) -> list[Path]:
+def _quarantined_databases(mlflow: Path) -> list[Path]:
     return [] if mlflow.is_symlink() else sorted(mlflow.glob("aside-*"))
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder of the store; nothing if there is no such folder.
+    """Return the entries of a folder of the store; none if the folder is missing.
 
     Raises:
-        SpecError: it is a link: what it leads to is not the store's own.
+        SpecError: the folder is a link: its target may not belong to the store.
     """
     if folder.is_symlink():
-        raise SpecError("it is a link, and what is behind it is not removed; put a folder there", place=str(folder))
+        raise SpecError("is a link, and its target is not removed; put a folder there", place=str(folder))
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder; links count as themselves, what goes meanwhile not at all."""
+    """Return the bytes of a file, or of all files in a folder; links count as themselves, files that vanish as nothing."""
     inside = (Path(folder, name) for folder, _, files in os.walk(path) for name in files)
     total = 0
     for each in (path, *inside):
@@ -290,7 +290,7 @@ def _size(path: Path) -> int:
 
 
 def _discard(store: Store, path: Path) -> None:
-    """Remove a file, a link or a folder; of a folder nothing half removed ever stands in its place."""
+    """Remove a file, a link or a folder; a folder leaves its place at once, before it is emptied."""
     if path.is_symlink() or not path.is_dir():
         with suppress(FileNotFoundError):
             path.unlink()

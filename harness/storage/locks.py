@@ -1,8 +1,8 @@
-"""Locks that end with the process that holds them, and say who that is.
+"""Locks that end with the process that holds them, and that name this process.
 
-They are the kernel's own (``flock``): nothing is left of a dead owner, and a lock file alone means nothing. On NFS Linux
-passes them to the server, so they hold among hosts too, unless the folder is mounted with ``nolock`` or ``local_lock``;
-the locks of a host that lost its power or its network end when the server gives it up (NFS 4: 90 seconds by default).
+They are kernel locks (``flock``): a dead owner leaves nothing behind, and a lock file alone means nothing. On NFS Linux
+passes them to the server, so that they hold between hosts too, unless the folder is mounted with ``nolock`` or
+``local_lock``; the locks of a host without power or network end when the server drops it (NFS 4: 90 seconds by default).
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from harness.core.spec import SpecError
 from harness.storage.disk import make_folder
 
 SILENCE = 3600.0
-"""Seconds for which who waits for a lock watches an owner that gives no sign of life."""
+"""Seconds without a sign of life before the lock's owner is reported."""
 POLL = 0.1
 """Seconds between two attempts to take a lock."""
 
 DOOR, USER = "store.lock", "run-"
-"""What everybody passes, and what the locks of those begin with who have passed."""
+"""The lock that every process takes for a moment, and the prefix of the locks that each then holds for itself."""
 
 
 class Busy(SpecError):
-    """Another process is at the same work.
+    """Another process does the same work.
 
     Attributes:
-        owner: which one, in words.
-        work: what its lock is called.
+        owner: the process, in words.
+        work: the name of its lock.
     """
 
     def __init__(self, message: str, place: str = "", *, owner: str = "", work: str = "") -> None:
@@ -50,12 +50,12 @@ def holding(path: Path, *, wait: bool = True, signs: Callable[[], object] = lamb
     """Hold the lock of this name.
 
     Args:
-        path: its file; made if it is not there.
-        wait: for another owner to end; else be busy at once.
-        signs: what changes while the owner works, such as the time of the last file that it wrote.
+        path: the lock file; created if it is missing.
+        wait: wait for another owner; else raise ``Busy`` at once.
+        signs: returns values that change while the owner works, such as the time of the last file that it wrote.
 
     Raises:
-        Busy: another process holds it, and is not to be waited for or gives no sign of life.
+        Busy: another process holds the lock, and ``wait`` is false or that process has gone silent.
     """
     make_folder(path.parent)
     lock = FileLock(path, poll_interval=POLL, fallback_to_soft=False, on_acquired=_sign)
@@ -64,8 +64,8 @@ def holding(path: Path, *, wait: bool = True, signs: Callable[[], object] = lamb
     except Timeout:
         process, since = owner(path), _since(path)
         silent = f", which has written nothing for {SILENCE / 60:.0f} minutes; end it" if wait else ""
-        told = f"{path.stem} is being worked on by {process}{since}{silent}"
-        raise Busy(told, owner=process, work=path.stem) from None
+        message = f"{path.stem} is being worked on by {process}{since}{silent}"
+        raise Busy(message, owner=process, work=path.stem) from None
     try:
         yield
     finally:
@@ -73,16 +73,16 @@ def holding(path: Path, *, wait: bool = True, signs: Callable[[], object] = lamb
 
 
 def owner(path: Path) -> str:
-    """Say who holds a lock, or held it last."""
-    return _said(path, "process {process} on {host}") or "another process"
+    """Return the process that holds a lock or held it last, in words."""
+    return _owner_facts(path, "process {process} on {host}") or "another process"
 
 
 def _since(path: Path) -> str:
-    return _said(path, ", since {since}")
+    return _owner_facts(path, ", since {since}")
 
 
-def _said(path: Path, words: str) -> str:
-    """Put what the owner of a lock said of itself into words; nothing if that cannot be read."""
+def _owner_facts(path: Path, words: str) -> str:
+    """Fill facts about the owner of a lock into a text; return "" if they cannot be read."""
     try:
         return words.format(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError):
@@ -90,10 +90,10 @@ def _said(path: Path, words: str) -> str:
 
 
 def remove_free(path: Path) -> bool:
-    """Remove the file of a lock that nobody holds, and say whether that was so.
+    """Remove a lock file if no process holds it, and return whether it was removed.
 
-    It is removed while it is held, and whoever opened it before finds that it has no name any more and opens another:
-    there are never two owners.
+    The file is removed while the lock is held; a process that opened it before notices that and opens a new file, so
+    that there are never two owners.
     """
     with suppress(Busy), holding(path, wait=False):
         path.unlink()
@@ -103,9 +103,9 @@ def remove_free(path: Path) -> bool:
 
 @contextmanager
 def using(folder: Path) -> Iterator[None]:
-    """Be one of several who use what these locks are of, while nobody is alone with it.
+    """Use the folder that these locks protect together with other processes, while none is alone with it.
 
-    Where nothing can be written no lock is taken: nobody can change anything either.
+    In a read-only folder no lock is taken: no process can change anything there.
     """
     own = folder / f"{USER}{os.getpid()}-{secrets.token_hex(4)}.lock"
     with ExitStack() as held:
@@ -121,39 +121,44 @@ def using(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Be the only one who uses what these locks are of.
+    """Be the only process that uses the folder that these locks protect.
 
     Raises:
-        Busy: somebody uses it.
+        Busy: another process uses it.
     """
     with holding(folder / DOOR, wait=False):
         for path in folder.glob(f"{USER}*.lock"):
             if not remove_free(path):
                 raise Busy(
-                    f"a command is at work here: {owner(path)}{_since(path)}; wait for its end", str(folder.parent)
+                    f"another command uses this store: {owner(path)}{_since(path)}; wait until it ends",
+                    str(folder.parent),
                 )
         yield
 
 
 def _sign(handle: int) -> None:
-    said = {"process": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"}
-    with suppress(OSError):  # a courtesy to those who wait
+    facts = {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+    }
+    with suppress(OSError):  # it only informs processes that wait
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(said).encode(), 0)
+        os.pwrite(handle, json.dumps(facts).encode(), 0)
 
 
 class Patience:
-    """Says when an owner has given no sign of life for too long.
+    """Tells when the owner of a lock has been silent for too long.
 
     Args:
-        signs: what changes while the owner works.
+        signs: returns values that change while the owner works.
     """
 
     def __init__(self, signs: Callable[[], object]) -> None:
         self.signs, self.seen, self.since = signs, signs(), time.monotonic()
 
     def __call__(self) -> bool:
-        """Look once more."""
+        """Return whether the owner has been silent for ``SILENCE`` seconds."""
         if (now := self.signs()) != self.seen:
             self.seen, self.since = now, time.monotonic()
         return time.monotonic() - self.since > SILENCE

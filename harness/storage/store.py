@@ -1,9 +1,9 @@
-"""Where finished work lives: plain files, one folder a stage, written whole or not at all.
+"""The store of finished stages: plain files, one folder per stage, written whole or not at all.
 
-``<root>/stages/<stage>/<key>/`` holds the outputs of one stage and ``stage.json``, which says what they are. The folder
-appears by one rename when the stage is complete and on disk, so what is there is finished; nothing in it is ever
-changed. What is found damaged is moved to ``<root>/quarantine`` and done anew. Work in progress, with its checkpoints,
-is in ``<root>/work``. Paths inside are relative: a store can be moved. Reading never writes.
+``<root>/stages/<stage>/<key>/`` holds the outputs of one stage and ``stage.json``, the record of them. The folder
+appears by one rename when the stage is complete and on disk, and never changes afterwards. Damaged stages move to
+``<root>/quarantine`` and are recomputed. Work in progress, with its checkpoints, is in ``<root>/work``. Paths inside
+are relative, so that a store can be moved. Reading never writes.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ class Store(StageReader):
 
     def aside(self) -> list[dict[str, str]]:
         """Return the quarantined stages: ``folder``, ``stage``, ``key``, ``fault``, and time (``since``) of each."""
-        found = []
+        entries = []
         for path in sorted(self.root.glob("quarantine/*.json")):
             with suppress(ValueError, OSError, TypeError, KeyError):  # the entry itself is damaged
-                said = json.loads(path.read_text(encoding="utf-8"))
-                found.append({"folder": path.stem} | {n: str(said[n]) for n in ("stage", "key", "fault", "since")})
-        return found
+                entry = json.loads(path.read_text(encoding="utf-8"))
+                entries.append({"folder": path.stem} | {n: str(entry[n]) for n in ("stage", "key", "fault", "since")})
+        return entries
 
     def admit(self, folder: Path, *, replace: bool = False, wait: bool = True) -> Record:
         """Take over a stage of another store from a folder within ``<root>/work``, and remove the folder.
@@ -207,8 +207,8 @@ class Store(StageReader):
         folder = make_folder(self.root / "quarantine")
         numbered = (folder / f"{name}-{key}-{number}" for number in itertools.count(1))
         place = next(path for path in numbered if not os.path.lexists(path))
-        said = {"stage": name, "key": key, "fault": fault, "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"}
-        write(folder / f"{place.name}.json", json.dumps(said, indent=1))
+        entry = {"stage": name, "key": key, "fault": fault, "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"}
+        write(folder / f"{place.name}.json", json.dumps(entry, indent=1))
         rename(self.folder(name, key), place)
 
     def _work(self, stage: Stage) -> Path:

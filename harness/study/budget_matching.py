@@ -20,7 +20,7 @@ from harness.trial.train import count_parameters
 
 TOLERANCE = 0.02
 """Largest share of the wanted number of parameters that a variant may be off by."""
-LIMITS = ("updates", "tokens", "seconds")
+LIMITS = ("updates", "epochs", "tokens", "seconds")
 Paths = Annotated[
     tuple[str, ...],
     BeforeValidator(
@@ -31,7 +31,7 @@ Paths = Annotated[
 
 
 class Match(Choice):
-    """What all variants have in common: a number of parameters, and one of updates, tokens or seconds.
+    """What all variants have in common: a number of parameters, and one of updates, epochs, tokens or seconds.
 
     A matched limit is the only one, and early stopping is off: every variant spends all of it.
     """
@@ -41,6 +41,8 @@ class Match(Choice):
     first, within 2 %. Several move in proportion: the first of them in steps of one, so name the smallest first."""
     updates: int = Field(default=0, ge=0)
     """Updates that every variant makes."""
+    epochs: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """Epochs that every variant makes; where data differ, so do the updates of an epoch."""
     tokens: int = Field(default=0, ge=0)
     """Target tokens, EOS counted, padding not, that every variant is trained on; the last update goes a little beyond."""
     seconds: float = Field(default=0.0, ge=0)
@@ -54,7 +56,7 @@ class Match(Choice):
                 f"variants that have {' and '.join(named)} in common differ in nothing else; match one of them"
             )
         if not named and not self.parameters:
-            raise ValueError("nothing is matched; name parameters, updates, tokens or seconds")
+            raise ValueError("nothing is matched; name parameters, updates, epochs, tokens or seconds")
         return self
 
     @property
@@ -66,7 +68,7 @@ class Match(Choice):
     @property
     def told(self) -> dict[str, str]:
         """The limit in words, by its name."""
-        units = {"updates": "", "tokens": " or an update more", "seconds": " or an update more"}
+        units = {"updates": "", "epochs": "", "tokens": " or an update more", "seconds": " or an update more"}
         values = {name: getattr(self, name) for name in LIMITS if getattr(self, name)}
         return {name: f"{value:,}{units[name]} in every variant; no early stopping" for name, value in values.items()}
 

@@ -1,4 +1,4 @@
-"""A plan frozen before its first trial: what the study meant then, and which claims came later."""
+"""Plans frozen before their first trial: the meaning of the study then, and the claims that came later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check(plan: Plan, store: Store) -> bool:
     """Return whether this very plan was frozen before.
 
     Raises:
-        SpecError: the study means something else than when its plan was frozen, with what differs.
+        SpecError: the study has changed since its plan was frozen; names the differences.
     """
     before, now = _frozen(plan, store), plan.frozen()
     if not before:
@@ -41,16 +41,16 @@ def check(plan: Plan, store: Store) -> bool:
 
 
 def missing(plan: Plan) -> SpecError:
-    """Return what is to be said of a plan that was never frozen, where results of it are wanted."""
+    """Return the error for a plan that was never frozen when its results are requested."""
     told = "nothing of this study is in the store; `s2s run` runs it"
     return SpecError(told, place=f"{plan.name} on {plan.base}")
 
 
 def freeze(plan: Plan, store: Store) -> None:
-    """Write the plan down, before its first trial; it stands until a run with ``--replan``.
+    """Store the plan before its first trial; it stays until a run with ``--replan``.
 
-    A claim that is new although results can have been seen is exploratory from then on. One that was stated in time and
-    is no longer there, or changed, is kept as dropped: it counts among those that p values are corrected for.
+    A claim that is added after results is exploratory from then on. A claim that was stated in time and is later removed
+    or changed is recorded as dropped: it still counts in the correction of p values.
     """
     before = _frozen(plan, store)
     late = {"exploratory": _late(plan, store, before), "dropped": _dropped(plan, store, before)}
@@ -59,7 +59,7 @@ def freeze(plan: Plan, store: Store) -> None:
 
 
 def exploratory(plan: Plan, store: Store) -> dict[str, str]:
-    """Return the claims of a plan that were written after results could be seen, by name, with the reason."""
+    """Return the claims of a plan that were stated after results, by name, with the reason."""
     frozen = _frozen(plan, store)
     if not frozen and any(_seen(plan, store, plan.seeds)):
         return dict.fromkeys((claim.name for claim in plan.file.claims), "no run of the study has frozen its plan")
@@ -68,7 +68,7 @@ def exploratory(plan: Plan, store: Store) -> dict[str, str]:
 
 
 def dropped(plan: Plan, store: Store) -> list[str]:
-    """Return the names of claims that were stated in time, and left out or changed when results could be seen."""
+    """Return the names of claims that were stated in time, and removed or changed after results."""
     return [said["name"] for said in _frozen(plan, store).get("dropped", [])]
 
 
@@ -86,7 +86,7 @@ def _late(plan: Plan, store: Store, before: dict[str, Any]) -> dict[str, str]:
 
 
 def _written_late(plan: Plan, store: Store) -> dict[str, str]:
-    """Return the claims of a study without an earlier plan that trials of other studies had answered before."""
+    """Return the claims of a study without an earlier plan that trials of other studies have answered already."""
     running = [variant for variant in plan.variants if not variant.skipped]
     done = {v.name: sum(_done(store, plan.trial(v, seed)) for seed in plan.seeds) for v in running}
     made = {}
@@ -110,14 +110,14 @@ def _dropped(plan: Plan, store: Store, before: dict[str, Any]) -> list[dict[str,
 
 
 def _seeds(plan: Plan, before: dict[str, Any]) -> list[int]:
-    """Return the seeds of a plan and of the one before: new seeds in place of those seen are a second attempt."""
+    """Return the seeds of a plan and of the previous plan: new seeds after results are a second attempt."""
     design = before["seeds"]
     earlier = range(1, design["max"] + 1) if isinstance(design, dict) else design
     return list(dict.fromkeys([*plan.seeds, *earlier]))
 
 
 def _seen(plan: Plan, store: Store, seeds: Iterable[int]) -> list[bool]:
-    """Return whether the results of each trial of a plan, with these seeds, are there."""
+    """Return whether the results of each trial of a plan with these seeds exist."""
     runnable = [variant for variant in plan.variants if not variant.skipped]
     return [_done(store, plan.trial(variant, seed)) for seed in seeds for variant in runnable]
 
@@ -135,10 +135,10 @@ def _frozen(plan: Plan, store: Store) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a frozen plan, or nothing where there is none.
+    """Return a frozen plan, or None if there is none.
 
     Raises:
-        SpecError: what is there is no frozen plan.
+        SpecError: the file is no frozen plan.
     """
     if not path.exists():
         return {}
@@ -159,10 +159,10 @@ def _path(plan: Plan, store: Store) -> Path:
 
 
 def folder(store: Store, study: str, base: str) -> Path:
-    """Return where a store keeps what is not of one trial but of a study on a base.
+    """Return the folder of a study on a base in a store.
 
     Raises:
-        SpecError: a name cannot name a folder.
+        SpecError: a name is no valid folder name.
     """
     return inside(store.root / "studies", study, base)
 
@@ -180,7 +180,7 @@ class _Variant(BaseModel):
 
 
 class Frozen(BaseModel):
-    """A frozen plan as ``freeze`` writes it; what comes from elsewhere has to be one."""
+    """The schema of a frozen plan; plans from elsewhere are checked against it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -202,7 +202,7 @@ def _check(said: Any) -> Frozen:
     """Return plain data as a frozen plan.
 
     Raises:
-        SpecError: it is none.
+        SpecError: the data are no frozen plan.
     """
     try:
         plan = Frozen.model_validate(said)
@@ -217,10 +217,10 @@ def _check(said: Any) -> Frozen:
 
 
 def admissible(said: Any, store: Store) -> Path:
-    """Return where a plan that was frozen elsewhere is to be written; nothing is written yet.
+    """Return the file for a plan that was frozen elsewhere; nothing is written yet.
 
     Raises:
-        SpecError: it is no frozen plan, or another plan of the study stands here, with what differs.
+        SpecError: it is no frozen plan, or the store has another plan of the study; names the differences.
     """
     plan = _check(said)
     path = folder(store, plan.study, plan.base) / "plan.json"

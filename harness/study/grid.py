@@ -303,7 +303,7 @@ class Expansion:
             if variant.written is None:
                 continue
             # Where data lie is no meaning, but two places may hold different data.
-            meaning = [encode(variant.written, meaning=True), encode(variant.written.data.dataset)]
+            meaning = encode(variant.written)  # with places: what lies there is not known yet
             other = seen.setdefault(digest(meaning), variant)
             if other is not variant:
                 section = self._section(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from harness.contracts import Dataset, Words
 from harness.core import names, plugins
+from harness.core.pinned import pinned
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
 from harness.study import claim_checks, claim_columns, locate
@@ -292,11 +293,18 @@ def resolve(plan: Plan) -> Plan:
         SpecError: data are missing or the hub cannot be reached, and what to do; or widths that cannot be matched.
     """
     made: dict[str, str] = {}
+    plan = _with_files(plan)
     for variant in plan.variants:
         for dataset in () if variant.skipped else _datasets(variant):
             if (key := _key(dataset)) not in made:
                 made[key] = dataset.build(folders=plan.folders).revision()
     return _with_widths(replace(plan, revisions=made))
+
+
+def _with_files(plan: Plan) -> Plan:
+    """Return the plan with every file that its settings name pinned: where it lies, and the hash of what it holds."""
+    variants = tuple(v if v.skipped else replace(v, written=pinned(v.written, plan.folders)) for v in plan.variants)
+    return replace(plan, variants=variants)
 
 
 def _with_widths(plan: Plan) -> Plan:
@@ -310,10 +318,12 @@ def _with_widths(plan: Plan) -> Plan:
 
 
 def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None) -> str:
-    """Return what to type to run a study like this: a make target, with what it passes on."""
+    """Return what to type to run a study like this: in a checkout a make target, with what it passes on."""
     asked = [f"--seeds {seeds}"] if seeds is not None else []
     asked += [f"--set {shlex.quote(path)}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
     asked += [f"--plugin {shlex.quote(plugin.said)}" for plugin in plugins.loaded()]
+    if Path("studies").resolve() != locate.SHIPPED.resolve():
+        return " ".join(["s2s run", shlex.quote(name), *([f"--base {shlex.quote(base)}"] if base else []), *asked])
     words = {"name": shlex.quote(name)} | ({"base": shlex.quote(base)} if base else {})
     words |= {"args": " ".join(asked)} if asked else {}
     # Read by a shell, by make, which takes a dollar sign for a variable, and by the shell that make starts.

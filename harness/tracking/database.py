@@ -1,4 +1,4 @@
-"""The tracking database of a store, as a file: looked over, moved with its store, set aside when it serves no longer."""
+"""The tracking database of a store, as a file: checked, moved with its store, quarantined if it is unusable."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 FILES = ("mlflow.db", "mlflow.db-wal", "mlflow.db-shm", "artifacts")
-"""What belongs together: a database, what SQLite keeps beside it, and the files of its runs."""
+"""Files that belong together: the database, the files that SQLite keeps beside it, and the artifacts of its runs."""
 PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
-"""Where MLflow keeps absolute addresses of files."""
+"""Columns in which MLflow stores absolute addresses of files."""
 BUSY = ("locked", "busy", "unable to open", "is full", "I/O", "readonly")
-"""What SQLite says of a database that may be whole."""
+"""Words in errors of SQLite about a database that may be whole."""
 
 
 class Database:
-    """A SQLite file ``mlflow.db`` and ``artifacts`` in one folder: a view of the store, which can be built anew."""
+    """A SQLite file ``mlflow.db`` and ``artifacts`` in one folder: a view of the store, which can be rebuilt."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "mlflow.db"
         self.artifacts = folder / "artifacts"
         self.beside = [folder / name for name in FILES if name.startswith("mlflow.db-")]
-        """What SQLite keeps beside it."""
+        """Files that SQLite keeps beside it."""
         self.uri = f"sqlite:///{self.path}"
 
     @contextmanager
     def opened(self, path: Path | None = None) -> Iterator[sqlite3.Connection]:
-        """Return a connection to this file, or to another; a file that is not there is not made."""
+        """Yield a connection to this file or another; a missing file is not created."""
         with closing(sqlite3.connect(f"{(path or self.path).as_uri()}?mode=rw", uri=True)) as connection:
             yield connection
 
     def follow(self, connection: sqlite3.Connection) -> None:
-        """Change the addresses of files where the store has been moved or copied since."""
+        """Update the addresses of files if the store was moved or copied."""
         (home,) = connection.execute("SELECT artifact_location FROM experiments ORDER BY experiment_id").fetchone()
         old, new = str(home).rpartition("/")[0], self.artifacts.as_uri()
         if old == new or not old.startswith("file:"):
@@ -45,19 +45,19 @@ class Database:
         connection.commit()
 
     def fault(self) -> str:
-        """Return why this database can serve no longer, or nothing: it is whole, or only busy."""
+        """Return why this database is unusable, or "" if it is whole or only busy."""
         try:
             with self.opened() as connection:
-                (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 connection.execute("SELECT experiment_id FROM experiments").fetchone()[0]
         except sqlite3.DatabaseError as error:
             return "" if any(word in str(error) for word in BUSY) else str(error)
         except TypeError:
-            return "nothing is in it"
-        return "" if said == "ok" else str(said)
+            return "it is empty"
+        return "" if result == "ok" else str(result)
 
     def set_aside(self) -> Path:
-        """Move all of it into a folder beside, and return that."""
+        """Move database and artifacts into a folder beside them, and return that folder."""
         aside = self.folder / f"aside-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
         aside.mkdir()
         for name in FILES:

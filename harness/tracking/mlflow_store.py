@@ -1,4 +1,4 @@
-"""Mirrors finished work into MLflow. The store is the truth: what MLflow shows can be rebuilt from it at any time.
+"""Mirrors finished work into MLflow, which can be rebuilt from the store at any time.
 
 A study is an experiment, its variants and trials are runs of it (``harness.tracking.mlruns``).
 """
@@ -34,18 +34,18 @@ T = TypeVar("T")
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that nothing here uses
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that are not used here
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a pooled connection would outlive a database that is deleted
-    # By default a server that is away costs minutes per call, and one that does not answer a quarter of an hour.
+    # By default an unreachable server costs minutes per call, and one that does not answer a quarter of an hour.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "PGCONNECT_TIMEOUT": "15",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Set before MLflow is imported, where the user has not set them otherwise."""
+"""Environment variables that are set before MLflow is imported, unless the user has set them."""
 VERDICT = "verdict: "
-"""What the tags of an experiment begin with that carry the verdicts on its claims."""
+"""Prefix of the tags of an experiment with the verdicts on its claims."""
 GRACE = 10.0
 """Seconds that the page has to end."""
 LONGEST_WAIT = 600.0
@@ -53,7 +53,7 @@ LONGEST_WAIT = 600.0
 
 
 class MlflowStore:
-    """MLflow's view of a store: a database and files under ``<root>/mlflow``, or what ``MLFLOW_TRACKING_URI`` names."""
+    """MLflow for a store: a database and files under ``<root>/mlflow``, or the address in ``MLFLOW_TRACKING_URI``."""
 
     def __init__(self, root: Path) -> None:
         self.database = Database(root.absolute() / "mlflow")
@@ -70,55 +70,54 @@ class MlflowStore:
 
     @property
     def mark(self) -> str:
-        """What tells one place that is filled from another, without its secrets; nothing if it is a file that is not there."""
+        """The address without its secrets, to tell one MLflow from another; "" for a file that does not exist."""
         if self.own:
             return "own" if self.database.path.exists() else ""
         file = re.fullmatch(r"sqlite:///([^?]+).*", self.tracking_uri)
         return masked(self.tracking_uri) if file is None or Path(file[1]).exists() else ""
 
     def sync(self, study: StudyRecord) -> Counts:
-        """Write what is not there yet; called again with the same record it changes nothing.
+        """Write what MLflow lacks; called again with the same record it changes nothing.
 
-        A database of our own that is damaged, or made by another version of MLflow, is set aside and built anew.
+        An own database that is damaged, or was created by another version of MLflow, is quarantined and rebuilt.
 
         Raises:
-            SpecError: MLflow could not be filled, in one line that says why and holds no secret.
+            SpecError: MLflow could not be filled; one line says why, without secrets.
         """
-        counts, mended = self._mending(lambda: self._write(study))
-        return counts._replace(note=mended and f"{mended}; `s2s sync` brings back other studies")
+        counts, repaired = self._repairing(lambda: self._write(study))
+        return counts._replace(note=repaired and f"{repaired}; `s2s sync` brings back other studies")
 
     def ready(self) -> str:
-        """Make sure of a database that can be read, mended as by a sync, and return what a user should know, if anything.
+        """Make sure that the database can be read, repaired as by a sync, and return a note for the user, if any.
 
         Raises:
-            SpecError: there can be none, in one line that says why and holds no secret.
+            SpecError: the database cannot be used; one line says why, without secrets.
         """
-        _, mended = self._mending(self._look_over)
-        return mended and f"{mended}; `s2s sync` brings back its studies"
+        _, repaired = self._repairing(self._check)
+        return repaired and f"{repaired}; `s2s sync` brings back its studies"
 
-    def _mending(self, work: Callable[[], T]) -> tuple[T, str]:
-        """Do something with MLflow, and say what had to be mended before that could be done."""
+    def _repairing(self, work: Callable[[], T]) -> tuple[T, str]:
+        """Work with MLflow and return what had to be repaired first, in words."""
         try:
             with self._lock():  # look-up and creation of a run are two calls
                 try:
                     return work(), ""
                 except Exception as error:
-                    mended = self._mended(error)
-                    return work(), mended
+                    repaired = self._repair(error)
+                    return work(), repaired
         except SpecError:
             raise
-        except Exception as error:  # whatever a server, a database, a disk or a library comes up with
+        except Exception as error:  # any error of a server, a database, a disk or a library
             raise SpecError(reason(error, self.tracking_uri)) from None
 
-    def _mended(self, error: Exception) -> str:
-        """Set a database aside that cannot be used, and say so; raise the error again if that is not its cause."""
+    def _repair(self, error: Exception) -> str:
+        """Quarantine an unusable database and return a note; raise the error again if it has another cause."""
         fault = "of another version of MLflow" if "database schema" in str(error) else self.database.fault()
         if not (self.own and fault):
             raise error
         aside = self.database.set_aside()
         return (
-            f"the tracking database could not be used ({fault}): it is set aside in {aside}, which can be removed, "
-            "and built anew"
+            f"the tracking database was unusable ({fault}): it was moved to {aside}, which can be removed, and rebuilt"
         )
 
     def _write(self, study: StudyRecord) -> Counts:
@@ -129,8 +128,8 @@ class MlflowStore:
             home = self.database.artifacts if self.own else None
             return Runs(client, self._experiment(client, study), home).write(study)
 
-    def _look_over(self) -> None:
-        """Ask what a page asks first; of a database of our own, pages of it that are damaged show only when they are read."""
+    def _check(self) -> None:
+        """Ask what MLflow's page asks first, and check an own database: damaged pages show only when they are read."""
         with self.opened():
             from mlflow import MlflowClient
 
@@ -144,7 +143,7 @@ class MlflowStore:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Load MLflow; where the database is our own, there is one meanwhile, with addresses of this store."""
+        """Load MLflow; make sure that an own database exists and has the addresses of this store."""
         _import_mlflow()
         if not self.own:
             if self.direct:
@@ -158,7 +157,7 @@ class MlflowStore:
             yield
 
     def _create_database(self) -> None:
-        """Make an empty database whole or not at all: MLflow itself leaves a broken one when killed or raced."""
+        """Create an empty database whole or not at all: MLflow itself leaves a broken one if it is killed or raced."""
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         part = self.database.path.with_suffix(".part")
@@ -167,7 +166,7 @@ class MlflowStore:
         SqlAlchemyStore(f"sqlite:///{part}", self.database.artifacts.as_uri())
         with self.database.opened(part) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer at a time do not wait for each other
-        for beside in self.database.beside:  # of a database that was deleted: SQLite would write it into this one
+        for beside in self.database.beside:  # leftovers of a deleted database: SQLite would apply them to this one
             beside.unlink(missing_ok=True)
         part.replace(self.database.path)
 
@@ -180,8 +179,8 @@ class MlflowStore:
             number, known = str(found.experiment_id), found.tags
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(number)
-        if not number:  # as of a server that says yes to everything
-            raise SpecError(f"{masked(self.tracking_uri)}: what answers there is not MLflow")
+        if not number:  # a server that accepts everything
+            raise SpecError(f"{masked(self.tracking_uri)}: the server at this address is not MLflow")
         shown = {"mlflow.note.content": study.description, "mlflow.experimentKind": "custom_model_development"}
         if study.whole:  # older servers delete no tag of an experiment
             shown |= {key: "no longer a claim of this study" for key in known if key.startswith(VERDICT)}
@@ -198,7 +197,7 @@ class MlflowStore:
         except MlflowException:
             if key not in client.get_experiment(number).tags:
                 raise
-            client.set_experiment_tag(number, key, value)  # another machine was the first, just now
+            client.set_experiment_tag(number, key, value)  # another machine was faster
 
     def _new_experiment(self, client: Any, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -211,14 +210,14 @@ class MlflowStore:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
-            return str(found.experiment_id)  # made on another machine since we looked
+            return str(found.experiment_id)  # created on another machine meanwhile
 
 
 def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
-    """Return command and environment of MLflow's own page over a store, for this machine only, and what to know of it.
+    """Return command and environment of MLflow's own page for a store, for this machine only, and a note.
 
     Raises:
-        SpecError: MLFLOW_TRACKING_URI names a server, which has a page already, or there can be no database.
+        SpecError: MLFLOW_TRACKING_URI names a server, which has its own page, or the database cannot be used.
     """
     mirror = MlflowStore(root)
     if not mirror.direct:
@@ -234,19 +233,19 @@ def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
     argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     argv += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]  # by default the whole local network may ask
     argv += ["--default-artifact-root", mirror.database.artifacts.as_uri()]
-    # The address may hold a password, which all users of the machine could read in a command.
+    # The address may contain a password, which all users of the machine could read in a command.
     env = ENVIRONMENT | dict(os.environ) | {"MLFLOW_BACKEND_STORE_URI": mirror.tracking_uri}
     return argv, env, note
 
 
 def serve(argv: list[str], env: dict[str, str], port: int, answers: Callable[[], None]) -> int:
-    """Run a server until it ends or this process is asked to stop, and return its exit code: no process is left behind.
+    """Run a server until it ends or this process is stopped, and return its exit code; no process stays behind.
 
     Args:
         argv: the command.
         env: its environment.
-        port: where it listens on this machine.
-        answers: called once, when it listens.
+        port: its port on this machine.
+        answers: called once, when the server listens.
     """
     with subprocess.Popen(argv, env=env, process_group=0) as server:
         try:
@@ -272,13 +271,13 @@ def _listens(port: int) -> bool:
 
 
 def _with_driver(address: str) -> str:
-    """Name psycopg2 in an address of PostgreSQL where it is the driver that is installed."""
+    """Return a PostgreSQL address with the driver psycopg2 if only that one is installed."""
     known = {name for name in ("psycopg", "psycopg2") if find_spec(name)}
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", address) if known == {"psycopg2"} else address
 
 
 def _import_mlflow() -> None:
-    """Import MLflow with what it reads at import set: it costs more than a second, so only where it is used."""
+    """Import MLflow with its environment variables set; only where it is used, as it takes more than a second."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import mlflow  # noqa: F401
@@ -288,7 +287,7 @@ def _import_mlflow() -> None:
 
 
 def _knock(address: str) -> None:
-    """Raise what is wrong with a database that cannot be reached: MLflow itself would try for two minutes."""
+    """Raise an error if a database cannot be reached: MLflow itself would try for two minutes."""
     from sqlalchemy import create_engine
 
     create_engine(address).connect().close()

@@ -1,8 +1,8 @@
-"""A study as the runs of an MLflow experiment: what is missing is written, what is there is left.
+"""A study as the runs of an MLflow experiment: missing runs are written, complete ones stay.
 
-A variant is a run that carries means over seeds, a trial a child of its variant's run; one more run holds the report. Run
-ids are MLflow's own, so tags say what is there: ``s2s.key`` names a run for good, ``s2s.record`` is the digest of what
-belongs into it, and ``s2s.mirrored`` is set to the same when all of it is there.
+A variant is a run with means over seeds, a trial is a child of its variant's run; one more run holds the report. Run ids
+are MLflow's own, so tags identify runs: ``s2s.key`` names a run for good, ``s2s.record`` is the digest of its record, and
+``s2s.mirrored`` is set to the same digest when the run is complete.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from harness.core.redaction import masked
 from harness.tracking.records import Point, StudyRecord, TrialRecord, VariantRecord, seals
 
 NAME, PARAM, TAG, NOTE = 250, 6000, 8000, 20000
-"""Characters that MLflow keeps of a name, of a parameter, of a run's tag, of an experiment's tag."""
+"""Maximal characters in MLflow of a name, a parameter, a run's tag, an experiment's tag."""
 METRICS, TEXTS, LETTERS = 800, 100, 50_000
-"""Metrics, parameters (or tags), and their characters in one call at most: MLflow takes 1,000 entries in a megabyte."""
+"""Maximal metrics, parameters (or tags), and their characters in one call: MLflow accepts 1,000 entries in a megabyte."""
 PAGE = 500
-"""Runs in one answer at most, each with a hundred parameters."""
+"""Maximal runs in one answer, each with a hundred parameters."""
 FEW = 10
-"""Runs that are looked up one by one; for more, all of an experiment are listed."""
+"""Up to this many runs are looked up one by one; for more, the whole experiment is listed."""
 TURN, POLL = 5.0, 0.25
-"""Seconds in which a machine that made the same run at the same moment takes its own back or fills it, and between looks."""
+"""Seconds that another machine has to delete or fill its duplicate of a run, and seconds between two checks."""
 CLAIM = "claim: "
-"""What the tags begin with that carry the verdicts on a variant."""
+"""Prefix of the tags with the verdicts on a variant."""
 TRIAL = "trial "
-"""What the keys of trials begin with."""
+"""Prefix of the keys of trials."""
 REPORT = "report"
-"""Key and name of the run that holds a report."""
+"""Key and name of the run with the report."""
 STATUS = {"ok": "FINISHED", "timeout": "KILLED"}
-"""MLflow's word for how a trial ended; FAILED for all others."""
+"""MLflow's status of a trial; FAILED for all others."""
 
 
 class Counts(NamedTuple):
-    """What a sync did: runs written, runs left as they were, points of curves sent, and what a user should know."""
+    """Counts of a sync: runs written, runs unchanged, points of curves sent; and a note for the user."""
 
     written: int = 0
     unchanged: int = 0
@@ -54,8 +54,8 @@ class Counts(NamedTuple):
     note: str = ""
 
     def __str__(self) -> str:
-        said = f"{self.written} runs written with {self.points} points, {self.unchanged} left as they were"
-        return f"{said}; note: {self.note}" if self.note else said
+        counts = f"{self.written} runs written with {self.points} points, {self.unchanged} unchanged"
+        return f"{counts}; note: {self.note}" if self.note else counts
 
 
 class Runs:
@@ -64,7 +64,7 @@ class Runs:
     Args:
         client: MLflow's.
         experiment: its id.
-        home: the folder of the files of its runs, where only one store writes: what that no longer has is ours to remove.
+        home: the folder of the files of its runs, if only one store writes there: runs that it lacks are removed then.
     """
 
     def __init__(self, client: Any, experiment: str, home: Path | None = None) -> None:
@@ -73,7 +73,7 @@ class Runs:
         self.runs: dict[str, Any] = {}
 
     def write(self, study: StudyRecord) -> Counts:
-        """Write runs in the order of the study, the report last; in a place of our own, take away what it no longer has."""
+        """Write runs in the order of the study, the report last; in an own database remove runs that the study lacks."""
         trials = [trial for trial in study.trials if trial.status != "missing"]
         keys = [*map(_variant_key, study.variants), *map(_trial_key, trials), *([REPORT] if study.artifacts else [])]
         self._look_up(keys, everything=study.whole)
@@ -82,12 +82,12 @@ class Runs:
             self._trial(trial, parents[trial.variant])
         if study.artifacts:
             self._report(study)
-        if study.whole and self.home is not None:  # elsewhere another store may have another plan
+        if study.whole and self.home is not None:  # otherwise another store may have another plan
             self._forget({*keys, *(f"{TRIAL}{digest}" for digest in study.planned), REPORT})
         return Counts(self.written, self.unchanged, self.points)
 
     def _look_up(self, keys: list[str], *, everything: bool = False) -> None:
-        """Find the runs that are there; of those with one key, from machines that wrote at once, the first is kept."""
+        """Find existing runs; of duplicates, written by several machines at once, keep the first."""
         single = (run for key in keys for run in self._search(f"tags.`s2s.key` = '{key}'"))
         for run in sorted(self._search("") if everything or len(keys) > FEW else single, key=_turn):
             key = run.data.tags.get("s2s.key")
@@ -97,12 +97,12 @@ class Runs:
                 self.runs[key] = run
 
     def _forget(self, keys: set[str]) -> None:
-        """Delete the runs of variants and trials that are not in the study any more."""
+        """Delete the runs of variants and trials that the study no longer has."""
         for key in self.runs.keys() - keys:
             self._delete(self.runs[key])
 
     def _delete(self, run: Any) -> None:
-        """Delete a run; MLflow only marks it, and would keep its files for ever."""
+        """Delete a run with its files: MLflow only marks it as deleted."""
         self.client.delete_run(run.info.run_id)
         folder = Path(unquote(urlparse(run.info.artifact_uri).path)).parent
         if self.home is not None and folder.name == run.info.run_id and self.home in folder.parents:
@@ -116,9 +116,9 @@ class Runs:
             yield from page
 
     def _variant(self, variant: VariantRecord, *, whole: bool) -> str:
-        """Write a variant's run; means change as seeds are added, so the run is kept and its metrics move on.
+        """Write a variant's run; means change as seeds are added, so the run is kept and its metrics are updated.
 
-        A metric cannot be taken back: one that a study no longer has becomes no number, if it has any.
+        A metric cannot be deleted: one that a study no longer has becomes NaN, if the study has any.
         """
         record = _digest([asdict(variant), whole])
         run, complete = self._run(_variant_key(variant), variant.name, record)
@@ -126,8 +126,8 @@ class Runs:
             now = round(time.time() * 1000)  # MLflow shows the latest
             found = self.runs.get(_variant_key(variant))
             shown = found.data if whole and found else None
-            gone = dict.fromkeys(shown.metrics if shown and variant.metrics.get("seeds") else (), math.nan)
-            points = [(name, value, now, 0) for name, value in (gone | named(variant.metrics)).items()]
+            dropped = dict.fromkeys(shown.metrics if shown and variant.metrics.get("seeds") else (), math.nan)
+            points = [(name, value, now, 0) for name, value in (dropped | named(variant.metrics)).items()]
             for name in shown.tags.keys() - named(variant.tags).keys() if shown else ():
                 if name.startswith(CLAIM):
                     self._untag(run, name)
@@ -141,7 +141,7 @@ class Runs:
         try:
             self.client.delete_tag(run, name)
         except MlflowException:
-            if name in self.client.get_run(run).data.tags:  # else another machine was the first, just now
+            if name in self.client.get_run(run).data.tags:  # else another machine was faster
                 raise
 
     def _trial(self, trial: TrialRecord, parent: str) -> None:
@@ -171,9 +171,9 @@ class Runs:
             self._finish(run, record)
 
     def _run(self, key: str, name: str, record: str, parent: str = "", start: int | None = None) -> tuple[str, bool]:
-        """Return a run's id and whether all of its record is there.
+        """Return a run's id and whether the run is complete.
 
-        A trial's run that was made of another record is deleted, for its points cannot be taken back; others are kept.
+        A trial's run of another record is deleted, as its points cannot be; runs of variants and reports are kept.
         """
         found = self.runs.get(key)
         if found is not None and found.data.tags.get("s2s.mirrored") == record:
@@ -185,20 +185,20 @@ class Runs:
         if found is not None:
             self._delete(found)
         marks = {"s2s.key": key, "s2s.record": record} | ({"mlflow.parentRunId": parent} if parent else {})
-        made = self.client.create_run(self.experiment, start_time=start, tags=marks, run_name=cut(name, NAME))
-        return self._only(key, made), False
+        run = self.client.create_run(self.experiment, start_time=start, tags=marks, run_name=cut(name, NAME))
+        return self._only(key, run), False
 
-    def _only(self, key: str, made: Any) -> str:
-        """Return the one run of a key that is kept: another machine may have made it too, or a call whose answer was lost.
+    def _only(self, key: str, created: Any) -> str:
+        """Return the one run of a key that stays, as another machine, or a call with a lost answer, may have created one too.
 
-        It is the first by ``_turn``, whoever looks. Who made another one deletes that; who made the first waits for that,
-        and deletes what nobody takes back.
+        All machines keep the first run by ``_turn`` and delete their own if it is another. The machine that created the
+        first one waits for that, and then deletes the remaining duplicates.
         """
-        own, until = str(made.info.run_id), time.monotonic() + TURN
+        own, until = str(created.info.run_id), time.monotonic() + TURN
         while others := self._others(key, own):
-            first = min([made, *others], key=_turn)
-            if first is not made:
-                self._delete(made)
+            first = min([created, *others], key=_turn)
+            if first is not created:
+                self._delete(created)
                 return str(first.info.run_id)
             if time.monotonic() >= until:
                 break
@@ -211,7 +211,7 @@ class Runs:
         return [run for run in self._search(f"tags.`s2s.key` = '{key}'") if run.info.run_id != own]
 
     def _log(self, run: str, params: Mapping[str, Any], tags: Mapping[str, Any], points: Iterable[Point]) -> None:
-        """Send all of a run that is no file, in as few calls as there can be: behind a server each costs 0.1 s."""
+        """Send parameters, tags and metrics in as few calls as possible: on a server each takes 0.1 s."""
         from mlflow.entities import Metric, Param, RunTag
 
         texts = [RunTag(name, cut(value, TAG)) for name, value in named(tags).items()]
@@ -229,7 +229,7 @@ class Runs:
         self.client.log_inputs(run, [DatasetInput(shown, [InputTag("mlflow.data.context", "training and test")])])
 
     def _files(self, run: str, artifacts: Mapping[str, Path]) -> None:
-        """Send files under their names in the mirror, which need not be their names on disk."""
+        """Send files under the names of their artifacts, which may differ from their names on disk."""
         with tempfile.TemporaryDirectory() as folder:
             for name, path in artifacts.items():
                 link = Path(folder, name)
@@ -244,13 +244,13 @@ class Runs:
 
 
 def _turn(run: Any) -> tuple[bool, str]:
-    """Return what orders runs of one key: first those that are being filled, whose machines take them back no more."""
+    """Return a sort key for runs of one key: runs with contents first, as their machines no longer delete them."""
     filled = bool(run.data.params) or "mlflow.note.content" in run.data.tags
     return not filled, str(run.info.run_id)
 
 
 def _digest(plain: Any) -> str:
-    """Hash plain data in which a number may be no number, unlike in a choice."""
+    """Hash plain data, which unlike a choice may contain NaN."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -263,14 +263,14 @@ def _trial_key(trial: TrialRecord) -> str:
 
 
 def named(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics, parameters or tags by names in the characters that MLflow takes; two stay two."""
-    made: dict[str, Any] = {}
+    """Return metrics, parameters or tags by names that MLflow accepts; distinct names stay distinct."""
+    result: dict[str, Any] = {}
     for key, value in entries.items():
         name = _name(key)
-        while name in made:
+        while name in result:
             name = f"{name[: NAME - 2]} _"
-        made[name] = value
-    return made
+        result[name] = value
+    return result
 
 
 def _name(text: str) -> str:
@@ -279,14 +279,14 @@ def _name(text: str) -> str:
 
 
 def cut(value: Any, limit: int) -> str:
-    """Return a value as text that every database takes: not too long, without NUL and halves of characters."""
+    """Return a value as text that every database accepts: not too long, without NUL and surrogates."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     text = masked(text).replace("\0", "").encode("utf-8", "replace").decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _parts(entries: list[Any], size: int) -> Iterator[list[Any]]:
-    """Yield entries in their order, so many and so long at most as one call may hold."""
+    """Yield entries in their order, in parts that one call can hold."""
     part: list[Any] = []
     letters = 0
     for entry in entries:

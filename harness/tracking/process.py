@@ -1,7 +1,7 @@
-"""MLflow filled by a process of its own, which cannot hang a study or bring it down.
+"""Fills MLflow in a separate process, which cannot block or crash a study.
 
-The process takes study records on its standard input, one a line, and answers each with a line: what was written, or why
-nothing was. It ends when the input does.
+The process reads study records from its standard input, one per line, and answers each with a line: a note, or the
+reason of a failure. It ends with its input.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.records import StudyRecord, from_line, to_line
 
 POLITENESS = 15
-"""Its nice value. Beside busy workers it has 3.4 % of one core: the most it can slow a study by, 1.7 % on two cores."""
+"""Its nice value. Beside busy workers it gets 3.4 % of one core, which slows a study on two cores by at most 1.7 %."""
 BETWEEN = 0.15
-"""Seconds between two attempts to set that of a session: Linux takes a tenth of a second for each, of whichever user."""
+"""Seconds between two attempts to set the nice value of a session: Linux accepts one every tenth of a second."""
 HOME = str(Path(__file__).resolve().parents[2])
 
 
@@ -31,8 +31,8 @@ class Tracker:
     """The parent's side.
 
     Args:
-        root: of the store whose MLflow is filled.
-        polite: workers of a study come first; until ``hurry``.
+        root: the root of the store whose MLflow is filled.
+        polite: let the workers of a study go first, until ``hurry``.
     """
 
     def __init__(self, root: Path, *, polite: bool = True) -> None:
@@ -47,7 +47,7 @@ class Tracker:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [HOME, os.environ.get("PYTHONPATH")]))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # MLflow's own messages quote addresses; what matters is in the answers
+            stderr=subprocess.DEVNULL,  # MLflow's messages quote addresses; errors come as answers
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C in a terminal is for the study alone
         )
@@ -56,14 +56,14 @@ class Tracker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self.process.poll() is None
 
     def write(self, study: StudyRecord) -> str:
-        """Bring MLflow up to date with a record and return what a user should know of it, if anything.
+        """Bring MLflow up to date with a record and return a note for the user, if any.
 
         Raises:
-            SpecError: it could not be filled; the message says why.
+            SpecError: MLflow could not be filled; the message says why.
         """
         assert self.process.stdin is not None and self.process.stdout is not None
         with suppress(BrokenPipeError):
@@ -72,19 +72,19 @@ class Tracker:
         answer = self.process.stdout.readline()
         if not answer:
             raise SpecError(f"the process that fills MLflow ended (exit code {self.process.wait()})")
-        said = json.loads(answer)
-        if said["trouble"]:
-            raise SpecError(said["trouble"])
-        return str(said["note"])
+        reply = json.loads(answer)
+        if reply["trouble"]:
+            raise SpecError(reply["trouble"])
+        return str(reply["note"])
 
     def hurry(self) -> None:
-        """Let it take its full share of the cores, where the system allows that: it is waited for."""
+        """Give the process its full share of the cores where the system allows it: the study waits for it."""
         self._weigh(0)
 
     def _weigh(self, nice: int) -> None:
-        """Set the nice value of its session: where Linux shares cores out by sessions, that of a process counts within one.
+        """Set the nice value of the session: where Linux schedules by session, the value of a process counts only within it.
 
-        Workers have sessions of their own; beside them the nice value of this process alone would count for nothing.
+        Workers have sessions of their own, so that the nice value of this process alone would have no effect on them.
         """
         for _ in range(5):
             try:
@@ -92,20 +92,20 @@ class Tracker:
                 return
             except BlockingIOError:
                 time.sleep(BETWEEN)
-            except OSError:  # it has ended, or cores are shared out by process alone
+            except OSError:  # the process has ended, or Linux schedules by process
                 return
 
     def end(self) -> None:
-        """End the process, whatever it is doing: what is written by half is completed by the next sync."""
+        """Kill the process; the next sync completes what it has half written."""
         self.process.kill()
         self.process.wait()
 
 
 def main() -> None:
-    """Be the process: answer records until there are no more."""
+    """Run as the process: answer records until the input ends."""
     os.nice(POLITENESS)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with answers
     records: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(records,), daemon=True).start()
     while line := records.get():
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def _listen(records: queue.SimpleQueue[str]) -> None:
-    """Take records while there are any; then end the process, for nobody is left to tell, even amid a call that hangs."""
+    """Read records until the input ends; then end the process, even during a call that hangs."""
     for line in sys.stdin:
         records.put(line)
     os._exit(0)

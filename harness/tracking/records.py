@@ -1,4 +1,4 @@
-"""What a tracking page is to show of a study: plain data, with no word about who shows it."""
+"""Records of a study for tracking: plain data, whatever shows them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 Point = tuple[str, float, int, int]
-"""Of a metric: name, value, milliseconds since 1970, step."""
+"""A value of a metric: name, value, milliseconds since 1970, step."""
 
 
 @dataclass(frozen=True)
 class VariantRecord:
-    """A variant as it is to be shown: means over seeds."""
+    """A variant: means over seeds."""
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class VariantRecord:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial as it is to be shown, beneath its variant."""
+    """A trial, shown below its variant."""
 
     trial: str
     """Digest of the trial."""
@@ -43,13 +43,13 @@ class TrialRecord:
     curve: list[dict[str, float]] = field(default_factory=list)
     """One row per evaluation: ``update`` and numbers."""
     clock: list[dict[str, int]] = field(default_factory=list)
-    """When: ``update`` and ``unix_ms``. Stored times are what makes a second sync add nothing."""
+    """Times of the evaluations: ``update`` and ``unix_ms``. They are stored, so that a second sync adds nothing."""
     dataset: Mapping[str, str] = field(default_factory=dict)
     """``name`` and ``sha256``."""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
-    """Files by the name that is shown, folders allowed: ``test/hypotheses.jsonl``."""
+    """Files by shown name, with folders: ``test/hypotheses.jsonl``."""
     sums: Mapping[str, str] = field(default_factory=dict)
-    """The sha256 of those whose content is known; others are looked at."""
+    """Known sha256 of artifacts; other artifacts are inspected."""
 
     def points(self) -> list[Point]:
         """Return the curve as points named ``training/...``."""
@@ -69,10 +69,10 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """All that is to be shown of one study on one base."""
+    """One study on one base."""
 
     name: str
-    """Of the experiment: ``study/base``."""
+    """The name of the experiment: ``study/base``."""
     description: str = ""
     tags: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Mapping[str, Path] = field(default_factory=dict)
@@ -80,16 +80,16 @@ class StudyRecord:
     variants: list[VariantRecord] = field(default_factory=list)
     trials: list[TrialRecord] = field(default_factory=list)
     planned: list[str] = field(default_factory=list)
-    """Digests of all trials of the plan, where this is the whole study: what else is shown of it is no longer true."""
+    """Digests of all trials of the plan, if this is the whole study: other runs of the experiment are outdated."""
 
     @property
     def whole(self) -> bool:
-        """Whether this is all of a study as it stands, not what has just been finished of it."""
+        """Whether this is the whole study, not only its newly finished trials."""
         return bool(self.planned)
 
 
 def to_line(study: StudyRecord) -> str:
-    """Return a record as one line of JSON, in which a number may be no number."""
+    """Return a record as one line of JSON, which may contain NaN."""
     return json.dumps(asdict(study), default=str)
 
 
@@ -106,10 +106,10 @@ def _paths(artifacts: Mapping[str, str]) -> dict[str, Path]:
 
 
 def seals(artifacts: Mapping[str, Path]) -> dict[str, str]:
-    """Return what tells each file from another: its content, or for large ones, which a store never changes, its date."""
-    made = {}
+    """Return a mark of each file: the sha256 of its contents, or size and date of large files, which stores never change."""
+    marks = {}
     for name, path in sorted(artifacts.items()):
         facts = path.stat()
         small = facts.st_size < 1 << 20
-        made[name] = hashlib.sha256(path.read_bytes()).hexdigest() if small else f"{facts.st_size} {facts.st_mtime_ns}"
-    return made
+        marks[name] = hashlib.sha256(path.read_bytes()).hexdigest() if small else f"{facts.st_size} {facts.st_mtime_ns}"
+    return marks

@@ -1,4 +1,4 @@
-"""What MLflow is to show of a study, and the mirroring of it beside the study: never lost, never in the way."""
+"""Mirrors a study into MLflow: records of the study, and a background sync that never delays it."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
 from harness.trial.pipeline import Trial, named
 
 PATIENCE = 60.0
-"""Seconds that a finished study waits for its mirror; what is missing then is left to ``s2s sync``."""
+"""Seconds that a finished study waits for MLflow; ``s2s sync`` completes the rest."""
 SHORT_PATIENCE = 10.0
-"""Seconds that it waits for a server that did not take the last results."""
+"""Seconds that it waits for a server that failed before."""
 SILENCE = 5.0
-"""Seconds that it waits without a word."""
+"""Seconds that it waits before it tells the user."""
 PAUSE = 60.0
-"""Seconds until a server that failed is tried again; what was finished meanwhile is sent at the end."""
+"""Seconds until a server that failed is tried again; results of the meantime are sent at the end."""
 
 
 def sync(plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> str:
-    """Bring MLflow up to date with the store and say what was added."""
+    """Bring MLflow up to date with the store and return what was added, in words."""
     frozen_plan.check(plan, store)
     return str(MlflowStore(store.root).sync(whole_record(plan, store, report, keep_stale=keep_stale)))
 
 
 class BackgroundSync:
-    """Mirrors trials into MLflow while a study runs: a thread reads the store, a process of its own fills MLflow.
+    """Mirrors trials into MLflow while a study runs: a thread reads the store, a separate process fills MLflow.
 
     Args:
         plan: the study.
-        store: where its results are.
+        store: the store of its results.
         report: the folder of its report, mirrored at the end.
         keep_stale: show results of code that has changed since.
     """
@@ -69,14 +69,14 @@ class BackgroundSync:
         self.thread.start()
 
     def add(self, variant: Variant, seed: int, trial: Trial) -> None:
-        """Take a finished trial, to be mirrored when there is time."""
+        """Queue a finished trial."""
         self.waiting.put((variant, seed, trial))
 
     def finish(self, say: Callable[[str], None]) -> list[str]:
-        """Mirror what is left and the report, and return what a user must know, if anything.
+        """Mirror the remaining trials and the report, and return notes for the user, if any.
 
         Args:
-            say: told of it when that takes a while.
+            say: called with a note if this takes a while.
         """
         patience = SHORT_PATIENCE if self.trouble else PATIENCE
         self.waiting.put(None)
@@ -86,21 +86,21 @@ class BackgroundSync:
             if self.thread.is_alive():
                 say(f"waiting for MLflow, {patience:.0f} s at most; Ctrl-C leaves it to `s2s sync`")
                 self.thread.join(patience - SILENCE)
-            late = f"it was not done after {patience:.0f} s" if self.thread.is_alive() else ""
+            late = f"it took longer than {patience:.0f} s" if self.thread.is_alive() else ""
         except Stopped as stop:
             if stop.number != signal.SIGINT:
                 raise
             signals.heed()
-            late = "you did not wait for it"
-        trouble = "; ".join(filter(None, [late, self.trouble]))  # before the process is ended, which is trouble too
+            late = "interrupted by Ctrl-C"
+        trouble = "; ".join(filter(None, [late, self.trouble]))  # before the end of the process causes an error
         self.end()
         if not trouble:
             return self.notes
-        again = f"The results are safe; `s2s sync {self.plan.name}`, with the options of this run, completes it"
-        return [*self.notes, f"MLflow could not be filled ({trouble}). {again}."]
+        advice = f"The results are safe; `s2s sync {self.plan.name}`, with the options of this run, completes it"
+        return [*self.notes, f"MLflow could not be filled ({trouble}). {advice}."]
 
     def end(self) -> None:
-        """Stop, whatever is left: a study that is broken off does not wait for its mirror."""
+        """Stop at once: an interrupted study does not wait for MLflow."""
         with self.starting:
             self.ended = True
             if self.tracker is not None:
@@ -113,37 +113,37 @@ class BackgroundSync:
                 self.tracker.hurry()
 
     def _work(self) -> None:
-        told: list[tuple[Variant, int, Trial]] | None
-        while (told := self._next()) is not None:
+        trials: list[tuple[Variant, int, Trial]] | None
+        while (trials := self._next()) is not None:
             if time.monotonic() >= self.rest_until:
-                self._write(lambda told=told: self._record_of(told))  # type: ignore[misc]
+                self._write(lambda trials=trials: self._record_of(trials))  # type: ignore[misc]
         self._write(lambda: whole_record(self.plan, self.store, self.report, keep_stale=self.keep_stale))
 
     def _next(self) -> list[tuple[Variant, int, Trial]] | None:
-        """Return all trials that wait, at least one, or nothing when the study has ended: the end says it all again."""
-        told = [self.waiting.get()]
+        """Wait for a trial and return all queued ones, or None when the study has ended: its whole record follows then."""
+        queued = [self.waiting.get()]
         with suppress(queue.Empty):
             while True:
-                told.append(self.waiting.get_nowait())
-        return None if None in told else [each for each in told if each is not None]
+                queued.append(self.waiting.get_nowait())
+        return None if None in queued else [trial for trial in queued if trial is not None]
 
-    def _record_of(self, told: Sequence[tuple[Variant, int, Trial]]) -> StudyRecord:
-        made = [outcome(*each, self.store, keep_stale=self.keep_stale) for each in told]
-        return study_record(self.plan, self.store, made)
+    def _record_of(self, trials: Sequence[tuple[Variant, int, Trial]]) -> StudyRecord:
+        outcomes = [outcome(*trial, self.store, keep_stale=self.keep_stale) for trial in trials]
+        return study_record(self.plan, self.store, outcomes)
 
     def _write(self, record: Callable[[], StudyRecord]) -> None:
         try:
             note = self._started().write(record())
             self.notes += [note] if note else []
             self.trouble = ""
-        except Exception as error:  # whatever happens to the mirror, the study goes on
+        except Exception as error:  # no failure of MLflow stops the study
             self.trouble = str(error) if isinstance(error, SpecError) else masked(f"{type(error).__name__}: {error}")
             self.rest_until = time.monotonic() + PAUSE
             if self.tracker is not None and not self.tracker.alive:
                 self.tracker = None
 
     def _started(self) -> Tracker:
-        """Return the process that fills MLflow; once the mirror has stopped there is no other, which nobody would end."""
+        """Return the process that fills MLflow, and start it if necessary; after ``end`` none is started."""
         with self.starting:
             if self.ended:
                 raise SpecError("it has stopped")
@@ -152,39 +152,40 @@ class BackgroundSync:
 
 
 def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: bool = False) -> StudyRecord:
-    """Return what MLflow shows of a study as it stands: trials, means over seeds, verdicts, and the report."""
-    at = latest_look(plan, store, keep_stale=keep_stale)
-    made = study_record(plan, store, at.outcomes)
-    answers = {claim.name: (claim, told) for claim, told in zip(plan.file.claims, at.comparisons, strict=False)}
-    verdicts = {f"{VERDICT}{name}": told.verdict for name, (_, told) in answers.items()}
+    """Return the record of a whole study: trials, means over seeds, verdicts, and the report."""
+    look = latest_look(plan, store, keep_stale=keep_stale)
+    record = study_record(plan, store, look.outcomes)
+    answers = {claim.name: (claim, answer) for claim, answer in zip(plan.file.claims, look.comparisons, strict=False)}
+    verdicts = {f"{VERDICT}{name}": answer.verdict for name, (_, answer) in answers.items()}
     factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
     tags: dict[str, dict[str, str]] = {name: {} for name in factors}
-    for name, (claim, told) in answers.items():
-        with suppress(SpecError):  # what it compares turned out to be incompatible
+    for name, (claim, answer) in answers.items():
+        with suppress(SpecError):  # the variants that it compares are incompatible
             for variant in (variant for group in groups(claim, factors) for variant in group.variants):
-                tags[variant][f"{CLAIM}{name}"] = told.verdict
+                tags[variant][f"{CLAIM}{name}"] = answer.verdict
     reports = {path.name: path for path in report_folder.glob("[!.]*.*")} | {
         f"{path.parent.name}/{path.name}": path for path in report_folder.glob("[!.]*/*.*")
     }
     variants = [
         replace(
             own,
-            metrics=_over_seeds([o for o in at.outcomes if o.variant == own.name]),
+            metrics=_over_seeds([o for o in look.outcomes if o.variant == own.name]),
             tags=tags.get(own.name, {}),
         )
-        for own in made.variants
+        for own in record.variants
     ]
     planned = [trial.digest for _, _, trial in plan.trials()]
-    return replace(made, tags={**made.tags, **verdicts}, artifacts=reports, variants=variants, planned=planned)
+    return replace(record, tags={**record.tags, **verdicts}, artifacts=reports, variants=variants, planned=planned)
 
 
 def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRecord:
-    """Return what MLflow shows of some trials of a study."""
+    """Return the record of some trials of a study."""
     named = {variant.name: variant for variant in plan.variants}
     return StudyRecord(
         name=f"{plan.name}/{plan.base}",
         description=plan.file.question,
-        tags={"expectation": plan.file.expectation, "plan": plan.digest},
+        tags={"expectation": plan.file.expectation, "plan": plan.digest}
+        | ({"primary": plan.primary} if plan.primary else {}),
         variants=[
             VariantRecord(name=name, params=flatten(encode(named[name].choice)), factors=named[name].factors)
             for name in dict.fromkeys(outcome.variant for outcome in found)
@@ -235,14 +236,14 @@ def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> Tri
 def _over_seeds(found: Sequence[Outcome]) -> dict[str, float]:
     """Return mean, standard deviation and 95 % t interval over seeds of every metric, and how many seeds there are.
 
-    An infinite score (a perplexity) has a mean and nothing else.
+    An infinite score (a perplexity) has only a mean.
     """
     scores = [outcome.scores for outcome in found if outcome.status == "ok"]
     made: dict[str, float] = {"seeds": float(len(scores))}
     for name in scores[0] if scores else ():
         values = [own[name] for own in scores if name in own]
         if not all(map(math.isfinite, values)):
-            made[name] = sum(values) / len(values)  # infinities of both signs have none
+            made[name] = sum(values) / len(values)  # NaN if there are infinities of both signs
             continue
         made[name], low, high = t_interval(values)
         if len(values) > 1:

@@ -73,6 +73,12 @@ class Flat(NamedTuple):
         """Return the sentences that are wanted."""
         return Flat(self.ids[np.repeat(wanted, self.lengths)], self.lengths[wanted])
 
+    def cut(self, longest: int) -> Flat:
+        """Return the sentences without the tokens after so many."""
+        starts = self.lengths.cumsum() - self.lengths
+        at = np.arange(len(self.ids)) - np.repeat(starts, self.lengths)
+        return Flat(self.ids[at < longest], np.minimum(self.lengths, longest))
+
 
 class Growing:
     """Encoded pairs on their way to a file: tokens go to disk as they come, so that there may be more than fit into memory."""

@@ -59,10 +59,12 @@ def hypotheses(
     batch_size: int,
     target: Vocabulary,
     like: Pairs | None = None,
+    copied: Sequence[Sequence[str]] = (),
 ) -> list[Hypothesis]:
     """Return one hypothesis per pair, in the order of the pairs; batching changes nothing but the time.
 
-    A model that hears padding is shown as much of it as if the pairs stood among those of ``like``.
+    A model that hears padding is shown as much of it as if the pairs stood among those of ``like``. ``copied`` are the
+    words of each source (see ``source_words``), for a model that copies.
     """
     model.eval()
     width = evaluation_width(model.hears_padding, pairs, *([like] if like is not None else []))
@@ -72,8 +74,14 @@ def hypotheses(
         for row, tokens, score in zip(index.tolist(), tokens_BT.tolist(), score_B.tolist(), strict=True):
             ended = EOS in tokens
             said = tokens[: tokens.index(EOS)] if ended else [token for token in tokens if token != PAD]
-            found[row] = Hypothesis(target.decode(said), said, score, not ended)
+            text = target.decode(said, copied[row]) if copied else target.decode(said)
+            found[row] = Hypothesis(text, said, score, not ended)
     return [found[row] for row in range(pairs.size)]
+
+
+def source_words(model: Seq2Seq, source: Vocabulary, texts: Sequence[str]) -> list[list[str]]:
+    """Return the words of each source as its text spells them, unknown ones too; nothing for a model that does not copy."""
+    return [[word for word, _ in words] for words in source.words(texts)] if model.output.copies else []
 
 
 class Examined(NamedTuple):
@@ -113,6 +121,23 @@ def examine(model: Seq2Seq, pairs: Pairs, found: Sequence[Hypothesis], batch_siz
             own_BTS = model.advance(collate(own, index).inputs_BT, *begun)[0].weights_BTS
             maps.append(_maps(own_BTS, index, steps[index], pairs.source_lengths.cpu()[index] + 1))
     return Examined(nll_N2, free_nll_N2, [oracle[row] for row in range(pairs.size)], _averaged(maps, pairs.size))
+
+
+@torch.no_grad()
+def reference_nll(model: Seq2Seq, pairs: Pairs, batch_size: int, like: Pairs | None = None) -> Tensor:
+    """Return the summed NLL of each target in nats, and its number of tokens, EOS counted, N x 2.
+
+    A model that hears padding is shown as much of it as if the pairs stood among those of ``like``.
+    """
+    model.eval()
+    width = evaluation_width(model.hears_padding, pairs, *([like] if like is not None else []))
+    nll_N2 = torch.zeros(pairs.size, 2, dtype=torch.float64)
+    for index in in_order(pairs, batch_size):
+        batch = collate(pairs, index, width)
+        state, source = model.read(batch.source_BS)
+        readout = model.follow(state, source, batch.inputs_BT)
+        nll_N2[index] = _summed(_forced_nll(model, readout, source, batch.targets_BT), batch.targets_BT)
+    return nll_N2
 
 
 def _summed(nll_BT: Tensor, targets_BT: Tensor) -> Tensor:
@@ -197,24 +222,30 @@ def decode(
     target: Vocabulary,
     folder: Path,
     device: torch.device,
+    texts: Sequence[str],
 ) -> dict[str, Any]:
     """Write what the stage finds for one split (see ``load``) and return facts about cost.
 
-    Only the search is timed.
+    Only the search is timed. ``texts`` are the sources of the pairs, whose words a model may copy.
     """
     model, pairs = model.to(device), pairs.to(device)
     began = time.monotonic()
-    found = hypotheses(model, choice.search.build(), pairs, choice.limit, choice.batch_size, target)
+    copied = source_words(model, source, texts)
+    found = hypotheses(model, choice.search.build(), pairs, choice.limit, choice.batch_size, target, copied=copied)
     seconds = time.monotonic() - began
     examined = examine(model, pairs, found, choice.batch_size)
     _write_lines(folder / "hypotheses.jsonl", (hypothesis._asdict() for hypothesis in found))
     _write_lines(
-        folder / "oracle.jsonl", ({"text": target.decode(words), "tokens": words} for words in examined.oracle)
+        folder / "oracle.jsonl",
+        (
+            {"text": target.decode(words, copied[row] if copied else ()), "tokens": words}
+            for row, words in enumerate(examined.oracle)
+        ),
     )
     save_file({"nll": examined.nll_N2, "free_nll": examined.free_nll_N2}, folder / "references.safetensors")
     if examined.attention:
         save_file(examined.attention, folder / "attention.safetensors")
-        _write_lines(folder / "attention.jsonl", _labels(pairs, found, source, target))
+        _write_lines(folder / "attention.jsonl", _labels(pairs, found, source, target, copied))
     return {
         "decode_seconds": seconds,
         "decode_sentences_per_second": len(found) / seconds,
@@ -223,14 +254,18 @@ def decode(
 
 
 def _labels(
-    pairs: Pairs, found: Sequence[Hypothesis], source: Vocabulary, target: Vocabulary
+    pairs: Pairs,
+    found: Sequence[Hypothesis],
+    source: Vocabulary,
+    target: Vocabulary,
+    copied: Sequence[Sequence[str]],
 ) -> Iterator[dict[str, list[str]]]:
     """Yield the tokens of each example, columns and rows of its map."""
     ids, starts = pairs.source.tolist(), pairs.source_starts.tolist()
     for row, hypothesis in enumerate(found[:EXAMPLES]):
-        heard = [*ids[starts[row] : starts[row + 1]], EOS]
+        words = copied[row] if copied else [source.token(number) for number in ids[starts[row] : starts[row + 1]]]
         said = [*hypothesis.tokens, *([] if hypothesis.truncated else [EOS])]
-        yield {"source": [source.token(i) for i in heard], "said": [target.token(i) for i in said]}
+        yield {"source": [*words, source.token(EOS)], "said": [target.token(number, words) for number in said]}
 
 
 def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:

@@ -7,8 +7,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import PAD, Decoder, Embeddings, Encoder, Output, Readout, Source, State, Words, sayable
+from harness.contracts import (
+    PAD,
+    SPECIALS,
+    UNK,
+    Decoder,
+    Embeddings,
+    Encoder,
+    Output,
+    Readout,
+    Source,
+    State,
+    Words,
+    sayable,
+)
 from harness.core.registry import Choice
+from harness.core.spec import Incompatible
 
 
 class ModelChoice(Choice):
@@ -31,6 +45,9 @@ class Seq2Seq(nn.Module):
         Incompatible: two parts cannot meet, with the reason.
     """
 
+    meanings_V: Tensor
+    """The target id of each source word, for an output that copies."""
+
     def __init__(self, choice: ModelChoice, words: Words) -> None:
         super().__init__()
         self.words = words
@@ -38,6 +55,11 @@ class Seq2Seq(nn.Module):
         self.encoder: Encoder = choice.encoder.build(embedded=self.embeddings.width)
         self.decoder: Decoder = choice.decoder.build(embedded=self.embeddings.width, encoder=self.encoder)
         self.output: Output = choice.output.build(readout=self.decoder.width, embeddings=self.embeddings)
+        if self.output.copies and not self.decoder.weighs:
+            raise Incompatible("an output that copies needs attention weights; choose a context with attention")
+        if self.output.copies and not self.embeddings.target_weight_VE.is_meta:
+            # Not kept with the parameters: it follows from the vocabularies.
+            self.register_buffer("meanings_V", _meanings(words), persistent=False)
 
     @property
     def hears_padding(self) -> bool:
@@ -51,12 +73,27 @@ class Seq2Seq(nn.Module):
 
     def read(self, source_BS: Tensor) -> tuple[State, Source]:
         """Read padded sources: the first decoder state, and the decoder's fixed view of the source."""
-        state, source = self.decoder.start(self.encoder(self.embeddings.source(source_BS), source_BS != PAD))
-        return state, source._replace(ids_BS=source_BS)
+        known_BS = self._known(source_BS, self.words.source)
+        state, source = self.decoder.start(self.encoder(self.embeddings.source(known_BS), source_BS != PAD))
+        copies_BS = self._copies(source_BS) if self.output.copies else ()
+        return state, source._replace(ids_BS=source_BS, copies_BS=copies_BS)
 
     def advance(self, heard_BT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Hear T words: T readouts, and the state after the last."""
-        return self.decoder.advance(self.embeddings.target(heard_BT), state, source)
+        known_BT = self._known(heard_BT, self.words.target)
+        return self.decoder.advance(self.embeddings.target(known_BT), state, source)
+
+    def _known(self, ids: Tensor, size: int) -> Tensor:
+        """Return ids with UNK for what the vocabulary does not know; only a model that copies is shown such words."""
+        return ids.where(ids < size, UNK) if self.output.copies else ids
+
+    def _copies(self, ids_BS: Tensor) -> Tensor:
+        """Return the word at each source position as a number of the target (see ``harness.trial.copying``)."""
+        known_BS = self.meanings_V[ids_BS.clamp_max(self.words.source - 1)]
+        meant_BS = torch.where(ids_BS < self.words.source, known_BS, ids_BS - self.words.source)
+        first_BS = (ids_BS.unsqueeze(2) == ids_BS.unsqueeze(1)).int().argmax(-1)
+        inside_BS = (meant_BS >= 0) & (meant_BS < self.words.target)
+        return torch.where(inside_BS, meant_BS, self.words.target + first_BS)
 
     def next_logp(self, readout: Readout, source: Source) -> Tensor:
         """Return the log-probabilities of the word after the last step, B x V."""
@@ -107,3 +144,11 @@ class Seq2Seq(nn.Module):
         # Gumbel-max with tosses from the CPU: the same draws on any device.
         noise_BV = torch.rand(logp_BV.shape, generator=generator).clamp_min(1e-20).log().neg().log().neg()
         return (logp_BV + noise_BV.to(logp_BV.device)).argmax(-1)
+
+
+def _meanings(words: Words) -> Tensor:
+    """Return the id of each source word in the target vocabulary, by its text; -1 for a word that is not there."""
+    special = len(SPECIALS)
+    ids = {word: number for number, word in enumerate(words.target_words()[special:], special)}
+    same = [ids.get(word, -1) for word in words.source_words()[special:]]
+    return torch.tensor([*range(special), *same])

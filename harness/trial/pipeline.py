@@ -15,7 +15,7 @@ from typing import Any, Self
 import torch
 from pydantic import model_validator
 
-from harness.contracts import Dataset
+from harness.contracts import Dataset, Pretraining
 from harness.core.fingerprint import fingerprint
 from harness.core.provenance import forget_peak_memory, peak_memory_mb, place, provenance
 from harness.core.registry import Choice
@@ -23,6 +23,7 @@ from harness.core.spec import SpecError, digest, encode, read
 from harness.storage.checkpoint import Postponed
 from harness.storage.store import Record, Stage, Store
 from harness.trial import decode, flops, prepare, score, test_sets, train
+from harness.trial.batches import Pairs
 from harness.trial.decode import DecodingChoice
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.prepare import DataChoice
@@ -33,13 +34,15 @@ SPLIT = "test"
 WORKERS: dict[str, tuple[ModuleType, ...]] = {
     "prepare": (prepare,),
     "test": (test_sets,),
+    "pretrain": (train,),
     "train": (train, flops),
     "decode": (decode,),
     "score": (score,),
 }
 """The modules that do each kind of stage, upstream first."""
 KINDS = tuple(WORKERS)
-"""Every kind of stage; ``test`` reads and encodes a further test set."""
+"""Every kind of stage; ``test`` reads and encodes a further test set, ``pretrain`` is there where training does not begin
+from the initializer alone."""
 DATA = ("prepare", "test")
 """The kinds of stages that read data."""
 
@@ -91,15 +94,18 @@ class Trial:
         """
         c, sets = self.choice, self.choice.data.tests
         prepared = self._stage("prepare", [c.data], [])
-        trained = self._stage("train", [c.model, c.training], [prepared])
+        start, begins = c.training.pretraining, c.training.pretraining.part.begins
+        pretrained = [self._stage("pretrain", [c.model, c.training.initializer, start], [prepared])] if begins else []
+        trained = self._stage("train", [c.model, c.training], [prepared, *pretrained])
         read_by = {name: self._stage("test", [dataset], [prepared], name) for name, dataset in sets.items()}
         made = {
             "prepare": prepared,
             **{named("test", name): stage for name, stage in read_by.items()},
+            **{stage.name: stage for stage in pretrained},
             "train": trained,
         }
         for name in ("", *sets):
-            upstream = [prepared, *([read_by[name]] if name else []), trained]
+            upstream = [prepared, *([read_by[name]] if name else []), *pretrained, trained]
             made[named("decode", name)] = decoded = self._stage("decode", [c.model, c.decoding], upstream)
             metrics = [metric.cfg for metric in c.decoding.scoring.wanted.values()]
             scoring = [sets[name] if name else c.data, *metrics]
@@ -130,6 +136,9 @@ class Trial:
             return {"data": data, "revision": self.revision}
         if kind == "test":
             return {"dataset": plain["data"]["tests"][test], "revision": self.tests[test]}
+        if kind == "pretrain":
+            begun = {name: plain["training"][name] for name in ("initializer", "pretraining")}
+            return begun | {"model": plain["model"], "seed": self.seed}
         if kind == "train":
             return {"model": plain["model"], "training": plain["training"], "seed": self.seed}
         if kind == "decode":
@@ -214,6 +223,7 @@ class Corridor:
         work: dict[str, Callable[[str, Path], dict[str, Any]]] = {
             "prepare": lambda _, folder: prepare.prepare(trial.choice.data, trial.revision, self.folders, folder),
             "test": lambda test, folder: self._read_test(trial, test, folder),
+            "pretrain": lambda _, folder: self._pretrain(trial, folder, emit, stop),
             "train": lambda _, folder: self._train(trial, folder, emit, stop),
             "decode": lambda test, folder: self._decode(trial, test, folder),
             "score": lambda test, folder: self._score(trial, test, folder),
@@ -222,7 +232,8 @@ class Corridor:
             on = partial(work[stage.name], name.rpartition("/")[0])
             produce, facts = partial(self._begin, stage, on, emit), provenance(self.device)
             # A training that has ended is sealed before a signal is heard: there is no checkpoint of its end.
-            held: Postponed | nullcontext[None] = Postponed() if stage.name == "train" else nullcontext()
+            trains = stage.name in ("pretrain", "train")
+            held: Postponed | nullcontext[None] = Postponed() if trains else nullcontext()
             with held as stop:
                 made = self.store.make(stage, produce, facts, keep_stale=self.keep_stale, wait=self.wait)
             yield name, *made
@@ -262,16 +273,34 @@ class Corridor:
             self._prepared = stage.key, prepare.load(self.store.verified("prepare", stage.key))
         return self._prepared[1]
 
+    def _pretrain(self, trial: Trial, folder: Path, emit: Emit, stop: Postponed | None) -> dict[str, Any]:
+        """Write the parameters that training begins with."""
+        prepared, c = self.prepared(trial), trial.choice
+        model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
+        facts: dict[str, Any] = {}
+
+        def study(choice: TrainingChoice, pairs: Mapping[str, Pairs]) -> None:
+            training = train.Training(model, choice, trial.seed, dict(pairs), folder, self.device, place(self.device))
+            facts.update(training.run(emit, self.checkpoint_every, stop))
+            train.load_model(model, folder / "model.safetensors")
+
+        part: Pretraining = c.training.pretraining.build()
+        part.start(model, prepared.pairs, study)
+        return facts | {"kept": train.save_start(model, part.keeps, folder)}
+
     def _train(self, trial: Trial, folder: Path, emit: Emit, stop: Postponed | None) -> dict[str, Any]:
         forget_peak_memory(self.device)
         prepared, c = self.prepared(trial), trial.choice
         model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
+        if "pretrain" in trial.stages:
+            train.load_start(model, self.store.verified("pretrain", trial.stages["pretrain"].key))
         here = place(self.device)
-        training = train.Training(model, c.training, trial.seed, prepared.pairs, folder, self.device, here)
+        pairs = prepared.pairs_for(model.output.copies)
+        training = train.Training(model, c.training, trial.seed, pairs, folder, self.device, here)
         facts = training.run(emit, self.checkpoint_every, stop) | {"peak_memory_mb": peak_memory_mb(self.device)}
         updater = training.updater
         per_token = flops.training_flops(
-            model, updater.objective, updater.forcing, prepared.pairs["train"], facts["updates"] // 2
+            model, updater.objective, updater.forcing, pairs["train"], facts["updates"] // 2
         )
         return facts | {"train_flops_per_token": per_token, "train_flops": per_token * facts["target_tokens"]}
 
@@ -281,17 +310,19 @@ class Corridor:
         place = f"data.tests.{test}"
         return test_sets.prepare(choice, revision, self.prepared(trial), self.folders, folder, place)
 
-    def _tested(self, trial: Trial, test: str) -> test_sets.Encoded:
-        """Return the main test, or a further test set."""
+    def _tested(self, trial: Trial, test: str, copies: bool = False) -> test_sets.Encoded:
+        """Return the main test, or a further test set, as a model that copies or does not reads it."""
         if not test:
             prepared = self.prepared(trial)
-            return test_sets.Encoded(prepared.pairs[SPLIT], prepared.texts[SPLIT])
-        return test_sets.load(self.store.verified("test", trial.stages[named("test", test)].key))
+            return test_sets.Encoded(prepared.pairs_for(copies)[SPLIT], prepared.texts[SPLIT])
+        return test_sets.load(self.store.verified("test", trial.stages[named("test", test)].key), copies)
 
     def _decode(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
         prepared = self.prepared(trial)
-        pairs, vocabularies = self._tested(trial, test).pairs, (prepared.source, prepared.target)
-        return decode.decode(self.model(trial), trial.choice.decoding, pairs, *vocabularies, folder, self.device)
+        model, vocabularies = self.model(trial), (prepared.source, prepared.target)
+        tested = self._tested(trial, test, model.output.copies)
+        texts = [row["source"] for row in tested.rows]
+        return decode.decode(model, trial.choice.decoding, tested.pairs, *vocabularies, folder, self.device, texts)
 
     def _score(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
         found, nll, oracle = decode.load(self.store.verified("decode", trial.stages[named("decode", test)].key))

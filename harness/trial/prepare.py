@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -20,13 +20,16 @@ from harness.contracts import Dataset, Rows, Tokenizer, Words
 from harness.contracts.row_reader import require_room
 from harness.core.registry import Choice
 from harness.core.spec import SpecError
-from harness.trial import corpus, data_checks, vocabulary
+from harness.trial import copying, corpus, data_checks, vocabulary
 from harness.trial.batches import Flat, Growing, Pairs
+from harness.trial.copying import Copied
 from harness.trial.vocabulary import Vocabulary
 
 HELD_OUT = ("validation", "test")
 SIDES = ("source", "target")
 COUNTED = ("tokens", "longest", "unknown")
+COPIES = "{}.copies.safetensors"
+"""The file of words that can be copied, by split."""
 NAME = re.compile("[a-z0-9][a-z0-9_-]{0,39}")
 RESERVED = ("train", "validation", "test")
 NAMING = "use small letters, digits, - and _, at most 40, and none of train, validation, test"
@@ -44,7 +47,9 @@ class DataChoice(Choice):
     joint: bool = False
     """Whether one vocabulary, learned over both sides, serves both."""
     longest: int = Field(default=200, ge=1)
-    """Training pairs with more tokens on either side are left out, and counted; held-out pairs are never left out or cut."""
+    """Training pairs with more tokens on either side are too long, and counted; held-out pairs never are."""
+    too_long: Literal["leave_out", "truncate"] = Field(default="leave_out", json_schema_extra={"neutral": "leave_out"})
+    """What becomes of training pairs that are too long: left out, or cut after so many tokens on each side."""
     tests: dict[str, Dataset.Config] = Field(default={}, json_schema_extra={"neutral": {}})
     """Further test sets by name: of each dataset its test split, decoded and scored beside the main test."""
 
@@ -66,6 +71,13 @@ class Prepared:
     pairs: dict[str, Pairs]
     texts: dict[str, list[dict[str, Any]]]
     words: Words
+    folder: Path
+
+    def pairs_for(self, copies: bool) -> dict[str, Pairs]:
+        """Return the pairs as a model reads them; one that copies sees the numbers of words that can be copied."""
+        if not copies:
+            return self.pairs
+        return {name: copying.applied(split, self.folder / COPIES.format(name)) for name, split in self.pairs.items()}
 
 
 def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder: Path) -> dict[str, Any]:
@@ -104,9 +116,12 @@ def write(choice: DataChoice, found: corpus.Corpus, folder: Path, scratch: Path)
         "joint": choice.joint,
     }
     for name, rows in found.splits.items():
-        pairs = Growing(scratch)
-        facts[name] = encode(rows, source, target, pairs, choice.longest, training=name == "train")
+        pairs, copied = Growing(scratch), Copied(source, target)
+        training = name == "train"
+        cut = training and choice.too_long == "truncate"
+        facts[name] = encode(rows, copied, pairs, choice.longest, training=training, truncate=cut)
         pairs.save(folder / f"{name}.safetensors")
+        copied.save(folder / COPIES.format(name))
         if name != "train":
             write_rows(folder / f"{name}.jsonl", rows)
     facts["overlap"] = data_checks.overlap(found.splits, folder)
@@ -133,7 +148,8 @@ def load(folder: Path) -> Prepared:
         name: [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
         for name in HELD_OUT
     }
-    return Prepared(source, target, pairs, texts, words_of(facts))
+    words = words_of(facts)._replace(lists=lambda: (source.tokens(), target.tokens()))
+    return Prepared(source, target, pairs, texts, words, folder)
 
 
 def words_of(facts: dict[str, Any]) -> Words:
@@ -154,13 +170,16 @@ def scratch_in(folder: Path) -> Iterator[Path]:
 
 
 def encode(
-    rows: Rows, source: Vocabulary, target: Vocabulary, pairs: Growing, longest: int, *, training: bool
+    rows: Rows, copied: Copied, pairs: Growing, longest: int, *, training: bool, truncate: bool = False
 ) -> dict[str, int]:
     """Add the encoded pairs of a split to a file, batch by batch, and return counts of all of them, long ones too.
 
-    In training every reference of a row makes a pair, and long pairs are left out.
+    The words that can be copied are added to ``copied``, whose vocabularies encode the texts. In training every reference
+    of a row makes a pair, and long pairs are left out; or truncated, then their number is called ``truncated``.
     """
-    facts = dict.fromkeys(("pairs", "too_long", *(f"{side}_{what}" for what in COUNTED for side in SIDES)), 0)
+    source, target = copied.source, copied.target
+    long = "truncated" if truncate else "too_long"
+    facts = dict.fromkeys(("pairs", "too_long", long, *(f"{side}_{what}" for what in COUNTED for side in SIDES)), 0)
     for texts, references in zip(rows.column("source"), rows.column("references"), strict=True):
         if training:
             texts = [text for text, row in zip(texts, references, strict=True) for _ in row]
@@ -171,12 +190,16 @@ def encode(
             require_room(pairs.scratch, 2 * size * batches)
         short = np.maximum(sides[0].lengths, sides[1].lengths) <= longest
         facts["pairs"] += len(short)
-        facts["too_long"] += int(np.count_nonzero(~short))
+        facts[long] += int(np.count_nonzero(~short))
         for name, side, words in zip(SIDES, sides, (source, target), strict=True):
             facts[f"{name}_tokens"] += len(side.ids)
             facts[f"{name}_longest"] = max(facts[f"{name}_longest"], int(side.lengths.max()))
             facts[f"{name}_unknown"] += words.unknown(side.ids)
-        pairs.add(*(side.where(short) if training else side for side in sides))
+        kept = short if training and not truncate else np.ones_like(short)
+        if training and truncate:
+            sides = sides[0].cut(longest), sides[1].cut(longest)
+        pairs.add(*(side.where(kept) for side in sides))
+        copied.add(texts, said, sides, kept)
     if training and facts["pairs"] == facts["too_long"]:
         message = f"every training pair has more than {longest} tokens on a side; raise data.longest"
         raise SpecError(message, path="data.longest")

@@ -191,8 +191,15 @@ def sentence_statistics(scored: Scored, metrics: Iterable[Metric] | None = None)
         SpecError: a metric cannot read the data, or its statistics are not one row of numbers for each sentence.
     """
     made: dict[str, Array] = {}
+    counted: dict[str, Metric] = {}
     for metric in ScoringChoice().wanted.values() if metrics is None else metrics:
-        if metric.array not in made:
+        first = counted.setdefault(metric.array, metric)
+        if type(first).statistics is not type(metric).statistics:
+            message = (
+                f"metrics '{first.name}' and '{metric.name}' count differently and share the name '{metric.array}'"
+            )
+            raise SpecError(f"{message}; give one of them another `shared`")
+        if metric is first:
             found = metric.statistics(scored)
             if found is not None:
                 made[metric.array] = _checked(metric, np.asarray(found, np.float64), len(scored.hypotheses))

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 
 from harness.contracts import Dataset
 from harness.core.spec import SpecError
-from harness.trial import corpus
+from harness.trial import copying, corpus
 from harness.trial.batches import Growing, Pairs
-from harness.trial.prepare import Prepared, encode, scratch_in, write_rows
+from harness.trial.copying import Copied
+from harness.trial.prepare import COPIES, Prepared, encode, scratch_in, write_rows
 
 NO_LIMIT = 2**63 - 1
 """Held-out pairs are never too long."""
@@ -48,9 +49,10 @@ def prepare(
         found = corpus.load_test(choice, folders, scratch)
         if found.revision != revision:
             raise SpecError("the data changed while they were read; run the same command again", path=path)
-        rows, pairs = found.splits["test"], Growing(scratch)
-        counts = encode(rows, prepared.source, prepared.target, pairs, NO_LIMIT, training=False)
+        rows, pairs, copied = found.splits["test"], Growing(scratch), Copied(prepared.source, prepared.target)
+        counts = encode(rows, copied, pairs, NO_LIMIT, training=False)
         pairs.save(folder / "test.safetensors")
+        copied.save(folder / COPIES.format("test"))
         write_rows(folder / "test.jsonl", rows)
         return {
             "dataset_sha256": found.sha256,
@@ -62,9 +64,12 @@ def prepare(
         }
 
 
-def load(folder: Path) -> Encoded:
-    """Read what ``prepare`` wrote."""
-    return Encoded(Pairs(**load_file(folder / "test.safetensors")), load_rows(folder))
+def load(folder: Path, copies: bool = False) -> Encoded:
+    """Read what ``prepare`` wrote, for a model that copies or does not."""
+    pairs = Pairs(**load_file(folder / "test.safetensors"))
+    if copies:
+        pairs = copying.applied(pairs, folder / COPIES.format("test"))
+    return Encoded(pairs, load_rows(folder))
 
 
 def load_rows(folder: Path) -> list[dict[str, Any]]:

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from harness.contracts import Batch, Initializer, Order, Pass, Words, target_nll
+from harness.contracts.training_choice import TrainingChoice as TrainingChoice
+from harness.contracts.training_choice import foreseen_seconds as foreseen_seconds
 from harness.core.seeds import stream_seed
 from harness.storage import checkpoint
 from harness.storage.checkpoint import CHECKPOINT, Asked, Place, Postponed, otherwise, spelled
 from harness.trial.batches import Pairs, collate, cut, evaluation_width, in_order, pass_generator
 from harness.trial.model import ModelChoice, Seq2Seq
-from harness.trial.training_choice import TrainingChoice as TrainingChoice
-from harness.trial.training_choice import foreseen_seconds as foreseen_seconds
 from harness.trial.updater import Updater
 
 CHECKPOINT_EVERY = 60.0
@@ -65,6 +65,7 @@ def build(choice: ModelChoice, initializer: Initializer.Config, words: Words, se
         torch.manual_seed(stream_seed(seed, "init"))
         model = Seq2Seq(choice, words)
         initializer.build().fill(model)
+        model.embeddings.fill(words)
     return model
 
 
@@ -132,6 +133,8 @@ class Training:
         self.model, self.choice, self.seed = model.to(device), choice, seed
         self.pairs = {name: split.to(device) for name, split in pairs.items() if name != "test"}
         self.folder, self.device = folder, device
+        self.last = choice.last_update(pairs["train"].size)
+        """The last update, 0 where tokens or seconds alone end the training."""
         self.updater = Updater(self.model, choice, seed, device)
         torch.manual_seed(stream_seed(seed, "dropout"))
         self.places = [place or {}]
@@ -198,9 +201,9 @@ class Training:
         return time.monotonic()
 
     def _done(self) -> float:
-        """Return the share of the training that is done: of updates, tokens or seconds, whichever is nearest its end."""
+        """Return the share of the training that is done: of updates, epochs, tokens or seconds, whichever is nearest its end."""
         c = self.choice
-        shares = [self.at.update / c.updates] if c.updates else []
+        shares = [self.at.update / self.last] if self.last else []
         shares += [float(self.updater.words) / c.tokens] if c.tokens else []  # reading it waits for the device
         shares += [self.at.seconds / c.seconds] if c.seconds else []
         return max(shares)
@@ -223,7 +226,7 @@ class Training:
             self.at.epoch, self.at.batch, self.at.begun = self.at.epoch + 1, 0, self.at.update
 
     def _update(self, batch: Batch) -> None:
-        self.updater.make(batch, self.at.update, self.choice.updates)
+        self.updater.make(batch, self.at.update, self.last)
         self.at.update += 1
 
     def _evaluate(self, emit: Emit, stop: Postponed) -> None:
@@ -308,6 +311,7 @@ class Training:
             "best_update": self.at.best_update,
             "best_dev_nll": self.at.best_nll,
             "epochs": round(self.at.epoch + self.at.batch / self.at.batches, 3),
+            "epoch_updates": self.choice.epoch_updates(self.pairs["train"].size),
             "target_tokens": int(self.updater.words),
             "train_seconds": self.at.seconds,
             "target_tokens_per_second": float(self.updater.words) / self.at.seconds,
@@ -330,3 +334,17 @@ def load_model(model: nn.Module, path: Path) -> None:
     names = dict(model.named_parameters())
     if unexpected or any(name in names for name in missing):
         raise ValueError(f"{path} belongs to another model: it lacks {missing} and has {unexpected}")
+
+
+def save_start(model: nn.Module, keeps: Callable[[str], bool], folder: Path) -> int:
+    """Write the parameters of a model that are kept as ``start.safetensors``; return how many numbers they hold."""
+    kept = {name: part for name, part in parameters(model).items() if keeps(name)}
+    save_file(kept, folder / "start.safetensors")
+    return sum(part.numel() for part in kept.values())
+
+
+def load_start(model: nn.Module, folder: Path) -> None:
+    """Read what ``save_start`` wrote into a model of the same choice; other parameters stay as they are."""
+    unexpected = model.load_state_dict(load_file(folder / "start.safetensors"), strict=False).unexpected_keys
+    if unexpected:
+        raise ValueError(f"{folder} belongs to another model: it has {unexpected}")

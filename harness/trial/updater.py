@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.contracts import Batch, Objective, Optimizer, Schedule, Streams, Sum, TeacherForcing
+from harness.contracts.training_choice import TrainingChoice
 from harness.core.seeds import stream_seed
 from harness.trial.model import Seq2Seq
-from harness.trial.training_choice import TrainingChoice
 
 CURVE = ("update", "loss", "dev_nll", "lr", "ratio")
 """Names of a point of the curve, which no extra of an objective may have."""

@@ -31,21 +31,43 @@ class Vocabulary:
         """Return the ids of each text."""
         return [found.ids for found in self._learned.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; padding, BOS and EOS say nothing."""
-        tokens = [self.token(number) for number in ids if number >= UNK]
+    def words(self, texts: Sequence[str]) -> list[list[tuple[str, int]]]:
+        """Return the tokens of each text with their ids; an unknown token as the text spells it, normalized."""
+        found = self._learned.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            [
+                (self.normalize(text[first:last]) if number == UNK else token, number)
+                for token, number, (first, last) in zip(each.tokens, each.ids, each.offsets, strict=True)
+            ]
+            for text, each in zip(texts, found, strict=True)
+        ]
+
+    def tokens(self) -> list[str]:
+        """Return all tokens in the order of their ids, the special ones too."""
+        return [self.token(number) for number in range(self.size)]
+
+    def number(self, token: str) -> int | None:
+        """Return the id of a token, or None for one that the vocabulary does not know."""
+        number: int | None = self._learned.token_to_id(token)
+        return number
+
+    def decode(self, ids: Iterable[int], copied: Sequence[str] = ()) -> str:
+        """Return the text of ids; padding, BOS and EOS say nothing. Ids from ``size`` on are words of ``copied``."""
+        tokens = [self.token(number, copied) for number in ids if number >= UNK]
         decoder = self._learned.decoder
         text: str = " ".join(tokens) if decoder is None else decoder.decode(tokens)
         return text
 
-    def token(self, number: int) -> str:
-        """Return the token of an id, as the tokenizer writes it.
+    def token(self, number: int, copied: Sequence[str] = ()) -> str:
+        """Return the token of an id, as the tokenizer writes it; ids from ``size`` on count through ``copied``.
 
         Raises:
             IndexError: there is no such id.
         """
         if 0 <= number < len(SPECIALS):
             return SPECIALS[number]
+        if self.size <= number < self.size + len(copied):
+            return copied[number - self.size]
         token: str | None = self._learned.id_to_token(number) if number >= 0 else None
         if token is None:
             raise IndexError(f"id {number} is not in a vocabulary of {self.size}")
@@ -108,18 +130,45 @@ class FieldVocabulary(Vocabulary):
                 ids.extend(number + shift if number > UNK else number for number in more)
         return made
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids, field after field; an unknown token belongs to the field of the token before it."""
+    def words(self, texts: Sequence[str]) -> list[list[tuple[str, int]]]:
+        """Return the tokens of each text with their ids: bare in the first field, with the name of the field in others."""
+        made: list[list[tuple[str, int]]] = [[] for _ in texts]
+        columns = zip(*(split_fields(text, self._fields) for text in texts), strict=True)
+        for (name, field), shift, column in zip(self._fields.items(), self._shifts, columns, strict=False):
+            prefix = f"{name}:" if shift else ""
+            for words, more in zip(made, field.words(column), strict=True):
+                words.extend((prefix + word, number + shift if number > UNK else number) for word, number in more)
+        return made
+
+    def tokens(self) -> list[str]:
+        """Return all tokens in the order of their ids, spelled as ``words`` does."""
+        name, first = next(iter(self._fields.items()))
+        spelled = [self.token(number) for number in range(self.size)]
+        return [word.removeprefix(f"{name}:") if place < first.size else word for place, word in enumerate(spelled)]
+
+    def number(self, token: str) -> int | None:
+        """Return the id of a token as ``words`` spells it, or None."""
+        for (name, field), shift in zip(self._fields.items(), self._shifts, strict=False):
+            if not shift or token.startswith(f"{name}:"):
+                found = field.number(token.removeprefix(f"{name}:") if shift else token)
+                if found is not None:
+                    return found + shift
+        return None
+
+    def decode(self, ids: Iterable[int], copied: Sequence[str] = ()) -> str:
+        """Return the text of ids, field after field; an unknown or copied token belongs to the field of the one before."""
         parts: list[tuple[int, list[int]]] = []
+        fields = list(self._fields.values())
         for number in ids:
-            here = self._field_of(number) if number > UNK or not parts else parts[-1][0]
+            own = UNK < number < self.size
+            here = self._field_of(number) if own or not parts else parts[-1][0]
             if not parts or parts[-1][0] != here:
                 parts.append((here, []))
-            parts[-1][1].append(number - self._shifts[here] if number > UNK else number)
-        fields = list(self._fields.values())
-        return FIELDS.join(fields[here].decode(numbers) for here, numbers in parts)
+            elsewhere = self.size - fields[here].size if number >= self.size else 0
+            parts[-1][1].append(number - self._shifts[here] if own else number - elsewhere)
+        return FIELDS.join(fields[here].decode(numbers, copied) for here, numbers in parts)
 
-    def token(self, number: int) -> str:
+    def token(self, number: int, copied: Sequence[str] = ()) -> str:
         """Return the token of an id, with the name of its field.
 
         Raises:
@@ -127,6 +176,8 @@ class FieldVocabulary(Vocabulary):
         """
         if 0 <= number <= UNK:
             return SPECIALS[number]
+        if self.size <= number < self.size + len(copied):
+            return copied[number - self.size]
         if not 0 <= number < self.size:
             raise IndexError(f"id {number} is not in a vocabulary of {self.size}")
         here = self._field_of(number)

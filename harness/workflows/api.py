@@ -16,7 +16,9 @@ from harness.execution.runner import Listen, Settings
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
+from harness.trial.decode import Hypothesis
 from harness.workflows.run_study import run_study
+from harness.workflows.try_model import Attended, TrainedModel
 from harness.workflows.write_report import StudyAnswer, write_report
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from harness.analysis.interim import LatestLook
 
-__all__ = ["Study", "StudyAnswer", "bases", "load_study"]
+__all__ = ["Attended", "Hypothesis", "Study", "StudyAnswer", "TrainedModel", "bases", "load_model", "load_study"]
 
 
 def default_store() -> Store:
@@ -65,7 +67,26 @@ def load_study(
     """
     plugin_files.load(plugins)
     plan = planning.load(name, base=base, sets=sets, seeds=seeds)
-    return Study(plan, Store(Path(store)) if store is not None else default_store())
+    return Study(plan, _store(store))
+
+
+def load_model(trial: str, *, plugins: Iterable[str] = (), store: Path | str | None = None) -> TrainedModel:
+    """Load the trained model of a finished trial.
+
+    Args:
+        trial: the digest of the trial, or its beginning: the column ``trial`` of ``Study.trials()``.
+        plugins: files that register parts of your own.
+        store: the folder of finished work; if None, ``S2S_STORE`` or ``runs``.
+
+    Raises:
+        SpecError: no finished trial, or more than one, has a digest with this beginning.
+    """
+    plugin_files.load(plugins)
+    return TrainedModel(_store(store), trial)
+
+
+def _store(folder: Path | str | None) -> Store:
+    return default_store() if folder is None else Store(Path(folder))
 
 
 @dataclass(frozen=True)
@@ -133,7 +154,9 @@ class Study:
         """
         from harness.analysis import trials_frame
 
-        return trials_frame(self._look().outcomes)
+        look = self._look()
+        with self.plan.naming():
+            return trials_frame(look.outcomes)
 
     def answers(self) -> pd.DataFrame:
         """Return one row per claim: difference, interval, p values and verdict (``comparisons.csv``).

@@ -1,4 +1,4 @@
-"""Two runs of one trial held against each other: where they part, by how much, and what explains it."""
+"""Compares two runs of one trial: where they begin to differ, by how much, and why."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from harness.trial.train import ELSEWHERE
 
 Verdict = Literal["exact", "same hypotheses", "within tolerance", "different"]
 ALIKE: tuple[Verdict, ...] = ("exact", "same hypotheses")
-"""Verdicts under which every result that a reader is told stands."""
+"""Verdicts under which every reported result is reproduced."""
 SHARE = 0.1
-"""Of the standard deviation over seeds: a shift of every trial by less moves a mean by less than any interval can see."""
+"""Share of the standard deviation over seeds; a smaller shift of every trial moves a mean by less than an interval shows."""
 LOSSES = ("nll", "perplexity", "free_nll", "exposure_gap")
-"""Scores that follow the last bits of the weights, whatever the model says."""
+"""Scores that depend on the last bits of the weights even if all hypotheses are equal."""
 MACHINE = ("platform", "processor", "capability", "device")
-"""What makes two machines of one kind."""
+"""Facts that two machines of the same kind have in common."""
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """How alike two runs of a trial are."""
+    """How two runs of a trial compare."""
 
     verdict: Verdict
     parts_at: str = ""
@@ -38,21 +38,21 @@ class Likeness:
     loss_difference: float = 0.0
     """The largest relative difference of two losses at one update."""
     hypotheses: int = 0
-    """How many differ."""
+    """The number of hypotheses that differ."""
     sentences: int = 0
     scores: dict[str, list[float]] = field(default_factory=dict)
-    """Those that differ, before and now."""
+    """The scores that differ: first run, second run."""
     explained: dict[str, list[Any]] = field(default_factory=dict)
-    """What differs in how the runs were made, before and now: in the stage where they part; if exact, in any."""
+    """Differences in provenance (first run, second run): of the first stage that differs, or of any stage if none does."""
     same_kind: bool = True
-    """Whether both were made on the same kind of machine."""
+    """Whether both ran on the same kind of machine."""
 
 
 def tolerances(trials: Iterable[Sequence[Mapping[str, float]]]) -> dict[str, float]:
-    """Return by how much each score may differ to be within tolerance.
+    """Return the tolerance of each score.
 
-    A tenth of its standard deviation over the seeds of a variant, pooled over variants; at least one unit of the last
-    digit that a report prints.
+    It is a tenth of the standard deviation over the seeds of a variant, pooled over variants, and at least one unit of
+    the last digit that a report prints.
 
     Args:
         trials: the scores of every finished seed, variant by variant.
@@ -71,7 +71,7 @@ def tolerances(trials: Iterable[Sequence[Mapping[str, float]]]) -> dict[str, flo
 
 
 def compare(before: Mapping[str, Record], now: Mapping[str, Record], tolerance: Mapping[str, float]) -> Likeness:
-    """Return how alike two finished runs of a trial are, given all stages of both by name."""
+    """Compare two finished runs of a trial, given all stages of both by name."""
     parts_at = next((name for name in before if before[name].seal != now[name].seal), "")
     stages = [parts_at] if parts_at else list(before)
     explained = {key: pair for name in stages for key, pair in _made_otherwise(before[name], now[name]).items()}
@@ -82,16 +82,16 @@ def compare(before: Mapping[str, Record], now: Mapping[str, Record], tolerance: 
     scores = {
         key: pair for name in _of_kind("score", before) for key, pair in _scores(name, before[name], now[name]).items()
     }
-    said, again = (_hypotheses(records) for records in (before, now))
-    wrong = sum(a != b for a, b in itertools.zip_longest(said, again))
+    old, new = (_hypotheses(records) for records in (before, now))
+    wrong = sum(a != b for a, b in itertools.zip_longest(old, new))
     verdict = _verdict(wrong, scores, tolerance)
-    return Likeness(verdict, parts_at, first, worst, wrong, len(said), scores, explained, same_kind)
+    return Likeness(verdict, parts_at, first, worst, wrong, len(old), scores, explained, same_kind)
 
 
 def _verdict(wrong: int, scores: Mapping[str, Sequence[float]], tolerance: Mapping[str, float]) -> Verdict:
     metrics = {name: name.rpartition("/")[2] for name in scores}  # on a further test set as on the main one
     if not all(abs(was - now) <= tolerance.get(metrics[name], 0.0) for name, (was, now) in scores.items()):
-        return "different"  # what is no number is within nothing
+        return "different"  # NaN is never within tolerance
     return "within tolerance" if wrong or set(metrics.values()) - set(LOSSES) else "same hypotheses"
 
 
@@ -102,14 +102,14 @@ def _hypotheses(records: Mapping[str, Record]) -> list[tuple[str, bool]]:
 
 
 def _of_kind(kind: str, records: Mapping[str, Record]) -> list[str]:
-    """Return the names of the stages of a kind: of the main test, and of each further test set."""
+    """Return the names of the stages of a kind: the one of the main test, and those of further test sets."""
     return [name for name in records if name.rpartition("/")[2] == kind]
 
 
 def _scores(stage: str, before: Record, now: Record) -> dict[str, list[float]]:
-    """Return the scores of a stage that are not the same number, before and now; one that is not there is no number.
+    """Return the scores of a stage that differ, as pairs; a missing score counts as NaN.
 
-    Those on a further test set are called as in ``trials.csv``: ``gen/bleu``.
+    Scores on a further test set have names as in ``trials.csv``: ``gen/bleu``.
     """
     was, own = before.facts["metrics"], now.facts["metrics"]
     on = stage.removesuffix("score")
@@ -139,7 +139,7 @@ def _machine(record: Record) -> list[Any]:
 
 
 def _made_otherwise(before: Record, now: Record) -> dict[str, list[Any]]:
-    """Return what differs between how two stages were made; commits count only where the code of the stage changed."""
+    """Return differences in provenance of two stages; commits count only if the code of the stage changed."""
     was, own = flatten(before.provenance), flatten(now.provenance)
     found: dict[str, list[Any]] = {}
     codes = [before.stage.fingerprint, now.stage.fingerprint]
@@ -147,8 +147,8 @@ def _made_otherwise(before: Record, now: Record) -> dict[str, list[Any]]:
         commits = [_commit(was), _commit(own)]
         found[f"code of {now.stage.name}"] = commits if all(commits) and len(set(commits)) > 1 else codes
     begun = [earlier_machines(before), earlier_machines(now)]
-    if any(begun):  # the same in both, too: they need not have moved at the same update
-        found["begun elsewhere"] = [told or "no" for told in begun]
+    if any(begun):  # even if equal: they need not have moved at the same update
+        found["begun elsewhere"] = [places or "no" for places in begun]
     common = [name for name in was if name in own and not name.startswith("git.")]
     return found | {name: [was[name], own[name]] for name in common if was[name] != own[name]}
 

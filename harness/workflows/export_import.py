@@ -30,7 +30,7 @@ Key = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
 
 
 class About(BaseModel):
-    """What an export says of itself."""
+    """The facts of an export about itself."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -39,44 +39,44 @@ class About(BaseModel):
     plan: str
     """Digest of the plan."""
     version: str
-    """Of this package, where it was written."""
+    """Version of the package that wrote it."""
     trials: Annotated[int, Field(ge=0)]
     finished: Annotated[int, Field(ge=0)]
     report: bool
-    """Whether the report is in it."""
+    """Whether it contains the report."""
     keys: dict[str, list[Key]]
     """Keys of the stages of all trials, by kind of stage."""
     made_with: list[dict[str, Any]]
-    """Versions of what the stages were made with."""
+    """Versions of the software that computed the stages."""
 
 
 @dataclass(frozen=True)
 class Moved:
-    """What an export holds, or what an import did."""
+    """The contents of an export, or the result of an import."""
 
     about: About
     added: int
-    """Stages written, here or into the file."""
+    """Stages written into the file or the store."""
     there: int = 0
-    """Stages that were here already, with the same results."""
+    """Stages that the store has already with the same results."""
     different: tuple[str, ...] = ()
-    """Stages that are here with other results: they were left as they are."""
+    """Stages that the store has with other results; they stay."""
     busy: tuple[str, ...] = ()
-    """Whom stages were left to that are being made here just now."""
+    """Messages about stages that other processes are computing; they were left to them."""
     note: str = ""
 
     @property
     def whole(self) -> bool:
-        """Whether all that the file holds is here now."""
+        """Whether the store now has everything in the file."""
         return not (self.different or self.busy)
 
 
 def export(plan: Plan, store: Store, file: Path) -> Moved:
-    """Write what the store has of a study, and its report, into one file; the same results give the same bytes.
+    """Write the stages of a study and its report into one file; the same results give the same bytes.
 
     Raises:
         SpecError: nothing has run, or the study changed since its plan was frozen.
-        Damaged: a stage is not what was written.
+        Damaged: a stage differs from what was written.
     """
     if not frozen_plan.check(plan, store):
         raise frozen_plan.missing(plan)
@@ -106,13 +106,13 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
 
 
 def take(file: Path, store: Store) -> Moved:
-    """Take the results of a study out of a file that another machine wrote; nothing lands before all of it is checked.
+    """Import the results of a study from the file of another machine, after all of the file was checked.
 
-    What is here already stays, unless it is damaged; what is being made here just now is left to who makes it. The same
-    call again goes on where one was interrupted.
+    Stages that the store has stay unless they are damaged; stages that another process is computing are left to it. The
+    same call again resumes an interrupted import.
 
     Raises:
-        Damaged: the file is not whole, or not what an export writes.
+        Damaged: the file is not a whole export.
         SpecError: the study is frozen here with another plan, or the file cannot be read.
     """
     with _open(file) as source, store.in_use(), archive.opened(source, store) as contents:
@@ -120,7 +120,7 @@ def take(file: Path, store: Store) -> Moved:
         plan = contents.json("plan.json")
         path = frozen_plan.admissible(plan, store)
         if [plan[name] for name in ("study", "base", "digest")] != [about.study, about.base, about.plan]:
-            raise Damaged("plan.json in the archive is that of another study")
+            raise Damaged("plan.json in the archive belongs to another study")
         _expect(contents, about)
         failed = {name: _failure(contents, name) for name in contents.names if name.startswith("failures/")}
         # The plan first: that a claim was stated before there were results is to be seen.
@@ -135,7 +135,7 @@ def take(file: Path, store: Store) -> Moved:
 
 
 def _admit(about: About, contents: Contents, store: Store) -> Moved:
-    """Take over the stages of an archive that are not here."""
+    """Admit the stages of an archive that the store lacks."""
     added = there = otherwise = 0
     different, busy = [], []
     for record in contents.stages:
@@ -149,14 +149,14 @@ def _admit(about: About, contents: Contents, store: Store) -> Moved:
             except Busy as error:
                 busy.append(str(error))
                 continue
-            except Different:  # made here since we looked
+            except Different:  # finished here since the check
                 here = store.record(stage.name, stage.key)
         if here is None or here.seal != record.seal:
             different.append(stage.title)
         else:
             there += 1
             otherwise += here.results != record.results
-    note = f"{otherwise} of those that were here come from other code or other inputs, and stay" if otherwise else ""
+    note = f"{otherwise} stages of this store come from other code or other inputs, and stay" if otherwise else ""
     return Moved(about, added, there, tuple(different), tuple(busy), note)
 
 
@@ -176,25 +176,27 @@ def _records(store: Store, trial: Trial) -> Iterator[Record]:
     """Yield the finished stages of a trial.
 
     Raises:
-        Damaged: one is there, and is not what was written.
+        Damaged: a stage differs from what was written.
     """
     for stage in trial.stages.values():
         record = store.record(stage.name, stage.key)
         if record is not None:
             yield record
         elif (why := store.state(stage)[1]) and store.folder(stage.name, stage.key).exists():
-            raise Damaged(f"{why}; `s2s run` makes it anew")
+            raise Damaged(f"{why}; `s2s run` recomputes it")
 
 
 def _report(plan: Plan, store: Store) -> tuple[dict[str, Path], str]:
-    """Return the files of the report of these very results, and what to know of what was left out."""
+    """Return the files of the report if it is current, and a note about files that were left out."""
     folder = results_folder(plan)
     if not report_is_current(plan, store):
         stale = any(state(store, trial)[0] == "stale" for _, _, trial in plan.trials())
         writes = "`s2s report --keep-stale`" if stale else "`s2s report`"
         return {}, f"no report of these results is in {folder}: {writes} writes it"
     found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
-    files = [path for path in found if not path.relative_to(folder).parts[0].startswith(".")]  # being written just now
+    files = [
+        path for path in found if not path.relative_to(folder).parts[0].startswith(".")
+    ]  # a report that is being written
     named = {f"report/{path.relative_to(folder).as_posix()}": path for path in files}
     odd = [name for name in named if not bundle.fits(name)]
     return {name: path for name, path in named.items() if name not in odd}, f"left out: {', '.join(odd)}" if odd else ""
@@ -225,7 +227,7 @@ def _about(contents: Contents) -> About:
 
 
 def _expect(contents: Contents, about: About) -> None:
-    """Check that an archive holds what belongs to its study, and nothing else."""
+    """Check that an archive contains nothing but its study."""
     foreign = sorted(about.keys.keys() - set(KINDS))
     foreign += [r.stage.title for r in contents.stages if r.stage.key not in about.keys.get(r.stage.name, [])]
     known = {"plan.json", *(f"failures/{key}.json" for key in about.keys.get("score", []))}
@@ -235,14 +237,14 @@ def _expect(contents: Contents, about: About) -> None:
 
 
 def _failure(contents: Contents, name: str) -> dict[str, Any]:
-    """Return how a trial failed, as it is written down."""
-    said: dict[str, Any] = contents.json(name)
+    """Return the stored failure of a trial."""
+    stored: dict[str, Any] = contents.json(name)
     try:
-        codes = TypeAdapter(dict[str, str]).validate_python(said.pop("fingerprints"), strict=True)
-        TypeAdapter(Failure).validate_json(json.dumps(said), strict=True)
+        codes = TypeAdapter(dict[str, str]).validate_python(stored.pop("fingerprints"), strict=True)
+        TypeAdapter(Failure).validate_json(json.dumps(stored), strict=True)
     except (ValidationError, AttributeError, KeyError):
-        raise Damaged(f"{name} in the archive does not say how a trial failed") from None
-    return {"fingerprints": codes} | said
+        raise Damaged(f"{name} in the archive does not describe how a trial failed") from None
+    return {"fingerprints": codes} | stored
 
 
 def _distinct(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A study on several bases: after the report of each, one joint report over all of them."""
+"""A study on several bases: one joint report after the report of each base."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Joint:
-    """What a study found on all of its bases, ready to print."""
+    """The joint results of a study on all of its bases, ready to print."""
 
     title: str
     answers: list[tuple[str, str, str]]
-    """Of each claim: what is claimed, its verdicts on every base, and what all bases say together."""
+    """Per claim: its name, its verdicts on every base, and the joint result."""
     files: list[Path]
-    """The joint report."""
+    """The pages of the joint report."""
 
 
 def pinned(plans: Sequence[Plan], store: Store, *, replan: bool) -> list[Plan]:
-    """Return the plans with their data pinned, so that what is wrong with one base is known before another runs.
+    """Return the plans with their data pinned, so that faults of one base are found before another base runs.
 
     Raises:
         SpecError: data are missing, or the study changed since the plan of a base was frozen.
@@ -43,29 +43,29 @@ def pinned(plans: Sequence[Plan], store: Store, *, replan: bool) -> list[Plan]:
 
 
 def write_joint_report(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: bool = False) -> Joint:
-    """Write the joint report of what is in the store; nothing is run.
+    """Write the joint report from what is in the store; nothing is run.
 
     Args:
         plans: the study on each of its bases, data pinned and plans frozen.
-        store: where the results are.
-        command: what to type to run the study on all of them.
+        store: the store of the results.
+        command: the command that runs the study on all bases.
         keep_stale: use results of code that has changed since.
     """
     from harness.analysis.datasets import Task, analyze_datasets
     from harness.analysis.interim import latest_look
 
-    stands = [latest_look(plan, store, keep_stale=keep_stale) for plan in plans]
+    looks = [latest_look(plan, store, keep_stale=keep_stale) for plan in plans]
     tasks = [
         Task(
-            at.plan.base,
-            at.plan.digest,
-            at.plan.file.claims,
-            at.outcomes,
-            at.comparisons,
-            at.plan.primary,
-            len(frozen_plan.dropped(at.plan, store)),
+            look.plan.base,
+            look.plan.digest,
+            look.plan.file.claims,
+            look.outcomes,
+            look.comparisons,
+            look.plan.primary,
+            len(frozen_plan.dropped(look.plan, store)),
         )
-        for at in stands
+        for look in looks
     ]
     with ExitStack() as names:
         for plan in plans:
@@ -74,7 +74,7 @@ def write_joint_report(plans: Sequence[Plan], store: Store, command: str, *, kee
 
 
 def _write_pages(plans: Sequence[Plan], found: AcrossDatasets, command: str) -> Joint:
-    """Write the joint report of what several bases found."""
+    """Write the joint report from the results of several bases."""
     from harness.report.datasets import joint_sentence, write_joint_pages
     from harness.report.facts import StudyFacts
 

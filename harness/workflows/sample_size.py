@@ -1,4 +1,4 @@
-"""What the claims of a study need: seeds, sentences and time, from its finished trials or from stated deviations."""
+"""Sample sizes for the claims of a study: seeds, sentences and time, from finished trials or stated deviations."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from harness.study.planning import Plan
 TARGETS = (0.8, 0.9)
 DOUBLINGS = 10
 CURVE = (2, 3, 5, 8, 12, 20, 30, 50)
-"""Seeds for which the detectable difference is told."""
+"""Numbers of seeds for which the detectable difference is shown."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What somebody wants to find, and what is known of the noise."""
+    """The difference to be found, and the noise if it is stated."""
 
     delta: float | None = None
     """The true difference to be found, in points; claims of equivalence have their margin instead."""
@@ -50,16 +50,16 @@ class Asked:
 
 
 def needs(plan: Plan, store: Store, asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return what each claim of a plan needs, as plain data.
+    """Return the sample size that each claim of a plan needs, as plain data.
 
     Args:
         plan: the study.
-        store: where its finished trials are.
-        asked: what somebody wants to find.
-        say: told of another run that is waited for, where the test set is not prepared.
+        store: the store of its finished trials.
+        asked: the difference to be found.
+        say: called with a note while another run prepares the test set.
 
     Raises:
-        SpecError: neither finished trials nor deviations are there, or nothing is said to be found.
+        SpecError: there are neither finished trials nor stated deviations, or no difference to be found.
     """
     claims = _chosen(plan, asked)
     if asked.sd_seed is not None and asked.sentences is None:
@@ -82,19 +82,19 @@ def _chosen(plan: Plan, asked: Asked) -> list[Claim]:
     for claim in claims:
         if claim.succeeds_at is not None:
             raise SpecError(
-                f"'{claim.name}' counts seeds that succeed, which have no SD; ask about others by --claim NAME"
+                f"'{claim.name}' counts seeds that succeed, which have no SD; choose another claim by --claim NAME"
             )
         if claim.trend and asked.sd_seed is not None:
-            raise SpecError(f"'{claim.name}' is about a slope, whose SD nobody knows beforehand: it takes a pilot")
+            raise SpecError(f"'{claim.name}' is about a slope, whose SD is unknown beforehand: it takes a pilot")
         if claim.within is None and asked.delta is None:
-            raise SpecError(f"how large a difference should '{claim.name}' find? Say --delta D, in points")
+            raise SpecError(f"how large a difference should '{claim.name}' find? Give --delta D, in points")
         if claim.within is None and asked.delta is not None and asked.delta <= claim.by:
             raise SpecError(f"'{claim.name}' claims more than {claim.by:g}: --delta must be larger")
     return claims
 
 
 def _components(claim: Claim, made: Comparison, asked: Asked) -> tuple[Components, str]:
-    """Return the variances that a claim faces, and where they are from."""
+    """Return the variances that a claim faces, and their source."""
     if asked.sd_seed is not None and asked.sd_sentence is not None and asked.sentences is not None:
         said = stated(asked.sd_seed, asked.sd_sentence, asked.sentences)
         twice = len(claim.conditions)  # a difference of differences has the noise of both
@@ -113,12 +113,12 @@ def _components(claim: Claim, made: Comparison, asked: Asked) -> tuple[Component
 
 
 def _test_sentences(plan: Plan, store: Store, say: Callable[[str], None]) -> int:
-    """Return the size of the test set, which is prepared if it is not there."""
+    """Return the size of the test set; prepare it if necessary."""
     runner.prepare_data(plan, store, say)
     variant = next(variant for variant in plan.variants if not variant.skipped)
     record = store.record("prepare", plan.trial(variant, plan.seeds[0]).stages["prepare"].key)
     if record is None:
-        raise SpecError("say how many test sentences there are: --sentences N")
+        raise SpecError("give the number of test sentences: --sentences N")
     return int(record.facts["test"]["pairs"])
 
 
@@ -155,7 +155,7 @@ def _power(
 
 
 def _level(reach: Any, alpha: float, planned: int, have: Components, cost: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what one level of significance takes."""
+    """Return seeds, sentences and time for one level of significance."""
     wanted: list[dict[str, Any]] = []
     for target in TARGETS:
         seeds = seeds_for(lambda count: reach(alpha, count), target)
@@ -172,7 +172,7 @@ def _level(reach: Any, alpha: float, planned: int, have: Components, cost: dict[
 
 
 def _both(reach: Any, sentences: int, target: float) -> dict[str, int] | None:
-    """Return the fewest doublings of the test set with which some number of seeds suffices, and that number."""
+    """Return the size of the test set after the fewest doublings for which some number of seeds suffices, and that number."""
     for doubled in (sentences * 2**times for times in range(1, DOUBLINGS + 1)):
         seeds = seeds_for(lambda count, size=doubled: reach(count, size), target)  # type: ignore[misc]
         if seeds:
@@ -181,7 +181,7 @@ def _both(reach: Any, sentences: int, target: float) -> dict[str, int] | None:
 
 
 def _cost(found: Sequence[Outcome], planned: int, workers: int) -> dict[str, Any] | None:
-    """Return what one more seed of every variant costs, from the mean time of finished trainings and decodings."""
+    """Return the cost of one more seed of every variant, from the mean time of finished trainings and decodings."""
     done = [outcome for outcome in found if outcome.status == "ok"]
     if not done:
         return None

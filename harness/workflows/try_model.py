@@ -5,20 +5,103 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from harness.contracts import EOS
 from harness.storage.store import Store
+from harness.trial import copying
 from harness.trial.batches import Pairs, collate, evaluation_width
-from harness.trial.decode import Hypothesis, hypotheses
+from harness.trial.decode import Hypothesis, hypotheses, reference_nll, source_words
 from harness.trial.model import Seq2Seq
+from harness.trial.n_best import Candidate, n_best
 from harness.trial.pipeline import SPLIT, Corridor, restore
 from harness.trial.prepare import Prepared
 
 
-def try_model(store: Store, name: str, texts: Sequence[str], *, attention: bool = False) -> list[dict[str, Any]]:
+class Attended(NamedTuple):
+    """Where a model looks while it says a hypothesis."""
+
+    source: list[str]
+    """Source tokens, EOS among them: the columns."""
+    said: list[str]
+    """Tokens of the hypothesis, EOS among them if it ended: the rows."""
+    weights: list[list[float]]
+
+
+class TrainedModel:
+    """The trained model of a finished trial, with its vocabularies and its search; sentences never change each other.
+
+    Args:
+        store: where the trial is.
+        trial: its digest, or the beginning of it.
+
+    Raises:
+        SpecError: no finished trial, or more than one, has a digest with this beginning.
+    """
+
+    def __init__(self, store: Store, trial: str) -> None:
+        self.trial = restore(store, trial)
+        corridor = Corridor(store, (), "cpu")
+        self._prepared: Prepared = corridor.prepared(self.trial)
+        self._model: Seq2Seq = corridor.model(self.trial)
+
+    def translate(self, texts: Sequence[str]) -> list[Hypothesis]:
+        """Return the hypothesis for each source text: text, tokens, log-probability in nats, whether it was cut."""
+        c, pairs = self.trial.choice.decoding, self._pairs(texts)
+        search, target, like = c.search.build(), self._prepared.target, self._prepared.pairs[SPLIT]
+        copied = source_words(self._model, self._prepared.source, texts)
+        return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like, copied)
+
+    def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
+        """Return the log-probability of each target text given its source text, in nats, EOS counted."""
+        pairs = self._pairs(texts, self._prepared.target.encode(targets))
+        like = self._prepared.pairs[SPLIT]
+        nll_N2 = reference_nll(self._model, pairs, self.trial.choice.decoding.batch_size, like)
+        return [-nll for nll in nll_N2[:, 0].tolist()]
+
+    @torch.no_grad()
+    def attention(self, text: str) -> Attended | None:
+        """Return the attention weights over a source text while the model says its hypothesis; None without attention."""
+        [found] = self.translate([text])
+        pairs = self._pairs([text], [found.tokens])
+        batch = collate(pairs, torch.tensor([0]), self._width(pairs))
+        weights_BTS = self._model(batch.source_BS, batch.inputs_BT).weights_BTS
+        if not weights_BTS.shape[-1]:
+            return None
+        words = [word for word, _ in self._prepared.source.words([text])[0]]
+        said = [*found.tokens, *([] if found.truncated else [EOS])]
+        return Attended(
+            [*words, self._prepared.source.token(EOS)],
+            [self._prepared.target.token(number, words) for number in said],
+            weights_BTS[0, : len(said), : len(words) + 1].tolist(),
+        )
+
+    def n_best(self, text: str, count: int) -> list[tuple[str, Candidate]]:
+        """Return the most probable target texts that a beam of that width finds, best first."""
+        pairs = self._pairs([text])
+        source_BS = collate(pairs, torch.tensor([0]), self._width(pairs)).source_BS
+        ranked = n_best(self._model, source_BS, count, self.trial.choice.decoding.limit)
+        words = [word for word, _ in self._prepared.source.words([text])[0]]
+        return [(self._prepared.target.decode(each.tokens, words), each) for each in ranked]
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of a source text that the model does not know."""
+        return self._prepared.source.unknown_words(text)
+
+    def _pairs(self, texts: Sequence[str], targets: Sequence[Sequence[int]] | None = None) -> Pairs:
+        source, target = self._prepared.source, self._prepared.target
+        ids = copying.sources(source, target, texts) if self._model.output.copies else source.encode(texts)
+        return Pairs.of(ids, targets if targets is not None else [[] for _ in texts])
+
+    def _width(self, pairs: Pairs) -> int | None:
+        return evaluation_width(self._model.hears_padding, pairs, self._prepared.pairs[SPLIT])
+
+
+def try_model(
+    store: Store, name: str, texts: Sequence[str], *, attention: bool = False, count: int = 1
+) -> list[dict[str, Any]]:
     """Return for each source text a hypothesis, its log-probability, and the source words that the model does not know.
 
     Args:
@@ -27,45 +110,28 @@ def try_model(store: Store, name: str, texts: Sequence[str], *, attention: bool 
         texts: source texts.
         attention: also return where the model looks: source tokens, target tokens and weights, or None if it has no
             attention.
+        count: with more than one, also return so many of the best hypotheses that a beam of this width finds.
 
     Raises:
         SpecError: no finished trial, or more than one, has a digest with this beginning.
     """
-    trial = restore(store, name)
-    corridor = Corridor(store, (), "cpu")
-    prepared, c = corridor.prepared(trial), trial.choice.decoding
-    pairs = Pairs.of(prepared.source.encode(texts), [[] for _ in texts])
-    model, like = corridor.model(trial), prepared.pairs[SPLIT]
-    found = hypotheses(model, c.search.build(), pairs, c.limit, c.batch_size, prepared.target, like=like)
+    model = TrainedModel(store, name)
     answers = []
-    for index, (text, h) in enumerate(zip(texts, found, strict=True)):
-        unknown = prepared.source.unknown_words(text)
-        answer = {"source": text, "hypothesis": h.text, "score": h.score, "truncated": h.truncated, "unknown": unknown}
+    for text, h in zip(texts, model.translate(texts), strict=True):
+        answer: dict[str, Any] = {
+            "source": text,
+            "hypothesis": h.text,
+            "score": h.score,
+            "truncated": h.truncated,
+            "unknown": model.unknown(text),
+        }
         if attention:
-            answer["attention"] = _attention(model, prepared, pairs, index, h)
+            seen = model.attention(text)
+            answer["attention"] = None if seen is None else seen._asdict()
+        if count > 1:
+            answer["n_best"] = [each._asdict() | {"hypothesis": said} for said, each in model.n_best(text, count)]
         answers.append(answer)
     return answers
-
-
-@torch.no_grad()
-def _attention(
-    model: Seq2Seq, prepared: Prepared, pairs: Pairs, index: int, found: Hypothesis
-) -> dict[str, Any] | None:
-    """Return the weights with which a model says its hypothesis: a row for each token, a column for each source token."""
-    width = evaluation_width(model.hears_padding, pairs, prepared.pairs[SPLIT])
-    begun = model.read(collate(pairs, torch.tensor([index]), width).source_BS)
-    own = Pairs.of([[]], [found.tokens])
-    weights_BTS = model.advance(collate(own, torch.tensor([0])).inputs_BT, *begun)[0].weights_BTS
-    if not weights_BTS.shape[-1]:
-        return None
-    start, end = pairs.source_starts.tolist()[index : index + 2]
-    heard = [*pairs.source[start:end].tolist(), EOS]
-    said = [*found.tokens, *([] if found.truncated else [EOS])]
-    return {
-        "source": [prepared.source.token(number) for number in heard],
-        "said": [prepared.target.token(number) for number in said],
-        "weights": weights_BTS[0, : len(said), : len(heard)].tolist(),
-    }
 
 
 def draw_attention(answers: Sequence[dict[str, Any]], folder: Path) -> list[Path]:

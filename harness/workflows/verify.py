@@ -36,40 +36,40 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class Part(Plan):
-    """Those trials of a plan that are done once more."""
+    """The trials of a plan that are run a second time."""
 
     only: frozenset[str] = frozenset()
-    """Their digests."""
+    """Digests of these trials."""
 
     def trials(self) -> Iterator[tuple[Variant, int, Trial]]:
-        """Yield them, seed by seed."""
+        """Yield these trials, seed by seed."""
         yield from (found for found in super().trials() if found[2].digest in self.only)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one trial."""
+    """The outcome of the second run of one trial."""
 
     trial: str
     variant: str
     seed: int
     verdict: str
-    """One of ``alike.Verdict``, or ``FAILED``."""
+    """One of ``compare_runs.Verdict``, or ``FAILED``."""
     date: str
     """Day (UTC) of the second run."""
     marks: dict[str, str]
-    """What the store had of the trial; the verdict counts as long as it has the same."""
+    """Seals of the stored trial; the verdict is valid as long as they stay the same."""
     stale: str = ""
-    """Why the stored results are not those of today's code, if they are not."""
+    """Why the stored results are stale, if they are."""
     reason: str = ""
-    """How the second run failed, or in what else it differs than ``likeness`` says."""
+    """How the second run failed, or a difference that ``likeness`` does not show."""
     likeness: Likeness | None = None
-    """Numbers, where both runs finished."""
+    """The comparison, if both runs finished."""
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """What is written down."""
+    """The contents of ``verified.json``."""
 
     plan: str
     trials: list[Row]
@@ -77,25 +77,25 @@ class _Kept:
 
 @dataclass(frozen=True)
 class Verified:
-    """What was done once more, and what came of it."""
+    """The trials that were run a second time, and their outcomes."""
 
     rows: list[Row]
     finished: int
-    """Trials of the plan that could be done once more."""
+    """The number of trials of the plan that can run a second time."""
     skipped: list[tuple[str, str]]
-    """Trials that cannot, each with the reason."""
+    """Trials that cannot run a second time, with reasons."""
     notes: list[str] = field(default_factory=list)
 
     @property
     def well(self) -> bool:
-        """Whether every result that a reader is told came out once more."""
+        """Whether every reported result was reproduced."""
         return all(row.verdict in ALIKE for row in self.rows)
 
 
 def choose(plan: Plan, store: Store, sample: int | None = None) -> tuple[Part, Verified]:
-    """Return the trials that are to be done once more, and how many there are besides; nothing is run yet.
+    """Return the trials that are to run a second time, and the number of candidates; nothing is run yet.
 
-    A sample is drawn by a hash of the plan and the trial, so that nobody chooses; a larger one holds the smaller ones.
+    A sample is drawn by a hash of plan and trial, so that nobody chooses it; a larger sample contains the smaller ones.
 
     Raises:
         SpecError: no trial of the study has finished, or the study changed since its plan was frozen.
@@ -124,9 +124,9 @@ def choose(plan: Plan, store: Store, sample: int | None = None) -> tuple[Part, V
 
 
 def verify(plan: Plan, part: Part, chosen: Verified, store: Store, settings: Settings, listen: Listen) -> Verified:
-    """Do the chosen trials of a plan once more, in a store of their own, and compare; the outcome is kept.
+    """Run the chosen trials a second time in a separate store, compare both runs, and store the outcomes.
 
-    Interrupted, the same call goes on; when it is through, nothing stays of what was done but the outcome.
+    An interrupted call is resumed by the same call; afterwards only the outcomes stay.
 
     Raises:
         SpecError: the data cannot be used.
@@ -136,20 +136,21 @@ def verify(plan: Plan, part: Part, chosen: Verified, store: Store, settings: Set
         runner.execute(part, place, settings, listen)
         with plan.naming():
             tolerance = compare_runs.tolerances(_scores(plan, store))
-        made = replace(chosen, rows=[_row(store, place, *found, tolerance) for found in part.trials()])
+        verified = replace(chosen, rows=[_row(store, place, *found, tolerance) for found in part.trials()])
         try:
-            _keep(plan, store, made.rows)  # before what it comes from is removed
+            _keep(plan, store, verified.rows)  # before the second runs are removed
         except OSError as error:
-            said = f"the outcome could not be written into {store.root} ({error.strerror}): reports will not know of it"
-            made.notes.append(said)
-    return made
+            verified.notes.append(
+                f"{store.root} cannot be written ({error.strerror}): reports will not show the outcome"
+            )
+    return verified
 
 
 def summary(plan: Plan, store: Store) -> dict[str, Any]:
-    """Return what is known of second runs of the trials of a plan as they are now; nothing if none was made.
+    """Return a summary of the valid second runs of a plan; empty if there are none.
 
-    Gives the number of trials that came to an end (``of``), how many second runs had which verdict (``verdicts``), how
-    many of them were made on another kind of machine (``other_kind``), and first and last day (``dates``).
+    It has the number of trials that ended (``of``), counts of the verdicts (``verdicts``), the number of second runs on
+    another kind of machine (``other_kind``), and the first and the last day (``dates``).
     """
     kept = {row.trial: row for row in _kept(plan, store)}
     marks = {trial.digest: now for _, _, trial in plan.trials() if (now := _marks(store, trial))} if kept else {}
@@ -166,24 +167,24 @@ def summary(plan: Plan, store: Store) -> dict[str, Any]:
 
 
 def _cannot(store: Store, trial: Trial) -> str:
-    """Return why a trial cannot be done once more and compared, or nothing."""
+    """Return why a trial cannot run a second time and be compared, or ""."""
     records = _records(store, trial)
     if records:
         broken = next((name for name, record in records.items() if not store.sound(record)), "")
-        return f"{broken} is damaged; `s2s run` makes it anew" if broken else ""
+        return f"{broken} is damaged; `s2s run` recomputes it" if broken else ""
     failed = failures.last(store, trial) or Failure("missing", runner.state(store, trial)[1])
     return "" if failed.status == "diverged" else f"{failed.status}: {failed.reason}"
 
 
 def _records(store: Store, trial: Trial) -> dict[str, Record]:
-    """Return all stages of a finished trial, stale ones too, or nothing."""
+    """Return all stages of a finished trial, even stale ones; empty if one is missing."""
     found = {name: store.record(stage.name, stage.key) for name, stage in trial.stages.items()}
     whole = {name: record for name, record in found.items() if record is not None}
     return whole if len(whole) == len(found) else {}
 
 
 def _marks(store: Store, trial: Trial) -> dict[str, str]:
-    """Return what names the results of a trial that came to an end, or nothing."""
+    """Return the seals of a trial that ended; empty if it did not."""
     if records := _records(store, trial):
         return {name: record.seal for name, record in records.items()}
     failed = failures.last(store, trial)
@@ -200,30 +201,30 @@ def _scores(plan: Plan, store: Store) -> list[list[dict[str, float]]]:
 
 
 def _row(store: Store, place: Store, variant: Variant, seed: int, trial: Trial, tolerance: Mapping[str, float]) -> Row:
-    """Compare what two stores have of a trial."""
-    made = Row(trial.digest, variant.name, seed, FAILED, f"{datetime.now(UTC):%Y-%m-%d}", _marks(store, trial))
+    """Compare a trial in two stores."""
+    row = Row(trial.digest, variant.name, seed, FAILED, f"{datetime.now(UTC):%Y-%m-%d}", _marks(store, trial))
     before, now = _records(store, trial), _records(place, trial)
     failed = failures.last(place, trial) or Failure("missing", "the second run did not get to it")
-    told = f"{failed.status}: {failed.reason}"
+    failure = f"{failed.status}: {failed.reason}"
     if before and now:
         likeness = compare_runs.compare(before, now, tolerance)
         clock = "its training ends by the clock, never at the same update" if trial.choice.training.seconds else ""
         stale = runner.state(store, trial)
         return replace(
-            made,
+            row,
             verdict=likeness.verdict,
             stale=stale[1] if stale[0] == "stale" else "",
             reason=clock if likeness.parts_at == "train" else "",
             likeness=likeness,
         )
     if before:
-        return replace(made, verdict="different" if failed.status == "diverged" else FAILED, reason=told)
+        return replace(row, verdict="different" if failed.status == "diverged" else FAILED, reason=failure)
     if now:
-        return replace(made, verdict="different", reason="it diverged before, and now it finished")
+        return replace(row, verdict="different", reason="it diverged before, and finished now")
     if failed.status != "diverged":
-        return replace(made, reason=told)
-    same = made.marks == _marks(place, trial)
-    return replace(made, verdict="exact" if same else "same hypotheses", reason="" if same else f"otherwise: {told}")
+        return replace(row, reason=failure)
+    same = row.marks == _marks(place, trial)
+    return replace(row, verdict="exact" if same else "same hypotheses", reason="" if same else f"otherwise: {failure}")
 
 
 # ----------------------------------------------------------------------------------------------------------- on disk
@@ -231,12 +232,12 @@ def _row(store: Store, place: Store, variant: Variant, seed: int, trial: Trial, 
 
 @contextmanager
 def _place(store: Store, plan: Plan) -> Iterator[Store]:
-    """Offer a store for second runs: inside the store, so that an interrupted one goes on, or where there is room."""
+    """Yield a store for second runs: inside the store, so that it can be resumed; temporary if the store is read-only."""
     folder = store.root / "verify" / plan.digest
     try:
         with tempfile.TemporaryFile(dir=make_folder(folder)):
             pass
-    except OSError:  # a store that is only to be read
+    except OSError:  # the store is read-only
         with tempfile.TemporaryDirectory(prefix="s2s-verify-") as elsewhere:
             yield Store(Path(elsewhere))
         return
@@ -252,13 +253,13 @@ def _path(plan: Plan, store: Store) -> Path:
 
 
 def _kept(plan: Plan, store: Store) -> list[Row]:
-    """Return earlier outcomes; what is no such file holds none."""
+    """Return earlier outcomes; none if there is no valid file."""
     with suppress(OSError, ValueError):
         return TypeAdapter(_Kept).validate_json(_path(plan, store).read_bytes()).trials
     return []
 
 
 def _keep(plan: Plan, store: Store, rows: Sequence[Row]) -> None:
-    """Write outcomes down; earlier ones of other trials stay."""
+    """Store outcomes; earlier ones of other trials stay."""
     known = {row.trial: row for row in (*_kept(plan, store), *rows)}
     write(_path(plan, store), json.dumps(asdict(_Kept(plan.digest, list(known.values()))), indent=1))

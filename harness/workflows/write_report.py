@@ -161,12 +161,12 @@ def _table(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> list[dict[str
 
 def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
     """Return one sentence per comparison: its verdict, the difference and the interval."""
-    from harness.report.tables import interval, measured, quantity, told
+    from harness.report.tables import interval, measured, quantity, verdict_text
 
     def sentence(c: Comparison) -> str:
         if math.isnan(c.delta):  # no seed finished on both sides
-            return f"{c.claim}: {told(c)}"
+            return f"{c.claim}: {verdict_text(c)}"
         numbers = f"difference {quantity(c, c.delta)} in {measured(c)}, 95 % interval {interval(c)}"
-        return f"{c.claim}: {told(c)} ({numbers})"
+        return f"{c.claim}: {verdict_text(c)} ({numbers})"
 
     return [sentence(comparison) for comparison in comparisons]

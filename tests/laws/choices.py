@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import torch
 
-from harness.contracts import PAD, Search, Words
+from harness.contracts import PAD, SPECIALS, Search, Words
 from harness.core import plugins
 from harness.core.registry import SLOTS, Choice
 from harness.core.spec import Incompatible, flatten, read
@@ -39,7 +39,13 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
 SIZES = ("width", "hidden")
 """Settings that ``enlarged`` multiplies."""
 
-WORDS = (Words(source=11, target=13), Words(source=13, target=13, joint=True))
+SOURCE_WORDS = [*SPECIALS, *"abcdefg"]
+TARGET_WORDS = [*SPECIALS, *"dxbyzpqrs"]
+"""Source words 5 (b) and 7 (d) are target words 6 and 4; the others are known to one language alone."""
+WORDS = (
+    Words(source=11, target=13, lists=lambda: (SOURCE_WORDS, TARGET_WORDS)),
+    Words(source=13, target=13, joint=True, lists=lambda: (TARGET_WORDS, TARGET_WORDS)),
+)
 
 PLUGIN = os.environ.get("LAWS_PLUGIN", "")
 """A plugin file: the laws are then asked of its parts alone."""

@@ -10,15 +10,27 @@ import pytest
 import torch
 
 from harness.contracts import Bridge, Memory, StateShape
+from harness.core.spec import Incompatible
 
-SHAPES = [StateShape(*sizes) for sizes in itertools.product((1, 2), (1, 3), (4, 6))]
+TENSORS = (((4,),), ((6,),), ((4,), (4,)), ((6,), (6,)), ((4,), (2, 3)), ((6,), (3, 2), (5,)))
+SHAPES = [StateShape(layers, tensors) for layers in (1, 3) for tensors in TENSORS]
+NONE = StateShape(0, ())
+
+
+def vectors(shape: StateShape) -> bool:
+    return all(len(tensor) == 1 for tensor in shape.tensors)
 
 
 @pytest.mark.parametrize("plain", choices.cover(Bridge.Config, "bridge", 2, lambda plain: True, 1), ids=choices.name)
 def test_any_shape_becomes_any_shape(plain: Any) -> None:
+    """States of vectors always; others, and the state of an encoder that leaves none, unless the bridge says why not."""
     config = Bridge.kinds[plain["kind"]].Config.model_validate(plain)
-    for theirs, ours in itertools.product(SHAPES, SHAPES):
-        final = tuple(torch.randn(2, theirs.layers, theirs.width) for _ in range(theirs.count))
+    for theirs, ours in itertools.product([*SHAPES, NONE], SHAPES):
+        final = tuple(torch.randn(2, theirs.layers, *tensor) for tensor in theirs.tensors)
         memory = Memory(torch.randn(2, 3, 5), torch.ones(2, 3, dtype=torch.bool), final)
-        state = config.build(memory=5, theirs=theirs, ours=ours)(memory)
-        assert [tuple(part.shape) for part in state] == [(2, ours.layers, ours.width)] * ours.count
+        try:
+            bridge = config.build(memory=5, theirs=theirs, ours=ours)
+        except Incompatible:
+            assert theirs == NONE or not (vectors(theirs) and vectors(ours))
+            continue
+        assert [tuple(part.shape) for part in bridge(memory)] == [(2, ours.layers, *tensor) for tensor in ours.tensors]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import choices
@@ -26,7 +27,20 @@ def close(got: Any, want: Any) -> None:
 
 def state_of(made: Any) -> tuple[torch.Tensor, ...]:
     torch.manual_seed(2)
-    return tuple(torch.randn(3, made.layers, made.width, dtype=torch.double) for _ in range(made.count))
+    return tuple(torch.randn(3, made.layers, *shape, dtype=torch.double) for shape in made.shape.tensors)
+
+
+def stepped(made: Any, input_BTX: Any, state: Any) -> Any:
+    """One moment after the other, and within a moment one layer after the other."""
+    outputs = []
+    for passing in input_BTX.unbind(1):
+        after = []
+        for layer in range(made.layers):
+            after.append(made.step(layer, 0, passing, tuple(part[:, layer] for part in state)))
+            passing = after[-1][0]
+        outputs.append(passing)
+        state = tuple(torch.stack(parts, 1) for parts in zip(*after, strict=True))
+    return torch.stack(outputs, 1), state
 
 
 every_cell = pytest.mark.parametrize("kind", choices.kinds_of("cell"))
@@ -39,7 +53,7 @@ every_direction = pytest.mark.parametrize("directions", (1, 2))
 def test_walking_is_stepping(kind: str, layers: int) -> None:
     made = cell(kind, 1, layers)
     for steps in (1, 4):
-        close(made(INPUT_BTX[:, :steps], state_of(made)), Cell.forward(made, INPUT_BTX[:, :steps], state_of(made)))
+        close(made(INPUT_BTX[:, :steps], state_of(made)), stepped(made, INPUT_BTX[:, :steps], state_of(made)))
 
 
 @every_cell
@@ -49,6 +63,10 @@ def test_walking_is_stepping(kind: str, layers: int) -> None:
 def test_reading_is_stepping(kind: str, layers: int, directions: int, mask_BS: Any) -> None:
     made = cell(kind, directions, layers)
     close(made.read(INPUT_BTX, mask_BS), Cell.read(made, INPUT_BTX, mask_BS))
+    zeros = tuple(torch.zeros(3, *shape, dtype=torch.double) for shape in made.tensors)
+    for direction in range(directions):
+        scans = [scan(0, direction, INPUT_BTX, zeros, mask_BS) for scan in (made.scan, partial(Cell.scan, made))]
+        close(*scans)
 
 
 @every_cell
@@ -69,8 +87,8 @@ def test_the_visible_state_is_the_output_of_the_top(kind: str, layers: int) -> N
     made = cell(kind, 1, layers)
     output_BTH, state = made(INPUT_BTX, state_of(made))
     close(made.top(state), output_BTH[:, -1])
-    assert len(state) == made.shape.count
-    assert all(part_BLH.shape == (3, made.shape.layers, made.shape.width) for part_BLH in state)
+    assert [tuple(part.shape) for part in state] == [(3, layers, *shape) for shape in made.shape.tensors]
+    assert made.shape.width == made.width == output_BTH.shape[-1]
 
 
 @every_cell

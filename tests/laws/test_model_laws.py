@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.contracts import BOS, EOS, PAD, Memory, Output, Readout, Search, Source, rows, sayable, select
+from harness.contracts import BOS, EOS, PAD, UNK, Memory, Output, Readout, Search, Source, rows, sayable, select
 
 SOURCE_BS = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 3, 0, 0], [5, 0, 0, 0, 0]])
 LENGTHS = (5, 3, 1)
@@ -198,9 +198,69 @@ def test_nll_is_minus_logp_and_probabilities_sum_to_one(model: Any) -> None:
 
 def test_attention_weights_are_probabilities(model: Any) -> None:
     weights_BTS = model(SOURCE_BS, INPUTS_BT).weights_BTS
+    assert weights_BTS.shape[2] == (SOURCE_BS.shape[1] if model.decoder.weighs else 0)
     if weights_BTS.shape[2]:
         close(weights_BTS.sum(-1), torch.ones(INPUTS_BT.shape, dtype=torch.double))
         assert bool((weights_BTS >= 0).all())
+
+
+# ------------------------------------------------------------------------------------------------------- copying
+
+
+def unknown(model: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Sources, inputs and targets with words that can only be copied, numbered as ``harness.trial.copying`` does."""
+    size, target = model.words.source, model.words.target
+    new = size + target
+    source_BS = torch.tensor([[4, new + 1, 6, new + 1, 2], [size + 8, new + 1, 5, 2, 0], [new, 2, 0, 0, 0]])
+    targets_BT = torch.tensor([[target + 1, 5, 2], [target + 1, 8, 2], [target, target, 2]])
+    return source_BS, torch.cat([torch.full((3, 1), BOS), targets_BT[:, :-1]], 1), targets_BT
+
+
+def test_a_copying_model_knows_each_word_of_its_own_sentence(model: Any) -> None:
+    """The mass of attention on a word is the least that its probability is, wherever it stands and in any company."""
+    if not model.output.copies:
+        return
+    source_BS, inputs_BT, targets_BT = unknown(model)
+    readout, source = along(model, source_BS, inputs_BT)
+    logp_BTV = model.output.logp(readout, source)
+    close(logp_BTV.exp().sum(-1), torch.ones(targets_BT.shape, dtype=torch.double))
+    new = model.words.target
+    for row, place, number in ((0, 1, new + 1), (0, 3, new + 1), (1, 0, 8), (1, 1, new + 1), (2, 0, new)):
+        assert source.copies_BS[row, place] == number
+    ours, theirs = model.words.source_words(), model.words.target_words()
+    for row, place in ((0, 0), (0, 2), (1, 2)):
+        word = ours[source_BS[row, place]]
+        assert source.copies_BS[row, place] == (theirs.index(word) if word in theirs else new + place)
+    close(model.output.nll(readout, source, targets_BT), -logp_BTV.gather(-1, targets_BT.unsqueeze(-1)).flatten())
+    said = logp_BTV.exp()
+    assert bool((said[0, :, model.words.target + 1] > 1e-12).all())
+    assert bool((said[2, :, model.words.target + 1 :] < 1e-12).all()), "a word of another sentence"
+    for row, length in enumerate((5, 4, 2)):
+        kept = 5 if model.hears_padding else length
+        alone = along(model, source_BS[row : row + 1, :kept], inputs_BT[row : row + 1])
+        width = model.words.target + length
+        close(model.output.logp(*alone)[..., :width], logp_BTV[row : row + 1, :, :width])
+
+
+def test_words_that_are_not_known_are_heard_alike(model: Any) -> None:
+    if not model.output.copies:
+        return
+    source_BS, inputs_BT, _ = unknown(model)
+    plain_BS, plain_BT = (
+        ids.where(ids < size, UNK) for ids, size in ((source_BS, model.words.source), (inputs_BT, model.words.target))
+    )
+    close(model(source_BS, inputs_BT), model(plain_BS, plain_BT))
+
+
+def test_a_search_copies_and_hears_what_it_copied(model: Any) -> None:
+    if not model.output.copies:
+        return
+    source_BS = unknown(model)[0]
+    for searching in searches():
+        tokens_BT, score_B = searching.find(model, source_BS, LIMIT)
+        heard_BT = torch.cat([torch.full((3, 1), BOS), tokens_BT[:, :-1]], 1)
+        nll_N = model.output.nll(*along(model, source_BS, heard_BT), tokens_BT)
+        close(-(nll_N.view_as(tokens_BT) * (tokens_BT != PAD)).sum(1), score_B)
 
 
 # ------------------------------------------------------------------------------------------------- 7 and 8: search

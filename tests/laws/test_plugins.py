@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAWS = ("model", "cell", "bridge", "choice", "setting")
-MODEL_PLUGINS = ("coverage_context",)
+MODEL_PLUGINS = ("coverage_context", "copying_output", "matrix_cell")
 
 
 @pytest.mark.parametrize("name", MODEL_PLUGINS)

@@ -108,6 +108,7 @@ def training_choices() -> Iterator[tuple[str, TrainingChoice]]:
     extra = {"accumulate": 2, "patience": 1, "select": "last", "precision": "bf16", "clip": 0.0, "pool": 1}
     for key, value in extra.items():
         yield f"{key}-{value}", read(TrainingChoice, BASE | {key: value})
+    yield "epochs-2", read(TrainingChoice, BASE | {"updates": 0, "epochs": 2, "schedule": "linear"})
     yield "tokens-75", read(TrainingChoice, BASE | {"updates": 0, "tokens": 75})
 
 
@@ -530,6 +531,26 @@ def test_training_ends_with_the_update_that_reaches_the_tokens(tmp_path: Path) -
     assert facts_of(tmp_path / "first", updates=3, tokens=10**6)[0]["updates"] == 3, "the first limit counts"
 
 
+@pytest.mark.parametrize(("changes", "updates"), [({}, 5), ({"accumulate": 2}, 3), ({"order": "short_first"}, 5)])
+def test_an_epoch_is_as_many_updates_as_visit_all_pairs_once(
+    changes: dict[str, Any], updates: int, tmp_path: Path
+) -> None:
+    """18 pairs, four in a batch; a curriculum, which visits fewer in a pass, does not make epochs shorter."""
+    if "order" in changes:
+        changes = {"order": {"kind": "short_first", "over": 100, "start": 0.3}}
+    facts, _ = facts_of(tmp_path / "two", updates=0, epochs=2, **changes)
+    assert facts["updates"] == 2 * updates and facts["epoch_updates"] == updates
+    assert facts["epochs"] == (5.0 if "order" in changes else 2.0), "passes, of two batches where there are 6 pairs"
+    limited, _ = facts_of(tmp_path / "first", updates=4, epochs=1, **changes)
+    assert limited["updates"] == min(4, updates), "the first limit counts"
+
+
+def test_a_schedule_reaches_its_end_with_the_last_epoch(tmp_path: Path) -> None:
+    by_epochs = trained(CHOICES["epochs-2"], tmp_path / "epochs")
+    by_updates = read(TrainingChoice, BASE | {"updates": 10, "schedule": "linear"})
+    assert trained(by_updates, tmp_path / "updates") == by_epochs
+
+
 def test_training_ends_with_the_update_that_reaches_the_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -560,11 +581,13 @@ def test_training_ends_with_the_update_that_reaches_the_seconds(
 
 
 def test_time_is_foreseen_from_the_limit_that_comes_first() -> None:
-    facts = {"train_seconds": 2.0, "updates": 10, "target_tokens": 1000}
+    facts = {"train_seconds": 2.0, "updates": 10, "target_tokens": 1000, "epoch_updates": 15}
     for changes, seconds in (
         ({"updates": 50}, 10.0),
         ({"updates": 50, "tokens": 4000}, 8.0),
         ({"updates": 0, "tokens": 4000, "seconds": 9.0}, 8.0),
         ({"updates": 0, "seconds": 9.0}, 9.0),
+        ({"updates": 0, "epochs": 2}, 6.0),
+        ({"updates": 20, "epochs": 2}, 4.0),
     ):
         assert train.foreseen_seconds(read(TrainingChoice, BASE | changes), facts) == seconds

@@ -27,7 +27,7 @@ class Coverage(Context):
         place: Literal["input", "readout", "both"] = "readout"
         """Before the cell, at the readout, or both."""
 
-    static = False
+    static, weighs = False, True
 
     def __init__(self, cfg: Config, memory: int, query: int) -> None:
         super().__init__(cfg, memory, query)

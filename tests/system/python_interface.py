@@ -23,3 +23,14 @@ if __name__ == "__main__":
 
     # %% The report is written from the store
     print(study.report().files)
+
+    # %% A trained model translates, scores and shows where it looks
+    model = harness.load_model(trials["trial"][0])
+    [found] = model.translate(["forty two"])
+    print(found.text, found.score)
+    target = "四 十 二"
+    [score, same] = model.score(["forty two", "forty two"], [target, target])
+    assert score == same < 0
+    seen = model.attention("forty two")
+    print(seen and (seen.source, seen.said))
+    assert model.unknown("forty zzz") == ["zzz"]

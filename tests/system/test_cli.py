@@ -419,7 +419,7 @@ def test_nothing_is_removed_under_a_command_that_reads(
 
     monkeypatch.setattr(f"harness.{reader}", removed)
     assert run(argv, monkeypatch) == 2
-    assert f"a command is at work here: process {os.getpid()}" in capsys.readouterr().err
+    assert f"another command uses this store: process {os.getpid()}" in capsys.readouterr().err
     assert [path.name for path in (folder / "runs/locks").iterdir()] == ["store.lock"], "it is free again"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -19,9 +18,10 @@ from documents import PAGES, ROOT, Typed
 
 from harness.cli import listing
 from harness.core.registry import SLOTS
-from harness.core.spec import parse_yaml
+from harness.core.spec import parse_yaml, read
 from harness.study import planning
 from harness.study.grid import StudyFile
+from harness.trial.prepare import DataChoice
 
 README = ROOT / "README.md"
 TYPED = sorted({typed for page in PAGES for typed in documents.commands(page)})
@@ -190,8 +190,7 @@ YAML = [(page, text) for page in PAGES for text in documents.blocks(page, "yaml"
 def test_every_example_is_valid(page: Path, text: str, tmp_path: Path) -> None:
     said: Any = parse_yaml(text, page.name)
     if "dataset" in said:
-        for choice in (said["dataset"], *said.get("tests", {}).values()):
-            listing.dataset(json.dumps(choice))
+        read(DataChoice, {"source": "words", "target": "words"} | said)
         return
     assert set(said) <= set(StudyFile.model_fields), "an example is a part of a study, or a dataset"
     for own, shipped in OWN.items():

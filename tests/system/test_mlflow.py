@@ -126,6 +126,7 @@ def test_a_run_per_variant_with_mean_and_deviation_over_its_seeds(home: Home, cl
     experiment = client.get_experiment_by_name("small/numbers")
     assert experiment.tags["mlflow.note.content"] == STUDY["question"]
     assert experiment.tags["expectation"] == STUDY["expectation"]
+    assert experiment.tags["primary"] == "exact_match", "the base's"
     verdict = pd.read_csv(home.results / "comparisons.csv")["verdict"][0]
     assert experiment.tags["verdict: masking helps_ if only a little"] == verdict
 
@@ -179,7 +180,7 @@ def test_curves_and_files_are_those_of_the_store(home: Home, client: Any) -> Non
 def test_a_second_sync_adds_nothing_and_a_lost_mirror_is_rebuilt(home: Home, client: Any) -> None:
     study = str(home.folder / "small.yaml")
     before = contents(client)
-    assert "0 runs written with 0 points, 7 left as they were" in home.s2s("sync", study)
+    assert "0 runs written with 0 points, 7 unchanged" in home.s2s("sync", study)
     assert contents(client) == before
     shutil.rmtree(home.store / "mlflow")
     assert "7 runs written" in home.s2s("sync", study)

@@ -29,6 +29,7 @@ from harness.execution import failures
 from harness.execution.entry import entry_of, perform
 from harness.execution.local_pool import Ended, Executor, Task, Workers, slots
 from harness.execution.ray_cluster import Cluster
+from harness.execution.ray_transfer import Stores
 from harness.execution.runner import execute, prepare_data
 from harness.execution.scheduler import Settings
 from harness.storage.store import Store
@@ -207,7 +208,7 @@ def check_computed_once(run: Run, broken: str, at: int) -> None:
 def test_without_shared_storage_stages_come_back(
     nodes: Nodes, unbroken: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Cluster, "_token", lambda self, store: "one that no node sees")
+    monkeypatch.setattr(Stores, "token", lambda self, store: "one that no node sees")
     run = Run(tmp_path, "ray")
     found_at_its_end: list[bool] = []
 
@@ -387,7 +388,7 @@ def test_ctrl_c_keeps_checkpoints_and_the_same_command_ends_the_study(nodes: Nod
         out, err = running.communicate(timeout=120)
     finally:
         running.kill()
-    assert running.returncode == 130 and "the same command goes on" in err and "Traceback" not in out + err
+    assert running.returncode == 130 and "the same command resumes" in err and "Traceback" not in out + err
     assert kept[0].stat().st_mtime_ns > before, "written when it was told to stop, long before its time"
     assert not list((tmp_path / "runs").glob("work/cluster-*"))
     done = subprocess.run(

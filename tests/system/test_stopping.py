@@ -162,7 +162,7 @@ def test_it_writes_checkpoints_says_one_line_and_goes_on_bit_for_bit(
     out, err = process.communicate(timeout=60)
     assert time.monotonic() - began < WITHIN and not left(everybody)
     assert process.returncode == code
-    assert len(err.splitlines()) == 1 and "stopped; " in err and "the same command goes on" in err
+    assert len(err.splitlines()) == 1 and "stopped; " in err and "the same command resumes" in err
     assert "of 4 trials of masking on numbers are finished" in err and "Traceback" not in out
     assert home.checkpoints() == 2
     again = home.start(WHOLE)
@@ -200,7 +200,7 @@ def test_a_worker_that_is_stopped_alone_writes_a_checkpoint_and_another_goes_on(
     one.wait(WITHIN)
     assert home.checkpoints() >= 1
     out, err = process.communicate(timeout=300)
-    assert process.returncode == 0 and "killed by SIGTERM, which somebody sent" in out and "alone" in out, out + err
+    assert process.returncode == 0 and "killed by SIGTERM, sent by another process" in out and "alone" in out, out + err
     assert home.made() == unbroken
 
 
@@ -270,7 +270,7 @@ def test_it_can_be_stopped_in_the_middle_of_an_import(home: Home, module: str) -
     (home.folder / "sitecustomize.py").write_text(STOPS_AT_IMPORT, encoding="utf-8")
     process = home.start(100_000, STOP_AT=module, PYTHONPATH=f"{home.folder}:{ROOT}")
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (143, "s2s: stopped; what is finished is kept, and the same command goes on.\n")
+    assert (process.returncode, err) == (143, "s2s: stopped; finished stages are kept, and the same command resumes.\n")
 
 
 def test_a_command_that_has_ended_can_be_stopped_while_python_ends(home: Home) -> None:
@@ -292,7 +292,7 @@ def test_it_can_be_stopped_while_it_plans_and_prepares(home: Home, after: float)
     assert not left(everybody)
     # Before Python has come to its first line, a signal ends it without a word.
     assert process.returncode in (143, -signal.SIGTERM) and "Traceback" not in err
-    assert process.returncode < 0 or "the same command goes on" in err
+    assert process.returncode < 0 or "the same command resumes" in err
 
 
 def test_a_window_that_is_closed_stops_like_a_signal(home: Home) -> None:

@@ -230,7 +230,7 @@ def test_the_same_results_of_other_code_are_named(store: Store, tmp_path: Path) 
     own = _of(there, "train")
     sealing.seal(replace(own.stage, fingerprint="older"), own.seals, own.folder, own.sizes, own.facts, own.provenance)
     taken = export_import.take(file, there)
-    assert taken.whole and taken.added == 0 and taken.note.startswith("1 of those that were here come from other code")
+    assert taken.whole and taken.added == 0 and taken.note.startswith("1 stages of this store come from other code")
 
 
 def test_an_export_carries_the_report_of_its_own_results_alone(store: Store, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_what_no_run_wrote_is_told_in_a_line(store: Store, name: str, without: s
     record = _of(store, name)
     said = {"facts": record.facts, "provenance": record.provenance} | {without: {}}
     sealing.seal(record.stage, *_rest(record), said["facts"], said["provenance"])
-    with pytest.raises(Damaged, match=r"cannot be made sense of \(KeyError: '\w+'\)"):
+    with pytest.raises(Damaged, match=r"cannot be understood \(KeyError: '\w+'\)"):
         write_report.write_report(planned(), store)
 
 

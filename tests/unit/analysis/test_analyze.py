@@ -255,7 +255,7 @@ def test_resamples_are_multinomial():
 
 
 LARGE = """
-import resource, numpy as np
+import resource, numpy as np, variants
 from harness.analysis import Resampler
 from harness.trial.score import METRICS
 rng = np.random.default_rng(0)

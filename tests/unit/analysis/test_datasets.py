@@ -165,7 +165,7 @@ def test_the_interval_covers_where_percentiles_do_not():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("seeds", [5, *(pytest.param(seeds, marks=pytest.mark.full) for seeds in (3, 10))])
 @pytest.mark.parametrize("sds", [{0.9: 0.01, 0.5: 0.15}, {0.7: 0.05, 0.68: 0.05}, {0.3: 0.03, 0.6: 0.04, 0.8: 0.08}])
 def test_coverage(seeds, sds):
     ours, _ = covered(600, sds, seeds, SeedBootstrap("x", 300))

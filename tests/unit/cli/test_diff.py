@@ -127,9 +127,9 @@ def test_the_same_trials_with_other_numbers_are_an_alarm(tmp_path):
     (one,) = found.contradictions
     assert (one.trial, one.a, one.b) == ("b4", "bleu 61.0", "bleu 61.0000001")
     assert len(found.identical) == 7
-    assert "ALARM: 1 with the same digest have different results. Nothing that was recorded explains it." in page(found)
+    assert "ALARM: 1 with the same digest have different results. No recorded fact explains it." in page(found)
     c = write(tmp_path / "c", SCORES | {"b": [1.0, 2.0, 3.0, 4.0]}, code={"train": ["f2"]})
-    assert "What they were made with differs" in page(diff(a, c))
+    assert "Their provenance differs" in page(diff(a, c))
     assert [(r.what, r.a, r.b) for r in diff(a, c).made_otherwise] == [("code of train", "f1", "f2")]
 
 
@@ -220,7 +220,7 @@ def test_mistakes_are_told(tmp_path):
     with pytest.raises(SpecError, match="different studies: s on b, and s on c"):
         diff(a, b)
     plan.write_text("{")
-    with pytest.raises(SpecError, match="not what a report writes"):
+    with pytest.raises(SpecError, match="not those of a report"):
         diff(a, b)
 
 

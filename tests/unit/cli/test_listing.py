@@ -90,6 +90,10 @@ def test_a_summary_is_one_sentence(doc: str, first: str) -> None:
     assert listing.summary(type("Part", (), {"__doc__": doc})) == first
 
 
+def nothing() -> None:
+    """Load no parts: they are loaded."""
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's cache folder without anything in it."""
@@ -100,21 +104,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("home")
 def test_an_unknown_slot_names_the_nearest() -> None:
     with pytest.raises(SpecError, match="did you mean 'attention'"):
-        catalog.catalog("atention")
+        catalog.catalog(nothing, "atention")
 
 
 def test_a_catalogue_is_kept_until_a_source_changes(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = catalog.catalog()
+    first = catalog.catalog(nothing)
     assert first == listing.everything() and len(list(home.iterdir())) == 1
     monkeypatch.setattr(listing, "everything", pytest.fail)
-    assert catalog.catalog() == first
-    assert [part["kind"] for part in catalog.catalog("search")["parts"]] == ["beam", "greedy", "recompute"]
+    assert catalog.catalog(nothing) == first
+    assert [part["kind"] for part in catalog.catalog(nothing, "search")["parts"]] == ["beam", "greedy", "recompute"]
     (tmp_path / "mine.yaml").write_text("question: Why?\n")
     monkeypatch.setattr(locate, "studies", lambda: {"mine": tmp_path / "mine.yaml"})
     monkeypatch.setattr(listing, "everything", dict)
-    assert catalog.catalog() == {} and len(list(home.iterdir())) == 2
+    assert catalog.catalog(nothing) == {} and len(list(home.iterdir())) == 2
 
 
 def test_catalogues_do_not_pile_up_and_a_damaged_one_is_written_anew(
@@ -123,10 +127,10 @@ def test_catalogues_do_not_pile_up_and_a_damaged_one_is_written_anew(
     monkeypatch.setattr(listing, "everything", lambda: {"slots": []})
     for number in range(catalog.KEPT + 3):
         monkeypatch.setattr(catalog, "_key", lambda number=number: str(number))
-        catalog.catalog()
+        catalog.catalog(nothing)
     assert len(list(home.iterdir())) == catalog.KEPT
     (home / f"catalog-{catalog.KEPT + 2}.json").write_text("{")
-    assert catalog.catalog() == {"slots": []} == catalog.catalog()
+    assert catalog.catalog(nothing) == {"slots": []} == catalog.catalog(nothing)
 
 
 def test_files_say_what_they_are_and_one_broken_file_hides_no_other(

@@ -48,6 +48,16 @@ def test_unknown_words_are_named_once(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == "s2s: the model does not know: zebra, gnu\n"
 
 
+def test_the_best_hypotheses_stand_below_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    ranked = [
+        {"score": -1.0, "hypothesis": "one", "truncated": False},
+        {"score": -2.5, "hypothesis": "o", "truncated": True},
+    ]
+    answer = {"source": "a", "hypothesis": "one", "score": -1.0, "truncated": False, "unknown": [], "n_best": ranked}
+    print_parts.print_tried([answer])
+    assert capsys.readouterr().out == "a\n  one  (log p -1.00)\n    -1.00  one\n    -2.50  o    cut\n"
+
+
 def test_a_map_is_a_row_for_each_word_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     shown = {"source": ["a", "b", "</s>"], "said": ["one", "</s>"], "weights": [[1.0, 0.0, 0.0], [0.05, 0.45, 0.5]]}
     answer = {

@@ -104,8 +104,9 @@ def show_answer(plan: Any) -> None:
 
 
 PAGES: dict[str, Callable[[Any], None]] = {
-    "parts": lambda plan: print_parts.print_parts(listing.parts()),
-    "files": lambda plan: print_parts.print_files("bases", listing.files("studies/bases")),
+    "parts": lambda plan: print_parts.print_parts(listing.everything()),
+    "overview": lambda plan: print_parts.print_overview(listing.everything()),
+    "files": lambda plan: print_parts.print_files("bases", listing.files("bases")),
     "page": lambda plan: print_parts.print_page(listing.page("masking:3", None, [])),
     "validated": print_plans.print_validated,
     "plan": lambda plan: print_plans.print_plan(plan, survey(plan, "stale", "the code of train has changed")),
@@ -155,7 +156,7 @@ def test_texts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_long_lists_of_values_move_to_the_description(capsys: pytest.CaptureFixture[str]) -> None:
-    print_parts.print_parts(listing.parts("dataset"))
+    print_parts.print_parts({"slots": [], "parts": listing.parts("dataset")})
     line = next(line for line in capsys.readouterr().out.splitlines() if "filler_num3" in line)
     assert line.split()[:3] == ["split", "see", "right"] and "Known: simple | length" in line
 
@@ -172,14 +173,14 @@ def test_skipped_variants_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[
     file = tmp_path / "mine.yaml"
     file.write_text(
         "question: Q?\nexpectation: E.\nbase: numbers\n"
-        "vary: {model.encoder.cell.hidden: [8]}\n"
+        "vary: {model.encoder.cell.hidden: [8, 64]}\n"
         "set: {model.decoder.context: {kind: attention, score: dot, mask: true, place: readout, merge: concat}}\n"
     )
     plan = planning.load(str(file))
     print_plans.print_validated(plan)
     print_plans.print_plan(plan, survey(plan) | {"variants": [], "to_run": 0})
     out = capsys.readouterr().out
-    assert "is valid: 0 variants" in out and "incompatible: a dot product needs equal widths" in out
+    assert "is valid: 1 variant with" in out and "incompatible: a dot product needs equal widths" in out
 
 
 def test_a_plan_says_what_runs_why_and_how_long(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:

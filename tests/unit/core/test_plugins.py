@@ -166,7 +166,7 @@ def test_what_is_no_plugin_is_refused(name: str, tmp_path: Path) -> None:
 def test_two_of_one_name_are_refused(file: Path, tmp_path: Path) -> None:
     shutil.copy(file, tmp_path / file.name)
     plugins.load([str(file)])
-    with pytest.raises(SpecError, match="another plugin is called halved"):
+    with pytest.raises(SpecError, match="another plugin has the name halved"):
         plugins.load([str(tmp_path / file.name)])
 
 

@@ -119,7 +119,7 @@ def test_native_code_that_lets_no_handler_run_keeps_nobody_waiting(
     finally:
         process.kill()
     assert process.returncode == 130
-    assert said == ("s2s: stopped; what is finished is kept, and the same command goes on.\n" if signals == 1 else "")
+    assert said == ("s2s: stopped; finished stages are kept, and the same command resumes.\n" if signals == 1 else "")
 
 
 ANSWERED = """
@@ -161,5 +161,5 @@ def test_after_a_command_nobody_listens(tmp_path: Path) -> None:
 
 def test_an_import_without_end_is_not_waited_for(tmp_path: Path) -> None:
     ended = run(tmp_path, BEGIN.format(body="    signals.PATIENCE = 0.3\n    import endless"))
-    assert ended.stderr == "s2s: stopped; what is finished is kept, and the same command goes on.\n"
+    assert ended.stderr == "s2s: stopped; finished stages are kept, and the same command resumes.\n"
     assert (ended.stdout, ended.returncode) == ("", 143)

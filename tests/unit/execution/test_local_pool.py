@@ -102,10 +102,10 @@ def test_an_error_brings_its_traceback_and_costs_one_task() -> None:
 
 KILLS = {
     ("SIGSEGV", 0, 0): ("died", "SIGSEGV"),
-    ("SIGTERM", 0, 0): ("killed", "SIGTERM, which somebody sent"),
+    ("SIGTERM", 0, 0): ("killed", "SIGTERM, sent by another process"),
     ("SIGKILL", 4, 4): ("killed", "SIGKILL; the kernel counts no kill"),
     ("SIGKILL", 4, 5): ("out_of_memory", "SIGKILL: memory ran out"),
-    ("SIGKILL", None, None): ("out_of_memory", "but does not tell here"),
+    ("SIGKILL", None, None): ("out_of_memory", "but keeps no count here"),
 }
 
 

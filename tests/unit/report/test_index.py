@@ -75,13 +75,13 @@ def test_an_entry_says_which_trials_were_done_once_more(results):
     known = {"of": 2, "verdicts": {"exact": 1}, "other_kind": 1, "dates": ["2026-11-20", "2026-11-20"]}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"verified": known}))
     said = "re-run and found identical: 1 of 2 trials, on 2026-11-20, on another kind of machine"
-    assert read(results / "b-study" / "scan", results).again == said
+    assert read(results / "b-study" / "scan", results).verified == said
     for page in write(results):
         assert page.read_text(encoding="utf-8").count(said) == 1
     for broken in ([], {"verdicts": []}, {"verdicts": {"exact": "x"}}, "yes"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"verified": broken}))
         if broken:
-            with pytest.raises(SpecError, match="not what a report writes"):
+            with pytest.raises(SpecError, match="not those of a report"):
                 read(results / "b-study" / "scan", results)
 
 
@@ -126,7 +126,7 @@ def test_the_same_results_give_the_same_bytes(results):
 
 def test_what_is_no_report_is_told(results, tmp_path):
     (results / "a study" / "numbers" / "trials.csv").unlink()
-    with pytest.raises(SpecError, match="not what a report writes"):
+    with pytest.raises(SpecError, match="not those of a report"):
         write(results)
     with pytest.raises(SpecError, match="no results here"):
         write(tmp_path / "notes")

@@ -483,7 +483,7 @@ def test_a_claim_that_correction_alone_keeps_open_says_so():
 
 def test_what_cannot_decide_a_claim_is_named_rightly():
     """Where the difference is just what is claimed against, it is not the sentences that are too few."""
-    exactly, few = "difference is exactly as seen here", "test sentences are too few"
+    exactly, few = "difference is exactly as seen here", "there are too few test sentences"
     forever = replace(OPEN, needed_seeds=math.inf)
     assert exactly in answer(forever, CLAIMS[0]).decides
     assert few in answer(replace(forever, delta=0.5), CLAIMS[0]).decides

@@ -142,7 +142,7 @@ def moved(files: dict[str, bytes], to: str) -> dict[str, bytes]:
 STAGE = {"name": "train", "key": "b1", "choice": {}, "fingerprint": "c1", "inputs": {"prepare": "a1"}}
 FORGERIES: dict[str, tuple[Change, str]] = {
     "other weights": (lambda f: f | {HOME + "model.safetensors": b"x"}, "model.safetensors"),
-    "a file more": (lambda f: f | {HOME + "more.pkl": b"x"}, "'more.pkl' should not be there"),
+    "a file more": (lambda f: f | {HOME + "more.pkl": b"x"}, "'more.pkl' is missing or unexpected"),
     "a file less": (lambda f: {n: d for n, d in f.items() if "curve" not in n}, "curve.jsonl"),
     "no record": (lambda f: {n: d for n, d in f.items() if "stage.json" not in n}, "has no stage.json"),
     "a record that is no JSON": (lambda f: f | {HOME + "stage.json": b"{"}, "not plain JSON"),
@@ -152,7 +152,7 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "a record of another stage": (said(stage=STAGE | {"key": "b2"}), "speaks of another stage"),
     "inputs that are no keys": (said(stage=STAGE | {"inputs": {"prepare": 1}}), "no record of a stage"),
     "a record without checksum": (unchecked, "no record of a stage"),
-    "another seal": (said(seal="0" * 16), "its seal is not that of its files"),
+    "another seal": (said(seal="0" * 16), "its seal does not belong to its files"),
     "lines that are no JSON": (lambda f: f | {HOME + "clock.jsonl": b"import os\n"}, "not plain JSON"),
     "a key of letters and dots": (lambda f: moved(f, "stages/train/b1.x/"), "in no folder of a stage"),
     "a folder too deep": (lambda f: moved(f, "stages/train/b1/deep/"), "in no folder of a stage"),

@@ -86,7 +86,7 @@ def test_a_file_that_changes_while_it_is_exported_is_named(
     now: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changing(monkeypatch, "plan.json", now)
-    with pytest.raises(Damaged, match=r"/0: it was changed while it was exported; run the same command again"):
+    with pytest.raises(Damaged, match=r"/0: it changed while it was exported; run the same command again"):
         written(GOOD, tmp_path)
 
 
@@ -166,9 +166,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 def test_names_that_lead_elsewhere_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(Damaged, match="may not hold a member called"):
+    with pytest.raises(Damaged, match="has a member with an invalid name"):
         read(tar(("manifest.json", manifest({name: b""}))), tmp_path / "out")
-    with pytest.raises(Damaged, match="may not hold a member called"):
+    with pytest.raises(Damaged, match="has a member with an invalid name"):
         bundle.write(io.BytesIO(), {}, {name: tmp_path})
 
 
@@ -187,7 +187,7 @@ def test_each_lie_is_told_by_name(tmp_path: Path) -> None:
     refused("1 files are missing, plan.json among them", ("manifest.json", text))
     refused("plan.json has 3 bytes, and the manifest says 2", ("manifest.json", text), ("plan.json", b"{ }"))
     refused("plan.json was changed", ("manifest.json", text), ("plan.json", b"[]"))
-    refused("one file where capitals do not count", ("manifest.json", manifest({"a/b": b"", "A/b": b""})))
+    refused("are the same file on systems that ignore case", ("manifest.json", manifest({"a/b": b"", "A/b": b""})))
     refused("a cannot be a file and a folder", ("manifest.json", manifest({"a": b"", "a/b/c": b""})))
 
 
@@ -198,7 +198,7 @@ def test_each_lie_is_told_by_name(tmp_path: Path) -> None:
         (b"\xff\xfe", "not plain JSON"),
         (b"[" * 100_000, "not plain JSON"),
         (b"[" * 60 + b"]" * 60, "nested more than 50 levels"),
-        (b'{"about": {}, "about": {}}', "stands twice"),
+        (b'{"about": {}, "about": {}}', "occurs twice"),
         (manifest({}, about={"x": float("nan")}), "no number"),
         (manifest({}, format="of tomorrow"), "'format'"),
         (manifest({}, more=1), "'more'"),
@@ -225,7 +225,7 @@ def test_what_is_no_tar_and_what_claims_to_be_huge() -> None:
 
 def test_sizes_beyond_eight_gigabytes_have_a_header() -> None:
     out = io.BytesIO()
-    with pytest.raises(Damaged, match="ends in the middle"):
+    with pytest.raises(Damaged, match="is cut off in the middle"):
         bundle._append(out, "large.bin", io.BytesIO(b"x"), 9 << 30)
     out.seek(0)
     assert bundle._header(out).size == 9 << 30  # type: ignore[union-attr]

@@ -116,7 +116,7 @@ def test_a_tracking_database_that_was_set_aside_is_found(tmp_path: Path) -> None
     aside = store.root / "mlflow" / "aside-20260101T000000.000000"
     aside.mkdir(parents=True)
     (aside / "mlflow.db").write_bytes(b"no database")
-    assert kinds(garbage.survey(store, results))["tracking databases set aside"] == 1
+    assert kinds(garbage.survey(store, results))["quarantined tracking databases"] == 1
     garbage.remove(store, results)
     assert not aside.exists() and aside.parent.exists()
     aside.parent.rmdir()
@@ -170,7 +170,7 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     garbage.remove(store, results)
     assert (outside / "precious").exists() and "link" not in here(store)
     (store.root / "stages" / "decode").symlink_to(outside)
-    with pytest.raises(SpecError, match="it is a link"):
+    with pytest.raises(SpecError, match="is a link"):
         garbage.remove(store, results)
     assert (outside / "precious").exists()
 
@@ -208,7 +208,7 @@ def test_left_overs_of_killed_processes_and_quarantine_go(tmp_path: Path) -> Non
     found = garbage.remove(store, results)
     assert kinds(found) == {
         "unreferenced stages": 1,
-        "damaged stages set aside": 1,
+        "quarantined stages": 1,
         "failures": 1,
         "temporary files": 1,
         "logs": 1,
@@ -218,7 +218,7 @@ def test_left_overs_of_killed_processes_and_quarantine_go(tmp_path: Path) -> Non
 
 def test_nothing_is_removed_under_a_run(tmp_path: Path) -> None:
     store, results = filled(tmp_path)
-    with Store(store.root).in_use(), pytest.raises(Busy, match="a command is at work"):
+    with Store(store.root).in_use(), pytest.raises(Busy, match="another command uses this store"):
         garbage.remove(store, results)
     assert "lone" in here(store)
     inside, over = threading.Event(), threading.Event()

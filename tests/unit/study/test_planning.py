@@ -412,6 +412,7 @@ def test_widths_that_move_together_keep_their_proportion(tmp_path: Path) -> None
     [
         ({"match": {}}, r"mine\.yaml:\d+: match: nothing is matched"),
         ({"match": {"updates": 5, "tokens": 5}}, r"mine\.yaml:\d+: match: .*match one of them"),
+        ({"match": {"updates": 5, "epochs": 5}}, r"mine\.yaml:\d+: match: .*updates and epochs in common"),
         ({"match": {"tokens": -5}}, r"mine\.yaml:\d+: match\.tokens: .*greater than or equal to 0"),
         ({"match": {"tokns": 5}}, r"mine\.yaml:\d+: match\.tokns: .*did you mean 'tokens'"),
         ({"match": {"parameters": "model.decoder.cell.hiden"}}, r"mine\.yaml:\d+: match\.parameters: .*did you mean 'model\."),
@@ -469,7 +470,7 @@ def test_what_is_matched_is_part_of_the_plan(tmp_path: Path) -> None:
 
 
 def test_a_training_without_an_end_is_a_mistake() -> None:
-    with pytest.raises(SpecError, match="training: training has no end; set updates, tokens or seconds"):
+    with pytest.raises(SpecError, match="training: training has no end; set updates, epochs, tokens or seconds"):
         planning.load("decoding", sets={"training.updates": 0})
     assert planning.load("decoding", sets={"training.updates": 0, "training.tokens": 100}).variants
 

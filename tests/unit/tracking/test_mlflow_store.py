@@ -531,7 +531,7 @@ def test_a_database_that_cannot_be_used_is_set_aside_and_built_anew(
     # What a sync does, without the wait.
     monkeypatch.setattr(MlflowStore, "_create_database", lambda self: shutil.copy(template, self.database.path))
     made = MlflowStore(root).sync(study)
-    assert made.written == 7 and "set aside in" in made.note and "`s2s sync` brings back other studies" in made.note
+    assert made.written == 7 and "it was moved to" in made.note and "`s2s sync` brings back other studies" in made.note
     assert _told(root) == before
     (aside,) = (root / "mlflow").glob("aside-*")
     assert (aside / "mlflow.db").stat().st_size == size and (aside / "artifacts").is_dir()
@@ -546,7 +546,7 @@ def test_the_page_of_a_database_that_cannot_be_used_is_opened_over_a_new_one(
     spoil(database.path)
     monkeypatch.setattr(MlflowStore, "_create_database", lambda self: shutil.copy(template, self.database.path))
     _, _, note = ui_command(root, 5123)
-    assert "set aside in" in note and "`s2s sync` brings back its studies" in note
+    assert "it was moved to" in note and "`s2s sync` brings back its studies" in note
     assert database.fault() == "" and len(list(database.folder.glob("aside-*"))) == 1
     assert ui_command(root, 5123)[2] == ""
 

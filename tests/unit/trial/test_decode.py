@@ -181,7 +181,7 @@ def test_what_is_written_is_read(tmp_path: Any) -> None:
         folder = tmp_path / context
         folder.mkdir()
         facts = decode.decode(
-            model(context).float(), choice, PAIRS, vocabulary, vocabulary, folder, torch.device("cpu")
+            model(context).float(), choice, PAIRS, vocabulary, vocabulary, folder, torch.device("cpu"), []
         )
         written = decode.load(folder)
         assert len(written.hypotheses) == len(written.oracle) == len(SOURCES)

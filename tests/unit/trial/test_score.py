@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from harness.contracts.metric import percent
-from harness.core.spec import SpecError
-from harness.trial.score import METRICS, ScoringChoice, corpus_scores, load, record, score, sentence_statistics
+from harness.core.spec import SpecError, digest, encode, override, read
+from harness.study.planning import read_base
+from harness.trial.pipeline import TrialChoice
+from harness.trial.score import METRICS, ScoringChoice, corpus_scores, load, naming, record, score, sentence_statistics
 from variants.metrics_words import edit_distance
 
+ROOT = Path(__file__).resolve().parents[3]
 words = st.sampled_from(["a", "b", "c", "dd", "eee", ".", "The", "the", "三"])
 sentence = st.lists(words, max_size=8).map(" ".join)
 corpus = st.lists(st.tuples(sentence, st.lists(sentence, min_size=1, max_size=3)), min_size=1, max_size=6)
@@ -233,3 +237,74 @@ def test_diagnostics_are_there_whatever_is_asked_for(tmp_path):
     facts = score(choice, record(["a b"], [["a c"]], tokenize="none", truncated=[False]), tmp_path)
     assert set(facts["metrics"]) == {"exact_match", "length_ratio", "truncated", "repetition"}
     assert set(load(tmp_path)) >= {"bleu"}, "which the length ratio needs"
+
+
+def test_a_metric_with_settings_or_a_name_is_chosen_beside_names():
+    choice = read(
+        ScoringChoice, {"metrics": ["bleu", {"kind": "tutorial_bleu", "orders": 4}, {"kind": "rouge_l", "name": "r"}]}
+    )
+    assert [name for name, metric in choice.wanted.items() if not metric.diagnostic] == ["bleu", "tutorial_bleu", "r"]
+    assert choice.wanted["tutorial_bleu"].cfg.orders == 4
+    with naming(choice.own):
+        assert METRICS["r"].title == "r (%)" and METRICS["tutorial_bleu"].cfg.orders == 4
+    assert "r" not in METRICS and METRICS["tutorial_bleu"].cfg.orders == 2
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (["blue"], "no metric is called 'blue'; did you mean 'bleu'"),
+        (["rouge_l", {"kind": "rouge_l", "beta": 2.0}], "two metrics are called 'rouge_l'; give one of them a `name`"),
+        ([{"kind": "rouge_l", "name": "nll"}], "'nll' is what another metric is called"),
+        ([{"kind": "rouge_l", "gamma": 1}], "unknown setting 'gamma' of metric 'rouge_l'"),
+        ([{"kind": "rouge_l", "name": "Two Words"}], "name"),
+    ],
+)
+def test_choices_that_cannot_be_meant(metrics, message):
+    with pytest.raises(SpecError, match=message):
+        read(ScoringChoice, {"metrics": metrics})
+
+
+def test_digests_of_scoring_are_those_of_before():
+    """Golden: computed when metrics were names alone."""
+    known = {"tokenize": "none", "lowercase": False}
+    assert encode(ScoringChoice(**known)) == known | {"metrics": []}
+    named = ScoringChoice(**known, metrics=("bleu", {"kind": "nll"}))
+    assert encode(named, meaning=True) == known | {"metrics": ["bleu", "nll"]}
+
+
+def test_metrics_that_share_statistics_count_alike():
+    class Other(type(METRICS["nll"])):
+        def statistics(self, scored):
+            return None
+
+    scored = record(["a"], [["a"]], tokenize="none", nll=np.ones((1, 2)))
+    with pytest.raises(SpecError, match="count differently and share the name 'nll'"):
+        sentence_statistics(scored, [METRICS["nll"], Other(METRICS["nll"].cfg)])
+
+
+def test_statistics_of_a_wrong_shape_are_named():
+    class Flat(type(METRICS["exact_match"])):
+        def statistics(self, scored):
+            return np.ones(len(scored.hypotheses))
+
+    with pytest.raises(SpecError, match="statistics of metric 'exact_match' are 1, not 1 sentences x K counts"):
+        sentence_statistics(record(["a"], [["a"]], tokenize="none"), [Flat(METRICS["exact_match"].cfg)])
+
+
+@pytest.mark.parametrize(
+    ("target", "scoring", "tokenize"),
+    [
+        ("words", {}, "13a"),
+        ("bpe", {}, "13a"),
+        ("characters", {}, "char"),
+        ("characters", {"tokenize": "auto"}, "char"),
+        ("characters", {"tokenize": "zh"}, "zh"),
+    ],
+)
+def test_the_default_tokenizer_of_metrics_follows_the_target(target, scoring, tokenize):
+    base = read_base(ROOT / "studies/bases/numbers.yaml")[0]
+    choice = read(TrialChoice, override(TrialChoice, base, {"data.target.kind": target, "decoding.scoring": scoring}))
+    assert choice.decoding.scoring.tokenize == tokenize
+    explicit = override(TrialChoice, base, {"data.target.kind": target, "decoding.scoring": {"tokenize": tokenize}})
+    assert digest(read(TrialChoice, explicit)) == digest(choice), "a default that is written out is the same trial"

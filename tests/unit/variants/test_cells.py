@@ -81,8 +81,8 @@ def test_a_step_is_that_of_torch(kind: str, oracle: Any) -> None:
     torch.manual_seed(0)
     cell, single = Cell.kinds[kind].Config(hidden=5).build(entering=3), oracle(3, 5)
     single.load_state_dict({name[:-3]: value for name, value in cell.fused.state_dict().items()})
-    x, state = torch.randn(4, 3), tuple(torch.randn(4, 5) for _ in range(cell.count))
-    want = single(x, state if cell.count > 1 else state[0])
+    x, state = torch.randn(4, 3), tuple(torch.randn(4, 5) for _ in cell.tensors)
+    want = single(x, state if len(state) > 1 else state[0])
     torch.testing.assert_close(cell.step(0, 0, x, state), want if isinstance(want, tuple) else (want,))
 
 
@@ -92,5 +92,5 @@ def test_dropout_is_between_layers_only(kind: str) -> None:
         torch.manual_seed(0)
         cell = Cell.kinds[kind].Config(hidden=8, layers=layers, dropout=0.5).build(entering=3).train()
         for steps in (1, 3):
-            x, state = torch.ones(2, steps, 3), tuple(torch.zeros(2, layers, 8) for _ in range(cell.count))
+            x, state = torch.ones(2, steps, 3), tuple(torch.zeros(2, layers, 8) for _ in cell.tensors)
             assert torch.equal(cell(x, state)[0], cell(x, state)[0]) == (layers == 1)

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from harness.contracts import Decoder, Encoder, Memory
+from harness.core.spec import Incompatible
 
 GRID = list(itertools.product(("input", "readout", "both"), (False, True), ("direct", "tanh"), ("concat", "add")))
 IDS = ["-".join(map(str, point)) for point in GRID]
 
 
-def parts(place: str, feed: bool, readout: str, merge: str, layers: int = 1) -> tuple[Any, Memory]:
+def parts(place: str, feed: bool, readout: str, merge: str, layers: int = 1, sees: str = "state") -> tuple[Any, Memory]:
     torch.manual_seed(0)
     encoder = Encoder.kinds["rnn"].Config.model_validate({"cell": {"kind": "gru", "hidden": 5}}).build(embedded=2)
     config = Decoder.kinds["rnn"].Config.model_validate(
@@ -25,6 +26,7 @@ def parts(place: str, feed: bool, readout: str, merge: str, layers: int = 1) -> 
             "context": {"kind": "attention", "score": "general", "place": place, "merge": merge},
             "feed": feed,
             "readout": readout,
+            "readout_sees": sees,
         }
     )
     decoder = config.build(embedded=3, encoder=encoder).double()
@@ -70,6 +72,38 @@ def test_the_decoder_follows_its_equations(place: str, feed: bool, readout: str,
     said = decoder.advance(words, *decoder.start(memory))[0].features_BTR
     torch.testing.assert_close(said, by_equations(decoder, memory, words, feed, merge))
     assert said.shape[-1] == decoder.width
+
+
+def test_the_readout_sees_the_last_word_where_it_should() -> None:
+    """Beside state and context: ``tanh(W [h; c; y])``."""
+    decoder, memory = parts("readout", False, "tanh", "concat", sees="word")
+    words = torch.randn(2, 5, 3, dtype=torch.double)
+    state, source = decoder.start(memory)
+    output_BTH, _ = decoder.cell(words, state[0])
+    context_BTC = decoder.context(output_BTH, source, ())[0]
+    seen = torch.cat([output_BTH, context_BTC, words], -1)
+    want = torch.tanh(seen @ decoder.readout[0].weight.T)
+    torch.testing.assert_close(decoder.advance(words, state, source)[0].features_BTR, want)
+
+
+def test_a_prefix_decoder_is_one_network_over_source_and_target() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder.kinds["none"].Config().build(embedded=3)
+    cell = {"kind": "gru", "hidden": 4, "layers": 2}
+    decoder = Decoder.kinds["prefix"].Config.model_validate({"cell": cell}).build(embedded=3, encoder=encoder)
+    source, target = torch.randn(2, 4, 3), torch.randn(2, 5, 3)
+    mask_BS = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
+    said = decoder.advance(target, *decoder.start(encoder(source, mask_BS)))[0].features_BTR
+    for row, length in enumerate((4, 2)):
+        whole = torch.cat([source[row, :length], target[row]]).unsqueeze(0)
+        torch.testing.assert_close(said[row], decoder.cell.fused(whole)[0][0, length:])
+
+
+def test_a_prefix_of_another_width_is_refused() -> None:
+    encoder = Encoder.kinds["rnn"].Config.model_validate({"cell": {"kind": "gru", "hidden": 5}}).build(embedded=3)
+    config = Decoder.kinds["prefix"].Config.model_validate({"cell": {"kind": "gru", "hidden": 4}})
+    with pytest.raises(Incompatible, match="width 5 and a word vector 3"):
+        config.build(embedded=3, encoder=encoder)
 
 
 def test_the_query_is_the_top_layer() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,3 +63,41 @@ def test_dropout_drops_while_training_only(kind: str) -> None:
         assert bool((look(words_BS) == 0).any())
         embeddings.eval()
         assert not bool((look(words_BS) == 0).any())
+
+
+PLUGIN = """
+import sys, torch
+import variants
+from pathlib import Path
+from harness.contracts import Embeddings, Initializer, Words
+from harness.core import plugins
+from harness.core.pinned import pinned
+from harness.core.spec import read
+from harness.trial.model import ModelChoice
+from harness.trial.train import build, count_parameters
+
+plugins.load([sys.argv[1]])
+lists = ["<pad>", "<bos>", "<eos>", "<unk>", "red", "blue"]
+words = Words(6, 6, True, lambda: (lists, lists))
+rnn = {"kind": "gru", "hidden": 2}
+plain = {
+    "embeddings": {"kind": "pretrained", "width": 2, "vectors": "vectors.txt"},
+    "encoder": {"kind": "rnn", "cell": rnn},
+    "decoder": {"kind": "rnn", "cell": rnn, "bridge": "copy", "context": "none"},
+    "output": "linear",
+}
+choice = pinned(read(ModelChoice, plain), [Path(sys.argv[2])])
+count_parameters(choice, Words(6, 6))
+model = build(choice, Initializer.kinds["uniform"].Config(), words, 1)
+print(model.embeddings.target(torch.tensor([[4, 5]])).tolist())
+"""
+
+
+def test_vectors_from_a_file_survive_the_initializer(tmp_path: Path) -> None:
+    """The part is a plugin, in a process of its own; sizes alone are enough to count parameters."""
+    (tmp_path / "vectors.txt").write_text("blue 1.5 -2.0\ngreen 7.0 7.0\nred 0.25 4.0\n", encoding="utf-8")
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-c", PLUGIN, str(root / "tests/plugins/pretrained_embeddings.py"), str(tmp_path)]
+    env = os.environ | {"PYTHONPATH": str(root)}
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == "[[[0.25, 4.0], [1.5, -2.0]]]", ran.stderr

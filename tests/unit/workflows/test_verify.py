@@ -161,7 +161,7 @@ def test_each_verdict_with_what_explains_it(planned: Plan, store: Store) -> None
     [
         ({1: {"status": "diverged", "reason": "nan"}}, "different", "diverged: nan"),
         ({1: {"status": "error", "reason": "Oh"}}, "failed", "error: Oh"),
-        ({4: {}}, "different", "it diverged before, and now it finished"),
+        ({4: {}}, "different", "it diverged before, and finished now"),
         ({4: {"status": "error", "reason": "Oh"}}, "failed", "error: Oh"),
     ],
 )
@@ -190,7 +190,7 @@ def test_damaged_stages_are_not_held_against_anything(planned: Plan, store: Stor
     next((store.root / "stages" / "train").glob("*/model.safetensors")).write_text("W1", encoding="utf-8")
     part, chosen = verify.choose(planned, store)
     assert len(part.only) == 5
-    assert {why for _, why in chosen.skipped} >= {"train is damaged; `s2s run` makes it anew"}
+    assert {why for _, why in chosen.skipped} >= {"train is damaged; `s2s run` recomputes it"}
 
 
 def test_results_of_other_code_are_said_to_be_stale_first(planned: Plan, store: Store) -> None:
@@ -252,7 +252,7 @@ def test_a_store_that_is_only_read_is_verified_elsewhere(
     workers = Played({4: {"status": "diverged", "reason": "loss is nan"}})
     before = sorted(store.root.rglob("*"))
     found = done(planned, store, workers)
-    assert found.well and "could not be written" in found.notes[0] and "Read-only" in found.notes[0]
+    assert found.well and "cannot be written" in found.notes[0] and "Read-only" in found.notes[0]
     assert not list(elsewhere.iterdir())
     assert [p for p in sorted(store.root.rglob("*")) if "locks" not in p.parts] == [
         p for p in before if "locks" not in p.parts
@@ -289,4 +289,4 @@ def test_the_badge_says_no_more_than_was_run(
     verdicts: dict[str, int], other: int, dates: tuple[str, ...], said: str
 ) -> None:
     known = {"of": 20, "verdicts": verdicts, "other_kind": other, "dates": list(dates)} if verdicts else {}
-    assert sentences.again(known) == said
+    assert sentences.verified_sentence(known) == said

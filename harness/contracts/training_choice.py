@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.contracts import Initializer, Objective, Optimizer, Order, Schedule, TeacherForcing
+from harness.contracts.training import (
+    Initializer,
+    Objective,
+    Optimizer,
+    Order,
+    Pretraining,
+    Schedule,
+    TeacherForcing,
+)
 from harness.core.registry import SLOTS, Choice
 
 
@@ -23,6 +32,11 @@ class TrainingChoice(Choice):
     """How the learning rate changes."""
     initializer: Initializer.Config
     """The first values of the parameters."""
+    pretraining: Pretraining.Config = Field(
+        default_factory=lambda: SLOTS["pretraining"].kinds["none"].Config(),
+        json_schema_extra={"neutral": {"kind": "none"}},
+    )
+    """Where parameters come from before this training."""
     batch_size: int = Field(ge=1)
     """Sentence pairs that go through the model together."""
     order: Order.Config = Field(
@@ -33,7 +47,7 @@ class TrainingChoice(Choice):
     pool: int = Field(ge=1)
     """Updates whose pairs are sorted by length together before they are cut into batches; 1 takes pairs as they fall."""
     updates: int = Field(ge=0)
-    """Updates at most; 0 sets no such limit, where tokens or seconds do. Training ends at the first limit it reaches."""
+    """Updates at most; 0 sets no such limit, where epochs, tokens or seconds do. Training ends at the first limit it reaches."""
     evaluate_every: int = Field(ge=1)
     """Updates between evaluations on the validation split."""
     patience: int = Field(default=0, ge=0)
@@ -48,20 +62,31 @@ class TrainingChoice(Choice):
     """Precision of training; evaluation and decoding are always fp32."""
     tokens: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
     """Target tokens after which training ends, EOS counted, padding not; the update that reaches them is the last. 0: no limit."""
+    epochs: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """Epochs after which training ends: each as many updates as it takes to visit all training pairs once. 0: no limit."""
     seconds: float = Field(default=0.0, ge=0, json_schema_extra={"neutral": 0.0})
     """Wall-clock seconds after which training ends, evaluations counted; never the same number of updates twice. 0: no limit."""
 
     @model_validator(mode="after")
     def _ends(self) -> TrainingChoice:
         """Check that training ends, and that a schedule which looks at the end can know where it is."""
-        if not (self.updates or self.tokens or self.seconds):
-            raise ValueError("training has no end; set updates, tokens or seconds")
-        if not self.updates and self.schedule.part.ends:
+        if not (self.updates or self.epochs or self.tokens or self.seconds):
+            raise ValueError("training has no end; set updates, epochs, tokens or seconds")
+        if not (self.updates or self.epochs) and self.schedule.part.ends:
             raise ValueError(
                 f"schedule '{self.schedule.kind}' reaches its end at the last update, which no one knows beforehand where "
-                "tokens or seconds end training; take another, or set updates"
+                "tokens or seconds end training; take another, or set updates or epochs"
             )
         return self
+
+    def epoch_updates(self, pairs: int) -> int:
+        """Return the updates of an epoch over so many training pairs."""
+        return math.ceil(pairs / (self.batch_size * self.accumulate))
+
+    def last_update(self, pairs: int) -> int:
+        """Return the number of updates over so many training pairs; 0 if only tokens or seconds end training."""
+        limits = [self.updates, self.epochs * self.epoch_updates(pairs)]
+        return min((limit for limit in limits if limit), default=0)
 
 
 def foreseen_seconds(choice: TrainingChoice, facts: dict[str, Any]) -> float:
@@ -70,5 +95,6 @@ def foreseen_seconds(choice: TrainingChoice, facts: dict[str, Any]) -> float:
     It is assumed to be as fast by update and by target token.
     """
     each, token = (facts["train_seconds"] / facts[passed] for passed in ("updates", "target_tokens"))
-    limits: list[float] = [choice.updates * each, choice.tokens * token, choice.seconds]
+    epoch = facts["epoch_updates"] * each
+    limits: list[float] = [choice.updates * each, choice.epochs * epoch, choice.tokens * token, choice.seconds]
     return min(limit for limit in limits if limit)
