@@ -27,6 +27,8 @@ class NoEncoder(Encoder):
     decoder ``rnn``, no context and the bridge ``zero`` or ``copy``, a language model that does not hear the source at all.
     """
 
+    hears_order = False
+
     class Config(Encoder.Config):
         """No encoder has no settings."""
 

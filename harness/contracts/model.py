@@ -153,6 +153,8 @@ class Encoder(nn.Module, ABC):
     width: int
     shape: StateShape
     """The shape of ``Memory.final``."""
+    hears_order: bool = True
+    """Whether the memory depends on the order of source words."""
     hears_padding: bool = False
     """Whether the content or amount of padding can change the memory."""
 
@@ -272,6 +274,8 @@ class Decoder(nn.Module, ABC):
     """Whether padding in the memory can change a readout."""
     hears_source: bool = True
     """Whether a readout depends on the source at all; if not, the model is a language model: a control."""
+    hears_order: bool = True
+    """Whether a readout depends on the order of source words."""
     weighs: bool = False
     """Whether a readout holds a weight for every source position."""
 

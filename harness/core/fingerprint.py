@@ -28,7 +28,7 @@ def fingerprint(modules: Iterable[str], alone: Iterable[str] = ()) -> str:
     Raises:
         ModuleNotFoundError: there is no such module.
     """
-    codes = {_code(name) for name in modules} | {f"alone {_Anonymous(name, deep=False).code}" for name in alone}
+    codes = {_code(name) for name in modules} | {f"alone {_own_code(name)}" for name in alone}
     return _hash("\n".join(sorted(codes)))[:DIGITS]
 
 
@@ -36,6 +36,12 @@ def fingerprint(modules: Iterable[str], alone: Iterable[str] = ()) -> str:
 def _code(name: str) -> str:
     """Return the hash of a module together with everything that it imports."""
     return _Anonymous(name, deep=True).code
+
+
+@cache
+def _own_code(name: str) -> str:
+    """Return the hash of a module without what it imports."""
+    return _Anonymous(name, deep=False).code
 
 
 class _Anonymous(ast.NodeTransformer):

@@ -72,7 +72,7 @@ def test_damage_of_every_stage_is_made_good_by_the_same_command(tmp_path: Path, 
     (there["decode"][0] / "hypotheses.jsonl").unlink()
     cut(there["score"][0] / "sentences.safetensors")
     flip(there["score"][1] / "stage.json")
-    said = write_report.write_report(plan(), Store(tmp_path))
+    said = write_report.write_report(plan(), Store(tmp_path), fuller="replace")
     assert len(said.failed) == 5 and "is damaged" in said.failed[0][2], "a report says so, and touches nothing"
     assert Store(tmp_path).aside() == []
     made = run(tmp_path, workers)

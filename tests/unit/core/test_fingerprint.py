@@ -39,6 +39,7 @@ def forget() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "toy"]:
         del sys.modules[name]
     module._code.cache_clear()
+    module._own_code.cache_clear()
     module._path.cache_clear()
 
 

@@ -92,7 +92,7 @@ def test_splits_have_their_sizes_share_no_number_and_mean_it() -> None:
     assert len(set(groups)) == 1200
     assert splits["train"].group[0] == "0"
     for rows in splits.values():
-        for source, (reference,), group, _ in rows:
+        for source, (reference,), group, *_ in rows:
             assert LANGUAGES["words"]["en"].value(source) == part.value(reference) == int(group)
     assert part.numeric
     assert part.revision() == ""
