@@ -14,6 +14,7 @@ LAWS = ("model", "cell", "bridge", "choice", "setting")
 MODEL_PLUGINS = ("coverage_context", "copying_output", "matrix_cell")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODEL_PLUGINS)
 def test_a_plugin_obeys_the_laws(name: str) -> None:
     """A process of its own asks, so that no other test sees the plugin's parts in the registry."""

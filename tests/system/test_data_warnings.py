@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from system.homes import Home, new_home
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "model.embeddings.width": 4,
     "model.encoder.cell.hidden": 8,

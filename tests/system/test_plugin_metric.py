@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from faults.tiny import ROOT, Home, study_file
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = str(ROOT / "tests/plugins/my_metric.py")
 NAMES = ["bleu", "my_metric", "often", "tutorial_bleu"]
 METRICS: list[Any] = ["bleu", "my_metric", {"kind": "my_metric", "name": "often", "most": 3}]

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from system.homes import STUDY, Home, new_home
 
+pytestmark = pytest.mark.slow
+
 GEN = [("one", "1"), ("two", "2"), ("nine", "9"), ("one hundred and one", "101")]
 
 

@@ -27,7 +27,8 @@ def test_a_final_sigma_is_a_sigma_like_any_other() -> None:
 def test_every_character_is_lower_cased_as_tokenizers_do_it() -> None:
     text = "".join(CHARACTERS)
     assert lowercase(text) == seen(text)
-    assert "".join(map(lowercase, CHARACTERS)) == lowercase(text), "whatever stands beside it"
+    cased = [character for character in CHARACTERS if character.lower() != character]
+    assert "".join(map(lowercase, cased)) == lowercase("".join(cased)), "whatever stands beside it"
 
 
 @given(st.text(st.sampled_from("ΣσςİIıßẞÉéA ǅ"), max_size=12))
