@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -69,9 +68,9 @@ KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Use results of co
 
 def the_store() -> Store:
     """Return the store that S2S_STORE names, or the one in this folder."""
-    from harness.storage.store import Store
+    from harness.storage.store import default_store
 
-    return Store(Path(os.environ.get("S2S_STORE", "runs")))
+    return default_store()
 
 
 @contextmanager
@@ -82,22 +81,15 @@ def store_in_use() -> Iterator[Store]:
         yield store
 
 
-def _plan(name: str, base: str | None, sets: list[str] | None, seeds: int | None) -> Plan:
-    """Return the plan of a study on one base."""
-    import variants  # noqa: F401 (fills the registry)
-    from harness.study import planning
-
-    return planning.load(name, base=base, sets=planning.parse_sets(sets or []), seeds=seeds)
-
-
 def plans_of(name: str, base: str | None, sets: list[str] | None, seeds: int | None) -> list[Plan]:
     """Return the plan of a study on each of its bases."""
-    import variants  # noqa: F401
     from harness.study import planning
+    from harness.workflows.api import bases, load_study
 
-    bases = planning.bases(name, base)
+    changes, each = planning.parse_sets(sets or []), bases(name, base)
     # A study of one base is loaded as it was asked for: its report says how to run it again.
-    return [_plan(name, each if len(bases) > 1 else base, sets, seeds) for each in bases]
+    asked = each if len(each) > 1 else [base]
+    return [load_study(name, base=one, sets=changes, seeds=seeds).plan for one in asked]
 
 
 def that_ran(plans: list[Plan], store: Store) -> list[Plan]:

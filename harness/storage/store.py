@@ -270,3 +270,8 @@ def _of_the_machine(failure: Exception) -> bool:
     Libraries report a full disk by errors of their own: torch by a RuntimeError, safetensors in the message.
     """
     return isinstance(failure, OSError | MemoryError | RuntimeError) or "os error" in str(failure)
+
+
+def default_store() -> Store:
+    """Return the store that ``S2S_STORE`` names, or ``runs`` in the working folder."""
+    return Store(Path(os.environ.get("S2S_STORE", "runs")))

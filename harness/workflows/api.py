@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from harness.core import plugins as plugin_files
 from harness.execution.entry import entry_of, perform
 from harness.execution.local_pool import Workers, logs_of, slots
 from harness.execution.runner import Listen, Settings
-from harness.storage.store import Store
+from harness.storage.store import Store, default_store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
 from harness.trial.decode import Hypothesis
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
     from harness.analysis.interim import LatestLook
 
 __all__ = ["Attended", "Hypothesis", "Study", "StudyAnswer", "TrainedModel", "bases", "load_model", "load_study"]
-
-
-def default_store() -> Store:
-    """Return the store that ``S2S_STORE`` names, or ``runs`` in the working folder."""
-    return Store(Path(os.environ.get("S2S_STORE", "runs")))
 
 
 def bases(name: str, base: str | None = None) -> list[str]:
