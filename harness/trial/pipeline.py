@@ -171,7 +171,8 @@ def restore(store: Store, beginning: str) -> Trial:
     found = sorted(name for name in known if name.startswith(beginning))
     if len(found) != 1 or not beginning:
         many = "no finished trial" if not found else f"{len(found)} finished trials"
-        raise SpecError(f"the digest of {many} begins with '{beginning}'; trials.csv of a report lists the digests")
+        has = "has a digest" if len(found) < 2 else "have digests"
+        raise SpecError(f"{many} {has} starting with '{beginning}'; trials.csv of a report lists the digests")
     said = json.loads((store.verified("score", found[0]) / "trial.json").read_text(encoding="utf-8"))
     return Trial(read(TrialChoice, said["choice"]), said["seed"], said["revision"])
 
