@@ -143,8 +143,8 @@ def digest(meaning: Any) -> str:
 
 
 def flatten(plain: Any, prefix: str = "") -> dict[str, Any]:
-    """Return dotted names with scalar values: the parameters of a run, the columns of a table."""
-    if isinstance(plain, dict) and plain:
+    """Return dotted names with scalar values: the parameters of a run, the columns of a table; empty mappings have none."""
+    if isinstance(plain, dict):
         rows: dict[str, Any] = {}
         for key, value in plain.items():
             rows |= flatten(value, f"{prefix}.{key}" if prefix else str(key))

@@ -161,7 +161,7 @@ def test_a_read_only_store_is_read(tmp_path: Path, workers: Workers, monkeypatch
             done = CliRunner().invoke(app, command)
             assert done.exit_code == 0, done.output
         more = planning.load(STUDY, sets=SMALL | {"training.updates": 30}, seeds=1)
-        with pytest.raises(SpecError, match=r"cannot be written there \(Read-only file system\).*S2S_STORE"):
+        with pytest.raises(SpecError, match=r"cannot be written \(Read-only file system\).*S2S_STORE"):
             run_study.run_study(more, Store(home), Settings(workers, replan=True), lambda *_: None, tracked=False)
         flip_in_place = stages(home)["score"][0] / "stage.json"
         with pytest.raises(OSError, match="Read-only"):
