@@ -185,7 +185,7 @@ def test_a_sync_that_is_killed_is_completed_by_the_next(home: Home, whole: dict[
     started.communicate()
     home.s2s("sync", study(home))
     assert told(client_of(MlflowStore(home.store).database.uri)) == whole
-    assert "0 runs written with 0 points, 7 left" in home.s2s("sync", study(home))
+    assert "0 runs written with 0 points, 7 unchanged" in home.s2s("sync", study(home))
 
 
 @pytest.mark.slow

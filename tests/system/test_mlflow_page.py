@@ -63,11 +63,12 @@ def _study(root: Path) -> StudyRecord:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, psutil.Process]]:
     """The page's address, the store beneath it, and its process."""
     root = tmp_path_factory.mktemp("ui") / "store"
-    with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
+    with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         MlflowStore(root).sync(_study(root))
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
         argv, env, _ = ui_command(root, port)
     log = (root / "server.log").open("w")
     process = subprocess.Popen(argv, env=env, cwd=root, stdout=log, stderr=log, start_new_session=True)

@@ -72,7 +72,9 @@ def sound(home: Home, server: Server, name: str = "small/numbers", trials: int =
 
 def test_four_trials_at_once_lose_nothing_and_a_sync_adds_nothing(home: Home, server: Server) -> None:
     before = sound(home, server)
-    assert "0 runs written with 0 points, 11 left" in home.s2s("sync", study(home), MLFLOW_TRACKING_URI=server.address)
+    assert "0 runs written with 0 points, 11 unchanged" in home.s2s(
+        "sync", study(home), MLFLOW_TRACKING_URI=server.address
+    )
     assert sound(home, server) == before
 
 
@@ -173,7 +175,7 @@ def test_what_sqlite_forgives_is_written_to_postgresql_too(
 
 def test_a_database_may_be_written_without_a_server(home: Home, cluster: Postgres) -> None:
     direct = home.s2s("sync", study(home), MLFLOW_TRACKING_URI=cluster.address)
-    assert "0 runs written with 0 points, 11 left" in direct
+    assert "0 runs written with 0 points, 11 unchanged" in direct
     again = Home(Path(shutil.copytree(home.folder, home.folder.with_name("direct"))))
     (again.folder / "small.yaml").rename(again.folder / "direct.yaml")
     said = again.s2s("run", str(again.folder / "direct.yaml"), MLFLOW_TRACKING_URI=cluster.address)
