@@ -172,7 +172,7 @@ def test_a_read_only_store_is_read(tmp_path: Path, workers: Workers, monkeypatch
     subprocess.run(["mount", "--bind", home, home], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,ro,bind", home], check=True)
-        (failed,) = write_report.write_report(plan(), Store(home)).failed
+        (failed,) = write_report.write_report(plan(), Store(home), fuller="replace").failed
         assert "sentences.safetensors is not what was written" in failed[2], "it is absent, and that is said"
     finally:
         subprocess.run(["umount", home], check=True)

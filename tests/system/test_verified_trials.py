@@ -241,7 +241,7 @@ def test_an_export_carries_the_report_of_its_own_results_alone(store: Store, tmp
     sealing.seal(replace(record.stage, fingerprint="older"), *_rest(record), record.facts, record.provenance)
     made = export_import.export(plan, store, tmp_path / "b.tar")
     assert made.about.report, "the code has changed since; the results are those that it tells of"
-    write_report.write_report(plan, store)
+    write_report.write_report(plan, store, fuller="replace")
     made = export_import.export(plan, store, tmp_path / "c.tar")
     assert not made.about.report and "`s2s report --keep-stale` writes it" in made.note
     write_report.write_report(plan, store, keep_stale=True)
