@@ -134,8 +134,8 @@ def test_command_line_values_are_yaml() -> None:
         parse_yaml(".inf", "--set x")
 
 
-def test_flatten_gives_dotted_names() -> None:
-    assert flatten({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}
+def test_flatten_gives_dotted_names_and_leaves_empty_mappings_out() -> None:
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "d": [1]}
 
 
 def test_a_field_at_its_neutral_value_and_a_location_leave_the_digest_alone() -> None:
