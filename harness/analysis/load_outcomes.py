@@ -25,10 +25,10 @@ from harness.execution import failures, runner
 from harness.storage import checkpoint
 from harness.storage.store import Damaged, Record, Store
 from harness.study.planning import Plan, Variant
-from harness.trial import decode
-from harness.trial.pipeline import SPLIT, Trial, named
+from harness.trial.decoded import load_attention, load_hypotheses
+from harness.trial.encoded import TEST, identity
+from harness.trial.pipeline import Trial, named
 from harness.trial.score import load as load_statistics
-from harness.trial.test_sets import identity
 from harness.trial.train import ELSEWHERE
 
 COSTS = {
@@ -118,7 +118,7 @@ def _tested(records: Mapping[str, Record], test: str = "") -> Tested:
     return Tested(
         metrics=scored.facts["metrics"],
         statistics=load_statistics(scored.folder),
-        hypotheses=[hypothesis.text for hypothesis in decode.load_hypotheses(decoded.folder)],
+        hypotheses=[hypothesis.text for hypothesis in load_hypotheses(decoded.folder)],
         test=_test_set(held.folder, held.seal, prepared.folder, held.facts["exhaustive"], held.facts.get("unit", "")),
         attention=_attention(decoded.folder),
         signatures=_signatures(scored.folder, prepared.folder),
@@ -143,7 +143,7 @@ def _found(store: Store, name: str, key: str) -> Record:
 
 
 def _attention(folder: Path) -> Attention | None:
-    found = decode.load_attention(folder)
+    found = load_attention(folder)
     if found is None:
         return None
     mean_GG, examples = found
@@ -161,9 +161,9 @@ def _test_set(held: Path, seal: str, prepared: Path, exhaustive: bool = False, u
         exhaustive: whether it holds all sentences there are.
         unit: the column that its sentences are grouped by.
     """
-    rows = read_lines(held / f"{SPLIT}.jsonl")
+    rows = read_lines(held / f"{TEST}.jsonl")
     columns = list(rows[0].get("columns", ())) if rows else []  # earlier versions kept none
-    test = load_file(held / f"{SPLIT}.safetensors")
+    test = load_file(held / f"{TEST}.safetensors")
     ids, starts = test["source"], test["source_starts"]
     counts = _counts(prepared / "train.safetensors", int(ids.max(initial=0)) + 1)
     counts[UNK] = 0

@@ -21,6 +21,7 @@ from harness.core.spec import Incompatible, Lines, SpecError, encode, override, 
 from harness.study import locate, planning
 from harness.study.presets import read_preset, unfolded
 from harness.trial import corpus, data_checks, prepare
+from harness.trial.encode import scratch_in
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.pipeline import TrialChoice
 
@@ -155,7 +156,7 @@ def dataset_warnings(text: str, loaded: corpus.Corpus) -> list[str]:
         return loaded.part.notes
     plain, lines, _ = planning.read_base(bases[name])
     choice = read(TrialChoice, plain, lambda path: lines.place(path.split(".")))
-    with tempfile.TemporaryDirectory() as folder, prepare.scratch_in(Path(folder)) as scratch:
+    with tempfile.TemporaryDirectory() as folder, scratch_in(Path(folder)) as scratch:
         facts = prepare.write(choice.data, loaded, Path(folder), scratch)
     return data_checks.warnings(facts, lowercased=choice.decoding.scoring.lowercase)
 

@@ -270,7 +270,7 @@ class Pretraining(ABC):
 
         Args:
             model: a ``harness.trial.model.Seq2Seq``.
-            pairs: the trial's encoded pairs by split (``harness.trial.batches.Pairs``).
+            pairs: the trial's encoded pairs by split (``harness.trial.pairs.Pairs``).
             train: trains the model by a ``TrainingChoice`` on pairs by split, and leaves the parameters that training
                 selects in it; interrupted, it goes on where it was. To be called once at most.
         """

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from harness.core import plugins
@@ -44,23 +42,6 @@ def place(device: torch.device) -> dict[str, Any]:
     return {"torch": facts["versions"]["torch"]} | {name: facts[name] for name in PLACE}
 
 
-def forget_peak_memory(device: torch.device) -> None:
-    """Reset ``peak_memory_mb``, so that a trial is not charged for earlier trials of this process."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    with suppress(OSError):  # Linux only; elsewhere the peak covers the whole process
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Return the largest resident size of this process, or of its memory on a GPU, in MiB."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    info = psutil.Process().memory_info()
-    return float(getattr(info, "peak_wset", None) or _high_water() or info.rss) / 2**20
-
-
 @cache
 def git_state() -> dict[str, Any]:
     """Return the commit of the code and whether it was changed since, or nothing outside a checkout."""
@@ -91,9 +72,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
     return f"{platform.processor()}, {os.cpu_count()} cores"
-
-
-def _high_water() -> int:
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)

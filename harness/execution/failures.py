@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from harness.core.provenance import peak_memory_mb
+from harness.core.peak_memory import peak_memory_mb
 from harness.core.redaction import masked
 from harness.execution import memory
 from harness.storage.disk import write

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core import plugins
-from harness.core.spec import encode
 from harness.execution import failures
 from harness.execution.failures import Failure
 from harness.execution.local_pool import Ended, Executor, Task
@@ -191,9 +190,7 @@ class Rounds:
         for group in groups.values():
             self.handed[group[0]] = group
             named = [(name, self.trials[name]) for name in group]
-            trials = [
-                [name, encode(trial.choice), trial.seed, trial.revision, dict(trial.tests)] for name, trial in named
-            ]
+            trials = [[name, trial.plain] for name, trial in named]
             stages = dict.fromkeys((s.name, s.key) for _, trial in named for s in trial.stages.values())
             yield Task(group[0], self.given | {"trials": trials, "stages": list(stages)})
 

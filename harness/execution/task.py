@@ -11,10 +11,10 @@ import torch
 
 from harness.core import plugins
 from harness.core.redaction import masked
-from harness.core.spec import Incompatible, read
+from harness.core.spec import Incompatible
 from harness.execution import failures, worker
 from harness.storage.store import Busy, Store
-from harness.trial.pipeline import Corridor, Trial, TrialChoice
+from harness.trial.pipeline import Corridor, Trial
 from harness.trial.train import Diverged, Emit
 
 
@@ -40,11 +40,10 @@ def run_trials(payload: dict[str, Any], device: str, emit: Emit) -> dict[str, An
         wait=False,
     )
     shared_failure: dict[str, Any] = {}
-    for name, choice, seed, revision, tests in payload["trials"]:
+    for name, plain in payload["trials"]:
         closed = shared_failure
         if not shared_failure:
-            trial = Trial(read(TrialChoice, choice), seed, revision, tests)
-            closed = _close(corridor, trial, partial(_emit_named, emit, name))
+            closed = _close(corridor, Trial.of(plain), partial(_emit_named, emit, name))
             if closed["status"] == "unusable":
                 return {"unusable": closed["disk"]}
             # Trials that share failed data or a failed training fail alike: the others are not tried.

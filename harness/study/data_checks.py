@@ -13,7 +13,7 @@ from harness.storage.store import Store
 from harness.study.claims import SENTENCES, Claim, Group, groups
 from harness.study.grid import show
 from harness.study.planning import Plan
-from harness.trial import test_sets
+from harness.trial import encoded
 from harness.trial.pipeline import named
 
 MOST = 20
@@ -39,8 +39,8 @@ def check(plan: Plan, store: Store) -> None:
         for name in dict.fromkeys(name for group in found for name in group.variants):
             stage = trials[name].stages[named("test", claim.on) if claim.on else "prepare"]
             folder = store.verified(stage.name, stage.key)
-            known[folder] = known.get(folder) or test_sets.load_rows(folder)
-            tests[name] = test_sets.identity(known[folder])
+            known[folder] = known.get(folder) or encoded.load_rows(folder)
+            tests[name] = encoded.identity(known[folder])
             _check_values(f"claims.{index}", claim, known[folder])
         _check_same(f"claims.{index}", found, tests)
 

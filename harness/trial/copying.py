@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
 from harness.contracts import UNK
-from harness.trial.batches import Flat, Pairs
+from harness.trial.pairs import Flat, Pairs
 from harness.trial.vocabulary import Vocabulary
 
 Changes = list[tuple[int, int]]

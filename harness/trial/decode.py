@@ -1,4 +1,4 @@
-"""The third stage: a search over a split, what the model says of the references, and where it looks."""
+"""A search over a split, what the model says of the references, and where it looks."""
 
 from __future__ import annotations
 
@@ -6,48 +6,26 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from harness.contracts import BOS, EOS, PAD, Readout, Search, Source, State, repeat, sayable
-from harness.core.registry import Choice
-from harness.trial.batches import Pairs, collate, evaluation_width, in_order
+from harness.trial.batches import collate, evaluation_width, in_order
+from harness.trial.decoded import Hypothesis
 from harness.trial.model import Seq2Seq
-from harness.trial.score import ScoringChoice
+from harness.trial.pairs import Pairs
 from harness.trial.vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # how hypotheses are scored does not change them
+    from harness.trial.decoding_choice import DecodingChoice
 
 GRID = 12
 """Cells a side of the map on which attention is averaged, from the first to the last position of both sentences."""
 EXAMPLES = 8
 """So many first test sentences have their attention kept whole."""
-
-
-class DecodingChoice(Choice):
-    """The decoding branch of a trial."""
-
-    search: Search.Config
-    """How words are chosen."""
-    limit: int = Field(ge=1)
-    """Tokens of a hypothesis at most, EOS counted; hypotheses cut there are counted and reported."""
-    batch_size: int = Field(default=64, ge=1)
-    """Sentences at once; changes cost, never output."""
-    scoring: ScoringChoice = ScoringChoice()
-    """How hypotheses are compared with references."""
-
-
-class Hypothesis(NamedTuple):
-    """What was found for one source."""
-
-    text: str
-    tokens: list[int]
-    score: float
-    """Summed log-probability that the model gives, in nats."""
-    truncated: bool
-    """Whether the limit came before EOS."""
 
 
 @torch.no_grad()
@@ -224,7 +202,7 @@ def decode(
     device: torch.device,
     texts: Sequence[str],
 ) -> dict[str, Any]:
-    """Write what the stage finds for one split (see ``load``) and return facts about cost.
+    """Write what is found for one split (see ``harness.trial.decoded``) and return facts about the cost.
 
     Only the search is timed. ``texts`` are the sources of the pairs, whose words a model may copy.
     """
@@ -272,47 +250,3 @@ def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for line in lines:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-
-
-class Decoded(NamedTuple):
-    """What the stage wrote, in the order of the test sentences."""
-
-    hypotheses: list[Hypothesis]
-    nll: dict[str, Tensor]
-    """``nll`` and ``free_nll``: see ``Examined``."""
-    oracle: list[str]
-    """What the model says word by word when it is given the length of the first reference (Lake & Baroni 2018)."""
-
-
-class Attended(NamedTuple):
-    """Where a decoder looks while it says its own hypothesis."""
-
-    source: list[str]
-    """Source tokens, EOS among them: the columns."""
-    said: list[str]
-    """Tokens of the hypothesis, EOS among them where it was said: the rows."""
-    weights_TS: Tensor
-
-
-def load(folder: Path) -> Decoded:
-    """Read what ``decode`` wrote, the attention aside."""
-    oracle = [line["text"] for line in _read_lines(folder / "oracle.jsonl")]
-    return Decoded(load_hypotheses(folder), load_file(folder / "references.safetensors"), oracle)
-
-
-def load_hypotheses(folder: Path) -> list[Hypothesis]:
-    """Read what the search found."""
-    return [Hypothesis(**line) for line in _read_lines(folder / "hypotheses.jsonl")]
-
-
-def load_attention(folder: Path) -> tuple[Tensor, list[Attended]] | None:
-    """Read the mean attention on a grid of relative positions, target x source, and examples; None without attention."""
-    if not (folder / "attention.safetensors").exists():
-        return None
-    weights = load_file(folder / "attention.safetensors")
-    labels = _read_lines(folder / "attention.jsonl")
-    return weights["mean"], [Attended(**line, weights_TS=weights[f"example_{row}"]) for row, line in enumerate(labels)]

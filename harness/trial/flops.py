@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from harness.contracts import BOS, EOS, UNK, Batch, Objective, Streams, TeacherForcing
-from harness.trial.batches import Pairs
 from harness.trial.model import Seq2Seq
+from harness.trial.pairs import Pairs
 
 
 def training_flops(model: Seq2Seq, objective: Objective, forcing: TeacherForcing, pairs: Pairs, update: int) -> float:

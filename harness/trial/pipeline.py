@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,31 +14,30 @@ from typing import Any, Self
 import torch
 from pydantic import model_validator
 
-from harness.contracts import Dataset, Pretraining
+from harness.contracts import Dataset
 from harness.core.fingerprint import fingerprint
-from harness.core.provenance import forget_peak_memory, peak_memory_mb, place, provenance
+from harness.core.provenance import place, provenance
 from harness.core.registry import Choice
 from harness.core.spec import SpecError, digest, encode, read
 from harness.storage.checkpoint import Postponed
 from harness.storage.store import Record, Stage, Store
-from harness.trial import decode, flops, prepare, score, test_sets, train
-from harness.trial.batches import Pairs
-from harness.trial.decode import DecodingChoice
+from harness.trial import decode_stage, encoded, prepare, pretrain_stage, score_stage, test_sets, train_stage
+from harness.trial.decoding_choice import DecodingChoice
+from harness.trial.encoded import TEST
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.prepare import DataChoice
 from harness.trial.score import FITTING
-from harness.trial.train import Emit, TrainingChoice
+from harness.trial.train import CHECKPOINT_EVERY, Emit, TrainingChoice, Workplace
 
-SPLIT = "test"
-WORKERS: dict[str, tuple[ModuleType, ...]] = {
-    "prepare": (prepare,),
-    "test": (test_sets,),
-    "pretrain": (train,),
-    "train": (train, flops),
-    "decode": (decode,),
-    "score": (score,),
+WORKERS: dict[str, ModuleType] = {
+    "prepare": prepare,
+    "test": test_sets,
+    "pretrain": pretrain_stage,
+    "train": train_stage,
+    "decode": decode_stage,
+    "score": score_stage,
 }
-"""The modules that do each kind of stage, upstream first."""
+"""The module that does each kind of stage, upstream first."""
 KINDS = tuple(WORKERS)
 """Every kind of stage; ``test`` reads and encodes a further test set, ``pretrain`` is there where training does not begin
 from the initializer alone."""
@@ -93,10 +91,11 @@ class Trial:
         of its own (see ``named``), on which none of these four depends.
         """
         c, sets = self.choice, self.choice.data.tests
-        prepared = self._stage("prepare", [c.data], [])
+        prepared = self._stage("prepare", [c.data.dataset, c.data.source, c.data.target], [])
         start, begins = c.training.pretraining, c.training.pretraining.part.begins
         pretrained = [self._stage("pretrain", [c.model, c.training.initializer, start], [prepared])] if begins else []
-        trained = self._stage("train", [c.model, c.training], [prepared, *pretrained])
+        training = [value for name, value in c.training if name != "pretraining"]
+        trained = self._stage("train", [c.model, *training], [prepared, *pretrained])
         read_by = {name: self._stage("test", [dataset], [prepared], name) for name, dataset in sets.items()}
         made = {
             "prepare": prepared,
@@ -108,11 +107,11 @@ class Trial:
             upstream = [prepared, *([read_by[name]] if name else []), *pretrained, trained]
             made[named("decode", name)] = decoded = self._stage("decode", [c.model, c.decoding], upstream)
             metrics = [metric.cfg for metric in c.decoding.scoring.wanted.values()]
-            scoring = [sets[name] if name else c.data, *metrics]
+            scoring = [sets[name] if name else c.data.dataset, *metrics]
             made[named("score", name)] = self._stage("score", scoring, [*upstream, decoded])
         return made
 
-    def _stage(self, kind: str, parts: Sequence[Choice], upstream: Sequence[Stage], test: str = "") -> Stage:
+    def _stage(self, kind: str, parts: Sequence[Any], upstream: Sequence[Stage], test: str = "") -> Stage:
         """Return a stage, named by the digest of its own choice and of the stages that it directly depends on.
 
         Args:
@@ -125,8 +124,7 @@ class Trial:
         edges = [stage.key for stage in upstream[-1:]]
         edges += [stage.key for stage in upstream if kind == "decode" and stage.name == "test"]
         key = digest({"stage": kind, "choice": meant, "upstream": edges})
-        doing = [module.__name__ for module in WORKERS[kind]] + [name for part in parts for name in modules(part)]
-        code = fingerprint(doing, alone=[__name__])  # this module puts every stage to work
+        code = fingerprint([WORKERS[kind].__name__, *(name for part in parts for name in modules(part))])
         return Stage(kind, key, spelled, code, {stage.name: stage.key for stage in upstream})
 
     def _choice_of(self, kind: str, plain: dict[str, Any], test: str) -> dict[str, Any]:
@@ -142,13 +140,28 @@ class Trial:
         if kind == "train":
             return {"model": plain["model"], "training": plain["training"], "seed": self.seed}
         if kind == "decode":
-            return {name: value for name, value in plain["decoding"].items() if name != "scoring"} | {"split": SPLIT}
+            return {name: value for name, value in plain["decoding"].items() if name != "scoring"} | {"split": TEST}
         return {"scoring": plain["decoding"]["scoring"]}
 
     @property
     def digest(self) -> str:
         """The name of this trial: the key of the last stage of its main test; further test sets do not change it."""
         return self.stages["score"].key
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The trial as plain data, for a file or another process; see ``of``."""
+        further = {"tests": dict(self.tests)} if self.tests else {}
+        return {"choice": encode(self.choice), "seed": self.seed, "revision": self.revision} | further
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Trial:
+        """Return the trial that plain data describe.
+
+        Raises:
+            SpecError: they are no trial.
+        """
+        return cls(read(TrialChoice, plain["choice"]), plain["seed"], plain["revision"], plain.get("tests", {}))
 
     @property
     def alone(self) -> Trial:
@@ -167,25 +180,23 @@ def restore(store: Store, beginning: str) -> Trial:
     Raises:
         SpecError: there is none, or several, or what it says of itself is damaged.
     """
-    known = (path.parent.name for path in (store.root / "stages" / "score").glob("*/trial.json"))
+    known = (path.parent.name for path in (store.root / "stages" / "score").glob(f"*/{score_stage.TRIAL}"))
     found = sorted(name for name in known if name.startswith(beginning))
     if len(found) != 1 or not beginning:
         many = "no finished trial" if not found else f"{len(found)} finished trials"
         has = "has a digest" if len(found) < 2 else "have digests"
         raise SpecError(f"{many} {has} starting with '{beginning}'; trials.csv of a report lists the digests")
-    said = json.loads((store.verified("score", found[0]) / "trial.json").read_text(encoding="utf-8"))
-    return Trial(read(TrialChoice, said["choice"]), said["seed"], said["revision"])
+    return Trial.of(json.loads((store.verified("score", found[0]) / score_stage.TRIAL).read_text(encoding="utf-8")))
 
 
 def modules(choice: Any) -> list[str]:
-    """Return the modules of all parts that a choice names, however deep; further test sets have stages of their own."""
+    """Return the modules of all parts that a choice names, however deep."""
     if isinstance(choice, Mapping):
         return [name for inner in choice.values() for name in modules(inner)]
     if not isinstance(choice, Choice):
         return []
     own = [type(choice).part.__module__] if choice.kind else []
-    fields = [field for field in type(choice).model_fields if not (field == "tests" and isinstance(choice, DataChoice))]
-    return own + [name for field in fields for name in modules(getattr(choice, field))]
+    return own + [name for _, value in choice for name in modules(value)]
 
 
 class Corridor:
@@ -198,12 +209,12 @@ class Corridor:
         device: str,
         *,
         keep_stale: bool = False,
-        checkpoint_every: float = train.CHECKPOINT_EVERY,
+        checkpoint_every: float = CHECKPOINT_EVERY,
         wait: bool = True,
     ) -> None:
         self.store, self.folders, self.device, self.keep_stale = store, folders, torch.device(device), keep_stale
         self.checkpoint_every, self.wait = checkpoint_every, wait
-        self._prepared: tuple[str, prepare.Prepared] | None = None
+        self._prepared: tuple[str, encoded.Prepared] | None = None
 
     def run(self, trial: Trial, emit: Emit, kinds: Collection[str] = KINDS) -> Iterator[tuple[str, Record, bool]]:
         """Run the stages of a trial in turn; yield each one's name, its record, and whether it was there.
@@ -224,8 +235,8 @@ class Corridor:
         work: dict[str, Callable[[str, Path], dict[str, Any]]] = {
             "prepare": lambda _, folder: prepare.prepare(trial.choice.data, trial.revision, self.folders, folder),
             "test": lambda test, folder: self._read_test(trial, test, folder),
-            "pretrain": lambda _, folder: self._pretrain(trial, folder, emit, stop),
-            "train": lambda _, folder: self._train(trial, folder, emit, stop),
+            "pretrain": lambda _, folder: self._pretrain(trial, self._workplace(folder, emit, stop)),
+            "train": lambda _, folder: self._train(trial, self._workplace(folder, emit, stop)),
             "decode": lambda test, folder: self._decode(trial, test, folder),
             "score": lambda test, folder: self._score(trial, test, folder),
         }
@@ -244,6 +255,9 @@ class Corridor:
         emit({"stage": stage.name})
         return produce(folder)
 
+    def _workplace(self, folder: Path, emit: Emit, stop: Postponed | None) -> Workplace:
+        return Workplace(folder, self.device, place(self.device), emit, self.checkpoint_every, stop)
+
     def _distrust(self, stages: Sequence[Stage]) -> None:
         """Set aside what is damaged of the stages that those to be done will read, so that it is done anew."""
         usable = ("done", "stale") if self.keep_stale else ("done",)
@@ -259,104 +273,50 @@ class Corridor:
         Raises:
             Damaged: it is not what was written.
         """
-        model = Seq2Seq(trial.choice.model, self.prepared(trial).words)
-        train.load_model(model, self.store.verified("train", trial.stages["train"].key) / "model.safetensors")
-        return model.to(self.device).eval()
+        trained = self._folder(trial, "train")
+        return decode_stage.trained_model(trial.choice.model, self.prepared(trial), trained, self.device)
 
-    def prepared(self, trial: Trial) -> prepare.Prepared:
+    def prepared(self, trial: Trial) -> encoded.Prepared:
         """Return the prepared data of a trial; the last ones are kept.
 
         Raises:
             Damaged: they are not what was written.
         """
-        stage = trial.stages["prepare"]
-        if self._prepared is None or self._prepared[0] != stage.key:
-            self._prepared = stage.key, prepare.load(self.store.verified("prepare", stage.key))
+        key = trial.stages["prepare"].key
+        if self._prepared is None or self._prepared[0] != key:
+            self._prepared = key, encoded.load(self._folder(trial, "prepare"))
         return self._prepared[1]
 
-    def _pretrain(self, trial: Trial, folder: Path, emit: Emit, stop: Postponed | None) -> dict[str, Any]:
-        """Write the parameters that training begins with."""
-        prepared, c = self.prepared(trial), trial.choice
-        model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
-        facts: dict[str, Any] = {}
+    def _folder(self, trial: Trial, name: str) -> Path:
+        """Return the folder of a finished stage of a trial."""
+        return self.store.verified(trial.stages[name].name, trial.stages[name].key)
 
-        def study(choice: TrainingChoice, pairs: Mapping[str, Pairs]) -> None:
-            training = train.Training(model, choice, trial.seed, dict(pairs), folder, self.device, place(self.device))
-            facts.update(training.run(emit, self.checkpoint_every, stop))
-            train.load_model(model, folder / "model.safetensors")
-
-        part: Pretraining = c.training.pretraining.build()
-        part.start(model, prepared.pairs, study)
-        return facts | {"kept": train.save_start(model, part.keeps, folder)}
-
-    def _train(self, trial: Trial, folder: Path, emit: Emit, stop: Postponed | None) -> dict[str, Any]:
-        forget_peak_memory(self.device)
-        prepared, c = self.prepared(trial), trial.choice
-        model = train.build(c.model, c.training.initializer, prepared.words, trial.seed)
-        if "pretrain" in trial.stages:
-            train.load_start(model, self.store.verified("pretrain", trial.stages["pretrain"].key))
-        here = place(self.device)
-        pairs = prepared.pairs_for(model.output.copies)
-        training = train.Training(model, c.training, trial.seed, pairs, folder, self.device, here)
-        facts = training.run(emit, self.checkpoint_every, stop) | {"peak_memory_mb": peak_memory_mb(self.device)}
-        updater = training.updater
-        per_token = flops.training_flops(
-            model, updater.objective, updater.forcing, pairs["train"], facts["updates"] // 2
-        )
-        return facts | {"train_flops_per_token": per_token, "train_flops": per_token * facts["target_tokens"]}
+    def _further(self, trial: Trial, test: str) -> Path | None:
+        """Return the folder of a further test set; None for the main one."""
+        return self._folder(trial, named("test", test)) if test else None
 
     def _read_test(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
-        """Read and encode a further test set."""
         choice, revision = trial.choice.data.tests[test], trial.tests[test]
-        place = f"data.tests.{test}"
-        return test_sets.prepare(choice, revision, self.prepared(trial), self.folders, folder, place)
+        at = f"data.tests.{test}"
+        return test_sets.prepare(choice, revision, self.prepared(trial), self.folders, folder, at)
 
-    def _tested(self, trial: Trial, test: str, copies: bool = False) -> test_sets.Encoded:
-        """Return the main test, or a further test set, as a model that copies or does not reads it."""
-        if not test:
-            prepared = self.prepared(trial)
-            return test_sets.Encoded(prepared.pairs_for(copies)[SPLIT], prepared.texts[SPLIT])
-        return test_sets.load(self.store.verified("test", trial.stages[named("test", test)].key), copies)
+    def _pretrain(self, trial: Trial, at: Workplace) -> dict[str, Any]:
+        c = trial.choice
+        return pretrain_stage.run(c.model, c.training, trial.seed, self.prepared(trial), at)
+
+    def _train(self, trial: Trial, at: Workplace) -> dict[str, Any]:
+        c = trial.choice
+        start = self._folder(trial, "pretrain") if "pretrain" in trial.stages else None
+        return train_stage.run(c.model, c.training, trial.seed, self.prepared(trial), at, start)
 
     def _decode(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
-        prepared = self.prepared(trial)
-        model, vocabularies = self.model(trial), (prepared.source, prepared.target)
-        tested = self._tested(trial, test, model.output.copies)
-        texts = [row["source"] for row in tested.rows]
-        return decode.decode(model, trial.choice.decoding, tested.pairs, *vocabularies, folder, self.device, texts)
+        model, further = self.model(trial), self._further(trial, test)
+        return decode_stage.run(model, trial.choice.decoding, self.prepared(trial), further, folder, self.device)
 
     def _score(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
-        found, nll, oracle = decode.load(self.store.verified("decode", trial.stages[named("decode", test)].key))
-        data = trial.choice.data
-        part: Dataset = (data.tests[test] if test else data.dataset).build(folders=self.folders)
-        if not test:  # by what is written here a trial is found by its digest
-            self._write_trial(trial.alone, folder)
-        scoring, rows = trial.choice.decoding.scoring, self._tested(trial, test).rows
-        scored = score.record(
-            [hypothesis.text for hypothesis in found],
-            [row["references"] for row in rows],
-            tokenize=scoring.tokenize,
-            lowercase=scoring.lowercase,
-            sources=[row["source"] for row in rows],
-            labels=partial(_labels, self.prepared(trial), rows),
-            value=part.value if part.numeric else None,
-            nll=nll["nll"].numpy(),
-            free_nll=nll["free_nll"].numpy(),
-            truncated=[hypothesis.truncated for hypothesis in found],
-            model_scores=[hypothesis.score for hypothesis in found],
-            oracle=oracle,
-        )
-        return score.score(scoring, scored, folder)
-
-    @staticmethod
-    def _write_trial(trial: Trial, folder: Path) -> None:
-        whole = {"choice": encode(trial.choice), "seed": trial.seed, "revision": trial.revision}
-        (folder / "trial.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def _labels(prepared: prepare.Prepared, tested: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return all target texts of the training split, as the model can say them, and of a test set."""
-    ids, starts = prepared.pairs["train"].target, prepared.pairs["train"].target_starts.tolist()
-    trained = {tuple(ids[start:end].tolist()) for start, end in itertools.pairwise(starts)}
-    known = {prepared.target.decode(target) for target in trained}
-    return known.union(*(row["references"] for row in tested))
+        hypotheses, further = self._folder(trial, named("decode", test)), self._further(trial, test)
+        data, scoring = trial.choice.data, trial.choice.decoding.scoring
+        dataset: Dataset = (data.tests[test] if test else data.dataset).build(folders=self.folders)
+        if not test:
+            score_stage.write_trial(trial.alone.plain, folder)
+        return score_stage.run(scoring, dataset, self.prepared(trial), further, hypotheses, folder)

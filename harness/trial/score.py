@@ -1,4 +1,4 @@
-"""The fourth stage: hypotheses against references, as counts of each sentence and as scores of the test set."""
+"""Hypotheses against references, as counts of each sentence and as scores of the test set."""
 
 from __future__ import annotations
 

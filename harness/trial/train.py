@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from harness.contracts import Batch, Initializer, Order, Pass, Words, target_nll
@@ -22,8 +22,10 @@ from harness.contracts.training_choice import foreseen_seconds as foreseen_secon
 from harness.core.seeds import stream_seed
 from harness.storage import checkpoint
 from harness.storage.checkpoint import CHECKPOINT, Asked, Place, Postponed, otherwise, spelled
-from harness.trial.batches import Pairs, collate, cut, evaluation_width, in_order, pass_generator
+from harness.trial.batches import collate, cut, evaluation_width, in_order, pass_generator
 from harness.trial.model import ModelChoice, Seq2Seq
+from harness.trial.pairs import Pairs
+from harness.trial.parameters import parameters
 from harness.trial.updater import Updater
 
 CHECKPOINT_EVERY = 60.0
@@ -34,6 +36,20 @@ ELSEWHERE = "begun_elsewhere"
 
 Emit = Callable[[dict[str, Any]], None]
 """Where a stage reports its progress to: small events, such as ``{"update": 100, "loss": 1.2}``."""
+
+
+class Workplace(NamedTuple):
+    """Where a stage trains, and how it is watched and interrupted."""
+
+    folder: Path
+    device: torch.device
+    place: Place
+    """The facts about the machine that decide the last bits."""
+    emit: Emit
+    checkpoint_every: float
+    """Seconds between two checkpoints."""
+    stop: Postponed | None
+    """Postpones signals, where that lasts longer than the training."""
 
 
 class Diverged(Exception):
@@ -316,35 +332,3 @@ class Training:
             "train_seconds": self.at.seconds,
             "target_tokens_per_second": float(self.updater.words) / self.at.seconds,
         } | ({ELSEWHERE: elsewhere} if elsewhere else {})
-
-
-def parameters(model: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of a model's parameters on the CPU, shared ones once."""
-    seen: dict[int, str] = {}
-    return {
-        name: parameter.detach().to("cpu", copy=True).contiguous()
-        for name, parameter in model.state_dict(keep_vars=True).items()
-        if seen.setdefault(id(parameter), name) == name
-    }
-
-
-def load_model(model: nn.Module, path: Path) -> None:
-    """Read a file of ``parameters`` into a model of the same choice."""
-    missing, unexpected = model.load_state_dict(load_file(path), strict=False)
-    names = dict(model.named_parameters())
-    if unexpected or any(name in names for name in missing):
-        raise ValueError(f"{path} belongs to another model: it lacks {missing} and has {unexpected}")
-
-
-def save_start(model: nn.Module, keeps: Callable[[str], bool], folder: Path) -> int:
-    """Write the parameters of a model that are kept as ``start.safetensors``; return how many numbers they hold."""
-    kept = {name: part for name, part in parameters(model).items() if keeps(name)}
-    save_file(kept, folder / "start.safetensors")
-    return sum(part.numel() for part in kept.values())
-
-
-def load_start(model: nn.Module, folder: Path) -> None:
-    """Read what ``save_start`` wrote into a model of the same choice; other parameters stay as they are."""
-    unexpected = model.load_state_dict(load_file(folder / "start.safetensors"), strict=False).unexpected_keys
-    if unexpected:
-        raise ValueError(f"{folder} belongs to another model: it has {unexpected}")

@@ -15,7 +15,7 @@ from harness.execution.runner import Listen, Settings
 from harness.storage.store import Store, default_store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.trial.decode import Hypothesis
+from harness.trial.decoded import Hypothesis
 from harness.workflows.run_study import run_study
 from harness.workflows.try_model import Attended, TrainedModel
 from harness.workflows.write_report import StudyAnswer, write_report

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness.analysis.load_outcomes import earlier_machines, read_lines
 from harness.core.spec import flatten
 from harness.storage.sealing import Record
-from harness.trial import decode
+from harness.trial import decoded
 from harness.trial.score import METRICS
 from harness.trial.train import ELSEWHERE
 
@@ -98,7 +98,7 @@ def _verdict(wrong: int, scores: Mapping[str, Sequence[float]], tolerance: Mappi
 def _hypotheses(records: Mapping[str, Record]) -> list[tuple[str, bool]]:
     """Return the hypotheses of a run for all its test sets, and whether each was cut."""
     folders = [records[name].folder for name in _of_kind("decode", records)]
-    return [(found.text, found.truncated) for folder in folders for found in decode.load_hypotheses(folder)]
+    return [(found.text, found.truncated) for folder in folders for found in decoded.load_hypotheses(folder)]
 
 
 def _of_kind(kind: str, records: Mapping[str, Record]) -> list[str]:

@@ -12,12 +12,14 @@ import torch
 from harness.contracts import EOS
 from harness.storage.store import Store
 from harness.trial import copying
-from harness.trial.batches import Pairs, collate, evaluation_width
-from harness.trial.decode import Hypothesis, hypotheses, reference_nll, source_words
+from harness.trial.batches import collate, evaluation_width
+from harness.trial.decode import hypotheses, reference_nll, source_words
+from harness.trial.decoded import Hypothesis
+from harness.trial.encoded import TEST, Prepared
 from harness.trial.model import Seq2Seq
 from harness.trial.n_best import Candidate, n_best
-from harness.trial.pipeline import SPLIT, Corridor, restore
-from harness.trial.prepare import Prepared
+from harness.trial.pairs import Pairs
+from harness.trial.pipeline import Corridor, restore
 
 
 class Attended(NamedTuple):
@@ -50,14 +52,14 @@ class TrainedModel:
     def translate(self, texts: Sequence[str]) -> list[Hypothesis]:
         """Return the hypothesis for each source text: text, tokens, log-probability in nats, whether it was cut."""
         c, pairs = self.trial.choice.decoding, self._pairs(texts)
-        search, target, like = c.search.build(), self._prepared.target, self._prepared.pairs[SPLIT]
+        search, target, like = c.search.build(), self._prepared.target, self._prepared.pairs[TEST]
         copied = source_words(self._model, self._prepared.source, texts)
         return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like, copied)
 
     def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
         """Return the log-probability of each target text given its source text, in nats, EOS counted."""
         pairs = self._pairs(texts, self._prepared.target.encode(targets))
-        like = self._prepared.pairs[SPLIT]
+        like = self._prepared.pairs[TEST]
         nll_N2 = reference_nll(self._model, pairs, self.trial.choice.decoding.batch_size, like)
         return [-nll for nll in nll_N2[:, 0].tolist()]
 
@@ -96,7 +98,7 @@ class TrainedModel:
         return Pairs.of(ids, targets if targets is not None else [[] for _ in texts])
 
     def _width(self, pairs: Pairs) -> int | None:
-        return evaluation_width(self._model.hears_padding, pairs, self._prepared.pairs[SPLIT])
+        return evaluation_width(self._model.hears_padding, pairs, self._prepared.pairs[TEST])
 
 
 def try_model(

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.core.provenance import peak_memory_mb
+from harness.core.peak_memory import peak_memory_mb
 from harness.core.spec import read
-from harness.trial import prepare
+from harness.trial import encoded, prepare
 from harness.trial.model import ModelChoice
 from harness.trial.train import Training, TrainingChoice, build
 from tests.bench.measure import Row, alone
@@ -84,7 +84,7 @@ def begin(payload: dict[str, Any], _settings: dict[str, Any], _device: str, _emi
     folder, cpu = Path(payload["folder"]), torch.device("cpu")
     branches, _ = config("S", {})
     before, began = peak_memory_mb(cpu), time.monotonic()
-    prepared = prepare.load(folder / "out")
+    prepared = encoded.load(folder / "out")
     choice = read(TrainingChoice, branches["training"])
     model = build(read(ModelChoice, branches["model"]), choice.initializer, prepared.words, 0)
     training = Training(model, choice, 0, prepared.pairs, folder, cpu)

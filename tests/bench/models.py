@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from harness.contracts import Words
 from harness.core.spec import override
-from harness.trial.batches import Pairs, cut, pass_generator
+from harness.trial.batches import cut, pass_generator
+from harness.trial.pairs import Pairs
 from harness.trial.pipeline import TrialChoice
 
 MEAN, DEVIATION, CORRELATION = (2.474, 2.510), (0.316, 0.296), 0.838

@@ -34,9 +34,11 @@ from harness.contracts import (
 from harness.core.spec import SpecError, encode, override, read
 from harness.storage import checkpoint
 from harness.trial import train
-from harness.trial.batches import Pairs, collate, cut, pass_generator
+from harness.trial.batches import collate, cut, pass_generator
 from harness.trial.model import ModelChoice, Seq2Seq
-from harness.trial.train import Position, Training, TrainingChoice, build, parameters
+from harness.trial.pairs import Pairs
+from harness.trial.parameters import parameters
+from harness.trial.train import Position, Training, TrainingChoice, build
 from harness.trial.updater import build_objective
 
 WORDS = Words(12, 13)

@@ -22,10 +22,10 @@ from safetensors.numpy import load_file
 
 from harness.storage.store import Store
 from harness.study import planning
-from harness.trial import corpus, decode
+from harness.trial import corpus, decoded
 from harness.trial.corpus import Corpus
+from harness.trial.encoded import Prepared
 from harness.trial.pipeline import Corridor
-from harness.trial.prepare import Prepared
 from harness.workflows import write_report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +124,7 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Told]
         )
         curve = [json.loads(line) for line in (records["train"].folder / "curve.jsonl").read_text().splitlines()]
         assert curve[-1]["dev_nll"] < min(curve[0]["dev_nll"], math.log(told.facts["target_words"])), "it learns"
-        check(told, [h.text for h in decode.load(records["decode"].folder)[0]])
+        check(told, [h.text for h in decoded.load(records["decode"].folder)[0]])
         counted = load_file(records["score"].folder / "sentences.safetensors")["nll"][:, 1].sum()
         assert counted == told.facts["test"]["target_tokens"] + len(told.test), "each reference, and its end"
         assert [page.name for page in made.files] == ["report.html", "report.md"]

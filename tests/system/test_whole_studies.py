@@ -157,8 +157,8 @@ def test_output_does_not_depend_on_the_batch_size(tmp_path: Path, changes: dict[
 
 def test_search_reports_what_forced_decoding_gives(tmp_path: Path) -> None:
     """The road through decode.py: the score of a hypothesis is minus its NLL when it is taken as the reference."""
-    from harness.trial.batches import Pairs
     from harness.trial.decode import examine, hypotheses
+    from harness.trial.pairs import Pairs
 
     corridor, trial = build_one(tmp_path, {})
     for name, _, _ in corridor.run(trial, lambda _: None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -149,7 +150,6 @@ def test_a_renamed_module_makes_no_result_stale_and_one_operator_does(tmp_path: 
     replace(tmp_path, r"\bharness\.trial\.batches\b", "harness.contracts.token_batches")
     replace(tmp_path, r"\bharness\.trial import (.*)\bflops\b", r"harness.trial import \1operations")
     replace(tmp_path, r"\bflops\.(?=[a-z_]+\()", "operations.")
-    replace(tmp_path, r"\(train, flops\)", "(train, operations)")
     assert stages(tmp_path) == before
     file = tmp_path / "harness/core/seeds.py"
     text = file.read_text(encoding="utf-8")
@@ -157,6 +157,85 @@ def test_a_renamed_module_makes_no_result_stale_and_one_operator_does(tmp_path: 
     assert file.read_text(encoding="utf-8") != text
     after = stages(tmp_path)
     assert after[1] != before[1] and after[3] == before[3], "trainings are seeded by it, scores are not"
+
+
+EVERY_KIND = """
+import sys, json
+import variants
+from pathlib import Path
+from harness.core import fingerprint
+from harness.core.spec import override, read
+from harness.study.planning import read_base
+from harness.trial.pipeline import Trial, TrialChoice
+plain = read_base(Path("studies/bases/numbers.yaml")).plain
+begin = {"kind": "trained", "training": plain["training"]}
+changes = {"data.tests": {"gen": plain["data"]["dataset"]}, "training.pretraining": begin}
+choice = read(TrialChoice, override(TrialChoice, plain, changes))
+def taken():
+    for hashes in (fingerprint._code, fingerprint._path):
+        hashes.cache_clear()
+    return {stage.name: stage.fingerprint for stage in Trial(choice, 1, "", {"gen": ""}).stages.values()}
+before, found = taken(), {}
+for name, old, new in json.loads(sys.argv[1]):
+    file = Path(name)
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, (name, old)
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    found[f"{name}: {new}"] = sorted(kind for kind, code in taken().items() if code != before[kind])
+    file.write_text(text, encoding="utf-8")
+print(json.dumps([found, taken() == before]))
+"""
+EDITS = [
+    ("harness/trial/prepare.py", "found.revision != revision", "found.revision == revision", ["prepare"]),
+    ("harness/trial/test_sets.py", "found.revision != revision", "found.revision == revision", ["test"]),
+    ("harness/trial/encode.py", "2 * size * batches", "2 * size + batches", ["prepare", "test"]),
+    ("harness/trial/pretrain_stage.py", "return facts | {", "return facts & {", ["pretrain"]),
+    ("harness/trial/train_stage.py", "per_token * facts", "per_token + facts", ["train"]),
+    ("harness/trial/train.py", "total / tokens", "total * tokens", ["pretrain", "train"]),
+    ("harness/trial/flops.py", "counter.total) / steps", "counter.total) * steps", ["train"]),
+    ("harness/trial/decode_stage.py", "further, model.output", "further, not model.output", ["decode"]),
+    ("harness/trial/decode.py", "monotonic() - began", "monotonic() + began", ["decode"]),
+    ("harness/trial/score_stage.py", "known.union(", "known.difference(", ["score"]),
+    ("harness/trial/score.py", "array.ndim != 2", "array.ndim == 2", ["score"]),
+    ("harness/trial/decoded.py", '.split("\\n")[:-1]', '.split("\\n")[:+1]', ["decode", "score"]),
+    ("harness/trial/batches.py", "first_B1 + torch", "first_B1 - torch", ["decode", "pretrain", "train"]),
+    ("harness/trial/parameters.py", "if keeps(name)", "if not keeps(name)", ["decode", "pretrain", "train"]),
+    ("harness/trial/model.py", "ids < size", "ids > size", ["decode", "pretrain", "train"]),
+    ("harness/trial/pipeline.py", "!= key:", "== key:", []),
+    ("harness/core/provenance.py", "bool(changed)", "not changed", []),
+    ("harness/execution/scheduler.py", "self.ran.newly_failed >=", "self.ran.newly_failed >", []),
+    ("variants/tokenizers.py", "learned.get_vocab_size() > ", "learned.get_vocab_size() < ", ["prepare"]),
+    (
+        "variants/numbers.py",
+        "return total + group + digit",
+        "return total + group - digit",
+        ["prepare", "score", "test"],
+    ),
+    ("variants/pretraining.py", "not self.cfg.keep or", "not self.cfg.keep and", ["pretrain"]),
+    ("variants/losses.py", "rows * steps", "rows + steps", ["pretrain", "train"]),
+    ("variants/decoders.py", "self.context.width > 0", "self.context.width < 0", ["decode", "pretrain", "train"]),
+    ("variants/searches.py", "rank_B > self.rank_B", "rank_B < self.rank_B", ["decode"]),
+    ("variants/metrics_whole.py", "missed = probable > ", "missed = probable < ", ["score"]),
+]
+"""File, operator, another one in its place, and the kinds of stages that run this code."""
+
+
+def test_an_operator_changes_the_stages_that_run_it_and_no_others(tmp_path: Path) -> None:
+    for folder in ("harness", "variants", "studies"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    edits = [edit[:3] for edit in EDITS]
+    ran = subprocess.run(
+        [sys.executable, "-c", EVERY_KIND, json.dumps(edits)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found, restored = json.loads(ran.stdout)
+    assert restored
+    assert found == {f"{name}: {new}": kinds for name, _, new, kinds in EDITS}
 
 
 def test_streams_are_apart_and_stand() -> None:

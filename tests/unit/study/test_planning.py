@@ -19,8 +19,9 @@ from harness.execution import runner
 from harness.storage.store import Store
 from harness.study import data_checks, frozen_plan, locate, planning
 from harness.study.budget_matching import learned_words
+from harness.trial.encoded import words_of
 from harness.trial.pipeline import TrialChoice
-from harness.trial.prepare import prepare, words_of
+from harness.trial.prepare import prepare
 from harness.trial.train import build
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.trial.batches import Pairs, collate, cut, evaluation_width, in_order, pass_generator
+from harness.trial.batches import collate, cut, evaluation_width, in_order, pass_generator
+from harness.trial.pairs import Pairs
 
 PAIRS = Pairs.of([[5, 6, 7], [8], []], [[4], [5, 6], []])
 

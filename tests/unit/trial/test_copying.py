@@ -10,8 +10,8 @@ import numpy as np
 from harness.contracts import UNK
 from harness.core.spec import read
 from harness.trial import copying
-from harness.trial.batches import Flat, Pairs
 from harness.trial.copying import Copied
+from harness.trial.pairs import Flat, Pairs
 from harness.trial.vocabulary import Vocabulary, learn
 from variants.tokenizers import Words
 

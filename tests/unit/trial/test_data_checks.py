@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 
 from harness.contracts import Rows
 from harness.core.spec import read
-from harness.trial import data_checks, prepare, vocabulary
-from harness.trial.batches import Pairs
+from harness.trial import data_checks, encoded, prepare, vocabulary
 from harness.trial.data_checks import Keys, ceiling, text_keys, token_keys, warnings
+from harness.trial.pairs import Pairs
 from harness.trial.prepare import DataChoice
 from variants import files, tokenizers  # noqa: F401
 
@@ -141,7 +141,7 @@ def test_without_sources_the_references_are_what_may_not_be_in_train(tmp_path: P
     config = read(DataChoice, {"dataset": choice, "source": "characters", "target": "characters"})
     facts = prepare.prepare(config, config.dataset.build().revision(), (), tmp_path)
     (tmp_path / "stage.json").write_text(json.dumps({"facts": facts}))
-    loaded = prepare.load(tmp_path)
+    loaded = encoded.load(tmp_path)
     assert (loaded.source.size, facts["test"]["source_tokens"], facts["train"]["pairs"]) == (4, 0, 24)
     assert [row["source"] for row in loaded.texts["test"]] == ["", "", ""]
     shared = facts["overlap"]["test"]["tokens"]["references"]

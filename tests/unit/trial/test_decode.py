@@ -13,9 +13,11 @@ from torch import Tensor
 
 from harness.contracts import BOS, EOS, PAD, Search, sayable
 from harness.core.spec import read
-from harness.trial import decode
-from harness.trial.batches import Pairs
-from harness.trial.decode import GRID, DecodingChoice, Hypothesis, examine, hypotheses
+from harness.trial import decode, decoded
+from harness.trial.decode import GRID, examine, hypotheses
+from harness.trial.decoded import Hypothesis
+from harness.trial.decoding_choice import DecodingChoice
+from harness.trial.pairs import Pairs
 from harness.trial.vocabulary import learn
 from variants.tokenizers import Words
 
@@ -183,11 +185,11 @@ def test_what_is_written_is_read(tmp_path: Any) -> None:
         facts = decode.decode(
             model(context).float(), choice, PAIRS, vocabulary, vocabulary, folder, torch.device("cpu"), []
         )
-        written = decode.load(folder)
+        written = decoded.load(folder)
         assert len(written.hypotheses) == len(written.oracle) == len(SOURCES)
         assert [len(text.split()) for text in written.oracle] == [len(target) for target in TARGETS]
         assert facts["truncated"] == sum(h.truncated for h in written.hypotheses)
-        attention = decode.load_attention(folder)
+        attention = decoded.load_attention(folder)
         assert (attention is None) == (context == "none")
         for (labels, said, weights_TS), ids in zip(attention[1] if attention else [], SOURCES, strict=False):
             assert labels == [vocabulary.token(number) for number in [*ids, EOS]]

@@ -10,8 +10,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.contracts import Objective, TeacherForcing
-from harness.trial.batches import Pairs
 from harness.trial.flops import training_flops
+from harness.trial.pairs import Pairs
 
 E, H, V = 5, 6, 13
 PAIRS = Pairs.of([[4] * 5, [5] * 7], [[6] * 3, [7] * 5])

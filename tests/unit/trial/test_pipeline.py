@@ -11,7 +11,7 @@ import pytest
 from harness.core.spec import SpecError, digest, override, read
 from harness.storage.store import Store
 from harness.study.planning import read_base
-from harness.trial import test_sets
+from harness.trial import encoded
 from harness.trial.pipeline import Corridor, Trial, TrialChoice, restore
 from harness.trial.prepare import DataChoice
 
@@ -81,7 +81,7 @@ def test_every_set_is_decoded_and_scored_once_by_one_training(gen: Path, tmp_pat
     assert facts["test"]["pairs"] == 3 and facts["test"]["source_unknown"] >= 1
     said = (ran["gen/decode"][0].folder / "hypotheses.jsonl").read_text(encoding="utf-8")
     assert said.count("\n") == 3 and 0 <= ran["gen/score"][0].facts["metrics"]["exact_match"] <= 100
-    rows = test_sets.load(ran["gen/test"][0].folder).rows
+    rows = encoded.load_rows(ran["gen/test"][0].folder)
     assert [row["source"] for row in rows] == ["one two", "nine", "unheard-of words"]
     assert all(found for _, _, found in corridor.run(more, lambda _: None))
 

@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from harness.analysis import load_outcomes
 from harness.contracts import UNK, row_reader, splits
 from harness.core.spec import SpecError, digest, encode, read
-from harness.trial import prepare
-from harness.trial.batches import Flat, Growing, Pairs
+from harness.trial import encoded, prepare
+from harness.trial.pairs import Flat, Growing, Pairs
 from harness.trial.prepare import DataChoice
 from harness.trial.vocabulary import learn
 from variants.files import Files
@@ -252,7 +252,7 @@ def test_loaded_pairs_are_the_file_itself(folder: Path) -> None:
     go(folder)
     facts = {"source_words": 9, "target_words": 9, "joint": False}
     (folder / "out/stage.json").write_text(json.dumps({"facts": facts}))
-    pairs = prepare.load(folder / "out").pairs["train"]
+    pairs = encoded.load(folder / "out").pairs["train"]
     assert pairs.to(torch.device("cpu")).source.data_ptr() == pairs.source.data_ptr()
     mapped = Path("/proc/self/maps")
     if not mapped.exists():
@@ -265,7 +265,7 @@ import sys
 from pathlib import Path
 import variants
 from harness import prepare
-from harness.core.provenance import peak_memory_mb
+from harness.core.peak_memory import peak_memory_mb
 from harness.core.spec import read
 import torch
 words = {"kind": "words", "limit": 5000}

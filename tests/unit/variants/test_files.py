@@ -17,7 +17,7 @@ from harness.contracts import Rows, row_reader
 from harness.core import formats
 from harness.core.spec import SpecError, digest, encode, read
 from harness.core.text import folded
-from harness.trial import corpus, prepare
+from harness.trial import corpus, encoded, prepare
 from variants.files import Files
 
 DATA = Path(__file__).resolve().parents[3] / "../shared/data"
@@ -121,7 +121,7 @@ def test_inflection_is_read_as_letters_and_whole_tags(tmp_path: Path, folder_nam
     choice = read(prepare.DataChoice, {"dataset": dataset, "source": tokenizer, "target": "characters"})
     facts = prepare.prepare(choice, choice.dataset.build().revision(), (), tmp_path)
     (tmp_path / "stage.json").write_text(json.dumps({"facts": facts}))
-    loaded = prepare.load(tmp_path)
+    loaded = encoded.load(tmp_path)
     lemma, tags = loaded.texts["test"][0]["source"].split("\t")
     tokens = [loaded.source.token(n) for n in loaded.source.encode([f"{lemma}\t{tags}"])[0]]
     assert tokens == [*(f"lemma:{letter}" for letter in lemma), *(f"tags:{tag}" for tag in tags.split(";"))]

@@ -23,7 +23,7 @@ from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
-from harness.trial.pipeline import Trial, TrialChoice
+from harness.trial.pipeline import Trial
 from harness.workflows import verify
 from unit.storage.test_store import rewrite
 
@@ -42,10 +42,10 @@ class Played:
 
     def run(self, tasks: Iterable[Task], listen: Listen, timeout: float | None = None, **_: Any) -> Iterator[Ended]:
         for task in tasks:
-            for name, choice, seed, revision, tests in task.payload["trials"]:
+            for name, plain in task.payload["trials"]:
                 self.asked.append(name)
-                trial = Trial(planning.read(TrialChoice, choice), seed, revision, tests)
-                status = write(Store(Path(task.payload["store"])), trial, self.changes.get(seed, {}))
+                trial = Trial.of(plain)
+                status = write(Store(Path(task.payload["store"])), trial, self.changes.get(trial.seed, {}))
                 listen(task.name, {"trial": name, **status, "passed": [], "made": []})
             yield Ended(task.name, "done")
 
