@@ -21,8 +21,27 @@ def matches(scored: Scored, hypotheses: Sequence[str]) -> Array:
     return with_ones([float(scored.plain(text) in map(scored.plain, known)) for text, known in pairs])
 
 
+class _Compared(Metric):
+    """Metrics that compare whole texts; white space is folded."""
+
+    unit = "%"
+    further: ClassVar[str] = ""
+    """What else decides the score, in the signature."""
+
+    def signature(self, scored: Scored) -> str:
+        """Return how texts are compared, and what else decides the score."""
+        return f"{scored.signature}|space:folded{self.further}|version:1"
+
+
+class _Faults(Rate):
+    """Rates of what a perfect model never does."""
+
+    direction = "lower"
+    best, worst = 0.0, 100.0
+
+
 @register("exact_match")
-class ExactMatch(Rate):
+class ExactMatch(Rate, _Compared):
     """Hypotheses that are equal to one of their references, in percent; white space is folded."""
 
     class Config(Metric.Config):
@@ -38,13 +57,9 @@ class ExactMatch(Rate):
         """Return whether each hypothesis is right, and one, N x 2."""
         return matches(scored, scored.hypotheses)
 
-    def signature(self, scored: Scored) -> str:
-        """Return how texts are compared."""
-        return f"{scored.signature}|space:folded|version:1"
-
 
 @register("sequence_error_rate")
-class SequenceErrorRate(Rate):
+class SequenceErrorRate(_Faults, _Compared):
     """Hypotheses that differ from all of their references, in percent: 100 less exact match.
 
     Work on pronunciation calls it word error rate, because its sequences are the phones of one word.
@@ -54,17 +69,11 @@ class SequenceErrorRate(Rate):
         """The rate has no settings."""
 
     title = "sequence error rate (%)"
-    direction = "lower"
-    best, worst = 0.0, 100.0
     position: ClassVar[int] = 45
 
     def statistics(self, scored: Scored) -> Array:
         """Return whether each hypothesis is wrong, and one, N x 2."""
         return with_ones(1 - matches(scored, scored.hypotheses)[:, 0])
-
-    def signature(self, scored: Scored) -> str:
-        """Return how texts are compared."""
-        return f"{scored.signature}|space:folded|version:1"
 
 
 @register("oracle_exact_match")
@@ -77,26 +86,21 @@ class OracleExactMatch(ExactMatch):
     title = "exact match, length given (%)"
     diagnostic = True
     position: ClassVar[int] = 170
+    further: ClassVar[str] = "|search:greedy|length:first-reference"
 
     def statistics(self, scored: Scored) -> Array | None:
         """Return whether each of these hypotheses is right, and one, N x 2."""
         return None if scored.oracle is None else matches(scored, scored.oracle)
 
-    def signature(self, scored: Scored) -> str:
-        """Return how texts are compared and how hypotheses were found."""
-        return f"{scored.signature}|space:folded|search:greedy|length:first-reference|version:1"
-
 
 @register("truncated")
-class Truncated(Rate):
+class Truncated(_Faults):
     """Hypotheses that were cut at the length limit, in percent."""
 
     class Config(Metric.Config):
         """The rate has no settings."""
 
     title = "hypotheses cut at the limit (%)"
-    direction = "lower"
-    best, worst = 0.0, 100.0
     diagnostic = True
     default: ClassVar[bool] = True
     position: ClassVar[int] = 130
@@ -110,11 +114,9 @@ class Truncated(Rate):
         return "limit:search|version:1"
 
 
-class _Mistake(Rate):
+class _Mistake(_Faults):
     """Wrong hypotheses that ended, by whether the model finds the first reference more probable (Stahlberg and Byrne 2019)."""
 
-    direction = "lower"
-    best, worst = 0.0, 100.0
     diagnostic = True
     default: ClassVar[bool] = True
     of_search: ClassVar[bool]
@@ -166,7 +168,7 @@ class ModelError(_Mistake):
 
 
 @register("numeric_error")
-class NumericError(Rate):
+class NumericError(_Faults):
     """How far a number is off: ``min(1, |hypothesis - reference| / max(1, |reference|))``, in percent.
 
     The nearest reference counts; a hypothesis that is no number is off by 100 %.
@@ -176,8 +178,6 @@ class NumericError(Rate):
         """The error has no settings: the dataset reads the numbers."""
 
     title = "numeric error (%)"
-    direction = "lower"
-    best, worst = 0.0, 100.0
     default: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
     position: ClassVar[int] = 90
@@ -206,11 +206,13 @@ class NumericError(Rate):
         return f"{references}|error:relative|max:1|unparsable:1|ref:nearest|version:1"
 
 
-class _Labels(Metric):
+class _Labels(_Compared):
     """Metrics of targets that are labels: whole texts out of the set that the training and the test split hold."""
 
-    unit = "%"
+    further: ClassVar[str] = "|labels:train+test"
     shared: ClassVar[str] = "labels"
+    column: ClassVar[int]
+    """Which of the counts is over all: the right ones, or those that are no label."""
 
     def statistics(self, scored: Scored) -> Array | None:
         """Return whether each hypothesis is right, whether it is no label, and one, N x 3."""
@@ -221,9 +223,9 @@ class _Labels(Metric):
         right = matches(scored, scored.hypotheses)
         return np.stack([right[:, 0], np.array(outside), right[:, 1]], axis=1)
 
-    def signature(self, scored: Scored) -> str:
-        """Return how texts are compared and which labels there are."""
-        return f"{scored.signature}|space:folded|labels:train+test|version:1"
+    def score(self, sums: Array) -> Array:
+        """Return those that are counted over all, in percent."""
+        return percent(sums[..., [self.column, 2]])
 
 
 @register("label_accuracy")
@@ -237,10 +239,7 @@ class LabelAccuracy(_Labels):
     direction = "higher"
     best, worst = 100.0, 0.0
     position: ClassVar[int] = 42
-
-    def score(self, sums: Array) -> Array:
-        """Return right ones over all, in percent."""
-        return percent(sums[..., [0, 2]])
+    column: ClassVar[int] = 0
 
 
 @register("not_a_label")
@@ -255,7 +254,4 @@ class NotALabel(_Labels):
     best, worst = 0.0, 100.0
     diagnostic = True
     position: ClassVar[int] = 190
-
-    def score(self, sums: Array) -> Array:
-        """Return those that are no label over all, in percent."""
-        return percent(sums[..., [1, 2]])
+    column: ClassVar[int] = 1
