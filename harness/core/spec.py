@@ -11,7 +11,8 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
@@ -176,7 +177,7 @@ def override(cls: type[BaseModel], plain: Any, changes: Mapping[str, Any]) -> An
                 raise SpecError(f"'{'.'.join(parents[: depth + 1])}' has no parts", path=path)
             node = node[name]
             config = _config_at(config, name, node.get("kind"))
-        if last == "kind" and config is not None and config.slot is not None:
+        if last == "kind" and isinstance(config, type) and config.slot is not None:
             part = _part(config.slot, changes[path])
             for name in [n for n in node if part is not None and n not in part.Config.model_fields]:
                 del node[name]
@@ -185,10 +186,20 @@ def override(cls: type[BaseModel], plain: Any, changes: Mapping[str, Any]) -> An
 
 
 def _config_at(config: Any, name: str, kind: Any) -> Any:
-    """Return the class of the choice in a field; for a slot, the class of the kind that fills it."""
-    field = config.model_fields.get(name) if config is not None else None
-    inner = field.annotation if field is not None else None
-    if not (isinstance(inner, type) and issubclass(inner, Choice)):
+    """Return the class of the choice in a field, or under a name of a mapping of choices; None where there is no choice.
+
+    For a slot it is the class of the kind that fills it; for a mapping of choices, the type of the mapping.
+    """
+    if get_origin(config) is dict:
+        inner = get_args(config)[1]
+    else:
+        field = config.model_fields.get(name) if config is not None else None
+        inner = field.annotation if field is not None else None
+    if get_origin(inner) is dict:
+        return inner
+    forms = get_args(inner) if isinstance(inner, UnionType) else (inner,)  # a choice that may be left out
+    inner = next((form for form in forms if isinstance(form, type) and issubclass(form, Choice)), None)
+    if inner is None:
         return None
     part = _part(inner.slot, kind) if inner.is_slot() else None
     return part.Config if part is not None else inner

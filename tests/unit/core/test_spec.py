@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from harness.contracts import Cell, Encoder
+from harness.contracts import Cell, Context, Encoder
 from harness.core.registry import SLOTS, Choice, register, suggest
 from harness.core.spec import SpecError, digest, encode, flatten, override, parse_yaml, read, read_yaml
 from harness.trial.model import ModelChoice
@@ -39,6 +39,27 @@ def test_a_new_kind_keeps_the_settings_it_has_and_drops_the_others() -> None:
     attended = override(ModelChoice, PLAIN, {"decoder.context": {"kind": "attention", "score": "dot", "mask": True}})
     assert override(ModelChoice, attended, {"decoder.context.kind": "none"})["decoder"]["context"] == {"kind": "none"}
     assert PLAIN["encoder"]["cell"]["kind"] == "gru", "the original is left alone"
+
+
+class Contexts(Choice):
+    """A mapping of slots, and a slot that may be left out."""
+
+    named: dict[str, Context.Config] = {}
+    other: Context.Config | None = None
+
+
+@pytest.mark.parametrize("place", ["named.a", "other"])
+def test_a_new_kind_follows_one_rule_wherever_the_slot_is(place: str) -> None:
+    attention = {"kind": "attention", "score": "dot", "mask": True, "place": "readout"}
+    first = override(Contexts, {}, {place: attention})
+    name, _, key = place.partition(".")
+    made = override(Contexts, first, {f"{place}.kind": "none"})[name]
+    assert (made[key] if key else made) == {"kind": "none"}
+    kept = override(Contexts, first, {f"{place}.kind": "final", f"{place}.place": "both"})
+    final = override(Contexts, {}, {place: {"kind": "final", "place": "both"}})
+    assert read(Contexts, kept) == read(Contexts, final)
+    with pytest.raises(SpecError, match=f"^{place}.kind: no context is called 'nine'"):
+        read(Contexts, override(Contexts, first, {f"{place}.kind": "nine"}))
 
 
 def test_settings_go_to_the_new_kind_in_whatever_order_they_are_given() -> None:

@@ -137,3 +137,10 @@ def test_a_name_that_would_be_taken_for_something_else_is_refused(name: str) -> 
     with pytest.raises(SpecError, match="cannot name a test set; use small letters"):
         read(DataChoice, data | {"tests": {name: GEN}})
     assert json.loads(json.dumps(read(DataChoice, data | {"tests": {"gen": GEN}}).tests["gen"].kind)) == "files"
+
+
+def test_another_kind_of_test_set_drops_the_settings_that_it_does_not_have() -> None:
+    plain = override(TrialChoice, read_base(ROOT / "studies/bases/numbers.yaml").plain, {"data.tests": {"gen": GEN}})
+    made = override(TrialChoice, plain, {"data.tests.gen.kind": "scan", "data.tests.gen.split": "length"})
+    assert made["data"]["tests"]["gen"] == {"kind": "scan", "split": "length"}
+    assert read(TrialChoice, made).data.tests["gen"].kind == "scan"
