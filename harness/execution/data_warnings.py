@@ -15,10 +15,12 @@ def data_warnings(plan: Plan, store: Store) -> list[str]:
     found: dict[str, list[str]] = {}
     running = [variant for variant in plan.variants if not variant.skipped]
     for variant in running:
-        record = store.record("prepare", plan.trial(variant, plan.seeds[0]).stages["prepare"].key)
-        if record is not None and "ceiling" in record.facts:  # older code did not look
-            for text in warnings(record.facts, lowercased=variant.choice.decoding.scoring.lowercase):
-                found.setdefault(text, []).append(variant.name)
+        lowercased = variant.choice.decoding.scoring.lowercase
+        for name, stage in plan.trial(variant, plan.seeds[0]).stages.items():
+            record = store.record(stage.name, stage.key) if stage.name in ("prepare", "test") else None
+            if record is not None and "ceiling" in record.facts:  # older code did not look
+                for text in warnings(record.facts, lowercased=lowercased, test=name.rpartition("/")[0]):
+                    found.setdefault(text, []).append(variant.name)
     return [
         text if len(names) == len(running) else f"{text} (variants: {', '.join(names)})"
         for text, names in found.items()

@@ -236,16 +236,20 @@ def _same_data(study: StudyFacts, done: Sequence[Outcome]) -> Reply:
 
 
 def _test_questions(study: StudyFacts, done: Sequence[Outcome]) -> list[Reply]:
-    """Return whether training has seen the test, and whether a perfect model can score in full; worst preparation first."""
-    known = [facts for facts in _prepared(study, done).values() if "ceiling" in facts]
-    if not known:
-        return []
+    """Return, for each test set, whether training has seen it and whether a perfect model can score in full."""
+    sets = {"": _prepared(study, done)} | study.provenance.get("tests", {})
+    known = {name: [facts for facts in found.values() if "ceiling" in facts] for name, found in sets.items()}
+    return [reply for name, facts in known.items() if facts for reply in _test_answers(name, facts)]
+
+
+def _test_answers(name: str, known: Sequence[dict[str, Any]]) -> list[Reply]:
+    """Return the two answers about a test set, worst preparation first."""
     rows, what = known[0]["test"]["pairs"], known_by(known[0])
     overlaps = [facts["overlap"]["test"] for facts in known]
     worst = max(overlaps, key=lambda counts: counts["tokens"][what])
     shared = worst["tokens"][what]
     fresh = Reply(
-        f"Are the test {what} new to the model?",
+        f"Are the {what} of test set {name} new to the model?" if name else f"Are the test {what} new to the model?",
         "yes" if not shared else "no" if shared == rows else "partly",
         f"in train as the model sees them, {shared_in_words(worst, rows)}",
     )
@@ -254,8 +258,8 @@ def _test_questions(study: StudyFacts, done: Sequence[Outcome]) -> list[Reply]:
         for without in (False, True)
     ]
     full = Reply(
-        "Can a perfect model match every reference?",
+        f"Can a perfect model match every reference{name and f' of test set {name}'}?",
         "yes" if most[0] == 100 else "no" if most[1] < 100 else "partly",
-        f"the target tokenizer brings back {most[0]:.4g} % of the test's references, {most[1]:.4g} % without case",
+        f"the target tokenizer brings back {most[0]:.4g} % of its references, {most[1]:.4g} % without case",
     )
     return [fresh, full]

@@ -17,7 +17,7 @@ from harness.storage.store import Record, Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
 from harness.trial.data_checks import percent_reachable, shared_in_words
-from harness.trial.pipeline import KINDS
+from harness.trial.pipeline import KINDS, Trial
 
 
 def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified: Mapping[str, Any]) -> StudyFacts:
@@ -37,7 +37,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
     trials = [trial for _, _, trial in plan.trials() if trial.digest in reported]
     stages = sorted((s for t in trials for s in t.stages.values()), key=lambda stage: KINDS.index(stage.name))
     records = [r for stage in stages if (r := store.record(stage.name, stage.key)) is not None]
-    provenance = _provenance(plan, store, done, records)
+    provenance = _provenance(plan, store, trials, records)
     if verified:
         provenance["verified"] = dict(verified)
     with readable_results(f"{plan.name} on {plan.base}"):
@@ -45,6 +45,8 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         signatures = _signatures(store, done)
         origins = _dropped_claims(plan, store)
         origins += [row for facts in provenance["data"].values() for row in _data_rows(facts)]
+        sets = provenance.get("tests", {})
+        origins += [row for name, found in sets.items() for facts in found.values() for row in _set_rows(name, facts)]
         origins += [("check the data", warning) for warning in data_warnings(plan, store)]
         origins += _computing_rows(provenance)
     file = plan.file
@@ -67,9 +69,9 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
     )
 
 
-def _provenance(plan: Plan, store: Store, done: Sequence[Outcome], records: Sequence[Record]) -> dict[str, Any]:
+def _provenance(plan: Plan, store: Store, trials: Sequence[Trial], records: Sequence[Record]) -> dict[str, Any]:
     """Return what ``provenance.json`` holds; its digest names the results that the report describes."""
-    reported = {outcome.trial for outcome in done}
+    reported = {trial.digest for trial in trials}
     kinds = [kind for kind in KINDS if any(record.stage.name == kind for record in records)]
     found: dict[str, Any] = {
         "plan": plan.digest,
@@ -80,8 +82,20 @@ def _provenance(plan: Plan, store: Store, done: Sequence[Outcome], records: Sequ
         "stale": [t.digest for _, _, t in plan.trials() if runner.state(store, t)[0] == "stale"],
         "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
     }
+    if sets := _further_sets(trials, records):
+        found["tests"] = sets
     if begun := {r.stage.key: places for r in records if (places := earlier_machines(r))}:
         found["begun_elsewhere"] = begun
+    return found
+
+
+def _further_sets(trials: Sequence[Trial], records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """Return the facts about every further test set, by its name and the key of its stage."""
+    facts = {r.stage.key: r.facts for r in records if r.stage.name == "test"}
+    found: dict[str, dict[str, Any]] = {}
+    for name, stage in (item for trial in trials for item in trial.stages.items()):
+        if stage.name == "test" and stage.key in facts:
+            found.setdefault(name.rpartition("/")[0], {})[stage.key] = facts[stage.key]
     return found
 
 
@@ -109,32 +123,52 @@ def _dropped_claims(plan: Plan, store: Store) -> list[tuple[str, str]]:
 def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Return rows about prepared data: its hash, sizes, and tokens that are unknown or left out."""
     pairs = ", ".join(f"{name} {facts[name]['pairs']:,}" for name in ("train", "validation", "test"))
-    test, left_out = (
-        facts["test"],
-        {"train pairs too long for data.longest": facts["train"]["too_long"]} | facts["left_out"],
-    )
-    unknown = [f"{side} {test[f'{side}_unknown']:,} of {test[f'{side}_tokens']:,}" for side in ("source", "target")]
+    left_out = {"train pairs too long for data.longest": facts["train"]["too_long"]} | facts["left_out"]
     return [
         ("data, sha256 of the rows", facts["dataset_sha256"]),
         *([("data, revision", facts["revision"])] if facts["revision"] else []),
         ("pairs", pairs),
-        ("rows left out", ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())),
+        ("rows left out", _counts(left_out)),
         *([("training pairs truncated", f"{cut:,}")] if (cut := facts["train"].get("truncated", 0)) else []),
         ("vocabulary", f"source {facts['source_words']:,}, target {facts['target_words']:,}"),
-        ("unknown tokens in the test", ", ".join(unknown)),
+        ("unknown tokens in the test", _unknown(facts["test"])),
         *_check_rows(facts),
     ]
 
 
-def _check_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return rows about the test: what training has of it, and the most that a perfect model reaches."""
+def _set_rows(name: str, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return rows about a further test set."""
+    return [
+        (f"test set {name}, sha256 of the rows", facts["dataset_sha256"]),
+        *([(f"rows left out of {name}", _counts(facts["left_out"]))] if facts["left_out"] else []),
+        (f"unknown tokens in {name}", _unknown(facts["test"])),
+        *_check_rows(facts, name),
+    ]
+
+
+def _counts(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())
+
+
+def _unknown(counts: Mapping[str, int]) -> str:
+    """Return in words how many tokens of a test set are not in the vocabularies."""
+    return ", ".join(
+        f"{side} {counts[f'{side}_unknown']:,} of {counts[f'{side}_tokens']:,}" for side in ("source", "target")
+    )
+
+
+def _check_rows(facts: dict[str, Any], name: str = "") -> list[tuple[str, str]]:
+    """Return rows about a test set: what training has of it, and the most that a perfect model reaches."""
     if "ceiling" not in facts:  # prepared by older code
         return []
     counts = facts["ceiling"]["test"]
     most = [f"{percent_reachable(counts, lowercased=without):.4g} %" for without in (False, True)]
     return [
-        ("test rows that are in train", shared_in_words(facts["overlap"]["test"], facts["test"]["pairs"])),
-        ("exact match of a perfect model", f"{most[0]}, {most[1]} without case"),
+        (
+            f"{name or 'test'} rows that are in train",
+            shared_in_words(facts["overlap"]["test"], facts["test"]["pairs"]),
+        ),
+        (f"exact match of a perfect model{name and f' on {name}'}", f"{most[0]}, {most[1]} without case"),
     ]
 
 

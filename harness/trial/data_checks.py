@@ -58,6 +58,11 @@ def overlap(splits: Mapping[str, Rows], folder: Path) -> dict[str, dict[str, dic
     return counts
 
 
+def overlap_of_tokens(test: Path, train: Path) -> dict[str, dict[str, int]]:
+    """Count the pairs in one file that are in another, as the tokens that the model sees: ``tokens``, as ``overlap`` does."""
+    return {"tokens": token_keys(test).shared_with(token_keys(train))}
+
+
 def text_keys(rows: Rows, form: Callable[[str], str] = str, *, every: bool) -> Keys:
     """Return hashes of the texts of pairs, in some form: of every reference of a row, or of its first one."""
     counted = np.fromiter((len(texts) if every else 1 for texts in rows.texts("references")), np.int64)
@@ -142,19 +147,24 @@ def _meet(texts: Any, others: Any) -> bool:
 # --------------------------------------------------------------------------------------------------------- warnings
 
 
-def warnings(facts: Mapping[str, Any], *, lowercased: bool) -> list[str]:
-    """Return what a reader of scores must know of prepared data, one sentence each.
+def warnings(facts: Mapping[str, Any], *, lowercased: bool, test: str = "") -> list[str]:
+    """Return what a reader of scores must know of the data, one sentence each.
 
     Args:
-        facts: those of the prepare stage.
+        facts: those of the stage that read the data: of the prepare stage, or of a further test set.
         lowercased: whether scoring compares without case.
+        test: the name of the further test set.
     """
-    return [*facts["notes"], *_overlap_warning(facts), *_ceiling_warning(facts["ceiling"]["test"], lowercased)]
+    remedy = "name another test set" if test else "set disjoint: true, or another test set"
+    found = [*facts["notes"], *_overlap_warning(facts, remedy)]
+    found += _ceiling_warning(facts["ceiling"]["test"], lowercased)
+    return [f"test set '{test}': {text}" for text in found] if test else found
 
 
 def shared_in_words(counts: Mapping[str, Mapping[str, int]], rows: int) -> str:
-    """Return in words how many rows of a split are in training."""
-    said = ", ".join(f"{name} {counts['tokens'][name]:,} ({counts['text'][name]:,} as text)" for name in SHARED)
+    """Return in words how many rows of a test set are in training, as tokens, and as text where that was counted."""
+    text = {name: f" ({number:,} as text)" for name, number in counts.get("text", {}).items()}
+    said = ", ".join(f"{name} {counts['tokens'][name]:,}{text.get(name, '')}" for name in SHARED)
     return f"of {rows:,} rows: {said}"
 
 
@@ -168,15 +178,13 @@ def percent_reachable(counts: Mapping[str, Any], *, lowercased: bool) -> float:
     return float(100 * counts["lowercase" if lowercased else "cased"] / counts["rows"])
 
 
-def _overlap_warning(facts: Mapping[str, Any]) -> list[str]:
+def _overlap_warning(facts: Mapping[str, Any], remedy: str) -> list[str]:
     what = known_by(facts)
     shared, rows = facts["overlap"]["test"]["tokens"][what], facts["test"]["pairs"]
     if shared < MANY * rows:
         return []
     count = f"all {rows:,} test {what} are" if shared == rows else f"{shared:,} of {rows:,} test {what} are"
-    return [
-        f"{count} in train, as the model sees them: scores measure memory too; set disjoint: true, or another test set"
-    ]
+    return [f"{count} in train, as the model sees them: scores measure memory too; {remedy}"]
 
 
 def _ceiling_warning(counts: Mapping[str, Any], lowercased: bool) -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.contracts import Dataset
 from harness.core.spec import SpecError
-from harness.trial import corpus
+from harness.trial import corpus, data_checks
 from harness.trial.encode import Splits, scratch_in
 from harness.trial.encoded import TEST, Prepared
 
@@ -32,12 +32,16 @@ def prepare(
         found = corpus.load_test(choice, folders, scratch)
         if found.revision != revision:
             raise SpecError("the data changed while they were read; run the same command again", path=path)
-        splits = Splits(prepared.source, prepared.target, folder, scratch)
+        counts = Splits(prepared.source, prepared.target, folder, scratch).write(TEST, found.splits[TEST])
+        train = prepared.folder / "train.safetensors"
         return {
             "dataset_sha256": found.sha256,
             "revision": found.revision,
             "left_out": found.part.left_out,
+            "notes": found.part.notes,
             "exhaustive": found.part.exhaustive,
             "unit": found.part.unit,
-            TEST: splits.write(TEST, found.splits[TEST]),
+            TEST: counts,
+            "overlap": {TEST: data_checks.overlap_of_tokens(folder / f"{TEST}.safetensors", train)},
+            "ceiling": {TEST: data_checks.ceiling(found.splits[TEST], prepared.target)},
         }

@@ -18,6 +18,7 @@ SMALL = {
 }
 LEAK = "all 12 test sources are in train, as the model sees them"
 CEILING = "a perfect model reaches 0 % exact match on the test"
+OF_A_SET = "test set 'more': all 5 test sources are in train, as the model sees them"
 
 
 @pytest.fixture
@@ -31,19 +32,21 @@ def home(tmp_path: Path) -> Home:
         "data.source": {"kind": "characters", "lowercase": True},
         "data.target": {"kind": "words", "lowercase": True},
     }
-    changes = SMALL | paths | lower | {"data.dataset.skip_empty": True}
+    (tmp_path / "more.tsv").write_text("".join(f"{s.upper()}\t{t}\n" for s, t in rows[:5]), encoding="utf-8")
+    more = {"data.tests": {"more": {"kind": "files", "test": str(tmp_path / "more.tsv")}}}
+    changes = SMALL | paths | lower | more | {"data.dataset.skip_empty": True}
     return new_home(tmp_path, base="files", set=changes, seeds=1, claims=[])
 
 
 def test_a_leak_a_low_ceiling_and_empty_rows_are_said_where_scores_are_read(home: Home) -> None:
     study = str(home.folder / "small.yaml")
-    assert LEAK in (plan := home.s2s("plan", study)) and CEILING in plan
+    assert LEAK in (plan := home.s2s("plan", study)) and CEILING in plan and OF_A_SET in plan
     for _ in range(2):  # computed, then from the cache
         printed = home.tried("run", study)
         assert printed.returncode == 0, printed.stderr
         assert LEAK in (text := printed.stdout + printed.stderr) and CEILING in text
     report = (home.folder / "results/small/files/report.md").read_text(encoding="utf-8")
-    assert LEAK in report and CEILING in report
+    assert LEAK in report and CEILING in report and OF_A_SET.removesuffix(" them") in report.replace("\\", "")
     assert "empty rows in test: 1" in report
     assert "exact match of a perfect model" in report and "0 %, 100 % without case" in report
     assert "Are the test sources new to the model?" in report

@@ -54,6 +54,8 @@ def test_the_report_has_a_table_and_a_claim_for_each_set(home: Home) -> None:
     assert not main["mean"].equals(gen["mean"])
     page = (home.results / "report.md").read_text(encoding="utf-8")
     assert "On the main test" in page and "On the test set gen" in page and "token) on gen" in page.replace("\\", "")
+    assert "exact match of a perfect model on gen" in page and "unknown tokens in gen" in page
+    assert "Are the sources of test set gen new to the model?" in page
     found = pd.read_csv(home.results / "comparisons.csv", keep_default_na=False)
     claims = found[found["claim"] != "exploratory"]
     assert list(claims["on"]) == ["", "gen"] and list(claims["sentences"]) == [30, 4]

@@ -255,6 +255,21 @@ def test_a_test_that_was_trained_on_or_cannot_be_matched_is_found():
     assert checked(4, 3, 3) == ["no", "no"]
 
 
+def test_the_same_is_asked_of_every_further_test_set():
+    shared = {"sources": 4, "references": 0, "pairs": 0}
+    gen = {
+        "test": {"pairs": 4, "source_tokens": 9},
+        "overlap": {"test": {"tokens": shared}},
+        "ceiling": {"test": {"rows": 4, "cased": 2, "lowercase": 4}},
+    }
+    study = facts(provenance={"data": {}, "tests": {"gen": {"t1": gen}}})
+    rows = fairness.checklist_table(study, [outcome("a")], [answered()]).rows[4:]
+    assert [row[:2] for row in rows] == [
+        ["Are the sources of test set gen new to the model?", "no"],
+        ["Can a perfect model match every reference of test set gen?", "partly"],
+    ]
+
+
 def test_sections():
     outcomes = [outcome("a"), outcome("b")]
     assert [s.name for s in fairness.sections(facts(), outcomes, [answered()])] == ["matched", "checklist"]

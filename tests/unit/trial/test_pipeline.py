@@ -12,6 +12,7 @@ from harness.core.spec import SpecError, digest, override, read
 from harness.storage.store import Store
 from harness.study.planning import read_base
 from harness.trial import encoded
+from harness.trial.data_checks import shared_in_words, warnings
 from harness.trial.pipeline import Corridor, Trial, TrialChoice, restore
 from harness.trial.prepare import DataChoice
 
@@ -144,3 +145,19 @@ def test_another_kind_of_test_set_drops_the_settings_that_it_does_not_have() -> 
     made = override(TrialChoice, plain, {"data.tests.gen.kind": "scan", "data.tests.gen.split": "length"})
     assert made["data"]["tests"]["gen"] == {"kind": "scan", "split": "length"}
     assert read(TrialChoice, made).data.tests["gen"].kind == "scan"
+
+
+def test_what_limits_the_meaning_of_scores_is_known_of_every_set(gen: Path, tmp_path: Path) -> None:
+    choice = trial().choice.data.dataset
+    trained = [(row.source, row.references[0]) for row in choice.build(folders=()).load()["train"]][:3]
+    lines = [*(f"{source}\t{reference}\n" for source, reference in trained), "zzz\tunheard-of\n"]
+    (gen / "gen.tsv").write_text("".join(lines), encoding="utf-8")
+    more = of_files(gen, gen={})
+    ran = Corridor(Store(tmp_path / "runs"), (gen,), "cpu").run(more, lambda _: None, ("prepare", "test"))
+    facts = {name: record.facts for name, record, _ in ran}["gen/test"]
+    assert facts["overlap"]["test"]["tokens"]["pairs"] == 3 and facts["ceiling"]["test"]["rows"] == 4
+    assert facts["ceiling"]["test"]["cased"] == 3 and facts["ceiling"]["test"]["unknown"] == 1
+    leak, ceiling = warnings(facts, lowercased=False, test="gen")
+    assert leak.startswith("test set 'gen': 3 of 4 test sources are in train") and leak.endswith("another test set")
+    assert ceiling.startswith("test set 'gen': a perfect model reaches 75 % exact match")
+    assert shared_in_words(facts["overlap"]["test"], 4) == "of 4 rows: sources 3, references 3, pairs 3"
