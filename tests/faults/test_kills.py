@@ -23,8 +23,12 @@ LANES = 2
 """Studies at once."""
 WAYS = ("machine", "machine", "parent", "parent", "worker", "SIGTERM", "SIGINT")
 """Who gets which signal: SIGKILL for all processes, for the parent alone or a worker; or a polite signal for the parent."""
-STEPS = ("prepare", "train", "decode", "score", "report", "mirror")
+STEPS = ("prepare", "test", "train", "decode", "score", "report", "mirror")
 PATIENCE = 120.0
+MORE: dict[str, Any] = {
+    "kind": "numbers", "source": "en", "reference": "zh", "train": 20, "validation": 10, "test": 20, "digits": 2
+}  # fmt: skip
+"""A further test set, decoded and scored beside the main one."""
 
 
 def command(study: Path) -> list[str]:
@@ -70,12 +74,13 @@ def finish(home: Home, study: Path, whole: dict[str, Any], told: str) -> None:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     home = Home(tmp_path_factory.mktemp("unbroken"))
-    study = study_file(home.folder.parent / "studies")
+    study = study_file(home.folder.parent / "studies", data__tests={"more": MORE})
     began = time.monotonic()
     assert home.start(*command(study)).wait(PATIENCE) == 0, home.said()
     seconds = time.monotonic() - began
     trained = {e["key"] for e in home.events() if e["step"] == "train"}
-    assert len(trained) == 4 and not interrupted(home.events()).total() and not computed_again(home.events())
+    assert len(trained) == 4 and len({e["key"] for e in home.events() if e["step"] == "score"}) == 12
+    assert not interrupted(home.events()).total() and not computed_again(home.events())
     return {"study": study, "seconds": seconds, "results": home.results_of(), "mirrored": home.settled(study)}
 
 
