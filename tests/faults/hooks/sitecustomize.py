@@ -1,7 +1,7 @@
 """On the PYTHONPATH of a child: it writes down what it computes, and waits where it is told to, to be killed there.
 
 ``FAULTS_AUDIT`` names the file that lines are added to; ``FAULTS_HOLD`` names a step (``train``, ``report``, ...) whose
-work is done but not yet declared finished when the process begins to wait.
+work is done but not yet declared finished when the process begins to wait; ``decode KEY`` means that one stage alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def tell(what: str, step: str, key: str = "", **more: Any) -> None:
 
 def _worked(step: str, key: str = "") -> None:
     tell("produced", step, key)
-    if os.environ.get("FAULTS_HOLD") == step:
+    if os.environ.get("FAULTS_HOLD") in (step, f"{step} {key}"):
         time.sleep(HOLD_SECONDS)
 
 
