@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from harness.contracts import Pretraining, TrainingChoice
+from harness.contracts import Dataset, Pretraining, TrainingChoice
 from harness.core.registry import register
 
 
@@ -26,7 +26,7 @@ class Nothing(Pretraining):
 
 @register("trained")
 class Trained(Pretraining):
-    """An earlier training on the same data, of which all parameters or those of some parts are kept."""
+    """An earlier training on the same or on other data, of which all parameters or those of some parts are kept."""
 
     class Config(Pretraining.Config):
         """Settings of an earlier training."""
@@ -35,12 +35,20 @@ class Trained(Pretraining):
         """The earlier training, written out in full; its initializer is that of the trial."""
         keep: tuple[Literal["embeddings", "encoder", "decoder", "output"], ...] = ()
         """Parts of the model whose parameters are kept; none named: all."""
+        dataset: Dataset.Config | None = Field(default=None, json_schema_extra={"neutral": None})
+        """The data of the earlier training, encoded with the vocabularies of the trial; none named: those of the trial."""
 
         @model_validator(mode="after")
         def _first(self) -> Trained.Config:
             if self.training.pretraining.part.begins:
                 raise ValueError("an earlier training begins from the initializer; set its pretraining to none")
             return self
+
+    @property
+    def dataset(self) -> Dataset.Config | None:
+        """The data of the earlier training, where the trial's own are not meant."""
+        other: Dataset.Config | None = self.cfg.dataset
+        return other
 
     def start(self, model: Any, pairs: Mapping[str, Any], train: Callable[[Any, Mapping[str, Any]], None]) -> None:
         """Train the model."""

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness.contracts.data import Dataset
 from harness.contracts.tensors import PAD, Readout, Source
 from harness.core.registry import Choice, slot
 
@@ -264,13 +265,19 @@ class Pretraining(ABC):
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
 
+    @property
+    def dataset(self) -> Dataset.Config | None:
+        """A dataset whose pairs ``start`` is given in place of the trial's, encoded with the trial's vocabularies."""
+        return None
+
     @abstractmethod
     def start(self, model: Any, pairs: Mapping[str, Any], train: Callable[[Any, Mapping[str, Any]], None]) -> None:
         """Set the parameters of an initialized model in place.
 
         Args:
             model: a ``harness.trial.model.Seq2Seq``.
-            pairs: the trial's encoded pairs by split (``harness.trial.pairs.Pairs``).
+            pairs: encoded pairs by split, ``train`` and ``validation`` (``harness.trial.pairs.Pairs``): the trial's, or
+                those of ``dataset``.
             train: trains the model by a ``TrainingChoice`` on pairs by split, and leaves the parameters that training
                 selects in it; interrupted, it goes on where it was. To be called once at most.
         """

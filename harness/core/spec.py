@@ -177,7 +177,7 @@ def override(cls: type[BaseModel], plain: Any, changes: Mapping[str, Any]) -> An
                 raise SpecError(f"'{'.'.join(parents[: depth + 1])}' has no parts", path=path)
             node = node[name]
             config = _config_at(config, name, node.get("kind"))
-        if last == "kind" and isinstance(config, type) and config.slot is not None:
+        if last == "kind" and isinstance(config, type) and issubclass(config, Choice) and config.slot is not None:
             part = _part(config.slot, changes[path])
             for name in [n for n in node if part is not None and n not in part.Config.model_fields]:
                 del node[name]

@@ -47,6 +47,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         origins += [row for facts in provenance["data"].values() for row in _data_rows(facts)]
         sets = provenance.get("tests", {})
         origins += [row for name, found in sets.items() for facts in found.values() for row in _set_rows(name, facts)]
+        origins += [row for facts in provenance.get("pretraining_data", {}).values() for row in _other_rows(facts)]
         origins += [("check the data", warning) for warning in data_warnings(plan, store)]
         origins += _computing_rows(provenance)
     file = plan.file
@@ -82,6 +83,8 @@ def _provenance(plan: Plan, store: Store, trials: Sequence[Trial], records: Sequ
         "stale": [t.digest for _, _, t in plan.trials() if runner.state(store, t)[0] == "stale"],
         "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
     }
+    if other := {r.stage.key: r.facts for r in records if r.stage.name == "pretraining_data"}:
+        found["pretraining_data"] = other
     if sets := _further_sets(trials, records):
         found["tests"] = sets
     if begun := {r.stage.key: places for r in records if (places := earlier_machines(r))}:
@@ -146,12 +149,26 @@ def _set_rows(name: str, facts: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _other_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return rows about other data that were pretrained on."""
+    return [
+        ("pretraining data, sha256 of the rows", facts["dataset_sha256"]),
+        ("pretraining pairs", ", ".join(f"{name} {facts[name]['pairs']:,}" for name in ("train", "validation"))),
+        *([("rows left out of the pretraining data", _counts(facts["left_out"]))] if facts["left_out"] else []),
+        ("unknown tokens in the pretraining data", _unknown(facts["train"])),
+        (
+            "test rows that are in the pretraining data",
+            shared_in_words(facts["overlap"]["test"], facts["test"]["pairs"]),
+        ),
+    ]
+
+
 def _counts(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())
 
 
 def _unknown(counts: Mapping[str, int]) -> str:
-    """Return in words how many tokens of a test set are not in the vocabularies."""
+    """Return in words how many tokens of a split are not in the vocabularies."""
     return ", ".join(
         f"{side} {counts[f'{side}_unknown']:,} of {counts[f'{side}_tokens']:,}" for side in ("source", "target")
     )

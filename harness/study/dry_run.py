@@ -7,8 +7,9 @@ import torch
 from harness.contracts import BOS, PAD, Words
 from harness.core import plugins
 from harness.core.spec import Incompatible, SpecError
-from harness.trial.pipeline import TrialChoice, modules
+from harness.trial.pipeline import TrialChoice
 from harness.trial.train import build
+from harness.trial.trial_choice import modules
 
 WORDS = 20
 """Of the vocabularies that are made up."""

@@ -69,9 +69,10 @@ class Plan:
 
     def trial(self, variant: Variant, seed: int) -> Trial:
         """Return one trial of the plan."""
-        data = variant.choice.data
+        data, other = variant.choice.data, variant.choice.other_data
         tests = {name: self.revisions[_key(dataset)] for name, dataset in data.tests.items()}
-        return Trial(variant.choice, seed, self.revisions[_key(data.dataset)], tests)
+        pretrained_on = "" if other is None else self.revisions[_key(other)]
+        return Trial(variant.choice, seed, self.revisions[_key(data.dataset)], tests, pretrained_on)
 
     def trials(self) -> Iterator[tuple[Variant, int, Trial]]:
         """Yield every trial that can run, seed by seed, so that an unfinished study has whole rows."""
@@ -135,9 +136,9 @@ class Plan:
 
 
 def _datasets(variant: Variant) -> list[Dataset.Config]:
-    """Return what a variant is trained and tested on: its dataset, then its further test sets."""
-    data = variant.choice.data
-    return [data.dataset, *data.tests.values()]
+    """Return what a variant is trained and tested on: its dataset, its further test sets, other data to pretrain on."""
+    data, other = variant.choice.data, variant.choice.other_data
+    return [data.dataset, *data.tests.values(), *([] if other is None else [other])]
 
 
 def _key(dataset: Dataset.Config) -> str:

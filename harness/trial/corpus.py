@@ -26,7 +26,7 @@ class Corpus:
     """Rows of a dataset, ready to use.
 
     Attributes:
-        splits: ``train``, ``validation`` and ``test``.
+        splits: ``train``, ``validation`` and ``test``, or those that are wanted.
         sha256: hash of all rows of all splits, in their order.
         revision: what the rows depend on beyond the choice; ``""`` if on nothing.
         part: the dataset itself, which knows what texts mean and which rows it left out.
@@ -38,26 +38,23 @@ class Corpus:
     part: Dataset
 
 
-def load(choice: Dataset.Config, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> Corpus:
+def load(
+    choice: Dataset.Config,
+    folders: tuple[Path, ...] = (),
+    scratch: Path | None = None,
+    wanted: tuple[str, ...] = SPLITS,
+) -> Corpus:
     """Load a dataset: its rows are on disk, and as many in memory as are looked at.
 
     Args:
         choice: which dataset.
         folders: where relative paths are looked up, first to last.
         scratch: where rows take their space; the system's folder for temporary files, if None.
+        wanted: the splits that are used; others are left alone.
 
     Raises:
         SpecError: a split is missing or empty, a row has no reference, or a text is not Unicode.
     """
-    return _load(choice, folders, scratch, SPLITS)
-
-
-def load_test(choice: Dataset.Config, folders: tuple[Path, ...] = (), scratch: Path | None = None) -> Corpus:
-    """Load a dataset of which the test split alone is wanted; see ``load``."""
-    return _load(choice, folders, scratch, ("test",))
-
-
-def _load(choice: Dataset.Config, folders: tuple[Path, ...], scratch: Path | None, wanted: tuple[str, ...]) -> Corpus:
     part: Dataset = choice.build(folders=folders, scratch=scratch)
     loaded = part.load()
     for name in wanted:

@@ -20,6 +20,8 @@ PART = 100_000
 """Sentences that are hashed at once."""
 MANY = 0.01
 """The share of test rows from which on sharing them with training is a warning."""
+MANY_UNKNOWN = 0.1
+"""The share of tokens above which unknown ones in pretraining data are a warning."""
 
 
 class Keys(NamedTuple):
@@ -156,9 +158,24 @@ def warnings(facts: Mapping[str, Any], *, lowercased: bool, test: str = "") -> l
         test: the name of the further test set.
     """
     remedy = "name another test set" if test else "set disjoint: true, or another test set"
-    found = [*facts["notes"], *_overlap_warning(facts, remedy)]
+    found = [*facts["notes"], *_overlap_warning(facts, "train", remedy)]
     found += _ceiling_warning(facts["ceiling"]["test"], lowercased)
     return [f"test set '{test}': {text}" for text in found] if test else found
+
+
+def pretraining_warnings(facts: Mapping[str, Any]) -> list[str]:
+    """Return what a reader of scores must know of other data that a model was pretrained on, one sentence each."""
+    data = "the pretraining data"
+    lacking = {side: share for side, share in facts["unknown"].items() if share > MANY_UNKNOWN}
+    return [
+        *(f"{data}: {note}" for note in facts["notes"]),
+        *_overlap_warning(facts, data, "pretrain on other data"),
+        *(
+            f"the vocabulary lacks {100 * share:.3g} % of the {side} tokens of {data}; take data in the words of the "
+            "trial's, or smaller units in data.source and data.target"
+            for side, share in lacking.items()
+        ),
+    ]
 
 
 def shared_in_words(counts: Mapping[str, Mapping[str, int]], rows: int) -> str:
@@ -178,13 +195,13 @@ def percent_reachable(counts: Mapping[str, Any], *, lowercased: bool) -> float:
     return float(100 * counts["lowercase" if lowercased else "cased"] / counts["rows"])
 
 
-def _overlap_warning(facts: Mapping[str, Any], remedy: str) -> list[str]:
+def _overlap_warning(facts: Mapping[str, Any], where: str, remedy: str) -> list[str]:
     what = known_by(facts)
     shared, rows = facts["overlap"]["test"]["tokens"][what], facts["test"]["pairs"]
     if shared < MANY * rows:
         return []
     count = f"all {rows:,} test {what} are" if shared == rows else f"{shared:,} of {rows:,} test {what} are"
-    return [f"{count} in train, as the model sees them: scores measure memory too; {remedy}"]
+    return [f"{count} in {where}, as the model sees them: scores measure memory too; {remedy}"]
 
 
 def _ceiling_warning(counts: Mapping[str, Any], lowercased: bool) -> Sequence[str]:

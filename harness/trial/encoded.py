@@ -76,6 +76,11 @@ def load_pairs(folder: Path, split: str, copies: bool = False) -> Pairs:
     return copying.applied(pairs, folder / COPIES.format(split)) if copies else pairs
 
 
+def load_training(folder: Path, copies: bool = False) -> dict[str, Pairs]:
+    """Read the pairs that a training needs, by split, from the folder of a stage."""
+    return {name: load_pairs(folder, name, copies) for name in ("train", "validation")}
+
+
 def load_rows(folder: Path, split: str = TEST) -> list[dict[str, Any]]:
     """Read the rows of a held-out split from the folder of a stage."""
     return [json.loads(row) for row in (folder / f"{split}.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]

@@ -9,29 +9,36 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 import torch
-from pydantic import model_validator
 
 from harness.contracts import Dataset
 from harness.core.fingerprint import fingerprint
 from harness.core.provenance import place, provenance
-from harness.core.registry import Choice
 from harness.core.spec import SpecError, digest, encode, read
 from harness.storage.checkpoint import Postponed
 from harness.storage.store import Record, Stage, Store
-from harness.trial import decode_stage, encoded, prepare, pretrain_stage, score_stage, test_sets, train_stage
-from harness.trial.decoding_choice import DecodingChoice
+from harness.trial import (
+    decode_stage,
+    encoded,
+    prepare,
+    pretrain_stage,
+    pretraining_data,
+    score_stage,
+    test_sets,
+    train_stage,
+)
 from harness.trial.encoded import TEST
-from harness.trial.model import ModelChoice, Seq2Seq
-from harness.trial.prepare import DataChoice
-from harness.trial.score import FITTING
-from harness.trial.train import CHECKPOINT_EVERY, Emit, TrainingChoice, Workplace
+from harness.trial.model import Seq2Seq
+from harness.trial.train import CHECKPOINT_EVERY, Emit, Workplace
+from harness.trial.trial_choice import TrialChoice as TrialChoice
+from harness.trial.trial_choice import modules, without_tests
 
 WORKERS: dict[str, ModuleType] = {
     "prepare": prepare,
     "test": test_sets,
+    "pretraining_data": pretraining_data,
     "pretrain": pretrain_stage,
     "train": train_stage,
     "decode": decode_stage,
@@ -40,36 +47,14 @@ WORKERS: dict[str, ModuleType] = {
 """The module that does each kind of stage, upstream first."""
 KINDS = tuple(WORKERS)
 """Every kind of stage; ``test`` reads and encodes a further test set, ``pretrain`` is there where training does not begin
-from the initializer alone."""
-DATA = ("prepare", "test")
+from the initializer alone, and ``pretraining_data`` before it where that reads other data."""
+DATA = ("prepare", "test", "pretraining_data")
 """The kinds of stages that read data."""
 
 
 def named(kind: str, test: str = "") -> str:
     """Return the name of a stage within its trial: its kind, after the name of the further test set that it is about."""
     return f"{test}/{kind}" if test else kind
-
-
-class TrialChoice(Choice):
-    """A variant written out in full, the seed aside: every slot of every branch is named."""
-
-    data: DataChoice
-    """Which pairs, and how text becomes tokens."""
-    model: ModelChoice
-    """Which parts make the model."""
-    training: TrainingChoice
-    """How it is trained."""
-    decoding: DecodingChoice
-    """How it is decoded and scored."""
-
-    @model_validator(mode="after")
-    def _written_out(self) -> Self:
-        """Name the tokenizer of the metrics where the trial leaves it to the target tokenizer."""
-        scoring = self.decoding.scoring
-        if scoring.tokenize != FITTING:
-            return self
-        fitting = scoring.model_copy(update={"tokenize": self.data.target.part.words})
-        return self.model_copy(update={"decoding": self.decoding.model_copy(update={"scoring": fitting})})
 
 
 @dataclass(frozen=True)
@@ -82,6 +67,8 @@ class Trial:
     """What the data depend on beyond the choice: a hash of files, a commit of the hub."""
     tests: Mapping[str, str] = field(default_factory=dict)
     """The same of every further test set, by name."""
+    other_revision: str = ""
+    """The same of the dataset that is pretrained on, where that is not the trial's own."""
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -91,12 +78,11 @@ class Trial:
         of its own (see ``named``), on which none of these four depends.
         """
         c, sets = self.choice, self.choice.data.tests
-        prepared = self._stage("prepare", [c.data.dataset, c.data.source, c.data.target], [])
-        start, begins = c.training.pretraining, c.training.pretraining.part.begins
-        pretrained = [self._stage("pretrain", [c.model, c.training.initializer, start], [prepared])] if begins else []
+        prepared = self._stage("prepare", modules(c.data.dataset, c.data.source, c.data.target), [])
+        pretrained = self._pretrained(prepared)
         training = [value for name, value in c.training if name != "pretraining"]
-        trained = self._stage("train", [c.model, *training], [prepared, *pretrained])
-        read_by = {name: self._stage("test", [dataset], [prepared], name) for name, dataset in sets.items()}
+        trained = self._stage("train", modules(c.model, *training), [prepared, *pretrained])
+        read_by = {name: self._stage("test", modules(dataset), [prepared], name) for name, dataset in sets.items()}
         made = {
             "prepare": prepared,
             **{named("test", name): stage for name, stage in read_by.items()},
@@ -105,35 +91,48 @@ class Trial:
         }
         for name in ("", *sets):
             upstream = [prepared, *([read_by[name]] if name else []), *pretrained, trained]
-            made[named("decode", name)] = decoded = self._stage("decode", [c.model, c.decoding], upstream)
+            made[named("decode", name)] = decoded = self._stage("decode", modules(c.model, c.decoding.search), upstream)
             metrics = [metric.cfg for metric in c.decoding.scoring.wanted.values()]
-            scoring = [sets[name] if name else c.data.dataset, *metrics]
+            scoring = modules(sets[name] if name else c.data.dataset, *metrics)
             made[named("score", name)] = self._stage("score", scoring, [*upstream, decoded])
         return made
 
-    def _stage(self, kind: str, parts: Sequence[Any], upstream: Sequence[Stage], test: str = "") -> Stage:
+    def _pretrained(self, prepared: Stage) -> list[Stage]:
+        """Return the stages before training, where it does not begin from the initializer alone."""
+        c, start, other = self.choice, self.choice.training.pretraining, self.choice.other_data
+        if not start.part.begins:
+            return []
+        data = [] if other is None else [self._stage("pretraining_data", modules(other), [prepared])]
+        settings = [value for _, value in start if value is not other]
+        code = [start.part.__module__, *modules(c.model, c.training.initializer, *settings)]
+        return [*data, self._stage("pretrain", code, [prepared, *data])]
+
+    def _stage(self, kind: str, parts: Sequence[str], upstream: Sequence[Stage], test: str = "") -> Stage:
         """Return a stage, named by the digest of its own choice and of the stages that it directly depends on.
 
         Args:
             kind: which stage.
-            parts: the choices whose parts do the work.
+            parts: the modules of the parts that do the work.
             upstream: all stages that it depends on, directly or not; the last one directly.
             test: the name of the further test set that it reads.
         """
-        spelled, meant = (self._choice_of(kind, encode(self.choice, meaning=only), test) for only in (False, True))
+        spelled, meant = (self._choice_of(kind, test, meaning=only) for only in (False, True))
         edges = [stage.key for stage in upstream[-1:]]
         edges += [stage.key for stage in upstream if kind == "decode" and stage.name == "test"]
         key = digest({"stage": kind, "choice": meant, "upstream": edges})
-        code = fingerprint([WORKERS[kind].__name__, *(name for part in parts for name in modules(part))])
+        code = fingerprint([WORKERS[kind].__name__, *parts])
         return Stage(kind, key, spelled, code, {stage.name: stage.key for stage in upstream})
 
-    def _choice_of(self, kind: str, plain: dict[str, Any], test: str) -> dict[str, Any]:
-        """Return what a stage depends on beyond the stages before it."""
+    def _choice_of(self, kind: str, test: str, *, meaning: bool) -> dict[str, Any]:
+        """Return what a stage depends on beyond the stages before it, as plain data."""
+        plain = encode(self.choice, meaning=meaning)
         if kind == "prepare":
             data = {name: value for name, value in plain["data"].items() if name != "tests"}
             return {"data": data, "revision": self.revision}
         if kind == "test":
             return {"dataset": plain["data"]["tests"][test], "revision": self.tests[test]}
+        if kind == "pretraining_data":
+            return {"dataset": encode(self.choice.other_data, meaning=meaning), "revision": self.other_revision}
         if kind == "pretrain":
             begun = {name: plain["training"][name] for name in ("initializer", "pretraining")}
             return begun | {"model": plain["model"], "seed": self.seed}
@@ -151,7 +150,8 @@ class Trial:
     @property
     def plain(self) -> dict[str, Any]:
         """The trial as plain data, for a file or another process; see ``of``."""
-        further = {"tests": dict(self.tests)} if self.tests else {}
+        further: dict[str, Any] = {"tests": dict(self.tests)} if self.tests else {}
+        further |= {"other_revision": self.other_revision} if self.choice.other_data is not None else {}
         return {"choice": encode(self.choice), "seed": self.seed, "revision": self.revision} | further
 
     @classmethod
@@ -161,17 +161,13 @@ class Trial:
         Raises:
             SpecError: they are no trial.
         """
-        return cls(read(TrialChoice, plain["choice"]), plain["seed"], plain["revision"], plain.get("tests", {}))
+        choice, known = read(TrialChoice, plain["choice"]), (plain.get("tests", {}), plain.get("other_revision", ""))
+        return cls(choice, plain["seed"], plain["revision"], *known)
 
     @property
     def alone(self) -> Trial:
         """The trial without its further test sets."""
-        return Trial(without_tests(self.choice), self.seed, self.revision)
-
-
-def without_tests(choice: TrialChoice) -> TrialChoice:
-    """Return the choice of a trial without further test sets."""
-    return choice.changed(data=choice.data.changed(tests={})) if choice.data.tests else choice
+        return Trial(without_tests(self.choice), self.seed, self.revision, other_revision=self.other_revision)
 
 
 def restore(store: Store, beginning: str) -> Trial:
@@ -187,16 +183,6 @@ def restore(store: Store, beginning: str) -> Trial:
         has = "has a digest" if len(found) < 2 else "have digests"
         raise SpecError(f"{many} {has} starting with '{beginning}'; trials.csv of a report lists the digests")
     return Trial.of(json.loads((store.verified("score", found[0]) / score_stage.TRIAL).read_text(encoding="utf-8")))
-
-
-def modules(choice: Any) -> list[str]:
-    """Return the modules of all parts that a choice names, however deep."""
-    if isinstance(choice, Mapping):
-        return [name for inner in choice.values() for name in modules(inner)]
-    if not isinstance(choice, Choice):
-        return []
-    own = [type(choice).part.__module__] if choice.kind else []
-    return own + [name for _, value in choice for name in modules(value)]
 
 
 class Corridor:
@@ -235,6 +221,7 @@ class Corridor:
         work: dict[str, Callable[[str, Path], dict[str, Any]]] = {
             "prepare": lambda _, folder: prepare.prepare(trial.choice.data, trial.revision, self.folders, folder),
             "test": lambda test, folder: self._read_test(trial, test, folder),
+            "pretraining_data": lambda _, folder: self._read_other_data(trial, folder),
             "pretrain": lambda _, folder: self._pretrain(trial, self._workplace(folder, emit, stop)),
             "train": lambda _, folder: self._train(trial, self._workplace(folder, emit, stop)),
             "decode": lambda test, folder: self._decode(trial, test, folder),
@@ -300,9 +287,16 @@ class Corridor:
         at = f"data.tests.{test}"
         return test_sets.prepare(choice, revision, self.prepared(trial), self.folders, folder, at)
 
+    def _read_other_data(self, trial: Trial, folder: Path) -> dict[str, Any]:
+        data, other = trial.choice.data, trial.choice.other_data
+        assert other is not None, "there is no such stage without other data"
+        read_as = other, trial.other_revision, data
+        return pretraining_data.prepare(*read_as, self.prepared(trial), self.folders, folder)
+
     def _pretrain(self, trial: Trial, at: Workplace) -> dict[str, Any]:
-        c = trial.choice
-        return pretrain_stage.run(c.model, c.training, trial.seed, self.prepared(trial), at)
+        c, other = trial.choice, trial.choice.other_data
+        data = None if other is None else self._folder(trial, "pretraining_data")
+        return pretrain_stage.run(c.model, c.training, trial.seed, self.prepared(trial), at, data)
 
     def _train(self, trial: Trial, at: Workplace) -> dict[str, Any]:
         c = trial.choice

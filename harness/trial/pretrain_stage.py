@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from harness.contracts import Pretraining
 from harness.trial import parameters, train
-from harness.trial.encoded import Prepared
+from harness.trial.encoded import Prepared, load_training
 from harness.trial.model import ModelChoice
 from harness.trial.pairs import Pairs
 from harness.trial.train import TrainingChoice, Workplace
 
 
 def run(
-    model_choice: ModelChoice, choice: TrainingChoice, seed: int, prepared: Prepared, at: Workplace
+    model_choice: ModelChoice,
+    choice: TrainingChoice,
+    seed: int,
+    prepared: Prepared,
+    at: Workplace,
+    other: Path | None = None,
 ) -> dict[str, Any]:
     """Write the parameters that training begins with, as ``start.safetensors``, and return facts about them.
 
@@ -24,6 +30,7 @@ def run(
         seed: seeds all that is random.
         prepared: the data of the trial.
         at: where to work.
+        other: the folder of other data to pretrain on; None: those of the trial.
 
     Raises:
         Diverged: the loss became infinite or no number.
@@ -37,5 +44,6 @@ def run(
         parameters.load_model(model, at.folder / "model.safetensors")
 
     part: Pretraining = choice.pretraining.build()
-    part.start(model, prepared.pairs, train_first)
+    pairs = prepared.pairs_for(model.output.copies) if other is None else load_training(other, model.output.copies)
+    part.start(model, pairs, train_first)
     return facts | {"kept": parameters.save_start(model, part.keeps, at.folder)}

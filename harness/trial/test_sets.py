@@ -29,7 +29,7 @@ def prepare(
         SpecError: the data cannot be used, and what to do about it.
     """
     with scratch_in(folder) as scratch:
-        found = corpus.load_test(choice, folders, scratch)
+        found = corpus.load(choice, folders, scratch, (TEST,))
         if found.revision != revision:
             raise SpecError("the data changed while they were read; run the same command again", path=path)
         counts = Splits(prepared.source, prepared.target, folder, scratch).write(TEST, found.splits[TEST])

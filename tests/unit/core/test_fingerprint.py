@@ -168,7 +168,7 @@ from harness.core.spec import override, read
 from harness.study.planning import read_base
 from harness.trial.pipeline import Trial, TrialChoice
 plain = read_base(Path("studies/bases/numbers.yaml")).plain
-begin = {"kind": "trained", "training": plain["training"]}
+begin = {"kind": "trained", "training": plain["training"], "dataset": plain["data"]["dataset"]}
 changes = {"data.tests": {"gen": plain["data"]["dataset"]}, "training.pretraining": begin}
 choice = read(TrialChoice, override(TrialChoice, plain, changes))
 def taken():
@@ -188,7 +188,8 @@ print(json.dumps([found, taken() == before]))
 EDITS = [
     ("harness/trial/prepare.py", "found.revision != revision", "found.revision == revision", ["prepare"]),
     ("harness/trial/test_sets.py", "found.revision != revision", "found.revision == revision", ["test"]),
-    ("harness/trial/encode.py", "2 * size * batches", "2 * size + batches", ["prepare", "test"]),
+    ("harness/trial/encode.py", "2 * size * batches", "2 * size + batches", ["prepare", "pretraining_data", "test"]),
+    ("harness/trial/pretraining_data.py", "/ max(1,", "* max(1,", ["pretraining_data"]),
     ("harness/trial/pretrain_stage.py", "return facts | {", "return facts & {", ["pretrain"]),
     ("harness/trial/train_stage.py", "per_token * facts", "per_token + facts", ["train"]),
     ("harness/trial/train.py", "total / tokens", "total * tokens", ["pretrain", "train"]),
@@ -209,7 +210,7 @@ EDITS = [
         "variants/numbers.py",
         "return total + group + digit",
         "return total + group - digit",
-        ["prepare", "score", "test"],
+        ["prepare", "pretraining_data", "score", "test"],
     ),
     ("variants/pretraining.py", "not self.cfg.keep or", "not self.cfg.keep and", ["pretrain"]),
     ("variants/losses.py", "rows * steps", "rows + steps", ["pretrain", "train"]),

@@ -16,7 +16,8 @@ from harness.core.registry import SLOTS
 from harness.core.spec import SpecError, override, read
 from harness.storage.store import Store
 from harness.study.planning import read_base
-from harness.trial.pipeline import Corridor, Trial, TrialChoice
+from harness.trial.data_checks import pretraining_warnings
+from harness.trial.pipeline import Corridor, Trial, TrialChoice, restore
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {
@@ -86,6 +87,94 @@ def test_an_earlier_training_has_none_before_it() -> None:
     earlier = plain(training__pretraining={"kind": "trained", "training": plain()["training"]})["training"]
     with pytest.raises(SpecError, match="begins from the initializer"):
         trial(plain(training__pretraining={"kind": "trained", "training": earlier}))
+
+
+OTHER = {"kind": "files", "train": "other.tsv", "validation": "held.tsv", "test": "held.tsv"}
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A folder with other data: the last training pair is a test row of the trial, half of the words are unknown to it."""
+    choice = trial(plain()).choice.data.dataset
+    [source] = [row.source for row in choice.build(folders=()).load()["test"]][:1]
+    write(tmp_path, "one two\t12", "unheard word\t7", f"{source}\t1")
+    (tmp_path / "held.tsv").write_text("one\t1\nthree\t3\n", encoding="utf-8")
+    return tmp_path
+
+
+def write(folder: Path, *lines: str) -> None:
+    (folder / "other.tsv").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def on_other(folder: Path, **dataset: Any) -> Trial:
+    """A trial that begins with a training on other data."""
+    earlier = {"kind": "trained", "training": plain(training__updates=6)["training"], "dataset": OTHER | dataset}
+    choice = read(TrialChoice, plain(training__pretraining=earlier))
+    assert choice.other_data is not None
+    revisions = [data.build(folders=(folder,)).revision() for data in (choice.data.dataset, choice.other_data)]
+    return Trial(choice, 1, revisions[0], other_revision=revisions[1])
+
+
+def test_other_data_are_an_edge_of_the_pretraining_and_not_of_the_data(other: Path) -> None:
+    same, first = pretrained([]), on_other(other)
+    kinds = ["prepare", "pretraining_data", "pretrain", "train", "decode", "score"]
+    assert list(first.stages) == kinds and first.stages["prepare"] == same.stages["prepare"]
+    write(other, "one two\t12")
+    changed = on_other(other)
+    assert [kind for kind in kinds if changed.stages[kind].key == first.stages[kind].key] == ["prepare"]
+    (other / "moved").mkdir()
+    for name in ("other.tsv", "held.tsv"):
+        (other / name).rename(other / "moved" / name)
+    paths = {name: f"moved/{path}" for name, path in OTHER.items() if path.endswith(".tsv")}
+    assert on_other(other, **paths).digest == changed.digest, "where they lie does not count"
+
+
+def test_without_other_data_the_digest_stands() -> None:
+    earlier = {"kind": "trained", "training": plain(training__updates=6)["training"]}
+    before, after = (trial(plain(training__pretraining=earlier | more)) for more in ({}, {"dataset": None}))
+    assert before.digest == after.digest == pretrained([]).digest == "d0eadccab3996851"
+    assert Trial.of(before.plain) == before and "other_revision" not in before.plain
+
+
+def test_a_model_is_pretrained_on_other_data_in_the_words_of_the_trial(other: Path, tmp_path: Path) -> None:
+    store, made = Store(tmp_path / "store"), on_other(other)
+    corridor = Corridor(store, (other,), "cpu")
+    facts = {name: record.facts for name, record, _ in corridor.run(made, lambda _: None)}
+    read_as, began = facts["pretraining_data"], facts["pretrain"]
+    assert (read_as["train"]["pairs"], read_as["validation"]["pairs"]) == (3, 2)
+    known = set(corridor.prepared(made).source.tokens())
+    words = (other / "other.tsv").read_text(encoding="utf-8").replace("\t", " \t ").split()
+    assert {"unheard", "word"}.isdisjoint(known) and 0 < read_as["unknown"]["source"] < 1
+    assert read_as["unknown"]["source"] == 2 / (len(words) - 3)
+    assert read_as["overlap"]["test"]["tokens"]["sources"] >= 1
+    assert began["updates"] == 6 and began["epochs"] == 6, "three pairs are one batch"
+    other_start, own = (
+        load_file(store.folder("pretrain", t.stages["pretrain"].key) / "start.safetensors")
+        for t in (made, _run_whole(pretrained([]), store))
+    )
+    assert not all(torch.equal(other_start[name], own[name]) for name in own)
+    assert restore(store, made.digest) == made, "the trial is found again with the data that it was pretrained on"
+    leak, lacking = pretraining_warnings(read_as | {"unknown": {"source": 0.25, "target": 0.1}})
+    assert "in the pretraining data, as the model sees them" in leak and "lacks 25 % of the source tokens" in lacking
+
+
+def _run_whole(made: Trial, store: Store) -> Trial:
+    run(made, store)
+    return made
+
+
+def test_an_autoencoder_of_the_target_side_is_a_dataset_whose_source_is_its_target(other: Path, tmp_path: Path) -> None:
+    store, made = Store(tmp_path / "store"), on_other(other, source=1, reference=1)
+    ran = Corridor(store, (other,), "cpu").run(made, lambda _: None, ("prepare", "pretraining_data", "pretrain"))
+    facts = {name: record.facts for name, record, _ in ran}
+    assert facts["pretraining_data"]["train"]["pairs"] == 3 and facts["pretrain"]["updates"] == 6
+
+
+def test_other_data_that_changed_since_the_plan_are_refused(other: Path, tmp_path: Path) -> None:
+    made = on_other(other)
+    write(other, "one\t1")
+    with pytest.raises(SpecError, match=r"training\.pretraining\.dataset: the data changed"):
+        list(Corridor(Store(tmp_path / "store"), (other,), "cpu").run(made, lambda _: None))
 
 
 def test_a_plugin_begins_with_parameters_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
