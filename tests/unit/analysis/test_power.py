@@ -215,7 +215,7 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     assert {row["sentences"] for row in own["claims"]} == {facts["test"]["pairs"]}
     print_plans.print_needs(json.loads(json.dumps(found)))
     shown = capsys.readouterr().out
-    assert "0.025 Holm" in shown and f"{alone['for'][0]['seeds']}" in shown and "nobody knows the time" in shown
+    assert "0.025 Holm" in shown and f"{alone['for'][0]['seeds']}" in shown and "the time is not known" in shown
 
 
 def test_time_is_that_of_the_seeds_that_are_missing():
