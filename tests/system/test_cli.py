@@ -330,7 +330,7 @@ MISTAKES = {
         {"studies/s.yaml": STUDY},
     ),
     "new study is there": Mistake(
-        ["new", "study", "s"], ["studies/s.yaml: is there already"], {"studies/s.yaml": STUDY}
+        ["new", "study", "s"], ["studies/s.yaml: already exists"], {"studies/s.yaml": STUDY}
     ),
 }
 
