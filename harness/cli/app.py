@@ -1,4 +1,4 @@
-"""The command line: thin commands over the harness. Everything heavy is imported inside the command that needs it."""
+"""The command line `s2s`: its commands in the order of help, and how each ends. Commands import heavy modules themselves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,48 +20,59 @@ from harness.core.redaction import masked
 if TYPE_CHECKING:
     from harness.core.signals import Stopped
 
-app = typer.Typer(
-    name="s2s",
-    help="Ask questions about sequence-to-sequence variants, and get answers with honest error bars.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+Commands = dict[str, Callable[..., None]]
+STUDY_COMMANDS: Commands = {
+    "list": commands_read.list_parts,
+    "show": commands_read.show,
+    "validate": commands_study.validate,
+    "plan": commands_study.plan,
+    "power": commands_study.power,
+    "run": commands_study.run,
+    "report": commands_study.report,
+    "diff": commands_read.diff,
+    "index": commands_read.index,
+    "data": commands_read.data,
+    "try": commands_read.try_trial,
+    "init": commands_new.init,
+}
+NEW_COMMANDS: Commands = {"part": commands_new.part, "study": commands_new.study, "base": commands_new.base}
+STORE_COMMANDS: Commands = {
+    "sync": commands_store.sync,
+    "ui": commands_store.ui,
+    "verify": commands_store.verify,
+    "export": commands_store.export,
+    "import": commands_store.take,
+    "gc": commands_store.gc,
+}
+
+
+def _with(group: typer.Typer, commands: Commands) -> typer.Typer:
+    """Register commands with a group, and return the group."""
+    for name, command in commands.items():
+        group.command(name)(command)
+    return group
+
+
+app = _with(
+    typer.Typer(
+        name="s2s",
+        help="Ask questions about sequence-to-sequence variants, and get answers with honest error bars.",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    ),
+    STUDY_COMMANDS,
 )
-new_app = typer.Typer(help="Write a new part, study or base from a template.", no_args_is_help=True)
-store_app = typer.Typer()
-for name, command in (
-    ("list", commands_read.list_parts),
-    ("show", commands_read.show),
-    ("validate", commands_study.validate),
-    ("plan", commands_study.plan),
-    ("power", commands_study.power),
-    ("run", commands_study.run),
-    ("report", commands_study.report),
-    ("diff", commands_read.diff),
-    ("index", commands_read.index),
-    ("data", commands_read.data),
-    ("try", commands_read.try_trial),
-    ("init", commands_new.init),
-):
-    app.command(name)(command)
-for name, command in (("part", commands_new.part), ("study", commands_new.study), ("base", commands_new.base)):
-    new_app.command(name)(command)
-for name, command in (
-    ("sync", commands_store.sync),
-    ("ui", commands_store.ui),
-    ("verify", commands_store.verify),
-    ("export", commands_store.export),
-    ("import", commands_store.take),
-    ("gc", commands_store.gc),
-):
-    store_app.command(name)(command)
-app.add_typer(new_app, name="new")
-app.add_typer(store_app)  # without a name: its commands follow the others
+app.add_typer(
+    _with(typer.Typer(help="Write a new part, study or base from a template.", no_args_is_help=True), NEW_COMMANDS),
+    name="new",
+)
+app.add_typer(_with(typer.Typer(), STORE_COMMANDS))  # a group without a name adds its commands to the others
 
 
 def _print_versions(wanted: bool) -> None:
-    """Print the version of the program and of what decides its numbers, from package records: nothing is imported."""
+    """Print the versions of the program and of packages that affect its numbers, without importing them."""
     if not wanted:
         return
     from importlib.metadata import PackageNotFoundError, version
@@ -85,7 +97,7 @@ def _options(
 def main() -> None:
     """Run a command; a user's mistake is one paragraph and exit code 2, never a traceback."""
     os.environ["PYTHONSAFEPATH"] = "1"  # workers import nothing that lies in the working folder
-    for stream in (sys.stdout, sys.stderr):  # a character that the terminal's coding lacks is shown as an escape
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal cannot encode is shown as an escape
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -100,9 +112,9 @@ def main() -> None:
     except signals.Stopped as stop:
         _leave(stop)
     except OSError as error:
-        # A full disk or a folder that cannot be written: what is finished is safe, and the same command goes on.
+        # A full disk or a folder that cannot be written: finished work is safe, and the same command resumes.
         name = f" ({error.filename})" if error.filename else ""
-        _fail(f"{error.strerror or error}{name}. What was finished is kept; mend this and run the same command again.")
+        _fail(f"{error.strerror or error}{name}. Finished work is kept; solve this and run the same command again.")
     except Exception as error:
         _explain(error)
     finally:
@@ -110,7 +122,7 @@ def main() -> None:
 
 
 def _until_nobody_reads() -> None:
-    """Run the command; where its reader has gone (``s2s list | head``), end as a pipe does, without a word."""
+    """Run the command; end silently with the exit code of SIGPIPE if its reader has ended (``s2s list | head``)."""
     try:
         try:
             app()
@@ -120,12 +132,12 @@ def _until_nobody_reads() -> None:
             sys.stdout.flush()
             raise
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the buffer
         sys.exit(128 + signal.SIGPIPE)
 
 
 def _leave(stop: Stopped) -> NoReturn:
-    """Say where a stopped command stands, and end without waiting for threads that a server keeps waiting."""
+    """Print what a stopped command has finished, and exit without waiting for threads that wait for a server."""
     from harness.cli.terminal import complain
 
     with suppress(OSError):  # the terminal may be gone
@@ -135,7 +147,7 @@ def _leave(stop: Stopped) -> NoReturn:
 
 
 def _explain(error: Exception) -> NoReturn:
-    """Say what is wrong in a user's files, or show where the fault is ours."""
+    """Print a mistake in the user's files as a message; any other error is ours and keeps its traceback."""
     from harness.core import plugins
     from harness.core.spec import Incompatible, SpecError
 
@@ -143,7 +155,7 @@ def _explain(error: Exception) -> NoReturn:
         _fail(str(error))
     if place := plugins.place_of(error):
         _fail(f"{place}: {plugins.reason(error)}")
-    # To be reported: without what a user would not want to show.
+    # The user may report it: secrets are masked.
     sys.stderr.write(masked("".join(traceback.format_exception(error))))
     sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""What people see in a terminal: rich where there is one, plain lines without control codes where there is none."""
+"""Output for people: rich text in a terminal, plain lines without control codes elsewhere."""
 
 from __future__ import annotations
 

@@ -334,9 +334,7 @@ def test_the_commands_say_what_they_did(store: Store, tmp_path: Path, monkeypatc
     file = str(tmp_path / "study.tar")
     monkeypatch.setenv("S2S_STORE", str(store.root))
     code, said = typed("verify", "--sample", "2", "--jobs", "1")
-    assert code == 0 and "2 of 10 finished trials repeated, drawn by a hash" in said and "\n2 exact\n" in said, (
-        said
-    )
+    assert code == 0 and "2 of 10 finished trials repeated, drawn by a hash" in said and "\n2 exact\n" in said, said
     code, said = typed("verify", "--sample", "1", "--jobs", "1", "--json")
     found = json.loads(said)
     assert list(store.root.glob("logs/*/worker-0.log")), "what parts print is no part of an answer"

@@ -192,7 +192,7 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     }  # fmt: skip
     path.write_text(json.dumps(said))
     plan, store = planning.resolve(planning.load(str(path), base=str(_base()))), Store(tmp_path / "runs")
-    with pytest.raises(SpecError, match="Give --delta"):
+    with pytest.raises(SpecError, match="should detect: --delta POINTS"):
         needs(plan, store, Asked(), print)
     with pytest.raises(SpecError, match=r"no pilot.*--sd-seed"):
         needs(plan, store, Asked(3.0), print)
