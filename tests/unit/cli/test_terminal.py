@@ -242,6 +242,12 @@ def test_an_answer_tells_results_and_failures(plan: Any, capsys: pytest.CaptureF
     )
 
 
+def test_trials_that_have_not_run_are_no_failures(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    print_answers.print_answer(plan, answer(failed=[("a · seed 1", "missing", "no results from train on")]))
+    out = capsys.readouterr().out
+    assert "\nmissing\n  a · seed 1  no results from train on\n" in out and "failed" not in out
+
+
 def test_verdicts_come_in_the_unit_of_what_is_compared() -> None:
     made = Comparison(
         "c", "nll", "A", "B", delta=-0.25, ci_low=-0.5, ci_high=0.1, verdict="inconclusive", method="two-way"
