@@ -20,12 +20,12 @@ if TYPE_CHECKING:
         Attended,
         Hypothesis,
         Study,
-        StudyAnswer,
         TrainedModel,
         bases,
         load_model,
         load_study,
     )
+    from harness.workflows.write_report import StudyAnswer
 
 __all__ = ["Attended", "Hypothesis", "Study", "StudyAnswer", "TrainedModel", "bases", "load_model", "load_study"]
 
@@ -34,6 +34,10 @@ def __getattr__(name: str) -> Any:
     """Load the interface when one of its names is first used: ``import harness`` alone loads nothing heavy."""
     if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
+    if name == "StudyAnswer":
+        from harness.workflows.write_report import StudyAnswer
+
+        return StudyAnswer
     from harness.workflows import api
 
     return getattr(api, name)

@@ -16,16 +16,15 @@ from harness.storage.store import Store, default_store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
 from harness.trial.decode import Hypothesis
-from harness.workflows.run_study import run_study
 from harness.workflows.try_model import Attended, TrainedModel
-from harness.workflows.write_report import StudyAnswer, write_report
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported where they are used: loading a study needs no statistics, and scipy takes a second
     import pandas as pd
 
     from harness.analysis.interim import LatestLook
+    from harness.workflows.write_report import StudyAnswer
 
-__all__ = ["Attended", "Hypothesis", "Study", "StudyAnswer", "TrainedModel", "bases", "load_model", "load_study"]
+__all__ = ["Attended", "Hypothesis", "Study", "TrainedModel", "bases", "load_model", "load_study"]
 
 
 def bases(name: str, base: str | None = None) -> list[str]:
@@ -126,6 +125,8 @@ class Study:
         Raises:
             SpecError: the data cannot be used, or the study changed since its plan was frozen.
         """
+        from harness.workflows.run_study import run_study
+
         logs = {"logs": str(logs_of(self.store.root))}
         with Workers(entry_of(perform), ("variants",), slots(device, jobs), logs) as workers:
             settings = Settings(workers, timeout=timeout, replan=replan)
@@ -137,6 +138,8 @@ class Study:
         Raises:
             SpecError: the study never ran, or changed since its plan was frozen.
         """
+        from harness.workflows.write_report import write_report
+
         with self.store.in_use():
             return write_report(self._frozen(), self.store)
 
