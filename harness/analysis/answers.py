@@ -1,4 +1,4 @@
-"""The claims of a study answered from its trials, and every variant set against the first."""
+"""Answers the claims of a study from its trials, and compares every variant with the first."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ def compare_all(
     answers = judged([_answer(claim, variants, trials[claim.metric, claim.on]) for claim in claims], claims)
     for (_, test), own in trials.items() if variants else ():
         first, *others = ((name, {Term(name): 1.0}) for name in variants)
-        made = [estimate(own.pair(other, first), own.metric, name=digest) for other in others]
-        answers += [replace(each, on=test) for each in made]
+        rows = [estimate(own.pair(other, first), own.metric, name=digest) for other in others]
+        answers += [replace(each, on=test) for each in rows]
     return answers
 
 
 def judged(answers: Sequence[Comparison], claims: Sequence[Claim], dropped: int = 0) -> list[Comparison]:
-    """Return answers with p values corrected by Holm's procedure as one family, verdicts, and what would decide them.
+    """Return answers with p values that are Holm-corrected as one family, verdicts, and the sample sizes that decide them.
 
-    An exploratory answer is no part of the family: it has no corrected p, and its verdict is that of its own. Claims that
+    An exploratory answer does not belong to the family: it has no corrected p, and its own p gives its verdict. Claims that
     were dropped when results could be seen are, as if they had found nothing.
     """
     family = iter(holm([answer.p for answer in answers if not answer.exploratory] + [1.0] * dropped))
-    made = []
+    done = []
     for answer, claim in zip(answers, claims, strict=True):
         corrected = math.nan if answer.exploratory else next(family)
         p = answer.p if answer.exploratory else corrected
-        told = replace(answer, on=claim.on, p_holm=corrected, verdict=verdict(answer, p, METRICS[claim.metric], claim))
-        made.append(with_needs(told, claim))
-    return made
+        one = replace(answer, on=claim.on, p_holm=corrected, verdict=verdict(answer, p, METRICS[claim.metric], claim))
+        done.append(with_needs(one, claim))
+    return done
 
 
 def primary_metrics(outcomes: Sequence[Outcome], claims: Sequence[Claim], primary: str = "") -> list[str]:
-    """Return the metrics that lead wherever results are shown: those of the claims; without claims the base's primary one.
+    """Return the primary metrics of a study: the metrics of its claims; without claims the primary metric of its base.
 
     Where the base names none, or the trials do not have it, the first metric that they have leads.
     """
@@ -86,13 +86,13 @@ def _answer(claim: Claim, variants: Mapping[str, Factors], trials: Trials) -> Co
     try:
         found = groups(claim, variants)
     except SpecError:  # the plan was checked, so the variants it asks for turned out to be incompatible
-        a, b = (_said(claim, said) for said in (claim.better or claim.when, claim.than or claim.rather_than))
+        a, b = (_said(claim, factors) for factors in (claim.better or claim.when, claim.than or claim.rather_than))
         return estimate(Contrast(a, b, math.nan, math.nan, 0, 0, [], _kind(claim)), trials.metric, claim)
-    made = estimate(contrast_of(claim, found, trials), trials.metric, claim, trials.resampler.name)
+    result = estimate(contrast_of(claim, found, trials), trials.metric, claim, trials.resampler.name)
     subsets = [_known(_subset(condition)) for condition in claim.conditions if _subset(condition)]
-    if subsets and made.verdict == "no data" and not made.note:
-        return replace(made, note=f"no test sentence is known to {' or '.join(subsets)}")
-    return made
+    if subsets and result.verdict == "no data" and not result.note:
+        return replace(result, note=f"no test sentence is known to {' or '.join(subsets)}")
+    return result
 
 
 def contrast_of(claim: Claim, found: Sequence[Group], trials: Trials) -> Contrast:
@@ -101,7 +101,7 @@ def contrast_of(claim: Claim, found: Sequence[Group], trials: Trials) -> Contras
     Args:
         claim: the claim.
         found: its variants, of ``harness.study.claims.groups``.
-        trials: what they score on the claim's metric.
+        trials: their scores on the claim's metric.
     """
     if claim.rather_than:
         return _interaction(claim, found, trials)
@@ -156,7 +156,7 @@ def _interaction(claim: Claim, found: Sequence[Group], trials: Trials) -> Contra
 
 
 def _asked(claim: Claim, found: Sequence[Group], subset: Subset) -> list[tuple[float, Weights]]:
-    """Return what is asked under one condition: signs and weights of independent arms."""
+    """Return the question under one condition, as signs and weights of independent arms."""
     if claim.trend:
         return [(1.0, _along(found, _rise(claim, _levels(claim, found)), subset))]
     better, than = (evenly(group.variants, subset) for group in found)
@@ -178,12 +178,12 @@ def _along(found: Sequence[Group], weights: Array, subset: Subset) -> Weights:
 
 
 def _subset(condition: Mapping[str, Scalar]) -> Subset:
-    """Return what a condition asks of sentences rather than of variants."""
+    """Return the part of a condition that selects sentences rather than variants."""
     return tuple((path, str(spelled(value))) for path, value in condition.items() if about_sentences(path))
 
 
 def _known(subset: Subset) -> str:
-    """Return what sentences of a subset are or have, after "known to"."""
+    """Return the properties of the sentences of a subset, as words after "known to"."""
     return " and ".join(f"be {v}" if path == SENTENCES else f"have {path}={v}" for path, v in subset)
 
 
@@ -196,7 +196,7 @@ def _kind(claim: Claim) -> str:
 
 
 def _label(claim: Claim, group: Group) -> str:
-    """Return the name of a side: that of its only variant, or what its variants have in common."""
+    """Return the name of a side: its only variant, or the choices that its variants share."""
     if len(group.variants) > 1:
         return _said(claim, {**group.said, **claim.when})
     subset = _subset(claim.when)
@@ -207,21 +207,21 @@ def _said(claim: Claim, factors: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{path}={spelled(value)}" for path, value in factors.items()) or claim.trend
 
 
-# --------------------------------------------------------------------------------------------------- what would decide
+# --------------------------------------------------------------------------------------------------- sample size
 
 
-def with_needs(made: Comparison, claim: Claim) -> Comparison:
-    """Return an answer with how many seeds, or sentences, would decide it with 80 % power: NaN where it is decided."""
-    made = replace(made, needed_seeds=math.nan, needed_sentences=math.nan)
-    if made.verdict != "inconclusive":
-        return made
-    more = 1.0 + min(made.seeds_a, made.seeds_b)
-    if made.method == SUCCESS_RATES:
-        return replace(made, needed_seeds=max(more, seeds_for_rates(made.mean_a / 100, made.mean_b / 100)))
-    have = made.components
+def with_needs(answer: Comparison, claim: Claim) -> Comparison:
+    """Return an answer with the number of seeds, or of sentences, that decides it with 80 % power; NaN if it is decided."""
+    answer = replace(answer, needed_seeds=math.nan, needed_sentences=math.nan)
+    if answer.verdict != "inconclusive":
+        return answer
+    more = 1.0 + min(answer.seeds_a, answer.seeds_b)
+    if answer.method == SUCCESS_RATES:
+        return replace(answer, needed_seeds=max(more, seeds_for_rates(answer.mean_a / 100, answer.mean_b / 100)))
+    have = answer.components
     if have is None:
-        return made
-    beyond = (-made.delta if METRICS[made.metric].direction == "lower" else made.delta) - claim.by
+        return answer
+    beyond = (-answer.delta if METRICS[answer.metric].direction == "lower" else answer.delta) - claim.by
 
     def reach(seeds: int, sentences: int | None = None) -> float:
         if claim.within is not None:
@@ -229,9 +229,9 @@ def with_needs(made: Comparison, claim: Claim) -> Comparison:
         return power(beyond, have, seeds, sentences)
 
     seeds = seeds_for(reach, POWER)
-    made = replace(made, needed_seeds=math.inf if seeds is None else max(more, seeds))
-    if made.var_sentence <= made.var_seed:
-        return made
-    sentences = sentences_for(lambda count: reach(min(made.seeds_a, made.seeds_b), count), POWER)
-    least = made.sentences + 1.0
-    return replace(made, needed_sentences=math.inf if sentences is None else max(least, sentences))
+    answer = replace(answer, needed_seeds=math.inf if seeds is None else max(more, seeds))
+    if answer.var_sentence <= answer.var_seed:
+        return answer
+    sentences = sentences_for(lambda count: reach(min(answer.seeds_a, answer.seeds_b), count), POWER)
+    least = answer.sentences + 1.0
+    return replace(answer, needed_sentences=math.inf if sentences is None else max(least, sentences))

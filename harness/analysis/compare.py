@@ -47,7 +47,7 @@ POWER = 0.8
 ONE_SEED = "artifact-level only"
 TWO_WAY, SEEDS_ONLY, SENTENCES_ONLY, SUCCESS_RATES = "two-way", "seeds only", "sentences only", "success rates"
 ROUNDING = 1e-18
-"""Variances below this share of a squared score are none, but rounding."""
+"""Variances below this share of a squared score count as zero: they are rounding."""
 
 
 FAR_APART = (
@@ -127,7 +127,7 @@ class Comparison:
 
     @property
     def components(self) -> Components | None:
-        """The variances that it was made with, None where it has none.
+        """The variances behind the interval; None where there are none.
 
         What seeds and sentences both contain falls as seeds are added: it belongs to the seeds' variance, which holds it
         already, and the sentences' is the rest.
@@ -145,7 +145,7 @@ COMPARISON_COLUMNS = [
 
 def comparison_columns(comparisons: Iterable[Comparison]) -> list[str]:
     """Return the columns of comparisons.csv: ``on`` is among them where a comparison is about a further test set."""
-    return [*COMPARISON_COLUMNS, *(["on"] if any(made.on for made in comparisons) else [])]
+    return [*COMPARISON_COLUMNS, *(["on"] if any(row.on for row in comparisons) else [])]
 
 
 def compare(a: Arm, b: Arm, metric: Metric, claim: Claim | None = None, name: str = "") -> Comparison:
@@ -160,34 +160,34 @@ def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None, nam
     With one seed on a side the seeds' variance is unknown: the interval speaks of sentences only, and there is no p.
 
     Args:
-        contrast: what to estimate.
+        contrast: the quantity to estimate.
         metric: of its scores.
-        claim: what it is to answer; without one it is exploratory, and answers "is there a difference?".
+        claim: the claim to answer; without one the comparison is exploratory and asks whether there is a difference.
         name: seeds the bootstrap of the probability of improvement.
     """
-    made, arms = _blank(contrast, metric, claim), [arm for _, arm in contrast.parts]
+    answer, arms = _blank(contrast, metric, claim), [arm for _, arm in contrast.parts]
     if not arms:
-        return made
+        return answer
     if mixed := contrast.mixed:
-        return replace(made, verdict="no data", note=other_sentences(mixed))
+        return replace(answer, verdict="no data", note=other_sentences(mixed))
     if len(signatures := {signature for arm in arms for signature in arm.signatures}) > 1:
         note = f"the two sides are measured differently: {' and '.join(sorted(signatures))}"
-        return replace(made, verdict="no data", note=note)
+        return replace(answer, verdict="no data", note=note)
     if claim is not None and claim.succeeds_at is not None:
-        return _rated(made, arms, metric, claim, claim.succeeds_at)
+        return _rated(answer, arms, metric, claim, claim.succeeds_at)
     if not all(arm.seeds for arm in arms):
-        return made
+        return answer
     resampled = np.sum([weight * arm.resampled.mean(0) for weight, arm in contrast.parts], axis=0)
     delta = contrast.mean_a - contrast.mean_b
-    made = replace(made, mean_a=contrast.mean_a, mean_b=contrast.mean_b, delta=delta)
+    answer = replace(answer, mean_a=contrast.mean_a, mean_b=contrast.mean_b, delta=delta)
     sampled = not all(arm.exhaustive for arm in arms)
-    made = replace(made, var_sentence=float(resampled.var(ddof=1)) if sampled else 0.0)
+    answer = replace(answer, var_sentence=float(resampled.var(ddof=1)) if sampled else 0.0)
     if min(arm.seeds for arm in arms) < 2:
-        half = float(stats.norm.isf(ALPHA / 2)) * math.sqrt(made.var_sentence)
-        return replace(made, ci_low=delta - half, ci_high=delta + half, verdict=ONE_SEED, method=SENTENCES_ONLY)
+        half = float(stats.norm.isf(ALPHA / 2)) * math.sqrt(answer.var_sentence)
+        return replace(answer, ci_low=delta - half, ci_high=delta + half, verdict=ONE_SEED, method=SENTENCES_ONLY)
     if contrast.kind == "pair":
-        made = _improved(made, arms[0], arms[1], metric, name)
-    return _with_diverged(_judged(made, contrast.parts, metric, claim), arms)
+        answer = _improved(answer, arms[0], arms[1], metric, name)
+    return _with_diverged(_judged(answer, contrast.parts, metric, claim), arms)
 
 
 def other_sentences(tests: Sequence[str]) -> str:
@@ -196,100 +196,100 @@ def other_sentences(tests: Sequence[str]) -> str:
     return f"the scores do not compare: they are on different test sentences (sha256 {names})"
 
 
-def _with_diverged(made: Comparison, arms: Sequence[Arm]) -> Comparison:
-    """Say where seeds without a score are missing: means over those that trained well flatter a side that often does not."""
+def _with_diverged(answer: Comparison, arms: Sequence[Arm]) -> Comparison:
+    """Note diverged seeds: a mean without them flatters a side that often diverges."""
     lost = sum(arm.diverged for arm in arms)
-    if not lost or made.method == SUCCESS_RATES:
-        return made
-    told = f"{lost} seed{'s' * (lost > 1)} diverged and {'have' if lost > 1 else 'has'} no part in the means"
-    return replace(made, note="; ".join(filter(None, [made.note, told])))
+    if not lost or answer.method == SUCCESS_RATES:
+        return answer
+    diverged = f"{lost} seed{'s' * (lost > 1)} diverged and {'have' if lost > 1 else 'has'} no part in the means"
+    return replace(answer, note="; ".join(filter(None, [answer.note, diverged])))
 
 
 def _blank(contrast: Contrast, metric: Metric, claim: Claim | None) -> Comparison:
-    made = Comparison(claim.name if claim else "exploratory", metric.name, contrast.a, contrast.b, kind=contrast.kind)
+    answer = Comparison(claim.name if claim else "exploratory", metric.name, contrast.a, contrast.b, kind=contrast.kind)
     sentences = min((arm.sentences for _, arm in contrast.parts), default=0)
-    made = replace(made, seeds_a=contrast.seeds_a, seeds_b=contrast.seeds_b, sentences=sentences)
-    return replace(made, verdict="no data" if claim else "")
+    answer = replace(answer, seeds_a=contrast.seeds_a, seeds_b=contrast.seeds_b, sentences=sentences)
+    return replace(answer, verdict="no data" if claim else "")
 
 
-def _improved(made: Comparison, a: Arm, b: Arm, metric: Metric, name: str) -> Comparison:
+def _improved(answer: Comparison, a: Arm, b: Arm, metric: Metric, name: str) -> Comparison:
     sign = -1 if metric.direction == "lower" else 1
-    won, interval = rates.improvement(sign * a.scores, sign * b.scores, f"{name}/{made.claim}/{a.label}/{b.label}")
-    return replace(made, improvement=won, improvement_low=interval.low, improvement_high=interval.high)
+    won, interval = rates.improvement(sign * a.scores, sign * b.scores, f"{name}/{answer.claim}/{a.label}/{b.label}")
+    return replace(answer, improvement=won, improvement_low=interval.low, improvement_high=interval.high)
 
 
-def _judged(made: Comparison, parts: Sequence[tuple[float, Arm]], metric: Metric, claim: Claim | None) -> Comparison:
-    """Add variance, interval and p value; success rates in their place where these are none of the t distribution's."""
+def _judged(answer: Comparison, parts: Sequence[tuple[float, Arm]], metric: Metric, claim: Claim | None) -> Comparison:
+    """Add variance, interval and p value; or success rates where the scores do not follow a t distribution."""
     arms = [arm for _, arm in parts]
     shares = [(weight**2 * arm.var_seed, arm.seeds) for weight, arm in parts]
     var_seed = sum(share for share, _ in shares)
     var_both = sum(weight**2 * arm.var_both for weight, arm in parts)
-    variance, df = map(float, two_way(shares, made.var_sentence, var_both, made.sentences))
-    made = replace(made, var_seed=var_seed, method=SEEDS_ONLY if all(arm.exhaustive for arm in arms) else TWO_WAY)
+    variance, df = map(float, two_way(shares, answer.var_sentence, var_both, answer.sentences))
+    answer = replace(answer, var_seed=var_seed, method=SEEDS_ONLY if all(arm.exhaustive for arm in arms) else TWO_WAY)
     if not math.isfinite(variance):
         # An infinite perplexity.
-        return replace(made, verdict="inconclusive" if claim else "", note="a score is infinite, or not a number")
+        return replace(answer, verdict="inconclusive" if claim else "", note="a score is infinite, or not a number")
     nothing = ROUNDING * max(1.0, *(float(np.square(arm.scores).max()) for arm in arms))
     noise = max(float(arm.resampled.std(axis=1).max()) for arm in arms)
-    clusters = rates.split(np.concatenate([arm.scores for arm in arms]), noise) if made.kind == "pair" else None
-    plain = made.kind == "pair" and (claim is None or not (claim.by or claim.within))
-    threshold = clusters.threshold if clusters else (made.mean_a + made.mean_b) / 2
+    clusters = rates.split(np.concatenate([arm.scores for arm in arms]), noise) if answer.kind == "pair" else None
+    plain = answer.kind == "pair" and (claim is None or not (claim.by or claim.within))
+    threshold = clusters.threshold if clusters else (answer.mean_a + answer.mean_b) / 2
     separate = plain and rates.separate(arms[0].scores, arms[1].scores, threshold)
     if plain and clusters and not separate:
-        note = f"{clusters.told}; answered by how many seeds of each side are on the better side of the middle"
-        return _rated(made, arms, metric, claim, threshold, note)
+        note = f"{clusters.text}; answered by how many seeds of each side are on the better side of the middle"
+        return _rated(answer, arms, metric, claim, threshold, note)
     error = math.sqrt(variance) if variance > nothing else 0.0
     half = float(stats.t.isf(ALPHA / 2, df)) * error
-    p, in_favour = _p_value(made, error, df, metric, claim)
-    note = _stillness(made, error, metric)
+    p, in_favour = _p_value(answer, error, df, metric, claim)
+    note = _stillness(answer, error, metric)
     if separate and (clusters or var_seed <= nothing):
-        exact = _rated(made, arms, metric, claim, threshold)
+        exact = _rated(answer, arms, metric, claim, threshold)
         p, in_favour, note = max(p if error else 0.0, exact.p), exact.in_favour, FAR_APART
     elif clusters:
-        note = f"{clusters.told}, so that means say little"
-    made = replace(made, ci_low=made.delta - half, ci_high=made.delta + half, p=p, in_favour=in_favour, df=df)
-    made = replace(made, standard_error=error, sides=len(parts), note=note)
-    if (have := made.components) is not None:
-        made = replace(made, mde80=detectable_with(have, made.common_seeds, POWER))
-    return replace(made, verdict=verdict(made, p, metric, claim))
+        note = f"{clusters.text}, so that means say little"
+    answer = replace(answer, ci_low=answer.delta - half, ci_high=answer.delta + half, p=p, in_favour=in_favour, df=df)
+    answer = replace(answer, standard_error=error, sides=len(parts), note=note)
+    if (have := answer.components) is not None:
+        answer = replace(answer, mde80=detectable_with(have, answer.common_seeds, POWER))
+    return replace(answer, verdict=verdict(answer, p, metric, claim))
 
 
-def _stillness(made: Comparison, error: float, metric: Metric) -> str:
+def _stillness(answer: Comparison, error: float, metric: Metric) -> str:
     if error:
         return ""
-    if _saturated(made, metric):
+    if _saturated(answer, metric):
         return "saturated: every seed of both sides reaches the best value there is"
-    if made.kind == "paired" and made.delta == 0:
+    if answer.kind == "paired" and answer.delta == 0:
         return "the same trained models score the same on every sentence, whichever way they are decoded"
     return "nothing varies, over seeds or sentences, so that there is nothing to judge by"
 
 
 def _rated(
-    made: Comparison, arms: Sequence[Arm], metric: Metric, claim: Claim | None, threshold: float, note: str = ""
+    answer: Comparison, arms: Sequence[Arm], metric: Metric, claim: Claim | None, threshold: float, note: str = ""
 ) -> Comparison:
-    """Answer by how many seeds of two arms reach a value; those that diverged do not."""
+    """Answer by the number of seeds of each arm that reach a value; diverged seeds do not reach it."""
     trials = [arm.seeds + arm.diverged for arm in arms]
-    made = replace(made, seeds_a=trials[0], seeds_b=trials[1], threshold=threshold)
+    answer = replace(answer, seeds_a=trials[0], seeds_b=trials[1], threshold=threshold)
     if not all(trials):
-        return made
+        return answer
     won = [arm.successes(threshold, metric) for arm in arms]
     rate_a, rate_b = (count / total for count, total in zip(won, trials, strict=True))
     interval = rates.newcombe(won[0], trials[0], won[1], trials[1])
-    made = replace(
-        made, success_a=won[0], success_b=won[1], mean_a=100 * rate_a, mean_b=100 * rate_b, delta=100 * (rate_a - rate_b),
+    answer = replace(
+        answer, success_a=won[0], success_b=won[1], mean_a=100 * rate_a, mean_b=100 * rate_b, delta=100 * (rate_a - rate_b),
         ci_low=100 * interval.low, ci_high=100 * interval.high, method=SUCCESS_RATES, note=note,
         var_seed=math.nan, var_sentence=math.nan,
     )  # fmt: skip
     if min(trials) < 2:
-        return replace(made, verdict=ONE_SEED)
+        return replace(answer, verdict=ONE_SEED)
     p = rates.fisher(won[0], trials[0], won[1], trials[1])
     mde80 = 100 * rates.detectable_rates(2 / (1 / trials[0] + 1 / trials[1]))
-    made = replace(made, p=p, in_favour=rate_a > rate_b, mde80=mde80)
-    return replace(made, verdict=verdict(made, p, metric, claim))
+    answer = replace(answer, p=p, in_favour=rate_a > rate_b, mde80=mde80)
+    return replace(answer, verdict=verdict(answer, p, metric, claim))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p values adjusted by Holm (1979), in the given order; those that are not a number do not count."""
+    """Return p values adjusted by Holm (1979), in the given order; NaN stays NaN and does not count."""
     ranked = sorted((value, index) for index, value in enumerate(p) if not math.isnan(value))
     adjusted, largest = list(p), 0.0
     for rank, (value, index) in enumerate(ranked):
@@ -297,17 +297,17 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _p_value(made: Comparison, error: float, df: float, metric: Metric, claim: Claim | None) -> tuple[float, bool]:
+def _p_value(answer: Comparison, error: float, df: float, metric: Metric, claim: Claim | None) -> tuple[float, bool]:
     """Return p, and whether it speaks for the claim.
 
     Better by more than d: two-sided, of ``gain = d``. Equivalent within m: the larger of the two one-sided p values of
     ``|delta| < m`` (TOST, Schuirmann 1987), or, if smaller, the two-sided p value of ``|delta| > m``.
     """
-    delta = made.delta
+    delta = answer.delta
     if (
         not error
     ):  # nothing varies: a sample that says nothing of chance, unless the same models say the same in two ways
-        same = claim is not None and claim.within is not None and made.kind == "paired" and delta == 0
+        same = claim is not None and claim.within is not None and answer.kind == "paired" and delta == 0
         return (0.0, True) if same else (1.0, False)
 
     def tail(distance: float) -> float:
@@ -322,18 +322,18 @@ def _p_value(made: Comparison, error: float, df: float, metric: Metric, claim: C
     return 2 * tail(abs(excess)), excess > 0
 
 
-def verdict(made: Comparison, p: float, metric: Metric, claim: Claim | None) -> str:
-    """Return what a comparison says of its claim, at a p value that may be corrected."""
+def verdict(answer: Comparison, p: float, metric: Metric, claim: Claim | None) -> str:
+    """Return the verdict of a comparison on its claim, at a p value that may be corrected."""
     if claim is None or math.isnan(p):
-        return made.verdict
-    if made.mde80 == 0 and _saturated(made, metric):
+        return answer.verdict
+    if answer.mde80 == 0 and _saturated(answer, metric):
         return "saturated"
     if p >= ALPHA:
         return "inconclusive"
-    if not made.in_favour:
+    if not answer.in_favour:
         return "refuted"
     return "supported" if claim.within is None else "equivalent"
 
 
-def _saturated(made: Comparison, metric: Metric) -> bool:
-    return made.kind in ("pair", "paired") and made.mean_a == made.mean_b == metric.best
+def _saturated(answer: Comparison, metric: Metric) -> bool:
+    return answer.kind in ("pair", "paired") and answer.mean_a == answer.mean_b == metric.best

@@ -10,7 +10,7 @@ from harness.study.claims import Claim
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """Everything that a report says about its study beside the trials."""
+    """The facts about a study that its report shows beside the trials."""
 
     name: str
     base: str
@@ -22,7 +22,7 @@ class StudyFacts:
     """The exact command that runs the study again."""
     claims: list[Claim] = field(default_factory=list)
     primary: str = ""
-    """The metric that the base names as the one to judge its task by."""
+    """The primary metric of the base: it judges the task of the base."""
     axes: dict[str, list[Any]] = field(default_factory=dict)
     """Varied settings: dotted path to values."""
     matched: dict[str, str] = field(default_factory=dict)
