@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from harness.storage.store import Record, Store
+from collections.abc import Iterator
+
+from harness.storage.store import Store
+from harness.study.grid import Variant
 from harness.study.planning import Plan
 from harness.trial.data_checks import pretraining_warnings, warnings
 from harness.trial.pipeline import DATA
@@ -16,21 +19,27 @@ def data_warnings(plan: Plan, store: Store) -> list[str]:
     found: dict[str, list[str]] = {}
     running = [variant for variant in plan.variants if not variant.skipped]
     for variant in running:
-        lowercased = variant.choice.decoding.scoring.lowercase
-        for name, stage in plan.trial(variant, plan.seeds[0]).stages.items():
-            record = store.record(stage.name, stage.key) if stage.name in DATA else None
-            for text in _warnings(name, record, lowercased=lowercased) if record is not None else ():
-                found.setdefault(text, []).append(variant.name)
+        for text in dict.fromkeys(_of(variant, plan, store)):
+            found.setdefault(text, []).append(variant.name)
     return [
         text if len(names) == len(running) else f"{text} (variants: {', '.join(names)})"
         for text, names in found.items()
     ]
 
 
-def _warnings(name: str, record: Record, *, lowercased: bool) -> list[str]:
-    """Return the warnings about what a stage has read."""
-    if record.stage.name == "pretraining_data":
-        return pretraining_warnings(record.facts)
-    if "ceiling" not in record.facts:  # older code did not look
-        return []
-    return warnings(record.facts, lowercased=lowercased, test=name.rpartition("/")[0])
+def _of(variant: Variant, plan: Plan, store: Store) -> Iterator[str]:
+    """Yield warnings about the data of one variant: its training and main test, further test sets, pretraining data."""
+    lowercased = variant.choice.decoding.scoring.lowercase
+    for name, stage in plan.trial(variant, plan.seeds[0]).stages.items():
+        record = store.record(stage.name, stage.key) if stage.name in DATA else None
+        if record is None:
+            continue
+        facts, pretraining = record.facts, stage.name == "pretraining_data"
+        where = "pretraining data: " if pretraining else f"test set {name.rpartition('/')[0]}: " if "/" in name else ""
+        if facts["left_out"]:
+            counts = ", ".join(f"{reason}: {count:,}" for reason, count in facts["left_out"].items())
+            yield f"{where}rows left out: {counts}"
+        if pretraining:
+            yield from pretraining_warnings(facts)
+        elif "ceiling" in facts:  # older code did not look
+            yield from (f"{where}{text}" for text in warnings(facts, lowercased=lowercased, further="/" in name))

@@ -149,18 +149,17 @@ def _meet(texts: Any, others: Any) -> bool:
 # --------------------------------------------------------------------------------------------------------- warnings
 
 
-def warnings(facts: Mapping[str, Any], *, lowercased: bool, test: str = "") -> list[str]:
+def warnings(facts: Mapping[str, Any], *, lowercased: bool, further: bool = False) -> list[str]:
     """Return what a reader of scores must know of the data, one sentence each.
 
     Args:
         facts: those of the stage that read the data: of the prepare stage, or of a further test set.
         lowercased: whether scoring compares without case.
-        test: the name of the further test set.
+        further: whether they are about a further test set.
     """
-    remedy = "name another test set" if test else "set disjoint: true, or another test set"
-    found = [*facts["notes"], *_overlap_warning(facts, "train", remedy)]
-    found += _ceiling_warning(facts["ceiling"]["test"], lowercased)
-    return [f"test set '{test}': {text}" for text in found] if test else found
+    remedy = "name another test set" if further else "set disjoint: true, or another test set"
+    ceiling = _ceiling_warning(facts["ceiling"]["test"], lowercased)
+    return [*facts["notes"], *_overlap_warning(facts, "train", remedy), *ceiling]
 
 
 def pretraining_warnings(facts: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ SMALL = {
 }
 LEAK = "all 12 test sources are in train, as the model sees them"
 CEILING = "a perfect model reaches 0 % exact match on the test"
-OF_A_SET = "test set 'more': all 5 test sources are in train, as the model sees them"
+OF_A_SET = "test set more: all 5 test sources are in train, as the model sees them"
 
 
 @pytest.fixture
