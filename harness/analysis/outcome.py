@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,21 @@ class TestSet:
     """That value for each sentence."""
     exhaustive: bool = False
     """Whether these are all sentences there are: then they are no sample, and carry no uncertainty."""
+
+    @cached_property
+    def resampling_units(self) -> NDArray[np.int64]:
+        """The unit of each sentence, as numbers: its group, or its source where sources come twice; empty where sentences stand
+        alone."""
+        named = self.units if self.unit else np.array(self.sources)
+        kinds, numbers = np.unique(named, return_inverse=True)
+        return np.asarray(numbers, np.int64) if len(kinds) < len(named) else _none()
+
+    @property
+    def unit_name(self) -> str:
+        """The name of what is drawn again, in the plural: ``test sentences``, ``groups by document``, ``different sources``."""
+        if len(self.resampling_units) == 0:
+            return "test sentences"
+        return f"groups by {self.unit}" if self.unit else "different sources"
 
     def where(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which sentences meet all conditions of a subset, at least one; nothing where the test set cannot tell."""

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from harness.analysis.rates import detectable_rates, fisher, improvement, newcombe, seeds_for_rates, split, wilson
+from harness.analysis.rates import detectable_rates, fisher, newcombe, seeds_for_rates, split, wilson, wins
 
 COUNTS = [(0, 5), (3, 5), (5, 5), (7, 20)]
 
