@@ -66,22 +66,37 @@ def compare_all(
     return answers
 
 
-def judged(answers: Sequence[Comparison], claims: Sequence[Claim], dropped: int = 0) -> list[Comparison]:
-    """Return answers with p values corrected by Holm's procedure as one family, verdicts, and what would decide them.
+def judged(
+    answers: Sequence[Comparison], claims: Sequence[Claim], dropped: int = 0, datasets: int = 1
+) -> list[Comparison]:
+    """Return answers with corrected p values, verdicts, and what would decide them.
 
-    An exploratory answer is no part of the family: it has no corrected p, and its verdict is that of its own. Claims that
-    were dropped when results could be seen are, as if they had found nothing.
+    All claims of a study are one family: Holm's procedure on each dataset, at a level of ``ALPHA`` over the number of datasets, so
+    that a claim has one corrected p on every page. Secondary claims are a family of their own, and their corrected p is never below
+    the largest of the primary claims' (serial gatekeeping, Dmitrienko and Tamhane 2007): they count once all of those are decided.
+
+    Args:
+        answers: one per claim. An exploratory one is no part of a family: it has no corrected p, and its verdict is its own.
+        claims: the claims.
+        dropped: claims that were dropped when results could be seen; they count as primary ones that found nothing.
+        datasets: the number of datasets that the study names.
     """
-    family = [answer.p for answer in answers if not answer.exploratory] + [1.0] * dropped
-    level, corrected = ALPHA / max(1, len(family)), iter(holm(family))
-    found = []
-    for answer, claim in zip(answers, claims, strict=True):
-        p_holm = math.nan if answer.exploratory else next(corrected)
-        p = answer.p if answer.exploratory else p_holm
-        judged_so = verdict(answer, p, METRICS[claim.metric], claim)
-        answer = replace(answer, on=claim.on, p_holm=p_holm, verdict=judged_so)
-        found.append(with_needs(replace(answer, level=ALPHA if answer.exploratory else level), claim))
-    return found
+    found, gate = list(answers), 0.0
+    for family, more in (("primary", dropped), ("secondary", 0)):
+        mine = [k for k, c in enumerate(claims) if c.family == family and not answers[k].exploratory]
+        size = datasets * (len(mine) + more)
+        corrected = holm([answers[k].p for k in mine] + [1.0] * more)[: len(mine)]
+        adjusted = [max(gate, min(1.0, datasets * p)) for p in corrected]
+        for k, p in zip(mine, adjusted, strict=True):
+            found[k] = replace(answers[k], p_holm=p, level=ALPHA / size)
+        gate = max([gate, *(1.0 if math.isnan(p) else p for p in adjusted)])
+    return [_decided(answer, claim) for answer, claim in zip(found, claims, strict=True)]
+
+
+def _decided(answer: Comparison, claim: Claim) -> Comparison:
+    p = answer.p if answer.exploratory else answer.p_holm
+    decided = replace(answer, on=claim.on, verdict=verdict(answer, p, METRICS[claim.metric], claim))
+    return with_needs(decided, claim)
 
 
 def primary_metrics(outcomes: Sequence[Outcome], claims: Sequence[Claim], primary: str = "") -> list[str]:
@@ -103,7 +118,7 @@ def _answer(claim: Claim, variants: Mapping[str, Factors], trials: Trials) -> Co
     except SpecError:  # the plan was checked, so the variants it asks for turned out to be incompatible
         a, b = (_said(claim, said) for said in (claim.better or claim.when, claim.than or claim.rather_than))
         return estimate(Contrast(a, b, math.nan, math.nan, 0, 0, [], _kind(claim)), trials.metric, claim)
-    made = estimate(contrast_of(claim, found, trials), trials.metric, claim)
+    made = replace(estimate(contrast_of(claim, found, trials), trials.metric, claim), floor=trials.floor())
     subsets = [_known(_subset(condition)) for condition in claim.conditions if _subset(condition)]
     if subsets and made.verdict == "no data" and not made.note:
         return replace(made, note=f"no test sentence is known to {' or '.join(subsets)}")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.analysis.floor import floor
 from harness.analysis.outcome import Outcome, Subset, TestSet
 from harness.analysis.resample import Resampler
 from harness.contracts.metric import Array, Metric
@@ -182,6 +183,11 @@ class Trials:
             signatures=frozenset(one.signature for one in used if one.signature),
             tests=tests,
         )
+
+    def floor(self) -> float:
+        """Return the score of a system that learned nothing (``floor``); NaN where it is not known."""
+        done = (o for o in self.outcomes if o.status == "ok" and self.metric.array in o.statistics)
+        return next((floor(o.tested, self.metric) for o in done), math.nan)
 
     def pair(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
         """Return the contrast of two labelled sums.

@@ -40,6 +40,7 @@ from scipy import special, stats
 
 from harness.analysis import lost_seeds, rates
 from harness.analysis.arms import Arm, Contrast
+from harness.analysis.floor import at_floor
 from harness.analysis.power import Components, least_p
 from harness.analysis.variance_components import ALPHA, two_way
 from harness.contracts.metric import Metric
@@ -51,6 +52,9 @@ LEAST_SEEDS = 3
 """Seeds a side for a verdict."""
 TWO_WAY, SEEDS_ONLY, SENTENCES_ONLY, SUCCESS_RATES = "two-way", "seeds only", "sentences only", "success rates"
 WINS = "wins"
+FLOOR = "at the floor"
+SIDES = ("pair", "paired", "trend", "effect")
+"""Kinds of comparisons whose two means are scores."""
 ROUNDING = 1e-18
 """Variances below this share of a squared score are none, but rounding."""
 EPSILON = 1e-12
@@ -81,8 +85,8 @@ class Comparison:
     p: float = math.nan
     p_holm: float = math.nan
     verdict: str = "no data"
-    """``supported``, ``refuted``, ``equivalent``, ``inconclusive``, ``saturated``, ``pilot`` (two seeds),
-    ``artifact-level only`` (one seed), ``no data``; empty for exploratory rows."""
+    """``supported``, ``refuted``, ``equivalent``, ``inconclusive``, ``saturated``, ``at the floor`` (nothing was learned),
+    ``pilot`` (two seeds), ``artifact-level only`` (one seed), ``no data``; empty for exploratory rows."""
     level: float = ALPHA
     """The level that ``mde80`` and what is needed are about: that of Holm's first step for a claim."""
     mde80: float = math.nan
@@ -123,10 +127,16 @@ class Comparison:
     success_b: float = math.nan
     threshold: float = math.nan
     """By success rates: the value of the metric from which on a seed succeeds."""
+    floor: float = math.nan
+    """The score of a system that learned nothing, on the same sentences; NaN where the metric has none."""
     note: str = ""
     """One sentence that a reader must know."""
     on: str = ""
     """The further test set that the scores are on; empty for the main test."""
+    attempt: int = 1
+    """The number of plans of the study that were frozen on this data, up to its own."""
+    plans_seen: int = 0
+    """Earlier ones among them whose results could be seen when it was frozen."""
     exploratory: str = ""
     """Why the row is no answer to a claim that was stated before the run; empty if it is one."""
 
@@ -198,7 +208,7 @@ def _estimated(blank: Comparison, contrast: Contrast, metric: Metric, claim: Cla
     """Estimate a contrast from the seeds that have scores."""
     arms = [arm for _, arm in contrast.parts]
     resampled = np.sum([weight * arm.resampled.mean(0) for weight, arm in contrast.parts], axis=0)
-    delta = sum(weight * arm.mean for weight, arm in contrast.parts)
+    delta = float(sum(weight * arm.mean for weight, arm in contrast.parts))
     var_sentence = 0.0 if all(arm.exhaustive for arm in arms) else float(resampled.var(ddof=1))
     found = replace(blank, mean_a=contrast.mean_a, mean_b=contrast.mean_b, delta=delta, var_sentence=var_sentence)
     fewest = min(arm.seeds for arm in arms)
@@ -389,11 +399,18 @@ def verdict(made: Comparison, p: float, metric: Metric, claim: Claim | None) -> 
         return made.verdict
     if made.standard_error == 0 and _saturated(made, metric):
         return "saturated"
+    if _scores_at_floor(made, metric):
+        return FLOOR
     if p >= ALPHA:
         return "inconclusive"
     if not made.in_favour:
         return "refuted"
     return "supported" if claim.within is None else "equivalent"
+
+
+def _scores_at_floor(made: Comparison, metric: Metric) -> bool:
+    rated = made.method in (SUCCESS_RATES, WINS) or made.kind not in SIDES
+    return not rated and at_floor([made.mean_a, made.mean_b], made.floor, metric)
 
 
 def _saturated(made: Comparison, metric: Metric) -> bool:

@@ -121,6 +121,10 @@ class Tested:
     test: TestSet = field(default_factory=TestSet)
     attention: Attention | None = None
     signatures: dict[str, str] = field(default_factory=dict)
+    tokenize: str = ""
+    """The tokenizer of metrics of words; "" where it is not known."""
+    lowercase: bool = False
+    """Whether texts are compared in lower case."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +155,21 @@ class Outcome:
     """None where the model has none."""
     signatures: dict[str, str] = field(default_factory=dict)
     """How each metric was computed; only scores of one signature may stand in one table."""
+    tokenize: str = ""
+    """The tokenizer of metrics of words; "" where it is not known."""
+    lowercase: bool = False
+    """Whether texts are compared in lower case."""
     log: str = ""
     """Of a failed trial, the last lines that its worker printed."""
     account: str = ""
     """Of a failed trial, all that is known: what was measured, the traceback, the log."""
     tests: dict[str, Tested] = field(default_factory=dict)
     """What it scores on each further test set, by name; the fields above are about the main test."""
+
+    @property
+    def tested(self) -> Tested:
+        """What it says and scores on its main test."""
+        return Tested(**{each.name: getattr(self, each.name) for each in fields(Tested)})
 
     def on(self, test: str) -> Outcome:
         """Return the trial as it is on a further test set, without scores where it has no such set; ``""``: the main test."""

@@ -59,6 +59,7 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     sizes += [_count(sentences, "test sentence")] if sentences else []
     trials = _count(len(outcomes), "trial")
     sentence = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
+    sentence += f". {study.attempt.rstrip('.')}" if study.attempt else ""
     design = study.plan.get("seeds")
     if isinstance(design, Mapping):
         sentence += (

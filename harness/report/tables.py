@@ -286,8 +286,9 @@ def quantity(made: Comparison, value: float) -> str:
 
 
 def verdict_text(made: Comparison) -> str:
-    """Return the verdict, marked as exploratory if the claim was stated after results."""
-    return f"exploratory, {made.verdict}" if made.exploratory else made.verdict
+    """Return the verdict, marked where the claim was stated after results, or where results of earlier plans had been seen."""
+    later = f", attempt {made.attempt}" if made.plans_seen else ""
+    return f"exploratory, {made.verdict}" if made.exploratory else made.verdict + later
 
 
 def detectable(made: Comparison) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -80,6 +80,8 @@ class Claim(Choice):
     succeeds_at: float | None = Field(default=None, json_schema_extra={"neutral": None})
     """For a claim about success rates: the value of the metric from which on a seed has succeeded."""
 
+    family: Literal["primary", "secondary"] = Field(default="primary", json_schema_extra={"neutral": "primary"})
+    """Secondary claims are corrected apart from primary ones, and count once every primary claim is decided."""
     wins: float | None = Field(default=None, gt=0, lt=1, json_schema_extra={"neutral": None})
     """For a claim about pairs of seeds: P(a seed of the better side beats one of the other) is larger than this; 0.75 is what
     Bouthillier et al. (2021) propose to call meaningful."""
