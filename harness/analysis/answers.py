@@ -89,7 +89,7 @@ def judged(
         adjusted = [p if math.isnan(p) else max(gate, min(1.0, datasets * p)) for p in corrected]
         for k, p in zip(mine, adjusted, strict=True):
             found[k] = replace(found[k], p_holm=p, level=ALPHA / size)
-        gate = max([gate, *(1.0 if math.isnan(p) else p for p in adjusted)])
+        gate = max([gate, *(1.0 if math.isnan(p) else p for p in adjusted), *[1.0] * more])
     return [_decided(answer, claim) for answer, claim in zip(found, claims, strict=True)]
 
 

@@ -309,9 +309,9 @@ def _by_unit(test: TestSet, statistics: Array, subset: Subset) -> Array:
     Field and Welsh 2007).
     """
     units = test.resampling_units
-    if len(units) == 0:
+    inside = units[test.where(subset)] if subset and len(units) else units
+    if len(inside) != len(statistics):  # sentences stand alone
         return statistics
-    inside = units[test.where(subset)] if subset else units
     _, of_each = np.unique(inside, return_inverse=True)
     sums = np.zeros((int(of_each.max(initial=-1)) + 1, statistics.shape[1]))
     np.add.at(sums, of_each, statistics)

@@ -101,6 +101,8 @@ class Comparison:
     var_sentence: float = math.nan
     df: float = math.nan
     standard_error: float = math.nan
+    limit: float = math.inf
+    """The largest difference, in either direction, that the metric's scale allows."""
     sides: int = 2
     """Arms whose variances were estimated apart."""
     in_favour: bool = False
@@ -159,7 +161,7 @@ class Comparison:
 
 
 COMPARISON_COLUMNS = [
-    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides", "on")
+    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides", "limit", "on")
 ]
 
 
@@ -286,11 +288,10 @@ def _within_scale(found: Comparison, contrast: Contrast, metric: Metric) -> Comp
     """Return an estimate whose interval holds no difference that the metric's scale rules out."""
     if metric.direction != "higher" or metric.best is None or metric.worst is None:
         return found
-    least, most = metric.worst, metric.best
-    if contrast.b:
-        most = contrast.reach * (metric.best - metric.worst)
-        least = -most
-    return replace(found, ci_low=max(found.ci_low, least), ci_high=min(found.ci_high, most))
+    if not contrast.b:  # a level, no difference
+        return replace(found, ci_low=max(found.ci_low, metric.worst), ci_high=min(found.ci_high, metric.best))
+    limit = contrast.reach * (metric.best - metric.worst)
+    return replace(found, ci_low=max(found.ci_low, -limit), ci_high=min(found.ci_high, limit), limit=limit)
 
 
 def _remark(found: Comparison, error: float, arms: Sequence[Arm], metric: Metric) -> str:

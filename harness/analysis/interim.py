@@ -137,11 +137,14 @@ def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> 
         sequential_p([answer.p for answer in answers[:number]], shares[:number], two_sided=two_sided)
         for number in range(1, len(answers) + 1)
     ]
-    level = nominal_levels(ALPHA, shares)[-1]
-    wider = float(stats.t.isf(level / 2, last.df) / stats.t.isf(ALPHA / 2, last.df)) if level > 0 else math.inf
-    half = wider * (last.ci_high - last.ci_low) / 2
+    sides = 2 if two_sided else 1
+    level = nominal_levels(ALPHA, shares, two_sided=two_sided)[-1]
+    wider = float(stats.t.isf(level / sides, last.df) / stats.t.isf(ALPHA / sides, last.df)) if level > 0 else math.inf
+    low, high = (last.delta + wider * (end - last.delta) for end in (last.ci_low, last.ci_high))
     decided = answers[so_far.index(so_far[-1])]
-    return replace(last, p=so_far[-1], in_favour=decided.in_favour, ci_low=last.delta - half, ci_high=last.delta + half)
+    return replace(
+        last, p=so_far[-1], in_favour=decided.in_favour, ci_low=max(low, -last.limit), ci_high=min(high, last.limit)
+    )
 
 
 def _futile(answer: Comparison, design: Design, look: int, claim: Claim) -> bool:
