@@ -60,7 +60,7 @@ def read(*paths: Path) -> list[Attempt]:
         SpecError: a copy is damaged, or a line of it was changed or removed.
     """
     found = {(a.time, a.base, a.plan, a.event): a for path in paths for a in _lines(path)}
-    return [found[key] for key in sorted(found)]
+    return sorted(found.values(), key=lambda attempt: attempt.time)
 
 
 def _lines(path: Path) -> list[Attempt]:
