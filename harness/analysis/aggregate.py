@@ -40,7 +40,7 @@ TAUS = np.linspace(0, 1, 101)
 """Normalized scores at which performance profiles are computed."""
 
 Runs = Mapping[str, Mapping[int, float]]
-"""Of one variant or side: dataset to seed to normalized score, seeds in order."""
+"""Normalized scores of one variant or side by dataset and seed, seeds in order."""
 Stratum = tuple[str, tuple[int, ...]]
 """A dataset and the seeds that are resampled together there."""
 Statistic = Callable[..., Array]
@@ -48,14 +48,14 @@ Statistic = Callable[..., Array]
 
 
 class Estimate(NamedTuple):
-    """A statistic of all datasets together; numbers, or arrays of one shape. What is not known is NaN."""
+    """A statistic over all datasets; numbers, or arrays of one shape, with NaN for unknown values."""
 
     value: Array
     low: Array
     """95 % interval (module docstring); not known where no draw differs from the others."""
     high: Array
     percentile_low: Array
-    """Percentiles of the draws: narrower, and the usual thing to print."""
+    """Percentiles of the draws: narrower, and the interval that is usually printed."""
     percentile_high: Array
 
 
@@ -128,13 +128,13 @@ class SeedBootstrap:
         return Estimate(value, *np.clip([value - half, value + half], lowest, 1), *percentiles)
 
     def _drawn(self, side: Runs, strata: Collection[Stratum]) -> list[Array]:
-        """Return the scores of each dataset, B x S_d, resampled in these strata and as they are in the others."""
-        made = []
+        """Return the scores of each dataset, B x S_d, resampled in some strata and unchanged in the others."""
+        drawn = []
         for task, scores in side.items():
             values, seeds = np.array(list(scores.values()), np.float64), tuple(scores)
             resampled = values[self._draws(task, seeds)] if (task, seeds) in strata else values[None]
-            made.append(np.broadcast_to(resampled, (self.replicates if strata else 1, len(values))))
-        return made
+            drawn.append(np.broadcast_to(resampled, (self.replicates if strata else 1, len(values))))
+        return drawn
 
     def _draws(self, task: str, seeds: tuple[int, ...]) -> NDArray[np.int64]:
         text = f"{self.name}/{task}/{','.join(map(str, seeds))}"

@@ -1,4 +1,4 @@
-"""The claims of a study answered from its trials, and every variant set against the first."""
+"""Answers the claims of a study from its trials, and compares every variant with the first."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _decided(answer: Comparison, claim: Claim) -> Comparison:
 
 
 def primary_metrics(outcomes: Sequence[Outcome], claims: Sequence[Claim], primary: str = "") -> list[str]:
-    """Return the metrics that lead wherever results are shown: those of the claims; without claims the base's primary one.
+    """Return the primary metrics of a study: the metrics of its claims; without claims the primary metric of its base.
 
     Where the base names none, or the trials do not have it, the first metric that they have leads.
     """
@@ -116,13 +116,13 @@ def _answer(claim: Claim, variants: Mapping[str, Factors], trials: Trials) -> Co
     try:
         found = groups(claim, variants)
     except SpecError:  # the plan was checked, so the variants it asks for turned out to be incompatible
-        a, b = (_said(claim, said) for said in (claim.better or claim.when, claim.than or claim.rather_than))
+        a, b = (_said(claim, factors) for factors in (claim.better or claim.when, claim.than or claim.rather_than))
         return estimate(Contrast(a, b, math.nan, math.nan, 0, 0, [], _kind(claim)), trials.metric, claim)
-    made = replace(estimate(contrast_of(claim, found, trials), trials.metric, claim), floor=trials.floor())
+    result = replace(estimate(contrast_of(claim, found, trials), trials.metric, claim), floor=trials.floor())
     subsets = [_known(_subset(condition)) for condition in claim.conditions if _subset(condition)]
-    if subsets and made.verdict == "no data" and not made.note:
-        return replace(made, note=f"no test sentence is known to {' or '.join(subsets)}")
-    return made
+    if subsets and result.verdict == "no data" and not result.note:
+        return replace(result, note=f"no test sentence is known to {' or '.join(subsets)}")
+    return result
 
 
 def contrast_of(claim: Claim, found: Sequence[Group], trials: Trials) -> Contrast:
@@ -131,7 +131,7 @@ def contrast_of(claim: Claim, found: Sequence[Group], trials: Trials) -> Contras
     Args:
         claim: the claim.
         found: its variants, of ``harness.study.claims.groups``.
-        trials: what they score on the claim's metric.
+        trials: their scores on the claim's metric.
     """
     if claim.rather_than:
         return _interaction(claim, found, trials)
@@ -177,7 +177,7 @@ def _interaction(claim: Claim, found: Sequence[Group], trials: Trials) -> Contra
 
 
 def _asked(claim: Claim, found: Sequence[Group], subset: Subset) -> list[tuple[float, Weights]]:
-    """Return what is asked under one condition: signs and weights of independent arms."""
+    """Return the question under one condition, as signs and weights of independent arms."""
     if claim.trend:
         return [(1.0, _along(found, _rise(claim, _levels(claim, found)), subset))]
     better, than = (evenly(group.variants, subset) for group in found)
@@ -199,12 +199,12 @@ def _along(found: Sequence[Group], weights: Array, subset: Subset) -> Weights:
 
 
 def _subset(condition: Mapping[str, Scalar]) -> Subset:
-    """Return what a condition asks of sentences rather than of variants."""
+    """Return the part of a condition that selects sentences rather than variants."""
     return tuple((path, str(spelled(value))) for path, value in condition.items() if about_sentences(path))
 
 
 def _known(subset: Subset) -> str:
-    """Return what sentences of a subset are or have, after "known to"."""
+    """Return the properties of the sentences of a subset, as words after "known to"."""
     return " and ".join(f"be {v}" if path == SENTENCES else f"have {path}={v}" for path, v in subset)
 
 
@@ -217,7 +217,7 @@ def _kind(claim: Claim) -> str:
 
 
 def _label(claim: Claim, group: Group) -> str:
-    """Return the name of a side: that of its only variant, or what its variants have in common."""
+    """Return the name of a side: its only variant, or the choices that its variants share."""
     if len(group.variants) > 1:
         return _said(claim, {**group.said, **claim.when})
     subset = _subset(claim.when)
@@ -228,7 +228,7 @@ def _said(claim: Claim, factors: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{path}={spelled(value)}" for path, value in factors.items()) or claim.trend
 
 
-# --------------------------------------------------------------------------------------------------- what would decide
+# --------------------------------------------------------------------------------------------------- sample size
 
 
 def with_needs(answer: Comparison, claim: Claim | None = None) -> Comparison:

@@ -1,4 +1,4 @@
-"""The arms of a comparison: one number per seed, made of the scores of trials."""
+"""The arms of a comparison: one number per seed, computed from the scores of trials."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ Signed = Sequence[tuple[float, Weights]]
 
 
 class Scored(NamedTuple):
-    """What one trial scores on some test sentences."""
+    """The scores of one trial on some test sentences."""
 
     score: float
     resampled: Array
@@ -148,7 +148,7 @@ class Trials:
 
     Args:
         outcomes: all trials of the study.
-        metric: what they score.
+        metric: the metric of the scores.
         resampler: draws the resamples.
     """
 
@@ -228,7 +228,7 @@ class Trials:
         return Contrast(*labels, means[0], means[1], seeds[0], seeds[1], parts, "interaction", reach)
 
     def _models(self, weights: Weights) -> set[tuple[int, str]]:
-        """Return the trainings, each with its seed, whose models are used; what is not known is like nothing else."""
+        """Return the trainings, each with its seed, whose models are used; an unknown training equals no other."""
         names = {term.variant for term in weights}
         return {(o.seed, o.stages.get("train", o.variant)) for o in self.outcomes if o.variant in names}
 
@@ -252,7 +252,7 @@ class Trials:
         return tuple(LostSeed(seed, found[0]) for seed, found in sorted(failed.items()) if found)
 
     def _of(self, subset: Subset) -> dict[tuple[str, int], Scored]:
-        """Return the scores of all trials on a subset, by variant and seed; made once, all systems at a time."""
+        """Return the scores of all trials on a subset, by variant and seed; computed once, for all systems together."""
         if subset not in self._scored:
             self._scored[subset] = {}
             alike: dict[tuple[str, int], list[tuple[Outcome, Array]]] = {}
@@ -290,7 +290,7 @@ class Trials:
 
 
 def _named(path: str, value: str) -> str:
-    """Return what names the sentences that meet a condition; it seeds their resamples."""
+    """Return the name of the sentences that meet a condition; it seeds their resamples."""
     return value if path == SENTENCES else f"{path}={value}"
 
 

@@ -1,4 +1,4 @@
-"""What may stand in one table: scores that were computed alike.
+"""Selects the scores that are comparable: one table holds only scores that were computed in the same way.
 
 A perplexity over words and one over characters, or BLEU under two tokenizations, are numbers of different things
 (Marie, Fujita and Rubino 2021; Post 2018). The signature that every trial keeps of every metric tells them apart.
@@ -16,7 +16,7 @@ UNSTATED = "not stated"
 
 
 def mixed(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Return the metrics that the finished trials computed in different ways, each with what differs for whom."""
+    """Return the metrics that the finished trials computed in different ways, each with the differing settings."""
     ways: dict[str, dict[str, list[str]]] = {}
     for o in outcomes:
         for name in o.metrics if o.status == "ok" else ():
@@ -26,7 +26,7 @@ def mixed(outcomes: Sequence[Outcome]) -> dict[str, str]:
 
 
 def comparable(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, str]]:
-    """Return the trials without the scores that must not stand in one table, and the reason for each metric left out."""
+    """Return the trials without scores that are not comparable, and the reason for each metric left out."""
     refused = mixed(outcomes)
     shown = {metric.array for name, metric in METRICS.items() if name not in refused}
     kept = [
@@ -41,17 +41,17 @@ def comparable(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, st
 
 
 def _differences(ways: Mapping[str, Sequence[str]]) -> str:
-    """Say which fields of some signatures differ, and what each variant has there."""
+    """Return a sentence about the fields in which some signatures differ, with the value of each variant."""
     fields = {signature: _fields(signature) for signature in ways}
     names = dict.fromkeys(name for own in fields.values() for name in own)
-    told = []
+    texts = []
     for name in names:
         having: dict[str, list[str]] = {}
         for signature, variants in ways.items():
             having.setdefault(fields[signature].get(name, UNSTATED), []).extend(variants)
         if len(having) > 1:
-            told.append(f"{name} is " + " but ".join(f"{value} for {_listed(own)}" for value, own in having.items()))
-    return "; ".join(told)
+            texts.append(f"{name} is " + " but ".join(f"{value} for {_listed(own)}" for value, own in having.items()))
+    return "; ".join(texts)
 
 
 def _fields(signature: str) -> dict[str, str]:

@@ -167,7 +167,7 @@ COMPARISON_COLUMNS = [
 
 def comparison_columns(comparisons: Iterable[Comparison]) -> list[str]:
     """Return the columns of comparisons.csv: ``on`` is among them where a comparison is about a further test set."""
-    return [*COMPARISON_COLUMNS, *(["on"] if any(made.on for made in comparisons) else [])]
+    return [*COMPARISON_COLUMNS, *(["on"] if any(row.on for row in comparisons) else [])]
 
 
 def compare(a: Arm, b: Arm, metric: Metric, claim: Claim | None = None) -> Comparison:
@@ -215,7 +215,7 @@ def _estimated(blank: Comparison, contrast: Contrast, metric: Metric, claim: Cla
     found = replace(blank, mean_a=contrast.mean_a, mean_b=contrast.mean_b, delta=delta, var_sentence=var_sentence)
     fewest = min(arm.seeds for arm in arms)
     if fewest < 2:
-        half = float(stats.norm.isf(ALPHA / 2)) * math.sqrt(var_sentence)
+        half = float(stats.norm.isf((100 - found.confidence) / 200)) * math.sqrt(var_sentence)
         found = replace(found, verdict=ONE_SEED, method=SENTENCES_ONLY)
         return _within_scale(replace(found, ci_low=delta - half, ci_high=delta + half), contrast, metric)
     if contrast.kind == "pair":
@@ -351,7 +351,7 @@ def _rated(found: Comparison, arms: Sequence[Arm], metric: Metric, claim: Claim,
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p values adjusted by Holm (1979), in the given order; those that are not a number do not count."""
+    """Return p values adjusted by Holm (1979), in the given order; NaN stays NaN and does not count."""
     ranked = sorted((value, index) for index, value in enumerate(p) if not math.isnan(value))
     adjusted, largest = list(p), 0.0
     for rank, (value, index) in enumerate(ranked):
@@ -359,18 +359,18 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _p_value(made: Comparison, error: float, df: float, metric: Metric, claim: Claim | None) -> tuple[float, bool]:
+def _p_value(answer: Comparison, error: float, df: float, metric: Metric, claim: Claim | None) -> tuple[float, bool]:
     """Return p, and whether it speaks for the claim.
 
     Better by more than d: two-sided, of ``gain = d``. Equivalent within m: the larger of the two one-sided p values of
     ``|delta| < m`` (TOST, Schuirmann 1987), or, if smaller, the two-sided p value of ``|delta| > m``.
     """
-    delta = made.delta
+    delta = answer.delta
     if not error:  # nothing varies
-        same = claim is not None and claim.within is not None and made.kind == "paired" and delta == 0
-        if same or (made.kind == "paired" and delta == 0):
+        same = claim is not None and claim.within is not None and answer.kind == "paired" and delta == 0
+        if same or (answer.kind == "paired" and delta == 0):
             return (0.0, True) if same else (1.0, False)
-        return _without_error(made, metric, claim)
+        return _without_error(answer, metric, claim)
 
     def tail(distance: float) -> float:
         """P that chance alone exceeds a distance."""
@@ -384,35 +384,35 @@ def _p_value(made: Comparison, error: float, df: float, metric: Metric, claim: C
     return 2 * tail(abs(excess)), excess > 0
 
 
-def _without_error(made: Comparison, metric: Metric, claim: Claim | None) -> tuple[float, bool]:
+def _without_error(answer: Comparison, metric: Metric, claim: Claim | None) -> tuple[float, bool]:
     """Return p and its direction where nothing varies: as small as luck allows (``least_p``), or 1 right at the margin."""
-    room = EPSILON * max(1.0, abs(made.mean_a), abs(made.mean_b))
+    room = EPSILON * max(1.0, abs(answer.mean_a), abs(answer.mean_b))
     if claim is not None and claim.within is not None:
-        excess = claim.within - abs(made.delta)
+        excess = claim.within - abs(answer.delta)
     else:
-        excess = (-made.delta if metric.direction == "lower" else made.delta) - (claim.by if claim else 0.0)
+        excess = (-answer.delta if metric.direction == "lower" else answer.delta) - (claim.by if claim else 0.0)
     return (1.0, False) if abs(excess) <= room else (math.ulp(0.0), excess > 0)
 
 
-def verdict(made: Comparison, p: float, metric: Metric, claim: Claim | None) -> str:
+def verdict(answer: Comparison, p: float, metric: Metric, claim: Claim | None) -> str:
     """Return what a comparison says of its claim, at a p value that may be corrected."""
     if claim is None or math.isnan(p):
-        return made.verdict
-    if made.standard_error == 0 and _saturated(made, metric):
+        return answer.verdict
+    if answer.standard_error == 0 and _saturated(answer, metric):
         return "saturated"
-    if _scores_at_floor(made, metric):
+    if _scores_at_floor(answer, metric):
         return FLOOR
     if p >= ALPHA:
         return "inconclusive"
-    if not made.in_favour:
+    if not answer.in_favour:
         return "refuted"
     return "supported" if claim.within is None else "equivalent"
 
 
-def _scores_at_floor(made: Comparison, metric: Metric) -> bool:
-    rated = made.method in (SUCCESS_RATES, WINS) or made.kind not in SIDES
-    return not rated and at_floor([made.mean_a, made.mean_b], made.floor, metric)
+def _scores_at_floor(answer: Comparison, metric: Metric) -> bool:
+    rated = answer.method in (SUCCESS_RATES, WINS) or answer.kind not in SIDES
+    return not rated and at_floor([answer.mean_a, answer.mean_b], answer.floor, metric)
 
 
-def _saturated(made: Comparison, metric: Metric) -> bool:
-    return made.kind in ("pair", "paired") and made.mean_a == made.mean_b == metric.best
+def _saturated(answer: Comparison, metric: Metric) -> bool:
+    return answer.kind in ("pair", "paired") and answer.mean_a == answer.mean_b == metric.best

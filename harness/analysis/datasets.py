@@ -103,7 +103,7 @@ def analyze_datasets(tasks: Sequence[Task], replicates: int = REPLICATES) -> Acr
 
 
 def _scales(tasks: Sequence[Task]) -> list[tuple[str, ...]]:
-    """Return what the claims are about, as metrics on each dataset; without claims the metric that leads."""
+    """Return the metrics of the claims on each dataset; without claims the primary metric."""
     named = [
         [claim.metric for claim in task.claims] or primary_metrics(task.outcomes, (), task.primary) for task in tasks
     ]
@@ -191,7 +191,7 @@ def _runs(chosen: Sequence[Sequence[str]], metrics: Sequence[str], tasks: Sequen
     Raises:
         SpecError: a metric cannot be normalized, or no seed of the side finished on some dataset.
     """
-    made = {}
+    runs = {}
     for names, metric, task in zip(chosen, metrics, tasks, strict=True):
         scores = {
             (o.variant, o.seed): o.metrics[metric] for o in task.outcomes if o.status == "ok" and metric in o.metrics
@@ -199,7 +199,7 @@ def _runs(chosen: Sequence[Sequence[str]], metrics: Sequence[str], tasks: Sequen
         seeds = sorted({seed for _, seed in scores if all((name, seed) in scores for name in names)})
         if not seeds:
             raise SpecError(f"no seed of {', '.join(names)} finished on {task.name}")
-        made[task.name] = {
+        runs[task.name] = {
             seed: float(np.mean([normalized(METRICS[metric], scores[name, seed]) for name in names])) for seed in seeds
         }
-    return made
+    return runs

@@ -1,4 +1,4 @@
-"""What explains a difference: kinds of sentences, kinds of errors, attention, and quality against cost."""
+"""Explains differences: kinds of sentences, kinds of errors, attention, and quality against cost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness.analysis.variance_components import ALPHA
 from harness.contracts.metric import Array, Metric, percent
 
 COSTS = ("params", "train_flops", "train_seconds", "peak_memory_mb")
-"""What quality is weighed against."""
+"""Costs that quality is compared with."""
 RARE = (0, 9, 99)
-"""Highest training counts of the groups of rare words; what is more frequent makes the last group."""
+"""Highest training counts of the groups of rare words; more frequent words form the last group."""
 GROUPINGS: dict[str, Callable[[TestSet], NDArray[np.int64]]] = {
     "target length": lambda test: test.target_lengths,
     "rarest source word": lambda test: test.rarest,
 }
-"""What sentences are grouped by."""
+"""Properties by which sentences are grouped."""
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -62,11 +62,11 @@ def diagnostics_frame(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> pd
 
 def reference_repetition(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Return how many bigrams of the references repeat an earlier one, in percent, for every variant's test set."""
-    made: dict[str, float] = {}
+    percents: dict[str, float] = {}
     for o in outcomes:
         if o.status == "ok" and "repetition" in o.statistics:
-            made.setdefault(o.variant, float(percent(o.statistics["repetition"].sum(0)[2:])))
-    return made
+            percents.setdefault(o.variant, float(percent(o.statistics["repetition"].sum(0)[2:])))
+    return percents
 
 
 def groups_frame(outcomes: Sequence[Outcome], metric: Metric, by: str, buckets: int = 5) -> pd.DataFrame:
@@ -111,7 +111,7 @@ def column_frame(outcomes: Sequence[Outcome], metric: Metric, column: str) -> pd
 
 
 def _edges(values: Sequence[NDArray[np.int64]], by: str, buckets: int) -> list[int]:
-    """Return borders; a group holds what is above one and at most the next."""
+    """Return the borders of groups; a group holds values above one border and at most the next."""
     if not values:
         return []
     pooled = np.sort(np.concatenate(values))

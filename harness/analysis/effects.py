@@ -1,4 +1,4 @@
-"""What each setting of a study does by itself: effects of a grid, steps of a ladder, levels of a number. Exploratory.
+"""Estimates the effect of each setting of a study: effects of a grid, steps of a ladder, levels of a number. Exploratory.
 
 A grid of several axes is a factorial design. The effect of a level is its mean over all other settings less that of the
 first level; two settings interact as far as the effect of one differs with the other. Every seed runs on the whole grid,
@@ -49,14 +49,14 @@ class Grid(NamedTuple):
 
 
 def factorial_effects(outcomes: Sequence[Outcome], metric: Metric, resampler: Resampler) -> list[Comparison]:
-    """Return main effects and two-way interactions of a grid, Holm-corrected together; nothing where there is none.
+    """Return main effects and two-way interactions of a grid, Holm-corrected together; empty for a study without a grid.
 
     ``delta`` of an effect is the level A less the first level B, averaged over all other settings; that of an interaction
     is this difference at one level of another axis (A) less at its first (B).
 
     Args:
         outcomes: all trials of the study, in the order of its plan.
-        metric: what is compared.
+        metric: the metric to compare.
         resampler: draws the resamples of the test sentences.
     """
     grid = grid_of(outcomes)
@@ -71,18 +71,18 @@ def factorial_effects(outcomes: Sequence[Outcome], metric: Metric, resampler: Re
 
 
 def steps(outcomes: Sequence[Outcome], metric: Metric, resampler: Resampler) -> list[Comparison]:
-    """Return what each step of a ladder adds to the one before, Holm-corrected together; nothing where there is none."""
+    """Return the gain of each step of a ladder over the step before, Holm-corrected together; empty without a ladder."""
     trials, variants = Trials(outcomes, metric, resampler), _variants(outcomes)
     names = list(dict.fromkeys(own[STEP] for own in variants.values() if STEP in own))
-    made = []
+    rows = []
     for before, after in itertools.pairwise(names):
         step = Claim(name=after, better={STEP: after}, than={STEP: before}, metric=metric.name)
         try:
             found = groups(step, variants)
         except SpecError:  # nothing beside it agrees in the other settings
             continue
-        made.append(estimate(contrast_of(step, found, trials), metric))
-    return _corrected(made)
+        rows.append(estimate(contrast_of(step, found, trials), metric))
+    return _corrected(rows)
 
 
 def numeric_axes(outcomes: Sequence[Outcome]) -> list[str]:
@@ -111,9 +111,9 @@ def curve_frame(outcomes: Sequence[Outcome], metric: Metric, path: str, resample
     for group in groups(_trend(path, metric.name), _variants(outcomes)):
         arm = trials.arm(path, evenly(group.variants))
         one = Contrast(path, "", arm.mean, 0.0, arm.seeds, arm.seeds, [(1.0, arm)], "effect")
-        made = estimate(one, metric)
-        low, high = (math.nan, math.nan) if made.method == SENTENCES_ONLY else (made.ci_low, made.ci_high)
-        rows.append({"level": group.said[path], "mean": made.mean_a, "low": low, "high": high, "seeds": arm.seeds})
+        mean = estimate(one, metric)
+        low, high = (math.nan, math.nan) if mean.method == SENTENCES_ONLY else (mean.ci_low, mean.ci_high)
+        rows.append({"level": group.said[path], "mean": mean.mean_a, "low": low, "high": high, "seeds": arm.seeds})
     return pd.DataFrame(rows)
 
 
@@ -163,9 +163,9 @@ def _trend(path: str, metric: str) -> Claim:
     return Claim(name=path, better_with_more=path, metric=metric)
 
 
-def _corrected(made: Sequence[Comparison]) -> list[Comparison]:
-    adjusted = holm([one.p for one in made])
-    return [replace(one, p_holm=p, exploratory=NOT_CLAIMED) for one, p in zip(made, adjusted, strict=True)]
+def _corrected(rows: Sequence[Comparison]) -> list[Comparison]:
+    adjusted = holm([one.p for one in rows])
+    return [replace(one, p_holm=p, exploratory=NOT_CLAIMED) for one, p in zip(rows, adjusted, strict=True)]
 
 
 def _variants(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:

@@ -31,7 +31,7 @@ class Span(NamedTuple):
 
 
 class Said(NamedTuple):
-    """One thing that a variant says for a sentence."""
+    """One hypothesis of a variant for a sentence."""
 
     text: str
     share: float
@@ -55,11 +55,11 @@ class Example:
     wins: int
     """Seeds with which the better one is better."""
     losses: int
-    """Seeds with which it is worse; with the rest both are alike."""
+    """Seeds with which it is worse; with the other seeds both are equal."""
     seeds: int
     """Seeds that both variants finished."""
     said: dict[str, list[Said]]
-    """What every variant that was tested on the sentence says: most frequent first, then nearest to a reference."""
+    """The hypotheses of every variant that was tested on the sentence: most frequent first, then nearest to a reference."""
 
 
 def examples(outcomes: Sequence[Outcome], most: int = 10) -> list[Example]:
@@ -71,7 +71,7 @@ def examples(outcomes: Sequence[Outcome], most: int = 10) -> list[Example]:
     """
     runs = _runs(outcomes)
     first, *others = runs or [""]
-    made = []
+    found = []
     for other in others:
         shared = sorted(runs[first].keys() & runs[other].keys())
         pairs = [(runs[other][seed], runs[first][seed]) for seed in shared]
@@ -79,12 +79,12 @@ def examples(outcomes: Sequence[Outcome], most: int = 10) -> list[Example]:
             continue
         difference = np.array([_scores(a) - _scores(b) for a, b in pairs])
         for better, worse, gain in ((other, first, difference), (first, other, -difference)):
-            made += [_example(runs, better, worse, gain, int(index)) for index in _consistent(gain)[:most]]
-    return made
+            found += [_example(runs, better, worse, gain, int(index)) for index in _consistent(gain)[:most]]
+    return found
 
 
 def hypotheses(outcomes: Sequence[Outcome], index: int) -> dict[str, list[Said]]:
-    """Return what every variant says for one row of the test set: most frequent first, then nearest to a reference."""
+    """Return the hypotheses of every variant for one row of the test set: most frequent first, then nearest to a reference."""
     return _said(_runs(outcomes), index)
 
 
@@ -111,22 +111,22 @@ def _plain(words: Sequence[str], lowercase: bool) -> list[str]:
 
 def _runs(outcomes: Sequence[Outcome]) -> dict[str, dict[int, Outcome]]:
     """Return the finished trials whose sentences can be scored one by one, by variant and seed."""
-    made: dict[str, dict[int, Outcome]] = {}
+    runs: dict[str, dict[int, Outcome]] = {}
     for o in outcomes:
         if o.status == "ok" and o.hypotheses and o.statistics.keys() & {"exact_match", "bleu"}:
-            made.setdefault(o.variant, {})[o.seed] = o
-    return made
+            runs.setdefault(o.variant, {})[o.seed] = o
+    return runs
 
 
 def _scores(o: Outcome) -> Array:
     """Return 100 for every exact match, else the sentence's BLEU (0 where it is unknown), N."""
     count = min(len(o.hypotheses), len(o.test.sources))
-    made = [np.zeros(count)]
+    candidates = [np.zeros(count)]
     if "exact_match" in o.statistics:
-        made.append(100 * o.statistics["exact_match"][:count, 0])
+        candidates.append(100 * o.statistics["exact_match"][:count, 0])
     if "bleu" in o.statistics:
-        made.append(METRICS["bleu"].score(o.statistics["bleu"][:count]))
-    return np.asarray(np.max(made, axis=0), np.float64)
+        candidates.append(METRICS["bleu"].score(o.statistics["bleu"][:count]))
+    return np.asarray(np.max(candidates, axis=0), np.float64)
 
 
 def _consistent(gain: Array) -> list[int]:
@@ -140,22 +140,24 @@ def _example(runs: Mapping[str, Mapping[int, Outcome]], better: str, worse: str,
     test = next(iter(runs[better].values())).test
     column = gain[:, index]
     wins, losses = int((column > 0).sum()), int((column < 0).sum())
-    said = _said(runs, index, test.sources[index])
-    return Example(index, test.sources[index], test.references[index], better, worse, wins, losses, len(column), said)
+    hypotheses = _said(runs, index, test.sources[index])
+    return Example(
+        index, test.sources[index], test.references[index], better, worse, wins, losses, len(column), hypotheses
+    )
 
 
 def _said(runs: Mapping[str, Mapping[int, Outcome]], index: int, source: str | None = None) -> dict[str, list[Said]]:
-    """Return what each variant says for one row of its test set, where that row is the given source."""
-    made = {}
+    """Return the hypotheses of each variant for one row of its test set, where that row has the given source."""
+    found = {}
     for variant, by_seed in runs.items():
         chosen = [o for o in by_seed.values() if index < len(o.hypotheses) and _asks(o, index, source)]
         counts = Counter(o.hypotheses[index] for o in chosen).items()
         if chosen:
             known = chosen[0].test.references[index]
             lowercase = any("case:lc" in text for text in chosen[0].signatures.values())
-            said = [Said(text, times / len(chosen), spans(text, known, lowercase)) for text, times in counts]
-            made[variant] = sorted(said, key=lambda one: (-one.share, sum(span.differs for span in one.spans)))
-    return made
+            texts = [Said(text, times / len(chosen), spans(text, known, lowercase)) for text, times in counts]
+            found[variant] = sorted(texts, key=lambda one: (-one.share, sum(span.differs for span in one.spans)))
+    return found
 
 
 def _asks(o: Outcome, index: int, source: str | None) -> bool:

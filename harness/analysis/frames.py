@@ -21,7 +21,7 @@ def spelled(value: object) -> object:
 
 
 def trials_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Return one row per trial: what it was, its varied settings, scores on every test set, costs, and stage digests."""
+    """Return one row per trial: its variant and seed, varied settings, scores on every test set, costs, stage digests."""
     parts = [[getattr(o, name) for o in outcomes] for name in ("factors", "scores", "costs", "stages")]
     names = [list(dict.fromkeys(key for one in part for key in one)) for part in parts]
     prefixes = ["", *(f"{test}/" for test in further_tests(outcomes))]

@@ -78,7 +78,7 @@ def readable_results(title: str) -> Iterator[None]:
     """Turn errors about the contents of whole stages into one line of advice.
 
     Raises:
-        Damaged: the stages have other contents than this version of the package writes; and what to do.
+        Damaged: the stages have other contents than this version of the package writes.
     """
     try:
         yield
@@ -112,7 +112,7 @@ def _finished(about: dict[str, Any], stages: dict[str, str], store: Store) -> Ou
 
 
 def _tested(records: Mapping[str, Record], test: str = "") -> Tested:
-    """Return what a finished trial says and scores on its main test, or on a further test set."""
+    """Return the hypotheses and scores of a finished trial on its main test, or on a further test set."""
     prepared, held = records["prepare"], records[named("test", test) if test else "prepare"]
     decoded, scored = records[named("decode", test)], records[named("score", test)]
     return Tested(
@@ -158,7 +158,7 @@ def _test_set(held: Path, seal: str, prepared: Path, exhaustive: bool = False, u
 
     Args:
         held: the folder.
-        seal: of the stage: one that was done anew has another, so that what was read before is not taken for it.
+        seal: of the stage: a recomputed stage has another seal, so that the cache does not return earlier contents.
         prepared: the folder of the data that were trained on.
         exhaustive: whether it holds all sentences there are.
         unit: the column that its sentences are grouped by.
@@ -170,7 +170,7 @@ def _test_set(held: Path, seal: str, prepared: Path, exhaustive: bool = False, u
     counts = _counts(prepared / "train.safetensors", int(ids.max(initial=0)) + 1)
     counts[UNK] = 0
     return TestSet(
-        # The same sentences are resampled alike, whatever their tokens.
+        # The same sentences get the same resamples, whatever their tokens.
         name=identity(rows),
         sources=[row["source"] for row in rows],
         references=[row["references"] for row in rows],
@@ -202,5 +202,5 @@ def _signatures(scored: Path, prepared: Path) -> dict[str, str]:
     scores = json.loads((scored / "scores.json").read_text(encoding="utf-8"))
     vocabulary = hashlib.sha256((prepared / "target.json").read_bytes()).hexdigest()[:8]
     return {
-        name: said["signature"].replace("tokens:model", f"tokens:model.{vocabulary}") for name, said in scores.items()
+        name: facts["signature"].replace("tokens:model", f"tokens:model.{vocabulary}") for name, facts in scores.items()
     }

@@ -45,7 +45,7 @@ class TestSet:
     columns: dict[str, NDArray[np.str_]] = field(default_factory=dict)
     """The values of further columns of the data, by name: the category of each sentence, say."""
     unit: str = ""
-    """The column whose value the sentences of one document, speaker or scene share; "" where sentences stand alone."""
+    """The column whose value the sentences of one document, speaker or scene share; "" if sentences are independent."""
     units: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
     """That value for each sentence."""
     exhaustive: bool = False
@@ -94,7 +94,7 @@ class Attended:
     source: list[str]
     """Source tokens, EOS among them: the columns."""
     said: list[str]
-    """Tokens of the hypothesis, EOS among them where it was said: the rows."""
+    """Tokens of the hypothesis, with EOS if it was predicted: the rows."""
     weights: Array
     """Said x source."""
 
@@ -111,7 +111,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Tested:
-    """What a trial says and scores on a further test set; the fields are those of ``Outcome``."""
+    """The hypotheses and scores of a trial on a further test set; the fields have the names of ``Outcome``."""
 
     __test__ = False  # no test class, whatever pytest makes of the name
 
@@ -129,7 +129,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One trial as it ended: what it was, how it went, and all that later questions need."""
+    """One trial with its choices, its end, and the results that the analysis reads."""
 
     trial: str
     variant: str
@@ -148,7 +148,7 @@ class Outcome:
     curve: list[dict[str, float]] = field(default_factory=list)
     """One row per evaluation: update, loss, dev_nll, lr, ..."""
     hypotheses: list[str] = field(default_factory=list)
-    """What it says for each test sentence."""
+    """The hypothesis for each test sentence."""
     test: TestSet = field(default_factory=TestSet)
     """The sentences it was tested on."""
     attention: Attention | None = None
@@ -162,9 +162,9 @@ class Outcome:
     log: str = ""
     """Of a failed trial, the last lines that its worker printed."""
     account: str = ""
-    """Of a failed trial, all that is known: what was measured, the traceback, the log."""
+    """The facts of a failed trial: its measurements, the traceback, the log."""
     tests: dict[str, Tested] = field(default_factory=dict)
-    """What it scores on each further test set, by name; the fields above are about the main test."""
+    """Hypotheses and scores on each further test set, by name; the fields above are about the main test."""
 
     @property
     def tested(self) -> Tested:
@@ -172,7 +172,7 @@ class Outcome:
         return Tested(**{each.name: getattr(self, each.name) for each in fields(Tested)})
 
     def on(self, test: str) -> Outcome:
-        """Return the trial as it is on a further test set, without scores where it has no such set; ``""``: the main test."""
+        """Return the trial with its results on a further test set (none if it lacks the set); ``""`` is the main test."""
         if not test:
             return self
         tested = self.tests.get(test, Tested())
@@ -186,7 +186,7 @@ class Outcome:
 
 
 def on(outcomes: Sequence[Outcome], test: str) -> list[Outcome]:
-    """Return trials as they are on a further test set; ``""``: on the main test."""
+    """Return trials with their results on a further test set; ``""`` is the main test."""
     return [outcome.on(test) for outcome in outcomes]
 
 

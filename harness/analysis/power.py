@@ -1,4 +1,4 @@
-"""What a comparison needs before it is made: power from two variances, and the seeds and sentences that reach it.
+"""Plans the size of a comparison: power from two variances, and the seeds and sentences that reach it.
 
 With ``V_seed_1`` the seeds' variance of a difference with one seed a side and ``V_sentence_1`` the sentences' variance
 of a difference with one sentence, the difference between S seeds a side on N sentences has the variance::
@@ -9,7 +9,7 @@ A test does not know V: it estimates the two sides' variances from S - 1 degrees
 freedom from these (``variance_components``). Given the estimates the difference is normal, so that the probability of significance
 is one of the normal distribution, averaged over the distribution of the estimates. (The noncentral t distribution with
 the true degrees of freedom in place of the estimated promises up to 12 points too much with three seeds.) An equivalence
-claim is decided by two one-sided tests, which share their standard error; its power is found alike.
+claim is decided by two one-sided tests, which share their standard error; its power is computed in the same way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.analysis.variance_components import ALPHA, TwoWay, two_way
 SEEDS = 1000
 """More seeds than this are not asked for."""
 POINTS = 1024
-"""Combinations of the sides' estimated variances that stand for their distribution."""
+"""Number of combinations of the sides' estimated variances that represent their distribution."""
 
 
 def least_p(seeds: Sequence[int], error: float = 1.0) -> float:
@@ -51,7 +51,7 @@ class Components(NamedTuple):
     var_seed_1: float
     """Of the difference, from seeds, with one seed a side: the sum of the variances of its sides."""
     var_sentence_1: float
-    """Of the difference, from sentences, with one sentence: N times that of N sentences."""
+    """Variance of the difference that one sentence would contribute: N times the variance with N sentences."""
     sentences: int
     """N, of the test set that there is."""
     sides: int = 2
@@ -93,7 +93,7 @@ def power(delta: float, have: Components, seeds: int, sentences: int | None = No
     """Return the probability that a two-sided test finds a true difference, in either direction.
 
     Args:
-        delta: the difference, in points, beyond what the claim asks for.
+        delta: the difference, in points, beyond the margin of the claim.
         have: the variances.
         seeds: seeds a side, 2 or more.
         sentences: other than those of ``have``.

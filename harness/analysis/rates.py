@@ -41,8 +41,8 @@ class Split(NamedTuple):
         return (self.below + self.above) / 2
 
     @property
-    def told(self) -> str:
-        """What is seen, in words."""
+    def text(self) -> str:
+        """A sentence about the clusters."""
         return f"looks bimodal: every seed scores at most {self.below:.4g} or at least {self.above:.4g}"
 
 

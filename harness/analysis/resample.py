@@ -46,7 +46,7 @@ class Resampler:
             test_set: names the sentences.
         """
         sentences, columns = systems[0].shape
-        counts, made = self._counts_of(test_set, sentences), []
+        counts, scores = self._counts_of(test_set, sentences), []
         for some in _pieces(len(systems), sentences * columns):
             stacked = np.concatenate([np.asarray(systems[index]) for index in some], axis=1)
             # Whole numbers add up exactly in single precision, at half the cost.
@@ -54,8 +54,8 @@ class Resampler:
             stacked = stacked.astype(np.float32 if whole else np.float64)
             sums = [counts[rows].astype(stacked.dtype) @ stacked for rows in _pieces(self.replicates, sentences)]
             by_system = np.concatenate(sums).reshape(self.replicates, len(some), columns)
-            made.append(metric.score(by_system.astype(np.float64)).T)
-        return np.concatenate(made)
+            scores.append(metric.score(by_system.astype(np.float64)).T)
+        return np.concatenate(scores)
 
     def _counts_of(self, test_set: str, sentences: int) -> NDArray[np.int16]:
         """Return how often each resample holds each sentence, ``(B, N)``: multinomial, by counting drawn sentences."""
@@ -63,13 +63,13 @@ class Resampler:
         if key not in self._counts:
             seed = hashlib.sha256(f"{self.name}/{test_set}".encode()).digest()[:8]
             generator = np.random.default_rng(int.from_bytes(seed, "big"))
-            made = np.empty((self.replicates, sentences), np.int16)
-            for row in made:
+            drawn = np.empty((self.replicates, sentences), np.int16)
+            for row in drawn:
                 row[:] = np.bincount(generator.integers(0, sentences, sentences), minlength=sentences)
-            self._counts[key] = made
+            self._counts[key] = drawn
         return self._counts[key]
 
 
 def _pieces(count: int, size: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the indices of so many things in pieces, each of ``PIECE`` numbers at most, or one thing."""
+    """Yield the indices of ``count`` systems or resamples in pieces of at most ``PIECE`` numbers, at least one index each."""
     yield from np.array_split(np.arange(count), -(-count // max(1, PIECE // max(1, size))))

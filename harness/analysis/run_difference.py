@@ -1,6 +1,6 @@
 """Tests whether a variant scores differently in two runs of a study, or whether only its seeds differ by chance.
 
-A seed names first weights and data order, so two runs share the luck of the seeds they share: those are compared pair by
+A seed determines first weights and data order, so two runs share the luck of their common seeds: these are compared pair by
 pair (Student's t test of the differences). Seeds that only one run has are then left out, because trials that both runs
 share are no independent evidence. Runs with fewer than two seeds in common are compared by Welch's t test (1947). Either
 way the question is whether *new seeds* would differ on this very test set; Holm's correction (1979) is over all rows.
@@ -48,7 +48,7 @@ class Change:
     digits: int = 2
     """Decimals of its scores."""
     found: str = UNTESTED
-    """``identical`` (every score alike), ``real`` (corrected p below 0.05), ``may be chance``, ``not tested``."""
+    """``identical`` (all scores equal), ``real`` (corrected p below 0.05), ``may be chance``, ``not tested``."""
 
 
 def change(variant: str, metric: str, a: Scores, b: Scores) -> Change:
@@ -61,15 +61,15 @@ def change(variant: str, metric: str, a: Scores, b: Scores) -> Change:
     left = np.array([a[seed] for seed in common] if paired else list(a.values()), np.float64)
     right = np.array([b[seed] for seed in common] if paired else list(b.values()), np.float64)
     means = float(left.mean()), float(right.mean())
-    made = Change(variant, metric, *means, means[1] - means[0], seeds_a=len(left), seeds_b=len(right))
+    row = Change(variant, metric, *means, means[1] - means[0], seeds_a=len(left), seeds_b=len(right))
     if paired and (left == right).all():
-        return replace(made, found=IDENTICAL)
+        return replace(row, found=IDENTICAL)
     if min(len(left), len(right)) < 2 or not np.isfinite([*left, *right]).all() or _constant(left, right, paired):
-        return made
+        return row
     result = stats.ttest_rel(right, left) if paired else stats.ttest_ind(right, left, equal_var=False)
     interval, p = result.confidence_interval(1 - ALPHA), float(result.pvalue)
-    made = replace(made, ci_low=float(interval.low), ci_high=float(interval.high), p=p, p_holm=p)
-    return replace(made, test="paired" if paired else "Welch", found=REAL if p < ALPHA else CHANCE)
+    row = replace(row, ci_low=float(interval.low), ci_high=float(interval.high), p=p, p_holm=p)
+    return replace(row, test="paired" if paired else "Welch", found=REAL if p < ALPHA else CHANCE)
 
 
 def corrected(changes: Sequence[Change]) -> list[Change]:

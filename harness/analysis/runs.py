@@ -85,8 +85,8 @@ class Diff:
 
     def plain(self) -> dict[str, Any]:
         """Return the differences as plain data, with null for unknown values."""
-        said: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
-        return said
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        return plain
 
 
 def read(where: str) -> Run:
@@ -95,12 +95,12 @@ def read(where: str) -> Run:
     Raises:
         SpecError: there is no such folder, or it has no results.
     """
-    said = {name: _text(where, name) for name in FILES}
+    texts = {name: _text(where, name) for name in FILES}
     try:
-        trials, comparisons = (list(csv.DictReader(io.StringIO(said[name], newline=""))) for name in FILES[2:])
-        return Run(json.loads(said["plan.json"]), json.loads(said["provenance.json"]), trials, comparisons)
+        trials, comparisons = (list(csv.DictReader(io.StringIO(texts[name], newline=""))) for name in FILES[2:])
+        return Run(json.loads(texts["plan.json"]), json.loads(texts["provenance.json"]), trials, comparisons)
     except UNREADABLE as error:
-        raise SpecError(f"its files are not those of a report: {error}", place=where) from None
+        raise SpecError(f"its files are not files of a report: {error}", place=where) from None
 
 
 def _text(where: str, name: str) -> str:
@@ -137,8 +137,8 @@ def diff(name_a: str, name_b: str) -> Diff:
     except SpecError:
         raise
     except UNREADABLE as error:
-        message = f"the files of one are not those of a report ({type(error).__name__}: {error})"
-        raise SpecError(f"{message}; `s2s report` writes them anew", place=f"{name_a} and {name_b}") from None
+        message = f"the files of one are not files of a report ({type(error).__name__}: {error})"
+        raise SpecError(f"{message}; `s2s report` writes them again", place=f"{name_a} and {name_b}") from None
 
 
 def _own_metrics(run: Run) -> Iterator[Metric]:
@@ -170,13 +170,13 @@ def _diff(name_a: str, name_b: str, a: Run, b: Run) -> Diff:
     )
 
 
-# ------------------------------------------------------------------------------------------------ what it was made with
+# ------------------------------------------------------------------------------------------------ choices, provenance
 
 
 def _altered(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Altered]:
     for name in dict.fromkeys([*a, *b]):
         left, right = (_spelled(own[name]) if name in own else "" for own in (a, b))
-        # A setting that came later stands in the newer run alone, with the empty value that means "as before".
+        # Only the newer run has a setting that was added later; its empty value means "as before".
         later = (name not in a or name not in b) and not (a.get(name) or b.get(name))
         if left != right and not later:
             yield Altered(name, left, right)
@@ -234,7 +234,7 @@ def _made(provenance: Mapping[str, Any]) -> dict[str, str]:
     return {name: ", ".join(sorted(values)) for name, values in known.items()}
 
 
-# ------------------------------------------------------------------------------------------------------ what came of it
+# ------------------------------------------------------------------------------------------------------------- results
 
 
 def _contradiction(trial: str, a: Row, b: Row) -> Contradiction | None:
@@ -242,22 +242,22 @@ def _contradiction(trial: str, a: Row, b: Row) -> Contradiction | None:
     if a["status"] != b["status"]:
         return Contradiction(*about, a["status"], b["status"])
     names = [name for name in METRICS if name in a and name in b and a[name] != b[name]]
-    told = [", ".join(f"{name} {own[name] or 'none'}" for name in names) for own in (a, b)]
-    return Contradiction(*about, *told) if names else None
+    values = [", ".join(f"{name} {own[name] or 'none'}" for name in names) for own in (a, b)]
+    return Contradiction(*about, *values) if names else None
 
 
 def _changes(a: Run, b: Run) -> list[Change]:
     """Return every variant and metric that both runs have, without metrics that are measured differently."""
     choices = [{v["name"]: v["choice"] for v in run.plan["variants"]} for run in (a, b)]
-    made = []
+    rows = []
     for variant in dict.fromkeys(row["variant"] for row in a.trials):
         mine, theirs = ([row for row in run.trials if row["variant"] == variant] for run in (a, b))
         for name in METRICS:
             scores = [_scores(trials, name) for trials in (mine, theirs)]
             if all(scores) and _measure(name, choices[0][variant], mine) == _measure(name, choices[1][variant], theirs):
                 row = change(variant, name, *scores)
-                made.append(replace(row, title=METRICS[name].title, digits=METRICS[name].digits))
-    return corrected(made)
+                rows.append(replace(row, title=METRICS[name].title, digits=METRICS[name].digits))
+    return corrected(rows)
 
 
 def _scores(trials: Sequence[Row], metric: str) -> dict[int, float]:
@@ -265,7 +265,7 @@ def _scores(trials: Sequence[Row], metric: str) -> dict[int, float]:
 
 
 def _measure(metric: str, choice: Mapping[str, Any], trials: Sequence[Row]) -> tuple[str, ...]:
-    """Return what a metric depends on besides the outputs; likelihoods per token need the same vocabulary."""
+    """Return the facts besides the outputs that a metric depends on; likelihoods per token depend on the vocabulary."""
     how = spec.read(ScoringChoice, choice["decoding"]["scoring"])
     signed = signature(how.wanted.get(metric, METRICS[metric]), how)
     prepared = sorted({t["prepare"] for t in trials}) if "tokens:model" in signed else []
@@ -273,5 +273,10 @@ def _measure(metric: str, choice: Mapping[str, Any], trials: Sequence[Row]) -> t
 
 
 def _verdicts(a: Sequence[Row], b: Sequence[Row]) -> list[Verdict]:
-    said = [{c["claim"]: c["verdict"] for c in own if c["claim"] != "exploratory" and c["verdict"]} for own in (a, b)]
-    return [Verdict(claim, *(own.get(claim, "") for own in said)) for claim in dict.fromkeys([*said[0], *said[1]])]
+    verdicts = [
+        {c["claim"]: c["verdict"] for c in own if c["claim"] != "exploratory" and c["verdict"]} for own in (a, b)
+    ]
+    return [
+        Verdict(claim, *(own.get(claim, "") for own in verdicts))
+        for claim in dict.fromkeys([*verdicts[0], *verdicts[1]])
+    ]

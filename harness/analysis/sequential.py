@@ -11,7 +11,7 @@ distribution of Jennison and Turnbull (2000): normal, ``Corr(Z_j, Z_k) = sqrt(t_
 look; ``spent`` is that of Kim and DeMets (1987). The boundary of each look follows from the looks before it by
 recursive integration (Armitage, McPherson and Rowe 1969).
 
-**What stands for the information is the share of seeds**, ``t_k = (S_k - 1) / (S_K - 1)``, which no datum enters
+**The information is measured by the share of seeds**, ``t_k = (S_k - 1) / (S_K - 1)``, which depends on no score
 (``information``). The true information also depends on the two variances, and an estimate of them from three seeds is
 small in the very studies in which the statistic is large: they would be allowed to spend most. The share of seeds is never
 more than the truth implies: ``V_k / V_j >= S_j / S_k``, so the looks are at least as correlated as assumed, and boundaries
@@ -50,7 +50,7 @@ FUTILE = 0.05
 OPTIMISM = 1.0
 """Standard errors by which the truth may be better than the estimate before a claim is called futile."""
 NEWS = 0.01
-"""A look that adds less than this share of information to the one before is none: what it would spend is kept."""
+"""A look that adds less than this share of information to the one before spends nothing, and does not count."""
 NODES = 160
 FAR = 9.0
 """Standard deviations beyond which nothing is integrated."""
@@ -131,7 +131,7 @@ def conditional_power(p: float, share: float, final_level: float, *, two_sided: 
 
     Args:
         p: the p value of this look.
-        share: the information so far, ``V_K / V_k`` from the variances as estimated: here an error harms nobody.
+        share: the information so far, ``V_K / V_k`` from the estimated variances: an error here raises no false claim.
         final_level: the nominal level of the last look.
         two_sided: whether p and the level are of two-sided tests.
     """
@@ -146,14 +146,14 @@ def conditional_power(p: float, share: float, final_level: float, *, two_sided: 
 def futile(
     p: float, have: Components, looks: Sequence[int], seen: int, alpha: float = ALPHA, *, two_sided: bool = True
 ) -> bool:
-    """Return whether the seeds that are left would hardly decide a claim that is open, by ``conditional_power``.
+    """Return whether the remaining seeds are unlikely to decide an open claim, by ``conditional_power``.
 
     Stopping for futility can only lower the rate of false claims, as the boundaries count on no such stop (non-binding);
     a claim that is given up is inconclusive.
 
     Args:
         p: the p value at the last look.
-        have: the variances as estimated by now.
+        have: the variances estimated so far.
         looks: seeds a side at every look of the design.
         seen: looks so far.
         alpha: the level that the claim has to reach.

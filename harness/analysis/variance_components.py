@@ -12,7 +12,7 @@ With ``v_k = w_k^2 s_k^2 / S_k`` the share of arm k::
 sentences that they get right it is all ``V_both``, and to keep it would count that twice (simulated: 1.5 % of false
 claims at a nominal 5 %, with three seeds). ``df_seed`` is Welch's (1947) second approximation, which is unbiased to
 first order where Satterthwaite's (1946) is too small: with as large a variance in all arms it has the degrees of freedom
-of the pooled test, with all variance in one arm those of that arm.
+of the pooled test; if one arm has all the variance, they are the degrees of freedom of that arm.
 
 With as many seeds in all arms both terms of ``V_seed`` are the same. They differ where seeds were lost, and there the pooled one
 is needed: three seeds that agree by luck, against ten that do not, look far apart (simulated, where every second seed learns
@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ALPHA = 0.05
-"""The level of tests, and what intervals leave out."""
+"""The level of tests, and the probability outside of intervals."""
 LARGEST_DF = 1e4
 """Beyond, t is normal, and its noncentral form slow."""
 
@@ -53,7 +53,7 @@ def two_way(
     Args:
         shares: of each arm its share ``v_k`` of the variance, and its number of seeds, 2 or more.
         var_sentence: the variance over resamples of sentences.
-        var_both: what it and the shares both contain.
+        var_both: the part of the variance that both contain.
         sentences: N.
     """
     parts = [np.asarray(share, np.float64) for share, _ in shares]

@@ -1,4 +1,4 @@
-"""What commands have in common: their arguments, and how those become plans and a store."""
+"""Arguments and options that commands share, and the plans, store and executor that they name."""
 
 from __future__ import annotations
 
@@ -19,10 +19,20 @@ if TYPE_CHECKING:
     from harness.study.planning import Plan
 
 
-def _load(files: list[str] | None) -> list[str] | None:
-    """Load plugins as soon as the command line is read: what the command is about may need them."""
+def load_parts() -> None:
+    """Register the parts that come with the harness."""
+    import variants  # noqa: F401
+
+
+def flag(names: str, about: str, **settings: Any) -> Any:
+    """Return an option that takes no value; help shows no type for it."""
+    return typer.Option(names, metavar="", help=about, **settings)
+
+
+def _load_plugins(files: list[str] | None) -> list[str] | None:
+    """Load plugins as soon as the command line is read: later arguments may name their parts."""
     if files:
-        import variants  # noqa: F401 (so that a plugin cannot take the name of a part)
+        load_parts()  # first, so that a plugin cannot take the name of a part
         from harness.core import plugins
 
         plugins.load(files)
@@ -30,11 +40,11 @@ def _load(files: list[str] | None) -> list[str] | None:
 
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study in studies/, or the path of a study file.")]
-Base = Annotated[str | None, typer.Option("--base", help="The base to use in place of the study's own.")]
+Base = Annotated[str | None, typer.Option("--base", metavar="NAME", help="Use this base in place of the study's own.")]
 
 
 def _with_preset(context: typer.Context, sets: list[str] | None) -> list[str]:
-    """Add the preset that was asked for to the settings: ``--preset NAME`` is ``--set preset=NAME``."""
+    """Add the named preset to the settings: ``--preset NAME`` is ``--set preset=NAME``."""
     name = context.meta.get(__name__)
     return [*(sets or []), *([f"preset={json.dumps(name)}"] if name else [])]
 
@@ -46,24 +56,30 @@ def _keep_preset(context: typer.Context, name: str | None) -> str | None:
 
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", callback=_with_preset, help="Override a choice of all variants."),
+    typer.Option("--set", metavar="PATH=VALUE", callback=_with_preset, help="Set one choice of all variants."),
 ]
 Preset = Annotated[
     str | None,
     typer.Option(
         "--preset",
+        metavar="NAME",
         callback=_keep_preset,
         is_eager=True,
-        help="Give all variants the model and training of a preset, where the study does not set them itself.",
+        help="Use the model and training of this preset where the study does not set its own.",
     ),
 ]
-Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, in place of the study's own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Seeds = Annotated[
+    int | None, typer.Option("--seeds", min=1, metavar="N", help="Use N seeds in place of the study's own.")
+]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Run N workers; one a core if not given.")]
+PlannedJobs = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Estimate the time for N workers.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
+AsJson = Annotated[bool, flag("--json", "Print JSON for programs.")]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="FILE.py", callback=_load, help="Run this file, which registers parts of yours."),
+    typer.Option("--plugin", metavar="FILE.py", callback=_load_plugins, help="Load parts of your own from this file."),
 ]
-KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Use results of code that has changed since.")]
+KeepStale = Annotated[bool, flag("--keep-stale", "Keep results of code that has changed since.")]
 
 
 def the_store() -> Store:
@@ -75,7 +91,7 @@ def the_store() -> Store:
 
 @contextmanager
 def store_in_use() -> Iterator[Store]:
-    """Offer the store to read from, and let nobody remove anything meanwhile; where there is none, none is made."""
+    """Yield the store for reading while nobody may remove from it; a store that does not exist is not created."""
     store = the_store()
     with store.in_use() if store.root.is_dir() else nullcontext():
         yield store
@@ -86,17 +102,17 @@ def plans_of(name: str, base: str | None, sets: list[str] | None, seeds: int | N
     from harness.study import planning
     from harness.workflows.api import bases, load_study
 
-    changes, each = planning.parse_sets(sets or []), bases(name, base)
-    # A study of one base is loaded as it was asked for: its report says how to run it again.
-    asked = each if len(each) > 1 else [base]
-    return [load_study(name, base=one, sets=changes, seeds=seeds).plan for one in asked]
+    changes, known = planning.parse_sets(sets or []), bases(name, base)
+    # With one base, --base stays as typed (or absent): the report quotes the command that wrote it.
+    wanted = known if len(known) > 1 else [base]
+    return [load_study(name, base=one, sets=changes, seeds=seeds).plan for one in wanted]
 
 
 def that_ran(plans: list[Plan], store: Store) -> list[Plan]:
-    """Return those plans of a study of which something is in the store, and say of the others that nothing is.
+    """Return the plans that have results in the store; complain about each of the others.
 
     Raises:
-        SpecError: nothing is of any, or the study changed since a plan of it was frozen.
+        SpecError: no plan has results, or the study changed since a plan of it was frozen.
     """
     from harness.cli.terminal import complain
     from harness.study import frozen_plan
@@ -111,28 +127,40 @@ def that_ran(plans: list[Plan], store: Store) -> list[Plan]:
 
 
 def print_json(value: Any) -> None:
-    """Print an answer for a program; a person may read it in a terminal too. What is no number or not finite is null."""
+    """Print a value as JSON; NaN and infinities become null."""
     finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
     typer.echo(visible(json.dumps(finite, indent=1, ensure_ascii=False)))
+
+
+def check_device(device: str) -> Any:
+    """Return a device as it was typed.
+
+    Raises:
+        SpecError: it is not one of auto, cpu and cuda.
+    """
+    from harness.core.spec import SpecError
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
+    return device
 
 
 def executor_of(
     name: str, executor: str, address: str | None, *, device: str, jobs: int | None, per_gpu: int
 ) -> Workers | Cluster:
-    """Return what the tasks of a study are handed to: processes of this machine, or a Ray cluster, which is an extra.
+    """Return the executor of a study's tasks: worker processes on this machine, or a Ray cluster.
 
     Raises:
-        SpecError: there is no such thing, or it is not installed.
+        SpecError: the device or the executor is unknown, or Ray is not installed.
     """
     from harness.core.spec import SpecError
     from harness.execution.entry import entry_of, perform
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
+    check_device(device)
     if executor not in ("local", "ray"):
         raise SpecError(f"no executor is called '{executor}'; known: local, ray", place="--executor")
     if address is not None and executor != "ray":
-        raise SpecError("is where a Ray cluster is; give --executor ray too", place="--address")
+        raise SpecError("names a Ray cluster; give --executor ray too", place="--address")
     work = (entry_of(perform), ("variants",))
     if executor == "ray":
         try:
@@ -146,6 +174,6 @@ def executor_of(
     from harness.execution.local_pool import Workers, logs_of, slots
 
     places, root = slots(device, jobs, per_gpu), the_store().root  # type: ignore[arg-type]
-    # Workers load while the plan is made, unless the study was answered before and there may be nothing to do.
+    # Workers start while the plan is made, unless the study has an answer already: there may be nothing to do.
     eager = not any((root / "studies" / Path(name).stem).glob("*/answer.json"))
     return Workers(*work, places, {"logs": str(logs_of(root))}, eager=eager)

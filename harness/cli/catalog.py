@@ -1,4 +1,4 @@
-"""The catalogue of what there is, kept in the user's cache folder: `s2s list` loads no parts unless a source file changed."""
+"""The catalogue of parts and files, kept in the user's cache folder: `s2s list` loads parts only after a source file changed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from harness.core.spec import SpecError
 from harness.study import locate
 
 KEPT = 8
-"""Catalogues that stay in the cache folder: of several checkouts, or of several folders with studies."""
+"""Catalogues that the cache folder keeps, for several checkouts or folders with studies."""
 
 
 def catalog(load_parts: Callable[[], None], slot: str | None = None) -> dict[str, Any]:
-    """Return slots, parts, presets, bases and studies as plain data, or of one slot the parts alone.
+    """Return slots, parts, presets, bases and studies as plain data; with a slot, only the slot and its parts.
 
     Args:
-        load_parts: fills the registry; called only if the catalogue must be made.
+        load_parts: fills the registry; called only if the cache has no current catalogue.
         slot: the slot, or None for all.
 
     Raises:
@@ -80,7 +80,7 @@ def _keep(path: Path, found: dict[str, Any]) -> None:
 
 
 def _key() -> str:
-    """Return a sha256 of all that a catalogue depends on: the sources, and the files of presets, bases and studies."""
+    """Return a sha256 of the inputs of a catalogue: the sources, and the files of presets, bases and studies."""
     variants = importlib.util.find_spec("variants")
     homes = [Path(__file__).parents[1], *([Path(variants.origin).parent] if variants and variants.origin else [])]
     files = [path for home in homes for path in sorted(home.rglob("*.py"))]

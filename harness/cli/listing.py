@@ -1,4 +1,4 @@
-"""What there is: parts and their settings, bases, studies, presets; one variant on one page; facts of a dataset."""
+"""Describes parts and their settings, bases, studies and presets; one variant on one page; a dataset."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from harness.trial.pipeline import TrialChoice
 NOMINAL = 1000
 """Words of a vocabulary where none is known: pages count parameters without reading data."""
 FILES = {"presets": locate.presets, "bases": locate.bases, "studies": locate.studies}
-"""Where each sort of file is found."""
+"""Functions that find the files of each sort."""
 PRESET_BASE = "numbers"
 """The base that a preset changes unless another is named."""
 
@@ -35,7 +35,7 @@ PRESET_BASE = "numbers"
 
 
 def everything() -> dict[str, Any]:
-    """Return what there is: slots with their kinds, parts with their settings, presets, bases and studies."""
+    """Return slots with their kinds, parts with their settings, presets, bases and studies."""
     slots = [
         {"name": name, "summary": summary(contract), "kinds": sorted(contract.kinds)}
         for name, contract in SLOTS.items()
@@ -61,12 +61,12 @@ def parts(slot: str | None = None) -> list[dict[str, Any]]:
 def summary(part: type) -> str:
     """Return the first sentence of a part's docstring."""
     paragraph = (inspect.getdoc(part) or "").split("\n\n")[0].replace("\n", " ")
-    # A full stop follows a word or a bracket, and is not that of "et al."; "q . W m" is a product.
+    # A sentence ends with a full stop after a word or a bracket; "et al." does not end one, and "q . W m" is a product.
     return re.split(r"(?<=[\w)`'\"])(?<! al)\.\s+(?=[A-Z`(])", paragraph)[0].removesuffix(".")
 
 
 def settings(config: type[Choice]) -> list[dict[str, Any]]:
-    """Return the settings of a choice: name, readable type, whether required, default, and what it is."""
+    """Return the settings of a choice: name, readable type, whether it is required, default, description."""
     return [
         {
             "name": name,
@@ -111,13 +111,13 @@ def _slot_of(config: type[Choice]) -> str:
 
 
 def files(what: str) -> list[dict[str, str]]:
-    """Return the studies, bases or presets that there are, and the first words of each."""
+    """Return all studies, bases or presets with their descriptions."""
     found = []
     for name, path in sorted(FILES[what]().items()):
         try:
             plain = read_yaml(path)[0]
-            said = (plain.get("about") or plain.get("question")) if isinstance(plain, dict) else None
-            about = " ".join(str(said or "").split())
+            text = (plain.get("about") or plain.get("question")) if isinstance(plain, dict) else None
+            about = " ".join(str(text or "").split())
         except SpecError as error:  # one broken file does not hide the others
             about = f"cannot be read: {error}"
         found.append({"name": name, "about": about})
@@ -128,10 +128,10 @@ def files(what: str) -> list[dict[str, str]]:
 
 
 def dataset(text: str) -> Dataset.Config:
-    """Read a dataset choice from YAML text, or take that of a base.
+    """Read a dataset choice from YAML text, or return the dataset of a base.
 
     Raises:
-        SpecError: neither, or a setting that cannot be meant.
+        SpecError: the text is neither, or a setting is invalid.
     """
     plain, place = parse_yaml(text, "DATASET"), "DATASET"
     bases = locate.bases()
@@ -149,7 +149,7 @@ def dataset(text: str) -> Dataset.Config:
 
 
 def dataset_warnings(text: str, loaded: corpus.Corpus) -> list[str]:
-    """Return what to check about a dataset; of one that a base names, with the tokenizers and the scoring of that base."""
+    """Return warnings about a dataset; for a base, also warnings about its tokenizers and its scoring."""
     name = parse_yaml(text, "DATASET")
     if not isinstance(name, str) or name not in (bases := locate.bases()):
         return loaded.part.notes
@@ -161,14 +161,14 @@ def dataset_warnings(text: str, loaded: corpus.Corpus) -> list[str]:
 
 
 class _Holder(Choice):
-    """A place to read one dataset choice into."""
+    """Holds one dataset choice while it is read."""
 
     dataset: Dataset.Config
     """Where the pairs come from."""
 
 
 def dataset_facts(loaded: corpus.Corpus, rows: int) -> dict[str, Any]:
-    """Return what a corpus is: its hash, facts of every split, and its first rows."""
+    """Return facts about a corpus: its hash, a description of every split, and its first rows."""
     first = {
         name: [{"source": row.source, "references": row.references} for row in islice(split, rows)]
         for name, split in loaded.splits.items()
@@ -189,23 +189,23 @@ def page(name: str, base: str | None, sets: list[str]) -> dict[str, Any]:
         sets: changes, as ``path=value``.
 
     Raises:
-        SpecError: the name is not known, or a choice cannot be meant.
+        SpecError: the name is unknown, or a choice is invalid.
     """
-    said, choice, reason = _named(name, base, planning.parse_sets(sets))
+    names, choice, reason = _named(name, base, planning.parse_sets(sets))
     found = list(_parts_in(choice))
-    made = said | {"choice": encode(choice), "parts": found, "words": [NOMINAL, NOMINAL]}
+    facts = names | {"choice": encode(choice), "parts": found, "words": [NOMINAL, NOMINAL]}
     try:
         words = Words(NOMINAL, NOMINAL, choice.data.joint)
-        return made | {"skipped": reason} | weigh(choice.model, words)
+        return facts | {"skipped": reason} | weigh(choice.model, words)
     except Incompatible as error:
-        return made | {"skipped": reason or f"incompatible: {error}", "parameters": {}, "shapes": {}}
+        return facts | {"skipped": reason or f"incompatible: {error}", "parameters": {}, "shapes": {}}
 
 
 def weigh(model: ModelChoice, words: Words) -> dict[str, Any]:
     """Return parameter counts of a model's modules, shared ones with the first that holds them, and all shapes.
 
     Raises:
-        Incompatible: two parts of the choice cannot meet.
+        Incompatible: two parts of the choice do not fit together.
     """
     with torch.device("meta"):
         built = Seq2Seq(model, words)
@@ -218,7 +218,7 @@ def weigh(model: ModelChoice, words: Words) -> dict[str, Any]:
 
 
 def _named(name: str, base: str | None, sets: dict[str, Any]) -> tuple[dict[str, Any], TrialChoice, str]:
-    """Return what a name stands for: words about it, its choice, and why a study skips it."""
+    """Return the name and description of a variant, its choice, and the reason if a study skips it."""
     bases, studies, presets = locate.bases(), locate.studies(), locate.presets()
     front, _, variant = name.partition(":")
     if front.endswith((".yaml", ".yml")) or front in studies:
@@ -248,24 +248,24 @@ def _in_study(
         known = "; ".join(f"{number}: {v.name}" for number, v in enumerate(plan.variants, 1))
         raise SpecError(f"no variant of {plan.name} has the name or number '{wanted}'; known: {known}")
     found = by_name[wanted]
-    said = {"name": f"{plan.name}: {found.name}, on {plan.base}", "about": plan.file.question.strip()}
-    return said, found.choice, found.skipped
+    names = {"name": f"{plan.name}: {found.name}, on {plan.base}", "about": plan.file.question.strip()}
+    return names, found.choice, found.skipped
 
 
-def _written(base: str, said: Mapping[str, Any], lines: Lines, sets: Mapping[str, Any]) -> TrialChoice:
+def _written(base: str, changes: Mapping[str, Any], lines: Lines, sets: Mapping[str, Any]) -> TrialChoice:
     """Return a base with changes of a preset and of the command line."""
     plain, base_lines, _ = planning.read_base(locate.base(base))
 
     def place(dotted: str) -> str:
         if _touched(dotted, sets):
             return "--set"
-        key = _touched(dotted, said)
+        key = _touched(dotted, changes)
         return lines.place(["set", key]) if key else base_lines.place(dotted.split("."))
 
-    made: Any = plain
-    for each in (said, *unfolded(sets)):
-        made = override(TrialChoice, made, each)
-    return read(TrialChoice, made, place)
+    choice: Any = plain
+    for each in (changes, *unfolded(sets)):
+        choice = override(TrialChoice, choice, each)
+    return read(TrialChoice, choice, place)
 
 
 def _touched(dotted: str, changes: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What came of a command, as people see it in a terminal: answers, second runs, results moved and removed."""
+"""How the terminal shows results: answers of studies, repeated trials, moved and removed results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def print_answer(plan: Plan, done: StudyAnswer) -> None:
-    """Print what a study found: what ran, the files of the report, the table, the verdicts, and what went wrong."""
+    """Print the answer of a study: trials run, report files, the table, the verdicts, failures and notes."""
     total = done.seeds * sum(not variant.skipped for variant in plan.variants)
     say(Text(_ran(done, total)), *(Text(f"report: {path}") for path in done.files))
     say(heading(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}"))
@@ -29,7 +29,7 @@ def print_answer(plan: Plan, done: StudyAnswer) -> None:
         names = list(dict.fromkeys(name for row in done.table for name in row))
         rows = [[row.get(name, "") for name in names] for row in done.table]
         say("", grid(rows, indent=0, headers=names, right=len(names) - 1))
-    say(*([""] if done.verdicts else []), *(indented(f"- {verdict}", by=0) for verdict in done.verdicts))
+    say(*([""] if done.verdicts else []), *(indented(f"- {verdict}", by=0, hang=2) for verdict in done.verdicts))
     skipped = [[variant.name, f"skipped, {variant.skipped}"] for variant in plan.variants if variant.skipped]
     failed = [[name, f"{status}: {reason}" if reason else status] for name, status, reason in done.failed]
     for title, rows in (("not run", skipped), ("failed", failed)):
@@ -42,9 +42,9 @@ def print_answer(plan: Plan, done: StudyAnswer) -> None:
 
 
 def print_joint(found: Joint) -> None:
-    """Print what a study found on all of its bases: the files of the joint report, and each claim."""
+    """Print the joint answer of a study with several bases: the report files and each claim."""
     say("", *(Text(f"report: {path}") for path in found.files), heading(found.title), "")
-    say(*(indented(f"- {claim}: {verdicts}. {together}", by=0) for claim, verdicts, together in found.answers))
+    say(*(indented(f"- {claim}: {verdicts}. {together}", by=0, hang=2) for claim, verdicts, together in found.answers))
 
 
 def _ran(done: StudyAnswer, total: int) -> str:
@@ -63,7 +63,7 @@ def _ran(done: StudyAnswer, total: int) -> str:
 
 
 def print_sections(sections: Iterable[Section]) -> None:
-    """Print sections of a report: what they are about, and their tables with numbers flush right."""
+    """Print sections of a report with their introductions and tables."""
     for section in sections:
         say(heading(section.title), *([indented(section.about)] if section.about else []))
         for table in section.tables:
@@ -72,15 +72,15 @@ def print_sections(sections: Iterable[Section]) -> None:
 
 
 def print_verified(title: str, found: Verified) -> None:
-    """Print how trials came out when they were done once more, and what explains the differences."""
+    """Print how repeated trials compare with the stored ones, and what explains the differences."""
     drawn = "" if len(found.rows) == found.finished else ", drawn by a hash"
-    say(heading(f"{title}: {len(found.rows)} of {number_of(found.finished, 'finished trial')} done once more{drawn}"))
-    headers = ["  trial", "verdict", "parts at", "update", "losses", "hypotheses"]
+    say(heading(f"{title}: {len(found.rows)} of {number_of(found.finished, 'finished trial')} repeated{drawn}"))
+    headers = ["trial", "verdict", "parts at", "update", "losses", "hypotheses"]
     say(grid(map(_compared, found.rows), headers=headers))
-    said = Counter(text for row in found.rows for text in _otherwise(row))
-    say(*(indented(f"{text} ({number_of(count, 'trial')})") for text, count in said.items()))
+    reasons = Counter(text for row in found.rows for text in _reasons(row))
+    say(*(indented(f"{text} ({number_of(count, 'trial')})") for text, count in reasons.items()))
     for name, reason in found.skipped:
-        say(indented(f"not done once more: {name}, {reason}", style="dim"))
+        say(indented(f"not repeated: {name}, {reason}", style="dim"))
     verdicts = Counter(row.verdict for row in found.rows)
     say(", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
     say(*(Text(f"note: {note}", style="yellow") for note in found.notes))
@@ -97,53 +97,48 @@ def _compared(row: Row) -> list[Any]:
     return [*cells, like.parts_at, first, apart, f"{like.hypotheses:,} of {like.sentences:,} differ"]
 
 
-def _otherwise(row: Row) -> list[str]:
-    """Return what stands against a verdict, or explains it."""
+def _reasons(row: Row) -> list[str]:
+    """Return what qualifies or explains the verdict on a trial."""
     like = row.likeness
-    made = [f"{key}: {was} before, {now} now" for key, (was, now) in (like.explained.items() if like else ())]
-    if like and like.parts_at and not made:
-        made = ["nothing in the provenance differs"]
-    code = [f"stored results are stale, {row.stale}: today's code was held against them"] if row.stale else []
-    return [*code, *([row.reason] if row.reason else []), *made]
+    explained = [f"{key}: {was} before, {now} now" for key, (was, now) in (like.explained.items() if like else ())]
+    if like and like.parts_at and not explained:
+        explained = ["nothing in the provenance differs"]
+    code = [f"stored results are stale, {row.stale}; they were compared with today's code"] if row.stale else []
+    return [*code, *([row.reason] if row.reason else []), *explained]
 
 
 def print_moved(moved: Moved, where: str) -> None:
-    """Print what an export or an import did."""
+    """Print the counts of an export or an import, and what it left out."""
     about = moved.about
     say(
         Text(f"{about.study} on {about.base}: {about.finished} of {number_of(about.trials, 'trial')} finished; {where}")
     )
-    say(indented(f"{number_of(moved.added, 'stage')} written, {moved.there:,} were there already"))
+    say(indented(f"{number_of(moved.added, 'stage')} written, {moved.there:,} already there"))
     for name in moved.different:
-        say(indented(f"{name} is there with other results, and was left as it is", style="red"))
-    for who in moved.busy:
-        say(indented(f"{who}; the same command takes what it leaves", style="yellow"))
+        say(indented(f"{name} has other results here, and was left as it is", style="red"))
+    for holder in moved.busy:
+        say(indented(f"{holder}; run the same command again when it has ended", style="yellow"))
     say(*([Text(f"note: {moved.note}", style="yellow")] if moved.note else []))
 
 
 def print_swept(found: Survey, damaged: Collection[tuple[tuple[str, str], str]], *, removed: bool) -> None:
-    """Print what a store holds, what is damaged in it, and what was or can be removed."""
+    """Print what a store holds, its damaged stages, and what was or can be removed."""
     headers = ["study", "base", "stages of its own", "size", "stages shared", "size"]
     rows = [
         [row["study"], row["base"], *(_stages(row, what)[part] for what in ("own", "shared") for part in (0, 1))]
         for row in found.studies
     ]
-    say(columns(headers, rows, (False, False, True, True, True, True)))
+    say(columns(headers, rows, (False, False, True, True, True, True)) if rows else "the store holds no study")
     for (name, key), fault in damaged:
-        done = "set aside; the next run of its study makes it anew" if removed else "--delete sets it aside"
+        done = "quarantined; the next run of its study recomputes it" if removed else "--delete quarantines it"
         say(Text(f"damaged: {name} {key}, {fault} ({done})", style="red"))
     kinds = found.by_kind()
-    say(heading("removed" if removed else "nothing refers to" if kinds else "nothing to remove"))
-    say(
-        columns(
-            ["", "number", "size"], [[kind, f"{n:,}", size(b)] for kind, (n, b) in kinds.items()], (False, True, True)
-        )
-    )
+    say(heading("removed" if removed else "no study refers to" if kinds else "nothing to remove"))
+    removable = [[kind, f"{n:,}", size(b)] for kind, (n, b) in kinds.items()]
+    say(*([columns(["", "number", "size"], removable, (False, True, True))] if removable else []))
     if found.resumable:
-        say(
-            f"{number_of(found.resumable, 'folder')} of interrupted work stay: the next run of the study goes on with them"
-        )
-    say(*(Text(f"left, in use: {text}", style="yellow") for text in found.busy))
+        say(f"{number_of(found.resumable, 'folder')} of interrupted work kept: the next run of the study resumes there")
+    say(*(Text(f"kept, in use: {text}", style="yellow") for text in found.busy))
     say(*(["nothing was removed; --delete removes it"] if kinds and not removed else []))
 
 

@@ -1,4 +1,4 @@
-"""What there is, as people see it in a terminal: parts, files, one variant, a dataset, what a model says."""
+"""How the terminal shows parts, files, one variant, a dataset, and the answers of a model."""
 
 from __future__ import annotations
 
@@ -6,47 +6,50 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rich.padding import Padding
+from rich.console import RenderableType
 from rich.text import Text
 
-from harness.cli.terminal import entry, grid, heading, indented, say, unmarked
-
-WIDEST_TYPE = 36
-"""Characters of a readable type that still fits a column."""
+from harness.cli.terminal import Hanging, entry, grid, heading, indented, paragraphs, say, unmarked
 
 
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return a value as a study file writes it."""
+    return (value or "''") if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def print_overview(found: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Print what there is: a summary of each slot, then presets, bases and studies."""
-    say(Text("slots (`s2s list SLOT` shows the settings of its parts)", style="bold"))
+    """Print every slot with its summary and, below it, its kinds; then presets, bases and studies."""
+    say(Text("slots, each with the kinds of part that fill it (settings: `s2s list SLOT`)", style="bold"))
     for slot in found["slots"]:
-        say(entry(slot["name"], f"{slot['summary']}: {', '.join(slot['kinds'])}"))
+        say(entry(slot["name"], slot["summary"]), indented(", ".join(slot["kinds"]), by=6, style="green"))
     for what in ("presets", "bases", "studies"):
         print_files(what, found[what])
 
 
 def print_parts(found: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Print the parts of a slot, each with its settings."""
+    """Print the parts of each slot with their settings; settings that all parts of a slot share come first, once."""
     for slot in found["slots"]:
+        parts = [part for part in found["parts"] if part["slot"] == slot["name"]]
+        shared = (
+            [row for row in parts[0]["settings"] if all(row in part["settings"] for part in parts)] if parts else []
+        )
+        shared = shared if len(parts) > 1 else []
         say(Text(f"{slot['name']}: {unmarked(slot['summary'])}", style="bold"))
-    for part in found["parts"]:
-        say(entry(part["kind"], part["summary"]))
-        if part["settings"]:
-            say(grid(map(_setting, part["settings"]), indent=6))
+        say(*([indented("settings of every kind:", style="dim")] if shared else []), *map(_setting, shared))
+        for part in parts:
+            own = [row for row in part["settings"] if row not in shared]
+            say(entry(part["kind"], part["summary"]), *map(_setting, own))
 
 
-def _setting(said: Mapping[str, Any]) -> list[str]:
-    default = "required" if said["required"] else f"= {_value(said['default'])}"
-    if len(said["type"]) <= WIDEST_TYPE:
-        return [said["name"], said["type"], default, unmarked(said["about"])]
-    return [said["name"], "see right", default, f"{unmarked(said['about'])} Known: {said['type']}."]
+def _setting(row: Mapping[str, Any]) -> Hanging:
+    """Return a setting with its type, its default, and its description."""
+    default = "required" if row["required"] else f"default {_value(row['default'])}"
+    kind = Text(f"{row['type']}, {default}", style="dim")
+    return Hanging(Text.assemble((row["name"], "bold"), ": ", kind, f". {unmarked(row['about'])}"), 6, 4)
 
 
 def print_files(what: str, found: list[dict[str, str]]) -> None:
-    """Print the bases, studies or presets that there are."""
+    """Print bases, studies or presets with their descriptions."""
     say(heading(what))
     for row in found:
         say(entry(row["name"], row["about"]))
@@ -58,11 +61,11 @@ def print_page(page: Mapping[str, Any]) -> None:
     say(*(Text(page[key]) for key in ("about", "source", "sizes") if page.get(key)))
     if page["skipped"]:
         say(Text(f"skipped: {page['skipped']}", style="red"))
-    say(heading("choices"), *(indented(line) for line in _outline(page["choice"])))
+    say(heading("choices"), *_outline(page["choice"]))
     say(heading("parts"))
     for part in page["parts"]:
         say(entry(part["path"], f"{part['kind']} ({part['file']})"))
-        say(indented(unmarked(part["about"]), by=6, style="dim"))
+        say(indented("\n\n".join(paragraphs(part["about"])), by=6, style="dim"))
     if page["parameters"]:
         source, target = page["words"]
         say(heading(f"parameters, with vocabularies of {source:,} and {target:,} words"))
@@ -71,30 +74,33 @@ def print_page(page: Mapping[str, Any]) -> None:
         say(grid([name, " x ".join(map(str, shape))] for name, shape in page["shapes"].items()))
 
 
-def _outline(plain: Any, depth: int = 0) -> Iterator[str]:
+def _outline(plain: Any, depth: int = 0) -> Iterator[RenderableType]:
     """Yield the lines of nested choices, as in a base file."""
+    by = 2 + 2 * depth
     for key, value in plain.items():
         nested = isinstance(value, Mapping) and value
         small = nested and not any(isinstance(inner, Mapping) for inner in value.values())
         if small and depth:
             inside = ", ".join(f"{k}: {_value(v)}" for k, v in value.items())
-            yield f"{'  ' * depth}{key}: {{{inside}}}"
+            yield indented(f"{key}: {{{inside}}}", by, hang=4)
         elif nested:
-            yield f"{'  ' * depth}{key}:"
+            yield indented(f"{key}:", by)
             yield from _outline(value, depth + 1)
         else:
-            yield f"{'  ' * depth}{key}: {_value(value)}"
+            yield indented(f"{key}: {_value(value)}", by, hang=4)
 
 
 def print_dataset(facts: Mapping[str, Any]) -> None:
     """Print sizes, lengths, identity and first rows of a dataset."""
     splits: Mapping[str, Mapping[str, Any]] = facts["splits"]
     say(Text(f"sha256 {facts['sha256']}" + (f", revision {facts['revision']}" if facts["revision"] else "")))
-    names = list(dict.fromkeys(name for said in splits.values() for name in said))
-    rows = [[name.replace("_", " "), *(_shown(said.get(name, "")) for said in splits.values())] for name in names]
+    names = list(dict.fromkeys(name for facts_of in splits.values() for name in facts_of))
+    rows = [
+        [name.replace("_", " "), *(_shown(facts_of.get(name, "")) for facts_of in splits.values())] for name in names
+    ]
     say("", grid(rows, indent=0, headers=["", *splits], right=len(splits)))
     left_out = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("left_out", {}).items())
-    say(*(["", f"left out: {left_out}"] if left_out else []))
+    say(*(["", f"rows left out: {left_out}"] if left_out else []))
     say(*(Text(f"check: {warning}", style="yellow") for warning in facts.get("warnings", ())))
     for split, first in facts["rows"].items():
         if first:
@@ -111,11 +117,11 @@ def _shown(value: Any) -> str:
 
 
 SHADES = " .:-=+*#%@"
-"""A tenth of the weight each, least first."""
+"""Characters for attention weights, a tenth each, from the least to the most."""
 
 
 def _attention(shown: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of a map: a row for each target token, a character for each source token, darker with more weight."""
+    """Yield the lines of an attention map: a row a target token, a character a source token, darker with more weight."""
     width = max(map(len, shown["said"]))
     for token, row in zip(shown["said"], shown["weights"], strict=True):
         yield f"{token:>{width}} |" + "".join(SHADES[min(9, int(10 * weight))] for weight in row) + "|"
@@ -123,14 +129,14 @@ def _attention(shown: Mapping[str, Any]) -> Iterator[str]:
 
 
 def print_tried(answers: Iterable[Mapping[str, Any]]) -> None:
-    """Print what a trained model says to each source, the log-probability that it gives, and where it looks."""
+    """Print the answer to each source text, its log-probability, and the attention map."""
     for answer in answers:
         cut = ", cut at the limit" if answer["truncated"] else ""
         hypothesis = Text.assemble((answer["hypothesis"], "bold"), (f"  (log p {answer['score']:.2f}{cut})", "dim"))
-        say(Text(answer["source"]), Padding(hypothesis, (0, 0, 0, 2), expand=False))
+        say(Text(answer["source"]), Hanging(hypothesis, 2, 4))
         ranked = [[f"{each['score']:.2f}", each["hypothesis"], "cut" if each["truncated"] else ""]
                   for each in answer.get("n_best", ())]  # fmt: skip
         say(*([grid(ranked, indent=4)] if ranked else []))
         if "attention" in answer:
             shown = answer["attention"]
-            say(*(indented(line) for line in (["this model has no attention"] if shown is None else _attention(shown))))
+            say(*(indented(line) for line in (["the model has no attention"] if shown is None else _attention(shown))))

@@ -1,4 +1,4 @@
-"""What a study would do, as people see it in a terminal: its variants and claims, its trials, what it needs."""
+"""How the terminal shows a study before it runs: variants, claims, trials, and the sample size that it needs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from harness.study.planning import Plan
 
 
+STATES = {"absent": "not run yet"}
+"""Words for the states of trials that are not clear by themselves."""
+
+
 def print_validated(plan: Plan) -> None:
-    """Print the variants of a valid study, and which of them each claim compares."""
-    from harness.study.claims import groups  # heavy (scores), and only needed here: a mistake is told without it
+    """Print the variants of a valid study, and the variants that each claim compares."""
+    from harness.study.claims import groups  # slow to import, and not needed to report a mistake
 
     running = sum(not variant.skipped for variant in plan.variants)
     upto = "up to " if plan.sequential else ""
@@ -40,42 +44,43 @@ def print_validated(plan: Plan) -> None:
 
 
 def _scoring(plan: Plan) -> list[str]:
-    """Return how texts are compared, once for each way, with the variants where there are several ways."""
+    """Return how texts are scored: a line for each way, with its variants where there are several ways."""
     ways: dict[str, list[str]] = {}
     for variant in (variant for variant in plan.variants if not variant.skipped):
         how = variant.choice.decoding.scoring
-        case = "lower-cased" if how.lowercase else "with their letter case"
-        ways.setdefault(f"texts are compared {case}, words cut by tokenizer {how.tokenize}", []).append(variant.name)
+        case = "ignores letter case" if how.lowercase else "respects letter case"
+        ways.setdefault(f"scoring {case}; tokenizer for scoring: {how.tokenize}", []).append(variant.name)
     return [f"{way}: {'; '.join(names)}" if len(ways) > 1 else way for way, names in ways.items()]
 
 
 def _question(claim: Claim) -> str:
-    """Return what a claim says of its metric, and on which further test set."""
+    """Return the assertion of a claim: its direction, its margin, its metric and test set, and its conditions."""
     scored = claim.metric + (f" on {claim.on}" if claim.on else "")
     if claim.succeeds_at is not None:
-        said = f"more seeds reach {claim.succeeds_at:g} in {scored}"
+        text = f"more seeds reach {claim.succeeds_at:g} in {scored}"
     elif claim.within is not None:
-        said = f"no different by {claim.within:g} in {scored}"
+        text = f"no difference of more than {claim.within:g} in {scored}"
     else:
-        said = f"better by more than {claim.by:g} in {scored}"
+        text = f"better by more than {claim.by:g} in {scored}"
     if claim.trend:
-        said += f" with {'more' if claim.better_with_more else 'less'} {claim.trend}, from end to end of its line"
+        text += f" with {'more' if claim.better_with_more else 'less'} {claim.trend}, from end to end of its line"
     conditions = [_settings(condition) for condition in claim.conditions if condition]
-    return said + (", when " + " rather than ".join(conditions) if conditions else "")
+    return text + (", when " + " rather than ".join(conditions) if conditions else "")
 
 
 def _role(claim: Claim, group: Group) -> str:
-    """Return what a group of variants is in its claim."""
-    role = _settings(group.said) if claim.trend else "better" if group.said == claim.better else "than"
+    """Return the role of a group of variants in its claim, with the condition that it belongs to."""
+    sides = ("equal", "to") if claim.within is not None else ("better", "than")
+    role = _settings(group.said) if claim.trend else sides[group.said != claim.better]
     return f"{role}, {_settings(claim.conditions[group.condition])}" if claim.rather_than else role
 
 
-def _settings(said: Mapping[str, Any]) -> str:
-    return ", ".join(f"{path}={v if isinstance(v, str) else json.dumps(v)}" for path, v in said.items())
+def _settings(condition: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path}={v if isinstance(v, str) else json.dumps(v)}" for path, v in condition.items())
 
 
 def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
-    """Print what would run: trials of each variant by state, why, and how long it takes."""
+    """Print the trials of each variant by state, the reasons for stale and failed ones, and the time to run the rest."""
     say(Text(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}", style="bold"))
     say(*map(indented, _scoring(plan)))
     shown = [[row["variant"], _states(row), _size(row["params"])] for row in rows["variants"]]
@@ -88,7 +93,7 @@ def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
     say("")
     if plan.sequential:
         say(
-            f"seeds are added until the claims are decided, {plan.looks[-1]} at most; counted here are those wanted by now"
+            f"seeds are added until the claims are decided, {plan.looks[-1]} at most; this counts the seeds planned so far"
         )
     if failed := states["failed"]:
         say(Text(f"{number_of(failed, 'trial')} failed before", style="red"))
@@ -96,7 +101,7 @@ def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
         say(f"nothing to do: {'all' if not failed else 'the other'} {number_of(states['done'], 'trial')} are done")
         return
     about = rows["estimate_seconds"]
-    took = "" if about is None else f", about {duration(about)} (from {rows['estimate_from']})"
+    took = "" if about is None else f", about {duration(about)} (estimated from {rows['estimate_from']})"
     say(f"to run: {number_of(rows['to_run'], 'trial')}, {number_of(rows['trainings'], 'training')}{took}")
 
 
@@ -108,11 +113,11 @@ def _states(row: Mapping[str, Any]) -> Text:
     if row["skipped"]:
         return Text(f"skipped: {row['skipped']}", style="dim")
     counted = Counter(trial["state"] for trial in row["trials"])
-    return Text(", ".join(f"{count} {state}" for state, count in counted.items()))
+    return Text(", ".join(f"{count} {STATES.get(state, state)}" for state, count in counted.items()))
 
 
 def _reasons(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return why trials are stale or failed, and which they are."""
+    """Return the reasons for stale and failed trials, each with its trials."""
     found: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         for trial in row["trials"]:
@@ -126,7 +131,7 @@ def _reasons(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def print_needs(found: Mapping[str, Any]) -> None:
-    """Print what claims need: a block a claim with seeds, time or sentences, and what each number of seeds detects."""
+    """Print the seeds, time or sentences that each claim needs, and the smallest effect that each number of seeds detects."""
     say(Text(f"{found['study']} on {found['base']}, as planned with {number_of(found['seeds'], 'seed')}", style="bold"))
     for row in found["claims"]:
         find = row["find"]
@@ -146,20 +151,20 @@ def print_needs(found: Mapping[str, Any]) -> None:
              *_wanted(want)]
             for at in row["levels"] for want in at["for"]
         ]  # fmt: skip
-        headers = ["  level", "planned", "power", "seeds", "time left", "or sentences", "or both"]
+        headers = ["level", "planned", "power", "seeds", "time left", "or sentences", "or both"]
         say(grid(shown, headers=headers, right=6))
         seeds, *levels = (list(values) for values in zip(*(d.values() for d in row["detectable"]), strict=True))
         word = "margin shown" if "within" in find else "gain found"
-        say(indented(f"smallest {word} with 80 % power, by seeds a variant:"))
+        say(indented(f"smallest {word} with 80 % power, by seeds per variant:"))
         lines = zip(row["levels"], levels, strict=True)
         cells = [[_level(at["alpha"], row["levels"]), *(f"{value:.3g}" for value in line)] for at, line in lines]
         say(grid(cells, headers=["", *map(str, seeds)], right=len(seeds)))
-    say("", f"planned: the power with the seeds as planned, {found['seeds']} a variant; power: what the seeds, the sentences or "
+    say("", f"planned: the power with the seeds as planned, {found['seeds']} per variant; power: what the seeds, the sentences or "
         "both (seeds on sentences) to the right of it reach; Holm: the worst case of correcting for all claims")  # fmt: skip
     cost = found["cost"]
     say("", f"one more seed of every variant takes {duration(cost['seconds_per_seed'])} "
         f"({number_of(cost['workers'], 'worker')}; from {number_of(cost['trainings_timed'], 'finished training')})"
-        if cost else "nothing has run yet, so nobody knows the time: `s2s plan` estimates it")  # fmt: skip
+        if cost else "the time is not known before a trial has run; `s2s plan` estimates it")  # fmt: skip
 
 
 def _level(alpha: float, levels: list[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The source texts that `s2s try` is asked about: as they are typed, from a file, or from standard input."""
+"""Reads the source texts of `s2s try` from the command line, a file, or standard input, and writes the answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STDIN = "-"
 
 
 def read(texts: Sequence[str], file: Path | None) -> list[str]:
-    """Return the source texts in order, one a line where they are read.
+    """Return the source texts in order; a file and standard input have one text a line.
 
     Raises:
         SpecError: there are none, a text names a file, or a file cannot be read as UTF-8.
@@ -44,7 +44,7 @@ def write(path: Path, lines: Sequence[str]) -> None:
 
 
 def warn_of_unknown(answers: Sequence[Mapping[str, Any]]) -> None:
-    """Name the words that the model reads as unknown, on standard error: an answer to them is a guess."""
+    """Warn on standard error of words that the model does not know: answers to them are guesses."""
     from harness.cli.terminal import complain
 
     unknown = list(dict.fromkeys(word for answer in answers for word in answer["unknown"]))

@@ -1,4 +1,4 @@
-"""Excerpts of source files: one class with all that its module defines for it, as text that stands alone."""
+"""Excerpts of source files: one class with the definitions and imports that it needs, as a file of its own."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LONGEST = 120
 """Characters of a line."""
 
 Edit = tuple[int, int, int | None, str]
-"""Line, first column, end column (none: of the line), and what to put there."""
+"""Line, first column, end column (None is the end of the line), and the new text."""
 Groups = dict[str, list[ast.stmt]]
 """Top-level definitions of a module by name, each with the text under it that describes it."""
 
 
 def copied(original: type, slot: str, kind: str, like: str) -> str:
-    """Return the text of a file with a copy of a part: its class, what its module defines for it, and their imports."""
+    """Return the text of a file with a copy of a part: its class, the definitions that it needs, and their imports."""
     text, old = Path(inspect.getfile(original)).read_text(encoding="utf-8"), original.__name__
     tree = ast.parse(text)
     bound = {alias.asname or alias.name for node in _imports(tree) for alias in node.names}
@@ -35,7 +35,7 @@ def copied(original: type, slot: str, kind: str, like: str) -> str:
 
 
 def pruned(tree: ast.Module, roots: set[str], lines: Sequence[bytes]) -> str:
-    """Return the text of a module without its docstring, and with only what some of its definitions need."""
+    """Return the text of a module without its docstring, and with only the definitions that some roots need."""
     groups = _needed(roots, defined(tree))
     used = {name for group in groups for node in group for name in _names(node)}
     head = "\nfrom __future__ import annotations\n" + _import_text(_imports(tree), used)
@@ -62,7 +62,7 @@ def defined(tree: ast.Module) -> Groups:
 
 
 def _needed(roots: set[str], defined: Groups) -> list[list[ast.stmt]]:
-    """Return the definitions that some lead to, themselves among them, in the order of the module."""
+    """Return some definitions and all that they use, in the order of the module."""
     needed, waiting = set[str](), set(roots)
     while waiting:
         name = waiting.pop()
@@ -77,7 +77,7 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _edited(text: str, groups: list[list[ast.stmt]], old: str, new: str, kind: str, like: str) -> list[bytes]:
-    """Return the lines of a module with one part renamed and described anew, and no other part registered."""
+    """Return the lines of a module with one part renamed and described as a copy, and no other part registered."""
     lines = text.encode().splitlines()  # syntax trees count columns in bytes
     edits: list[Edit] = []
     for node in (node for group in groups for node in group):
@@ -90,17 +90,19 @@ def _edited(text: str, groups: list[list[ast.stmt]], old: str, new: str, kind: s
             edits += [(node.lineno, start, start + len(old), new), *_described(node.body[0], lines, like)]
         else:
             edits += [(mark.lineno, 0, None, "") for mark in marks]
-    for line, begin, end, said in sorted(edits, key=lambda edit: edit[:2], reverse=True):
+    for line, begin, end, new_text in sorted(edits, key=lambda edit: edit[:2], reverse=True):
         whole = lines[line - 1]
-        lines[line - 1] = whole[:begin] + said.encode() + (b"" if end is None else whole[end:])
+        lines[line - 1] = whole[:begin] + new_text.encode() + (b"" if end is None else whole[end:])
     return lines
 
 
 def _described(doc: ast.stmt, lines: Sequence[bytes], like: str) -> list[Edit]:
-    """Put a sentence before a docstring, which then needs a line of its own for the closing quotes."""
+    """Return the edits that put a sentence before a docstring, with the closing quotes on a line of their own."""
     first, last = doc.lineno, doc.end_lineno or doc.lineno
     begin, end = lines[first - 1].index(b'"""') + 3, len(lines[last - 1]) - 3
-    edits: list[Edit] = [(first, begin, begin, f"A copy of the {like}, to be changed; say here what yours is.\n\n    ")]
+    edits: list[Edit] = [
+        (first, begin, begin, f"A copy of the {like}, for you to change; describe your part here.\n\n    ")
+    ]
     return edits + ([(last, end, end, "\n    ")] if first == last else [])
 
 

@@ -1,8 +1,9 @@
-"""What people see in a terminal: rich where there is one, plain lines without control codes where there is none."""
+"""Output for people: rich text in a terminal, plain lines without control codes elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -14,20 +15,20 @@ from rich.text import Text
 from harness.core.escapes import visible
 
 ENDLESS = 100_000
-"""Columns of an output that is no terminal: lines are as long as what they say."""
+"""Width of an output that is not a terminal: lines never wrap, so that other programs can read them."""
 
 
 class Screen(Console):
-    """A console on which texts move no cursor and turn no line around: what would is shown as an escape."""
+    """A console that shows control characters of texts as escapes: they move no cursor and reverse no line."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Yield the pieces of what is shown; those that rich makes to move the cursor are its own."""
+        """Yield the segments of a text without control characters; the control segments of rich itself stay."""
         for piece in super().render(renderable, options):
             yield piece if piece.control else Segment(visible(piece.text), piece.style)
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """Return the output as it is now; texts are shown as they are, never read as markup."""
+    """Return a console on the current standard output or error; texts are never read as markup."""
     console = Screen(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = ENDLESS
@@ -35,7 +36,7 @@ def terminal(*, stderr: bool = False) -> Console:
 
 
 def say(*lines: RenderableType, stderr: bool = False) -> None:
-    """Print texts and tables, one below the other; without a terminal no line ends in spaces."""
+    """Print texts and tables, one below the other; outside a terminal no line ends in spaces."""
     if not lines:
         return
     console = terminal(stderr=stderr)
@@ -49,12 +50,12 @@ def say(*lines: RenderableType, stderr: bool = False) -> None:
 
 
 def complain(message: str) -> None:
-    """Print what is wrong to the standard error, as one paragraph."""
+    """Print an error or a warning to standard error, as one paragraph."""
     say(Text.assemble(("s2s: ", "bold red"), message), stderr=True)
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: ``12.3 s``, ``4 min 05 s``, ``2 h 10 min``."""
+    """Return a duration for people: ``12.3 s``, ``4 min 05 s``, ``2 h 10 min``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -62,7 +63,7 @@ def duration(seconds: float) -> str:
 
 
 def size(amount: float) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes for people: ``12.3 MB``."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if amount < 1000:
             return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
@@ -75,8 +76,34 @@ def number_of(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def grid(rows: Iterable[Iterable[Any]], indent: int = 2, headers: Iterable[str] = (), right: int = 0) -> Table:
-    """Return a table without lines, its last ``right`` columns flush right; cells are texts, or text with a style."""
+def print_each(show: Callable[..., None], *columns: Iterable[Any]) -> None:
+    """Call ``show`` with each row of some columns, with an empty line between what two rows print."""
+    for number, row in enumerate(zip(*columns, strict=True)):
+        say(*([""] if number else []))
+        show(*row)
+
+
+class Hanging:
+    """A paragraph whose lines start at ``indent``, all but the first ``hang`` columns further right."""
+
+    def __init__(self, text: Text, indent: int, hang: int) -> None:
+        self.text, self.indent, self.hang = text, indent, hang
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Yield the wrapped lines."""
+        width, rest = options.max_width - self.indent, self.text
+        if self.hang:
+            first = rest.wrap(console, max(1, width), overflow="fold")[0]
+            yield Text(" " * self.indent) + first
+            rest = rest[len(rest) - len(rest.plain[len(first) :].lstrip()) :]
+        if rest or not self.hang:
+            margin = Text(" " * (self.indent + self.hang))
+            for line in rest.wrap(console, max(1, width - self.hang), overflow="fold"):
+                yield margin + line if line else line
+
+
+def grid(rows: Iterable[Iterable[Any]], indent: int = 2, headers: Iterable[str] = (), right: int = 0) -> RenderableType:
+    """Return a table without lines, its last ``right`` columns flush right; a cell is a text with or without style."""
     cells = [[cell if isinstance(cell, Text) else Text(visible(str(cell))) for cell in row] for row in rows]
     names = list(headers)
     table = Table(box=None, show_header=bool(names), header_style="dim", padding=(0, 2, 0, 0))
@@ -84,9 +111,9 @@ def grid(rows: Iterable[Iterable[Any]], indent: int = 2, headers: Iterable[str] 
     for place in range(width):
         table.add_column(visible(names[place]) if names else "", overflow="fold")
         table.columns[-1].justify = "right" if place >= width - right else "left"
-    for first, *rest in cells:
-        table.add_row(Text(" " * indent) + first, *rest)
-    return table
+    for row in cells:
+        table.add_row(*row)
+    return Padding(table, (0, 0, 0, indent), expand=False)
 
 
 def columns(headers: Iterable[str], rows: Iterable[Iterable[str]], numeric: Iterable[bool]) -> Table:
@@ -99,9 +126,9 @@ def columns(headers: Iterable[str], rows: Iterable[Iterable[str]], numeric: Iter
     return table
 
 
-def indented(text: str, by: int = 2, style: str = "") -> RenderableType:
-    """Return a paragraph that keeps its indent where its lines break."""
-    return Padding(Text(text, style=style), (0, 0, 0, by), expand=False)
+def indented(text: str, by: int = 2, style: str = "", hang: int = 0) -> RenderableType:
+    """Return a paragraph that keeps its indent where its lines wrap, or hangs from its first line."""
+    return Hanging(Text(text, style=style), by, hang)
 
 
 def heading(text: str) -> Text:
@@ -110,10 +137,15 @@ def heading(text: str) -> Text:
 
 
 def entry(name: str, about: str) -> RenderableType:
-    """Return a name and what it is about."""
-    return Padding(Text.assemble((name, "cyan"), f": {unmarked(about)}"), (0, 0, 0, 2), expand=False)
+    """Return a name with its description; wrapped lines hang below the name."""
+    return Hanging(Text.assemble((name, "cyan"), f": {unmarked(about)}"), 2, 4)
 
 
 def unmarked(text: str) -> str:
-    """Return a docstring without its marks of code."""
+    """Return a docstring without the backquotes around code."""
     return text.replace("``", "")
+
+
+def paragraphs(text: str) -> list[str]:
+    """Return the paragraphs of a docstring without line breaks and backquotes."""
+    return [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", unmarked(text))]

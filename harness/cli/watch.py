@@ -1,4 +1,4 @@
-"""A study while it runs: live in a terminal, else one line per finished trial."""
+"""Shows the progress of a study: a live display in a terminal, else one line per finished trial."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from harness.core.signals import Stopped
 from harness.study.planning import Plan
 
 LATEST = 5
-"""Failed trials that a live display keeps in sight, and things that trials wait for."""
+"""Failed trials, and reasons for waiting, that a live display shows at most."""
 
 
 class Watch:
     """Shows a run while it lasts: live in a terminal, else one line per finished trial.
 
-    ``listen`` hears of every trial by name: ``{}`` when it is taken up, ``{"stage": "train"}`` when a stage begins,
-    a point of its curve (``update``, ``updates``, ``loss``, ``dev_nll``), what it ``waits`` for, a ``note`` for the
-    reader, and at its end a ``status`` with a ``reason``.
+    ``listen`` receives the events of every trial: ``{}`` when it begins, ``{"stage": "train"}`` when a stage begins,
+    a point of its curve (``update``, ``updates``, ``loss``, ``dev_nll``), the reason for which it ``waits``, a ``note``
+    for the reader, and at its end a ``status`` with a ``reason``.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.of = f"{plan.name} on {plan.base}"
         self.total = len(plan.seeds) * sum(not variant.skipped for variant in plan.variants)
         self.bound = " at most" if plan.sequential else ""
-        self.found, self.made, self.failed = 0, 0, 0
+        self.found, self.done, self.failed = 0, 0, 0
         self.running: dict[str, dict[str, Any]] = {}
         self.waiting: dict[str, str] = {}
         self.latest: deque[Text] = deque(maxlen=LATEST)
@@ -43,7 +43,7 @@ class Watch:
         self.console = terminal()
         live = self.console.is_terminal and not self.console.is_dumb_terminal
         self.live = Live(console=self.console, get_renderable=self._picture, transient=True) if live else None
-        self._told = 0
+        self._reported = 0
 
     def __enter__(self) -> Self:
         self.began = time.monotonic()
@@ -53,27 +53,27 @@ class Watch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if isinstance(error, Stopped):
-            error.finished = f"{self.found + self.made} of{self.bound} {self.total} trials of {self.of} are finished"
+            error.finished = f"{self.found + self.done} of{self.bound} {self.total} trials of {self.of} are finished"
         if self.live:
             with suppress(OSError):  # the terminal may be gone
                 self.live.stop()
         elif kind is None and self.found < self.total:
-            self._tell_found()
+            self._report_found()
 
     @property
     def ended(self) -> int:
-        """How many trials are over, before or now, well or not."""
-        return self.found + self.made + self.failed
+        """The number of trials that have ended: found, done or failed."""
+        return self.found + self.done + self.failed
 
     def listen(self, name: str, event: dict[str, Any]) -> None:
-        """Hear of a trial, or of anything else that a user should know now (``note``)."""
+        """Show an event of a trial, or a ``note`` for the user."""
         if "note" in event:
             self._print(Text(event["note"], style="yellow"))
         if "waits" in event:
             self._wait(name, event["waits"])
         if "waits" in event or "note" in event:
             return
-        if event:  # what another run is at is taken up only to be found busy again
+        if event:  # an empty event begins a trial that may turn out to be busy still
             self.waiting.pop(name, None)
         if "status" not in event:
             self.worked = self.worked or time.monotonic()
@@ -84,12 +84,12 @@ class Watch:
             self.found += 1
             return
         if event["status"] == "ok":
-            self.made += 1
+            self.done += 1
         else:
             self.failed += 1
-        self._tell(name, event, time.monotonic() - now["began"])
+        self._report_end(name, event, time.monotonic() - now["began"])
 
-    def _tell(self, name: str, event: Mapping[str, Any], seconds: float) -> None:
+    def _report_end(self, name: str, event: Mapping[str, Any], seconds: float) -> None:
         """Print how a trial ended; in a live display only if it failed."""
         well = event["status"] == "ok"
         reason = f": {event['reason']}" if event.get("reason") else ""
@@ -97,15 +97,15 @@ class Watch:
         took = "before" if event.get("before") else duration(seconds)
         line = Text(f"{count} {name}: {event['status']} ({took}){reason}", style="" if well else "red")
         if not well:
-            said = f"{name}: {event['status']}{reason}"
-            self.latest.appendleft(Text(said, style="red", no_wrap=True, overflow="ellipsis"))
+            text = f"{name}: {event['status']}{reason}"
+            self.latest.appendleft(Text(text, style="red", no_wrap=True, overflow="ellipsis"))
         if self.live is None:
-            self._tell_found()
+            self._report_found()
         if self.live is None or not well:
             self._print(line)
 
     def _wait(self, name: str, waits: str) -> None:
-        """Take down what a trial waits for; without a live display, say so once for all that wait for the same."""
+        """Remember why a trial waits; without a live display, print each reason once."""
         self.running.pop(name, None)
         if self.live is None and waits not in self.waiting.values():
             say(Text(f"{name} waits {waits}"))
@@ -114,18 +114,18 @@ class Watch:
     def _print(self, line: Text) -> None:
         self.console.print(line) if self.live else say(line)
 
-    def _tell_found(self) -> None:
-        if self.found > self._told:
-            say(f"{self.found - self._told} of{self.bound} {self.total} trials were done before")
-            self._told = self.found
+    def _report_found(self) -> None:
+        if self.found > self._reported:
+            say(f"{self.found - self._reported} of{self.bound} {self.total} trials were done before")
+            self._reported = self.found
 
     def done_now(self) -> float:
-        """Return how many trials were done since the start, parts of trials too."""
+        """Return the number of trials done since the start, with the finished parts of running ones."""
         parts = [now["update"] / now["updates"] for now in list(self.running.values()) if now.get("updates")]
-        return float(self.made + self.failed + sum(parts))
+        return float(self.done + self.failed + sum(parts))
 
     def remaining(self) -> float | None:
-        """Return the seconds that are left if trials go on as fast as they did, or None while that is not known."""
+        """Return the remaining seconds at the speed so far; None while it is unknown."""
         done = self.done_now()
         left = self.total - self.found - done
         return (time.monotonic() - self.worked) / done * left if done > 0 else None
@@ -155,7 +155,7 @@ class Watch:
 
 
 def _waits(counts: Counter[str]) -> list[str]:
-    """Return how many trials wait for what, first what most do; each worker of another run is one to wait for."""
+    """Return the reasons for waiting with their numbers of trials, the most frequent first."""
     shown = counts.most_common(LATEST)
     rows = [f"{count} {'wait' if count > 1 else 'waits'} {waits}" for waits, count in shown]
     left = counts.total() - sum(count for _, count in shown)
@@ -163,7 +163,7 @@ def _waits(counts: Counter[str]) -> list[str]:
 
 
 def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the stage of a running trial, how far it is, and its losses."""
+    """Return the stage of a running trial, its updates so far, and its losses."""
     if now.get("stage") != "train" or "update" not in now:
         return now.get("stage", ""), "", ""
     losses = f"loss {now['loss']:.4g} dev {now['dev_nll']:.4g}"

@@ -80,14 +80,17 @@ class Executor(Protocol):
         at_once: int | None = None,
         enough: Callable[[], bool] = never,
     ) -> Iterator[Ended]:
-        """Hand out tasks in their order and yield how each ended; ``listen`` hears events in between.
+        """Begin tasks in their order, and yield the end of each as soon as it has ended.
 
         Args:
             tasks: the tasks.
-            listen: called with the name of a task and each event that it emits, in order.
-            timeout: seconds for one task; then it is killed.
-            at_once: tasks at once at most, for tasks that need the machine alone.
-            enough: asked before a task begins; if true, no more tasks begin.
+            listen: called in this process with the name of a task and each event that it emits, in order.
+            timeout: seconds for one task from its beginning; then it is killed.
+            at_once: most tasks at once, for tasks that need the machine alone; ``capacity`` if not given.
+            enough: called before a task begins; once it returns true, no more tasks begin.
+
+        Raises:
+            SpecError: workers fail before their first task.
         """
 
 
@@ -184,14 +187,10 @@ class Workers:
         at_once: int | None = None,
         enough: Callable[[], bool] = never,
     ) -> Iterator[Ended]:
-        """Hand out tasks in their order and yield how each ended, as soon as it does.
+        """Run tasks in worker processes, see ``Executor.run``.
 
-        Args:
-            tasks: the tasks.
-            listen: called here with the name of a task and each event that it emits, in order.
-            timeout: seconds for one task; then its worker and all its children are killed.
-            at_once: tasks at once at most, each in a fresh worker, with no idle workers beside it.
-            enough: asked before a task begins; if true, no more tasks begin.
+        ``timeout`` kills a task's worker with all its children. With ``at_once`` each task gets a fresh worker, and no idle
+        worker takes memory beside it.
 
         Raises:
             CannotStart: workers fail before their first task.

@@ -141,20 +141,14 @@ class Cluster:
         at_once: int | None = None,
         enough: Callable[[], bool] = never,
     ) -> Iterator[Ended]:
-        """Hand out tasks in their order and yield how each ended, as soon as it does.
+        """Run tasks on the nodes of the cluster, see ``Executor.run``.
 
-        A task whose node is lost is begun elsewhere, from its last checkpoint if nodes share the store.
-
-        Args:
-            tasks: the tasks.
-            listen: called here with the name of a task and each event that it emits, in order.
-            timeout: seconds for one task from when it begins on a node; then its process is killed.
-            at_once: tasks at once at most.
-            enough: asked before a task is handed to the cluster; if true, no more are.
+        A task whose node is lost begins again on another node, from its last checkpoint if nodes share the store. ``enough``
+        is called before a task is handed to the cluster.
 
         Raises:
-            SpecError: a node has another version of this package, workers fail before their first task, or no node is
-                left for too long.
+            SpecError: a node has another version of this package, workers fail before their first task, or the cluster
+                has no node for too long.
         """
         source, again = iter(tasks), deque[_Flight]()
         try:

@@ -21,9 +21,9 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> list[Sectio
 
     Args:
         outcomes: all trials.
-        metrics: those that the report is about.
+        metrics: the metrics of the report.
     """
-    made = []
+    found = []
     for test in ("", *further_tests(outcomes)):
         shown, refused = comparable(on(outcomes, test))
         names = dict.fromkeys(name for o in shown for name in o.test.columns)
@@ -33,8 +33,8 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> list[Sectio
             name = f"column_{number}" + (f"_{test}" if test else "")
             wanted = [metric for metric in metrics if metric not in refused]
             tables = [_table(f"{name}_{metric}", shown, metric, column, test) for metric in wanted]
-            made.append(Section(name, title, about, tables))
-    return made
+            found.append(Section(name, title, about, tables))
+    return found
 
 
 def _table(name: str, outcomes: Sequence[Outcome], metric: str, column: str, test: str) -> Table:

@@ -64,14 +64,14 @@ def sections(
 
 
 def _scores(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
-    """Return a table of scores for each test set; what was computed in different ways is left out of each."""
+    """Return a table of scores for each test set, without metrics that trials computed in different ways."""
     further = further_tests(outcomes)
-    made = []
+    found = []
     for test in ("", *further):
         caption = f"On the test set {test}" if test else "On the main test" if further else ""
-        made.append(tables.scores_table(comparable(on(outcomes, test))[0], metrics, test, caption))
+        found.append(tables.scores_table(comparable(on(outcomes, test))[0], metrics, test, caption))
     most = max(len(set(tables.tested_on(on(outcomes, test)).values())) for test in ("", *further))
-    return Section("scores", "Scores", SCORES + (APART.format(most) if most > 1 else ""), made)
+    return Section("scores", "Scores", SCORES + (APART.format(most) if most > 1 else ""), found)
 
 
 def _single_seeds(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
@@ -88,13 +88,13 @@ def _single_seeds(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Sectio
 
 
 def _failures(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
-    table, said = listings.failures_table(outcomes, study.skipped), listings.last_words(outcomes)
+    table, words = listings.failures_table(outcomes, study.skipped), listings.last_words(outcomes)
     if all(o.status == "ok" for o in outcomes):
         return Section("failures", "Skipped and failed", tables=[table])
     about = "The numbers above are about the trials that finished."
-    about += " The last lines that each failed one printed stand below." if said else ""
+    about += " The last lines that each failed one printed stand below." if words else ""
     title = "Failed trials, skipped variants" if study.skipped else "Failed trials"
-    return Section("failures", title, about, [table], listings=said)
+    return Section("failures", title, about, [table], listings=words)
 
 
 def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
@@ -121,13 +121,13 @@ def _provenance(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
     shared = NOT_SHARED if len(set(tables.tested_on(outcomes).values())) > 1 else SHARED
     axes = [[path, ", ".join(str(spelled(value)) for value in values)] for path, values in study.axes.items()]
     signatures = [[name, text] for name, text in study.signatures.items() if name in known]
-    made = [
+    parts = [
         _facts("axes", ["varied setting", "values"], axes, "What varies"),
         _facts("signatures", ["metric", "signature"], signatures, "How each metric is computed"),
         _facts("test_sets", ["test set", "sentences", "sha256", "groups"], _test_sets(outcomes), "What was tested on"),
         _facts("origins", ["what", "which"], [list(row) for row in study.origins], "Data, machine, software, code"),
     ]
-    return Section("provenance", "Where the numbers come from", METHOD.format(shared), made)
+    return Section("provenance", "Where the numbers come from", METHOD.format(shared), parts)
 
 
 def _test_sets(outcomes: Sequence[Outcome]) -> list[list[str]]:

@@ -40,23 +40,23 @@ def write_joint_pages(folder: Path, study: StudyFacts, found: AcrossDatasets) ->
         study: name, question, expectation, command; its base names the datasets.
         found: the answers.
     """
-    return replacing(folder, lambda made: _write(made, study, found))
+    return replacing(folder, lambda new: _write(new, study, found))
 
 
 def _write(folder: Path, study: StudyFacts, found: AcrossDatasets) -> list[Path]:
     """Write the files of a joint report into an empty folder."""
-    made = sections(found)
-    drawn = figures.draw(folder / "figures", [figure for section in made for figure in section.figures])
-    made = [kept for section in made if (kept := section.kept(drawn))]
+    parts = sections(found)
+    drawn = figures.draw(folder / "figures", [figure for section in parts for figure in section.figures])
+    parts = [kept for section in parts if (kept := section.kept(drawn))]
     written = [path for files in drawn.values() for path in files]
-    written += [path for s in made for table in s.tables for path in pages.write_table(folder / "tables", table)]
+    written += [path for s in parts for table in s.tables for path in pages.write_table(folder / "tables", table)]
     rows = [{"study": study.name, "base": base} | vars(answer) for base, answer in found.answers]
     frame = pd.DataFrame(rows).reindex(
         columns=["study", "base", *comparison_columns(answer for _, answer in found.answers)]
     )
     context: dict[str, Any] = {
         "study": study,
-        "sections": made,
+        "sections": parts,
         "answers": [joint_sentence(gain, found) for gain in found.gains],
     }
     context["bases"] = list(dict.fromkeys(base for base, _ in found.answers))
@@ -141,23 +141,23 @@ def gains_table(gains: Sequence[Gain]) -> Table:
 
 def _levels(levels: Sequence[Level]) -> Section:
     about = "IQM as above; runs are the trials that finished: one that diverged has no score, and is left out."
-    made, drawn = [], []
+    tables, drawn = [], []
     for name, scale, mine in _by_scale("iqm", levels):
         frame = pd.DataFrame(
             [{"variant": v.variant, "runs": v.runs, "trials": v.trials} | _flat("iqm", e) for v in mine if (e := v.iqm)]
         )
         rows = [[v.variant, f"{v.runs} of {v.trials}", _value(v.iqm), _range(v.iqm)] for v in mine if v.iqm]
-        made.append(Table(name, ["variant", "runs", "IQM", "95 % interval"], rows, frame, caption=scale))
+        tables.append(Table(name, ["variant", "runs", "IQM", "95 % interval"], rows, frame, caption=scale))
         alt = f"IQM of normalized scores ({scale}): a dot per variant with its 95 % interval"
         drawn.append(Figure(name, alt, partial(figures.iqm_levels, frame)))
-    return Section("levels", "Every variant on all datasets", about, made, drawn)
+    return Section("levels", "Every variant on all datasets", about, tables, drawn)
 
 
 def _profiles(levels: Sequence[Level]) -> Section:
     about = (
         "The share of runs that score above a value: whoever wants at least that much picks the highest curve there."
     )
-    made, drawn = [], []
+    tables, drawn = [], []
     for name, scale, mine in _by_scale("profile", levels):
         known = [(v.variant, v.profile) for v in mine if v.profile]
         parts = [
@@ -168,10 +168,10 @@ def _profiles(levels: Sequence[Level]) -> Section:
         at = [int(np.argmin(abs(TAUS - tau))) for tau in SHOWN]
         rows = [[variant, *(number(100 * float(p.value[i]), 0) for i in at)] for variant, p in known]
         columns = ["variant", *(f"above {tau:g} (%)" for tau in SHOWN)]
-        made.append(Table(name, columns, rows, frame, caption=scale))
+        tables.append(Table(name, columns, rows, frame, caption=scale))
         alt = f"Share of runs above every normalized score ({scale}), a line per variant, with pointwise 95 % bands"
         drawn.append(Figure(name, alt, partial(figures.performance_profiles, frame)))
-    return Section("profiles", "Performance profiles", about, made, drawn)
+    return Section("profiles", "Performance profiles", about, tables, drawn)
 
 
 def _by_scale(name: str, levels: Sequence[Level]) -> Iterable[tuple[str, str, list[Level]]]:
@@ -189,15 +189,17 @@ def _left_out(found: AcrossDatasets) -> Table:
     return Table("not_aggregated", columns, rows, pd.DataFrame(rows, columns=columns))
 
 
-def _flat(name: str, made: Estimate) -> dict[str, float]:
-    return {name: float(made.value)} | {f"{name}_{part}": float(getattr(made, part)) for part in made._fields[1:]}
+def _flat(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: float(estimate.value)} | {
+        f"{name}_{part}": float(getattr(estimate, part)) for part in estimate._fields[1:]
+    }
 
 
-def _value(made: Estimate | None) -> str:
-    return NONE if made is None else number(float(made.value), DIGITS)
+def _value(estimate: Estimate | None) -> str:
+    return NONE if estimate is None else number(float(estimate.value), DIGITS)
 
 
-def _range(made: Estimate | None) -> str:
-    if made is None or math.isnan(float(made.low)):
+def _range(estimate: Estimate | None) -> str:
+    if estimate is None or math.isnan(float(estimate.low)):
         return NONE
-    return f"{number(float(made.low), DIGITS)} to {number(float(made.high), DIGITS)}"
+    return f"{number(float(estimate.low), DIGITS)} to {number(float(estimate.high), DIGITS)}"

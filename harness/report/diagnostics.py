@@ -1,4 +1,4 @@
-"""Diagnostics: why one variant scores higher than another, where it looks, what it costs, and where it wins."""
+"""Diagnostics of variants: kinds of sentences and errors, attention, cost, and sentences where one beats another."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _kinds(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]
     about = f"Score on the test sentences of each kind: mean over seeds and 95 % t interval, by {by}."
     if by == "rarest source word":
         about += " The numbers say how often the rarest token of the source was seen in training."
-    made = [_kinds_table(f"{metric}_by_{name}", metric, frame, done) for metric, frame in means.items()]
+    tables = [_kinds_table(f"{metric}_by_{name}", metric, frame, done) for metric, frame in means.items()]
     drawn = [
         Figure(
             f"{metric}_by_{name}",
@@ -113,7 +113,7 @@ def _kinds(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]
         )
         for metric, frame in means.items()
     ]
-    return Section(f"by_{name}", f"By {by}", about, made, drawn)
+    return Section(f"by_{name}", f"By {by}", about, tables, drawn)
 
 
 def _kinds_table(name: str, metric: str, frame: pd.DataFrame, done: Sequence[Outcome]) -> Table:
@@ -152,8 +152,8 @@ def _attention(done: Sequence[Outcome]) -> Section:
     maps = mean_attention(done)
     alt = "Heat map per variant: which share of the attention falls on which place of the source"
     drawn = [Figure("attention_mean", alt, partial(figures.heat_maps, maps))] if maps else []
-    made, more = _one_attention(done)
-    return Section("attention", "Where the decoders look", about, [table, *made], [*drawn, *more])
+    example, more = _one_attention(done)
+    return Section("attention", "Where the decoders look", about, [table, *example], [*drawn, *more])
 
 
 def _one_attention(done: Sequence[Outcome]) -> tuple[list[Table], list[Figure]]:
@@ -186,14 +186,14 @@ def _costs(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]
         "and backward passes, counted on a sentence pair of mean length, times the target tokens of the training; padding, "
         "element-wise work and the optimizer are left out."
     )
-    made, drawn = [], []
+    found, drawn = [], []
     for metric in directed:
         frame = pareto_frame(done, METRICS[metric])
         titles = {cost: tables.COSTS[cost][0] for cost in COSTS}
-        made.append(_front_table(frame, metric, done, titles))
+        found.append(_front_table(frame, metric, done, titles))
         alt = f"{METRICS[metric].title} against parameters, training FLOPs, training time and memory, a dot per variant"
         drawn.append(Figure("quality_against_cost", alt, partial(figures.pareto, frame, metric, order, titles)))
-    return Section("fronts", "Quality against cost", about, made, drawn)
+    return Section("fronts", "Quality against cost", about, found, drawn)
 
 
 def _front_table(frame: pd.DataFrame, metric: str, done: Sequence[Outcome], titles: dict[str, str]) -> Table:
@@ -221,11 +221,11 @@ def _wins(done: Sequence[Outcome]) -> Section:
     rows, plain = [], []
     for example in examples(done, max(1, 10 // pairs)):
         seeds = f"{example.wins} of {example.seeds}"
-        said = [_most_said(example, variant) for variant in (example.better, example.worse)]
-        if said[0] == said[1]:  # the seeds agree on nothing: one hypothesis would not show a winner
+        texts = [_most_said(example, variant) for variant in (example.better, example.worse)]
+        if texts[0] == texts[1]:  # the seeds agree on nothing: one hypothesis would not show a winner
             continue
-        rows.append([example.better, example.worse, seeds, example.source, " / ".join(example.references), *said])
-        plain.append([*rows[-1][:2], example.wins, *rows[-1][3:5], *(str(text) for text in said)])
+        rows.append([example.better, example.worse, seeds, example.source, " / ".join(example.references), *texts])
+        plain.append([*rows[-1][:2], example.wins, *rows[-1][3:5], *(str(text) for text in texts)])
     return Section(
         "wins", "Where one variant wins", about, [Table("wins", columns, rows, pd.DataFrame(plain, columns=columns))]
     )

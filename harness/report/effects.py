@@ -31,7 +31,7 @@ EFFECTS = (
     "corrected (Holm) over the table."
 )
 LADDER = "Exploratory. Each step against the one before; p values are corrected (Holm) over the table."
-CURVES = "Mean over seeds at every level, averaged over what else varies; the band is the 95 % interval (seeds and sentences)."
+CURVES = "Mean over seeds at every level, averaged over the other settings; the band is the 95 % interval (seeds and sentences)."
 
 
 def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], digest: str) -> list[Section]:
@@ -51,7 +51,7 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], digest: str) -
         for name in known
         for path in numeric_axes(outcomes)
     ]
-    made = [
+    found = [
         Section("effects", "Effects of each setting", EFFECTS, [_table("effects", "setting", main, outcomes)]),
         Section("ladder", "Step by step", LADDER, [_table("ladder", "step", climbed, outcomes)]),
         Section(
@@ -60,7 +60,7 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], digest: str) -
             [_figure(name, path, frame) for name, path, frame in curves],
         ),
     ]  # fmt: skip
-    return [section for section in made if any(table.rows for table in section.tables)]
+    return [section for section in found if any(table.rows for table in section.tables)]
 
 
 def _table(name: str, first: str, comparisons: Sequence[Comparison], outcomes: Sequence[Outcome]) -> Table:
@@ -87,11 +87,11 @@ def _table(name: str, first: str, comparisons: Sequence[Comparison], outcomes: S
     return Table(name, columns, rows, pd.DataFrame([vars(c) for c in comparisons]), origins)
 
 
-def _trials(made: Comparison, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+def _trials(comparison: Comparison, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     """Return the digests of the trials of two variants, or of all trials if means over variants are compared."""
     variants = {o.variant for o in outcomes}
-    pair = {made.a, made.b}
-    return finished(outcomes, pair if pair <= variants else variants, made.metric)
+    pair = {comparison.a, comparison.b}
+    return finished(outcomes, pair if pair <= variants else variants, comparison.metric)
 
 
 def _levels(metric: str, path: str, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> Table:

@@ -10,7 +10,7 @@ from harness.study.claims import Claim
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """Everything that a report says about its study beside the trials."""
+    """The facts about a study that its report shows beside the trials."""
 
     name: str
     base: str
@@ -24,7 +24,7 @@ class StudyFacts:
     attempt: str = ""
     """A sentence on earlier plans of the study, and what of their results had been seen."""
     primary: str = ""
-    """The metric that the base names as the one to judge its task by."""
+    """The primary metric of the base: it judges the task of the base."""
     axes: dict[str, list[Any]] = field(default_factory=dict)
     """Varied settings: dotted path to values."""
     matched: dict[str, str] = field(default_factory=dict)

@@ -23,19 +23,18 @@ QUANTITIES: dict[str, tuple[str, str, int]] = {
     "tokens": ("target_tokens", "target tokens seen", 0),
     "seconds": ("train_seconds", "training time (s)", 1),
 }
-"""What can be matched: its name in a study's ``match``, the cost that measures it, column title and decimals."""
+"""Quantities that can be matched: the name in a study's ``match``, the cost that measures it, column title and decimals."""
 NEAR = 0.05
 """Relative distance up to which a quantity counts as matched."""
 BEYOND_BLEU = ("chrf", "exact_match", "numeric_error")
-"""Metrics of output quality that follow human judgment better than BLEU does, or decide without one whether an output is
-right."""
+"""Metrics of output quality that follow human judgment better than BLEU, or that decide exactly whether an output is right."""
 
 
 def sections(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison]) -> list[Section]:
     """Return the sections on matched quantities, the checklist, and metrics that are not comparable.
 
     Args:
-        study: what the report says beside the trials.
+        study: facts about the study.
         outcomes: all trials of the study, with all their scores.
         comparisons: the answers to the study's claims first.
     """
@@ -83,8 +82,8 @@ def matched_table(study: StudyFacts, outcomes: Sequence[Outcome]) -> Table:
             low, high, asked = min(means), max(means), study.matched.get(name, "no match")
             rows.append([title, asked, number(low, digits), number(high, digits), distance(low, high)])
             plain.append({"quantity": name, "asked": asked, "smallest": low, "largest": high})
-    for title, said in (("data, sha256", _data(study, outcomes)), ("vocabularies", _vocabularies(study, outcomes))):
-        known = sorted(set(said.values()))
+    for title, values in (("data, sha256", _data(study, outcomes)), ("vocabularies", _vocabularies(study, outcomes))):
+        known = sorted(set(values.values()))
         if known:
             apart = "equal" if len(known) == 1 else f"{len(known)} different ones"
             rows.append([title, "no match", known[0], known[-1], apart])
@@ -95,14 +94,14 @@ def matched_table(study: StudyFacts, outcomes: Sequence[Outcome]) -> Table:
 def arms_table(study: StudyFacts, outcomes: Sequence[Outcome]) -> Table:
     """One row per variant: its size, its data, and the length of its training."""
     costs = {name: (_means(outcomes, cost), title, digits) for name, (cost, title, digits) in QUANTITIES.items()}
-    costs = {name: said for name, said in costs.items() if said[0]}
+    costs = {name: values for name, values in costs.items() if values[0]}
     facts = {"data, sha256": _data(study, outcomes), "vocabularies": _vocabularies(study, outcomes)}
-    facts = {title: said for title, said in facts.items() if said}
+    facts = {title: values for title, values in facts.items() if values}
     variants = [v for v in dict.fromkeys(o.variant for o in outcomes) if finished(outcomes, {v})]
     rows = [
         [v]
         + [number(means[v], digits) if v in means else NONE for means, _, digits in costs.values()]
-        + [said.get(v, NONE) for said in facts.values()]
+        + [values.get(v, NONE) for values in facts.values()]
         for v in variants
     ]
     columns = ["variant", *(title for _, title, _ in costs.values()), *facts]

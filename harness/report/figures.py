@@ -286,12 +286,12 @@ def heat_maps(maps: dict[str, Any]) -> Any:
     return figure
 
 
-def attention_example(source: Sequence[str], said: Sequence[str], weights: Any, title: str) -> Any:
+def attention_example(source: Sequence[str], target: Sequence[str], weights: Any, title: str) -> Any:
     """Attention over one sentence: a row per output word, a column per source word."""
-    figure, axes = canvas(min(14.0, 1.8 + 0.42 * len(source)), min(14.0, 1.4 + 0.34 * len(said)))
+    figure, axes = canvas(min(14.0, 1.8 + 0.42 * len(source)), min(14.0, 1.4 + 0.34 * len(target)))
     shown = axes.imshow(weights, cmap="cividis", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(source)), _drawable(source), rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(said)), _drawable(said))
+    axes.set_yticks(range(len(target)), _drawable(target))
     axes.set_title(wrapped(title, max(24, 6 * len(source))))
     axes.grid(False)
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):

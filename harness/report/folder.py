@@ -28,14 +28,14 @@ def replacing(folder: Path, make: Callable[[Path], list[Path]]) -> list[Path]:
         make: writes the files into the empty folder it is given, and returns them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one_at(folder), tempfile.TemporaryDirectory(prefix=UNDER_WAY, dir=folder) as made:
-        names = [path.relative_to(made) for path in make(Path(made))]
+    with _only_one_at(folder), tempfile.TemporaryDirectory(prefix=UNDER_WAY, dir=folder) as new:
+        names = [path.relative_to(new) for path in make(Path(new))]
         for name in names:  # else a power cut could leave an incomplete report that the cached answer trusts
-            sync(made / name)
+            sync(new / name)
         earlier = {path.relative_to(folder) for pattern in MADE for path in folder.glob(pattern)}
         for name in sorted(names, key=lambda name: name == LAST):
             make_folder((folder / name).parent)
-            (made / name).replace(folder / name)
+            (new / name).replace(folder / name)
         for name in earlier.difference(names):
             (folder / name).unlink()
         for place in {(folder / name).parent for name in names}:

@@ -1,4 +1,4 @@
-"""Gathers what a report says beside the trials: where the numbers come from, and how they were computed."""
+"""Gathers the facts that a report shows beside the trials: where the numbers come from, and how they were computed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.trial.pipeline import KINDS
 
 
 def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified: Mapping[str, Any]) -> StudyFacts:
-    """Return everything that a report says beside the trials.
+    """Return the facts that a report shows beside the trials.
 
     Args:
         plan: the study.
@@ -30,7 +30,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         verified: the summary of trials that were run a second time; empty if there are none.
 
     Raises:
-        Damaged: the results do not hold what this version of the package writes.
+        Damaged: the results have other contents than this version of the package writes.
     """
     done = [outcome for outcome in outcomes if outcome.status == "ok"]
     reported = {outcome.trial for outcome in done}
@@ -69,7 +69,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
 
 
 def _provenance(plan: Plan, store: Store, done: Sequence[Outcome], records: Sequence[Record]) -> dict[str, Any]:
-    """Return what ``provenance.json`` holds; its digest names the results that the report describes."""
+    """Return the contents of ``provenance.json``; its digest names the results that the report describes."""
     reported = {outcome.trial for outcome in done}
     kinds = [kind for kind in KINDS if any(record.stage.name == kind for record in records)]
     found: dict[str, Any] = {
@@ -128,7 +128,7 @@ def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _check_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return rows about the test: what training has of it, and the most that a perfect model reaches."""
+    """Return rows about the test: the part of it that training has seen, and the best score of a perfect model."""
     if "ceiling" not in facts:  # prepared by older code
         return []
     counts = facts["ceiling"]["test"]

@@ -1,4 +1,4 @@
-"""One self-contained page: it needs no network, opens from disk, and can be read without scripts, which sort and filter."""
+"""One self-contained page: it needs no network, opens from disk, and is complete without scripts, which sort and filter."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Shown(NamedTuple):
     """One test sentence in a page."""
 
     kind: str
-    """What the sentence is an example of."""
+    """The reason why the sentence is shown."""
     why: str
     source: str
     references: list[str]
@@ -85,7 +85,7 @@ def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping
         examples=browsed(outcomes),
         most_variants=VARIANTS,
         cells=lambda table: cells(table, places),
-        intervals=[interval(made, claim) for made, claim in zip(facts["comparisons"], claims, strict=True)],
+        intervals=[interval(answer, claim) for answer, claim in zip(facts["comparisons"], claims, strict=True)],
         images=images(drawn),
         signatures=_signatures(outcomes, facts["study"].signatures),
     )
@@ -120,61 +120,61 @@ def cells(table: Table, places: Mapping[str, int]) -> list[list[Cell]]:
         table: any table of a report.
         places: the row of every trial in the table of trials, by its digest.
     """
-    made = []
+    grid = []
     for r, row in enumerate(table.rows):
-        made.append([Cell(text, _sorted_by(text), pieces=getattr(text, "pieces", ())) for text in row])
+        grid.append([Cell(text, _sorted_by(text), pieces=getattr(text, "pieces", ())) for text in row])
         for c, text in enumerate(row):
             origin = table.origins.get((r, c))
             known = sorted(places[trial] for trial in origin.trials if trial in places) if origin else []
             if origin and known:
-                value = made[r][c].value if math.isnan(origin.value) else _spelled(origin.value)
-                made[r][c] = Cell(text, value, origin.metric, _ranges(known))
-    return made
+                value = grid[r][c].value if math.isnan(origin.value) else _spelled(origin.value)
+                grid[r][c] = Cell(text, value, origin.metric, _ranges(known))
+    return grid
 
 
-def interval(made: Comparison, claim: Claim) -> Interval | None:
+def interval(answer: Comparison, claim: Claim) -> Interval | None:
     """Return the positions of difference, interval, zero and the claim's margins on a common scale; None without interval."""
-    if not (math.isfinite(made.ci_low) and made.ci_low < made.ci_high < math.inf):
+    if not (math.isfinite(answer.ci_low) and answer.ci_low < answer.ci_high < math.inf):
         return None
     if claim.within is not None:
         margins = [-claim.within, claim.within]
     else:
-        margins = [-claim.by if METRICS[made.metric].direction == "lower" else claim.by] if claim.by else []
-    points = [0.0, made.ci_low, made.ci_high, *margins]
+        margins = [-claim.by if METRICS[answer.metric].direction == "lower" else claim.by] if claim.by else []
+    points = [0.0, answer.ci_low, answer.ci_high, *margins]
     room = 0.06 * ((max(points) - min(points)) or 1.0)
     start, end = min(points) - room, max(points) + room
 
     def place(value: float) -> float:
         return round(100 * (value - start) / (end - start), 2)
 
-    placed = [(quantity(made, value), place(value)) for value in margins]
-    zero = "inside" if made.ci_low <= 0 <= made.ci_high else "outside"
-    spoken = f"Difference {quantity(made, made.delta)}, 95 % interval {span(made)}; zero lies {zero}."
-    return Interval(place(made.ci_low), place(made.delta), place(made.ci_high), place(0.0), placed, spoken)
+    placed = [(quantity(answer, value), place(value)) for value in margins]
+    zero = "inside" if answer.ci_low <= 0 <= answer.ci_high else "outside"
+    spoken = f"Difference {quantity(answer, answer.delta)}, 95 % interval {span(answer)}; zero lies {zero}."
+    return Interval(place(answer.ci_low), place(answer.delta), place(answer.ci_high), place(0.0), placed, spoken)
 
 
 def browsed(outcomes: Sequence[Outcome]) -> list[Shown]:
-    """Return the first test sentences, and those that a variant wins with most seeds, up to the limits."""
+    """Return the first test sentences, and sentences that a variant wins with most seeds, up to the limits."""
     variants = list(dict.fromkeys(o.variant for o in outcomes))[:VARIANTS]
     done = [o for o in outcomes if o.status == "ok" and o.hypotheses and o.variant in variants]
     pairs = 2 * max(1, len(variants) - 1)
-    made = [_leading(done, index) for index in range(min((len(o.hypotheses) for o in done), default=0))[:LEADING]]
+    found = [_leading(done, index) for index in range(min((len(o.hypotheses) for o in done), default=0))[:LEADING]]
     for e in examples(done, max(1, WON // pairs))[:WON]:
         why = f"{e.wins} of {e.seeds} seeds"
-        made.append(Shown(f"{e.better} beats {e.worse}", why, e.source, e.references, e.said))
-    room = accumulate(_length(one) for one in made)
-    return [one for one, used in zip(made, room, strict=True) if used <= EXAMPLES]
+        found.append(Shown(f"{e.better} beats {e.worse}", why, e.source, e.references, e.said))
+    room = accumulate(_length(one) for one in found)
+    return [one for one, used in zip(found, room, strict=True) if used <= EXAMPLES]
 
 
 def _leading(done: Sequence[Outcome], index: int) -> Shown:
     test = done[0].test
-    said = hypotheses(done, index)
-    return Shown("first test sentences", f"sentence {index + 1}", test.sources[index], test.references[index], said)
+    texts = hypotheses(done, index)
+    return Shown("first test sentences", f"sentence {index + 1}", test.sources[index], test.references[index], texts)
 
 
 def _length(one: Shown) -> int:
     """Return the approximate size of an example in characters."""
-    pieces = [span.text for said in one.said.values() for what in said for span in what.spans]
+    pieces = [span.text for texts in one.said.values() for what in texts for span in what.spans]
     return len(one.source) + sum(map(len, pieces)) + 16 * len(pieces) + 150 * len(one.said)
 
 
@@ -199,24 +199,24 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def _signatures(outcomes: Sequence[Outcome], known: Mapping[str, str]) -> dict[str, list[str]]:
     """Return title and signatures of every metric; two trials may have computed one differently."""
-    made = {name: [METRICS[name].title, text] for name, text in known.items() if name in METRICS}
+    rows = {name: [METRICS[name].title, text] for name, text in known.items() if name in METRICS}
     for name in METRICS:
-        said = list(dict.fromkeys(o.signatures[name] for o in outcomes if name in o.signatures))
-        if said:
-            made[name] = [METRICS[name].title, *said]
-    return made
+        signatures = list(dict.fromkeys(o.signatures[name] for o in outcomes if name in o.signatures))
+        if signatures:
+            rows[name] = [METRICS[name].title, *signatures]
+    return rows
 
 
 def images(drawn: Mapping[str, Sequence[Path]]) -> dict[str, str]:
     """Return the figures as data URLs, each in its smaller format, up to the limit."""
-    kinds, left, made = {".svg": "image/svg+xml", ".png": "image/png"}, BUDGET, {}
+    kinds, left, urls = {".svg": "image/svg+xml", ".png": "image/png"}, BUDGET, {}
     for name, files in drawn.items():
         smallest = min(files, key=lambda path: path.stat().st_size)
         text = base64.b64encode(smallest.read_bytes()).decode("ascii")
         if len(text) <= left:
             left -= len(text)
-            made[name] = f"data:{kinds[smallest.suffix]};base64,{text}"
-    return made
+            urls[name] = f"data:{kinds[smallest.suffix]};base64,{text}"
+    return urls
 
 
 def _shown(value: Any) -> Any:

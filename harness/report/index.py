@@ -88,7 +88,7 @@ def read(folder: Path, results: Path) -> Entry:
     """Read the files of a report.
 
     Raises:
-        SpecError: the files are not those of a report.
+        SpecError: the files are not files of a report.
     """
     try:
         plan, provenance = (json.loads(_text(folder / f"{name}.json")) for name in ("plan", "provenance"))
@@ -114,7 +114,7 @@ def read(folder: Path, results: Path) -> Entry:
         )
     except (*UNREADABLE, OSError) as error:
         raise SpecError(
-            f"its files are not those of a report ({error}); `s2s report` writes them again", place=str(folder)
+            f"its files are not files of a report ({error}); `s2s report` writes them again", place=str(folder)
         ) from None
 
 

@@ -1,6 +1,6 @@
 r"""Tables for papers: booktabs, ready to ``\input``, with the same texts as the other renderings.
 
-The best value of a column is bold, in the good direction of its metric; values that are printed alike tie. Marks show
+The best value of a column is bold, in the good direction of its metric; values that print equal tie. Marks show
 which variants differ from the first one. Non-ASCII characters stay: pdfLaTeX reads accents and dashes, other scripts
 need XeLaTeX or LuaLaTeX and a suitable font.
 """
@@ -85,7 +85,7 @@ def significance(table: Table, comparisons: Sequence[Comparison]) -> dict[tuple[
     """
     rows = {row[0]: index for index, row in enumerate(table.rows)}
     first = table.rows[0][0] if table.rows else ""
-    made: dict[tuple[int, int], str] = {}
+    marks: dict[tuple[int, int], str] = {}
     for column, title in enumerate(table.columns):
         about = [
             c
@@ -98,23 +98,23 @@ def significance(table: Table, comparisons: Sequence[Comparison]) -> dict[tuple[
         ]
         for c, corrected in zip(about, holm([c.p for c in about]), strict=True):
             if c.p < ALPHA:
-                made[rows[c.a], column] = CORRECTED if corrected < ALPHA else UNCORRECTED
-    return made
+                marks[rows[c.a], column] = CORRECTED if corrected < ALPHA else UNCORRECTED
+    return marks
 
 
 def escaped(text: object) -> str:
     """Escape a text for LaTeX, on one line."""
     one_line = "".join(c for c in " ".join(str(text).split()) if c.isprintable())
-    made = "".join(ESCAPES.get(character, character) for character in one_line)
-    return re.sub("-(?=-)", "-{}", made)  # so that LaTeX does not turn two hyphens into a dash
+    result = "".join(ESCAPES.get(character, character) for character in one_line)
+    return re.sub("-(?=-)", "-{}", result)  # so that LaTeX does not turn two hyphens into a dash
 
 
 def _cell(text: str, bold: bool) -> str:
-    made = escaped(text)
+    result = escaped(text)
     if NUMBER.match(text):
-        made = re.sub(r"(?<!\S)-(?=\d)", "$-$", made).replace(r"\textless{}", "$<$")
-    mean, space, spread = made.partition(" ")
-    return rf"\textbf{{{mean}}}{space}{spread}" if bold else made
+        result = re.sub(r"(?<!\S)-(?=\d)", "$-$", result).replace(r"\textless{}", "$<$")
+    mean, space, spread = result.partition(" ")
+    return rf"\textbf{{{mean}}}{space}{spread}" if bold else result
 
 
 def _panels(table: Table) -> list[list[int]]:
@@ -146,13 +146,13 @@ def _row(cells: Iterable[str]) -> str:
 
 def _bold(table: Table, best: Mapping[int, bool]) -> set[tuple[int, int]]:
     """Return the cells with the best printed mean of their column; none if all are equal."""
-    made: set[tuple[int, int]] = set()
+    bold: set[tuple[int, int]] = set()
     for column, higher in best.items():
         means = {row: mean for row, cells in enumerate(table.rows) if (mean := _mean(cells[column])) is not None}
         if len(set(means.values())) > 1:
             top = max(means.values()) if higher else min(means.values())
-            made |= {(row, column) for row, mean in means.items() if mean == top}
-    return made
+            bold |= {(row, column) for row, mean in means.items() if mean == top}
+    return bold
 
 
 def _mean(text: str) -> float | None:

@@ -36,7 +36,7 @@ def write(
         outcomes: all trials of the study, in the order of its plan.
         comparisons: of ``compare_all``, the answers to the study's claims first.
     """
-    return replacing(folder, lambda made: _write(made, study, outcomes, comparisons))
+    return replacing(folder, lambda new: _write(new, study, outcomes, comparisons))
 
 
 def _write(
@@ -95,7 +95,7 @@ def markdown_page(template: str, facts: Mapping[str, Any]) -> str:
 
 
 def write_table(folder: Path, table: Table, comparisons: Sequence[Comparison] = ()) -> list[Path]:
-    """Write a table as CSV, unrounded, and as it is printed: as Markdown, and for papers as LaTeX if it has results.
+    """Write a table as CSV without rounding, as Markdown, and as LaTeX for papers if it has results.
 
     Args:
         folder: the folder of the files.

@@ -1,4 +1,4 @@
-"""What a report records about the results it rests on. Light: a repeated run reads it before anything heavy is loaded."""
+"""Records the results that a report describes. Quick to import: a repeated run reads it before anything heavy is loaded."""
 
 from __future__ import annotations
 

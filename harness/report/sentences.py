@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     claim: str
     verdict: str
     meaning: str = ""
-    """What the data show about the claim."""
+    """The conclusion from the data about the claim."""
     evidence: str = ""
     """Scores, difference, interval, p, and the amount of data."""
     method: str = ""
@@ -69,128 +69,134 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     return sentence
 
 
-def answer(made: Comparison, claim: Claim) -> Answer:
+def answer(result: Comparison, claim: Claim) -> Answer:
     """Return the answer to one claim in words; nothing is called better on the evidence of one seed."""
-    about = "" if made.verdict == "saturated" else made.note
+    about = "" if result.verdict == "saturated" else result.note
     note = f"{about[0].upper()}{about[1:].rstrip('.')}." if about else ""
-    note += f"{' ' if note else ''}Exploratory: {made.exploratory.rstrip('.')}." if made.exploratory else ""
-    if math.isnan(made.delta):
-        missing = not (made.seeds_a and made.seeds_b)
+    note += f"{' ' if note else ''}Exploratory: {result.exploratory.rstrip('.')}." if result.exploratory else ""
+    if math.isnan(result.delta):
+        missing = not (result.seeds_a and result.seeds_b)
         reason = "no seed finished on both sides, so that there is nothing to compare" if missing else "see below"
-        return Answer(claim.name, made.verdict, f"There is no answer: {reason}.", note=note)
-    evidence = f"difference {quantity(made, made.delta)}, 95 % interval {interval(made)}"
-    size = f"{_count(made.seeds_a, 'seed')} against {made.seeds_b}, {_count(made.sentences, 'test sentence')}"
-    if made.verdict == ONE_SEED:
+        return Answer(claim.name, result.verdict, f"There is no answer: {reason}.", note=note)
+    evidence = f"difference {quantity(result, result.delta)}, 95 % interval {interval(result)}"
+    size = f"{_count(result.seeds_a, 'seed')} against {result.seeds_b}, {_count(result.sentences, 'test sentence')}"
+    if result.verdict == ONE_SEED:
         text = "With one seed a side this is a statement about these trained models on other sentences; "
         text += "it says nothing about the variants with other seeds."
-        return Answer(claim.name, made.verdict, text, f"{_sides(made, claim)} ({evidence}; {size}).", note=note)
-    evidence += f"; p {probability(made.p)}"
-    evidence += "" if math.isnan(made.p_holm) else f", Holm-corrected {probability(made.p_holm)}"
+        return Answer(claim.name, result.verdict, text, f"{_sides(result, claim)} ({evidence}; {size}).", note=note)
+    evidence += f"; p {probability(result.p)}"
+    evidence += "" if math.isnan(result.p_holm) else f", Holm-corrected {probability(result.p_holm)}"
     return Answer(
         claim.name,
-        made.verdict,
-        f"{_meaning(made, claim)} {_alone(made, claim)}".strip(),
-        f"{_sides(made, claim)} ({evidence}; {size}).",
-        f"{_method(made)} {_improvement(made)}".strip(),
-        _power(made),
-        _decides(made, claim),
+        result.verdict,
+        f"{_meaning(result, claim)} {_alone(result, claim)}".strip(),
+        f"{_sides(result, claim)} ({evidence}; {size}).",
+        f"{_method(result)} {_improvement(result)}".strip(),
+        _power(result),
+        _decides(result, claim),
         note,
     )
 
 
-def _sides(made: Comparison, claim: Claim) -> str:
-    a, b = quantity(made, made.mean_a), quantity(made, made.mean_b)
-    if made.method == SUCCESS_RATES:
-        won = f"{made.success_a:.0f} of {made.seeds_a} seeds of {made.a} and {made.success_b:.0f} of {made.seeds_b} of"
-        return f"{won} {made.b} reach {score(made.metric, made.threshold)} in {_metric(made)}: {a} % and {b} %"
-    if made.kind == "interaction":
+def _sides(result: Comparison, claim: Claim) -> str:
+    a, b = quantity(result, result.mean_a), quantity(result, result.mean_b)
+    if result.method == SUCCESS_RATES:
+        won = f"{result.success_a:.0f} of {result.seeds_a} seeds of {result.a} and {result.success_b:.0f} of {result.seeds_b} of"
+        return f"{won} {result.b} reach {score(result.metric, result.threshold)} in {_metric(result)}: {a} % and {b} %"
+    if result.kind == "interaction":
         sides = f"{_named(claim.better)} minus {_named(claim.than)}"
-        return f"The difference, {sides}, is {a} under {made.a} and {b} under {made.b} in {_metric(made)}"
-    if made.kind == "trend":
-        return f"The line fitted to all levels goes from {b} at {made.b} to {a} at {made.a} in {_metric(made)}"
-    return f"{made.a} scores {a} and {made.b} scores {b} in {_metric(made)}"
+        return f"The difference, {sides}, is {a} under {result.a} and {b} under {result.b} in {_metric(result)}"
+    if result.kind == "trend":
+        return f"The line fitted to all levels goes from {b} at {result.b} to {a} at {result.a} in {_metric(result)}"
+    return f"{result.a} scores {a} and {result.b} scores {b} in {_metric(result)}"
 
 
 def _named(factors: Mapping[str, object]) -> str:
     return ", ".join(f"{path}={spelled(value)}" for path, value in factors.items())
 
 
-def _method(made: Comparison) -> str:
-    if interval(made) == NONE:
+def _method(result: Comparison) -> str:
+    if interval(result) == NONE:
         return ""
     shared = " Both sides are the same trained models, so that every seed has one difference."
-    return METHODS.get(made.method, "") + (shared if made.kind == "paired" else "")
+    return METHODS.get(result.method, "") + (shared if result.kind == "paired" else "")
 
 
-def _metric(made: Comparison) -> str:
-    metric = METRICS[made.metric]
-    title = metric.title + (f" on {made.on}" if made.on else "")
-    if made.verdict == ONE_SEED:
+def _metric(result: Comparison) -> str:
+    metric = METRICS[result.metric]
+    title = metric.title + (f" on {result.on}" if result.on else "")
+    if result.verdict == ONE_SEED:
         return title
     better = "" if metric.direction == "neither" else f", where {metric.direction} is better"
     return title + better
 
 
-def _meaning(made: Comparison, claim: Claim) -> str:
+def _meaning(result: Comparison, claim: Claim) -> str:
     margin = score(claim.metric, claim.within or claim.by)
-    if made.verdict == "saturated":
+    if result.verdict == "saturated":
         return "Every seed of both sides reaches the best value there is: this test set cannot tell them apart."
-    if made.verdict == "equivalent":
+    if result.verdict == "equivalent":
         return f"Whatever difference there is, it is smaller than the stated {margin}."
     if claim.within is not None:
         stated = f"a difference of more than {margin}"
         return (
-            f"The data show {stated}." if made.verdict == "refuted" else f"The data neither show nor rule out {stated}."
+            f"The data show {stated}."
+            if result.verdict == "refuted"
+            else f"The data neither show nor rule out {stated}."
         )
-    gain = "a higher rate of success" if made.method == SUCCESS_RATES else "a gain"
+    gain = "a higher rate of success" if result.method == SUCCESS_RATES else "a gain"
     gain += f" of more than {margin}" if claim.by else ""
-    if made.verdict == "supported":
+    if result.verdict == "supported":
         return f"The data show {gain}."
-    if made.verdict == "refuted":
+    if result.verdict == "refuted":
         return f"The data rule out {gain}." if claim.by else "The data show the opposite."
     return f"The data neither show nor rule out {gain}."
 
 
-def _alone(made: Comparison, claim: Claim) -> str:
+def _alone(result: Comparison, claim: Claim) -> str:
     """Return the verdict without Holm's correction if only that correction keeps the claim open."""
-    if made.verdict != "inconclusive" or not made.p < ALPHA:
+    if result.verdict != "inconclusive" or not result.p < ALPHA:
         return ""
-    found = "refuted" if not made.in_favour else "supported" if claim.within is None else "equivalent"
-    return f"As the only claim it would be {found} (p {probability(made.p)}); corrected for all claims it is not."
+    found = "refuted" if not result.in_favour else "supported" if claim.within is None else "equivalent"
+    return f"As the only claim it would be {found} (p {probability(result.p)}); corrected for all claims it is not."
 
 
-def _improvement(made: Comparison) -> str:
-    if math.isnan(made.improvement) or made.method == SUCCESS_RATES:
+def _improvement(result: Comparison) -> str:
+    if math.isnan(result.improvement) or result.method == SUCCESS_RATES:
         return ""
-    reach = f"{number(made.improvement_low, 2)} to {number(made.improvement_high, 2)}"
-    reach = f"95 % interval {reach}" if made.improvement_low < made.improvement_high else "these seeds give no interval"
-    return f"A seed of {made.a} beats a seed of {made.b} with probability {number(made.improvement, 2)} ({reach})."
+    reach = f"{number(result.improvement_low, 2)} to {number(result.improvement_high, 2)}"
+    reach = (
+        f"95 % interval {reach}" if result.improvement_low < result.improvement_high else "these seeds give no interval"
+    )
+    return (
+        f"A seed of {result.a} beats a seed of {result.b} with probability {number(result.improvement, 2)} ({reach})."
+    )
 
 
-def _power(made: Comparison) -> str:
-    if math.isnan(made.mde80) or made.mde80 == 0:
+def _power(result: Comparison) -> str:
+    if math.isnan(result.mde80) or result.mde80 == 0:
         return ""
-    if math.isinf(made.mde80):
+    if math.isinf(result.mde80):
         return "With so few seeds no difference, however large, would be found with 80 % power."
-    unit = " percentage points" if made.method == SUCCESS_RATES else ""
-    finds = f"This design finds a difference of {quantity(made, made.mde80)}{unit} with 80 % power"
-    if made.method != TWO_WAY:
+    unit = " percentage points" if result.method == SUCCESS_RATES else ""
+    finds = f"This design finds a difference of {quantity(result, result.mde80)}{unit} with 80 % power"
+    if result.method != TWO_WAY:
         return f"{finds}."
-    share = 100 * made.var_seed / (made.var_seed + made.var_sentence)
+    share = 100 * result.var_seed / (result.var_seed + result.var_sentence)
     return f"{finds}; {share:.0f} % of its uncertainty comes from seeds, the rest from sentences."
 
 
-def _decides(made: Comparison, claim: Claim) -> str:
+def _decides(result: Comparison, claim: Claim) -> str:
     """Return how many seeds or sentences would decide an open claim."""
-    ways = [f"{made.needed_seeds:,.0f} seeds a side"] if math.isfinite(made.needed_seeds) else []
-    ways += [f"{made.needed_sentences:,.0f} test sentences"] if math.isfinite(made.needed_sentences) else []
+    ways = [f"{result.needed_seeds:,.0f} seeds a side"] if math.isfinite(result.needed_seeds) else []
+    ways += [f"{result.needed_sentences:,.0f} test sentences"] if math.isfinite(result.needed_sentences) else []
     if ways:
         seen = "If there is no difference" if claim.within is not None else "If the difference is as seen here"
         return f"{seen}, about {' or '.join(ways)} would decide it with 80 % power."
-    if not math.isinf(made.needed_seeds):
+    if not math.isinf(result.needed_seeds):
         return ""
-    gain = -made.delta if METRICS[made.metric].direction == "lower" else made.delta
-    if claim.within is None and (made.method == SUCCESS_RATES or math.isclose(gain, claim.by, abs_tol=1e-9)):
+    gain = -result.delta if METRICS[result.metric].direction == "lower" else result.delta
+    if claim.within is None and (result.method == SUCCESS_RATES or math.isclose(gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
     return "No number of seeds would decide it if all is as seen here: there are too few test sentences."
 

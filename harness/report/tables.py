@@ -47,15 +47,15 @@ class Origin(NamedTuple):
 
 
 class Marked(str):
-    """A text with highlighted pieces: those marked true in ``pieces``. It is a plain string otherwise."""
+    """A string with highlighted pieces: the pieces that are marked true in ``pieces``."""
 
     pieces: tuple[tuple[str, bool], ...]
 
     def __new__(cls, pieces: Sequence[tuple[str, bool]]) -> Marked:
         """Put the pieces together."""
-        made = super().__new__(cls, "".join(text for text, _ in pieces).strip())
-        made.pieces = tuple(pieces)
-        return made
+        marked = super().__new__(cls, "".join(text for text, _ in pieces).strip())
+        marked.pieces = tuple(pieces)
+        return marked
 
 
 class Table(NamedTuple):
@@ -68,7 +68,7 @@ class Table(NamedTuple):
     origins: Mapping[tuple[int, int], Origin] = {}
     """Origins of cells with numbers from trials, by row and column."""
     caption: str = ""
-    """What the table shows, if the title of its section does not say it."""
+    """The subject of the table, if the title of its section does not name it."""
     test: str = ""
     """The further test set of the table."""
 
@@ -139,7 +139,7 @@ def scores_table(outcomes: Sequence[Outcome], leading: Sequence[str] = (), test:
     Where the variants were tested on different sentences, a column tells which.
 
     Args:
-        outcomes: all trials, as they are on the test set.
+        outcomes: all trials, with their results on the test set.
         leading: metrics whose columns come first.
         test: the name of the further test set.
         caption: which test set it is about, where there are several.
@@ -241,14 +241,14 @@ def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], out
     columns = ["claim", "verdict", "metric", "difference", "95 % interval", "p, Holm-corrected", "finds (80 % power)"]
     rows: list[list[str]] = []
     origins = {}
-    made = comparisons[: len(claims)]
-    for claim, c in zip(claims, made, strict=True):
+    answers = comparisons[: len(claims)]
+    for claim, c in zip(claims, answers, strict=True):
         trials = tested(claim, outcomes)
         for column, value in enumerate((c.delta, c.ci_low, c.p_holm, c.mde80), start=3):
             origins[len(rows), column] = Origin(c.metric, trials, value)
         numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm), detectable(c)]
         rows.append([claim.name, verdict_text(c), measured(c), *numbers])
-    return Table("claims", columns, rows, _frame(made), origins)
+    return Table("claims", columns, rows, _frame(answers), origins)
 
 
 def tested(claim: Claim, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
@@ -280,9 +280,9 @@ def _frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     return frame if any(c.on for c in comparisons) else frame.drop(columns="on", errors="ignore")
 
 
-def quantity(made: Comparison, value: float) -> str:
+def quantity(answer: Comparison, value: float) -> str:
     """Return a mean or a difference of a comparison: a score, or a percentage of seeds."""
-    return number(value, 1) if made.method == SUCCESS_RATES else score(made.metric, value)
+    return number(value, 1) if answer.method == SUCCESS_RATES else score(answer.metric, value)
 
 
 def verdict_text(made: Comparison) -> str:
@@ -291,23 +291,23 @@ def verdict_text(made: Comparison) -> str:
     return f"exploratory, {made.verdict}" if made.exploratory else made.verdict + later
 
 
-def detectable(made: Comparison) -> str:
+def detectable(answer: Comparison) -> str:
     """Return the difference that a comparison finds with 80 % power; a dash if nothing varied."""
-    return quantity(made, made.mde80 or math.nan)
+    return quantity(answer, answer.mde80 or math.nan)
 
 
-def interval(made: Comparison) -> str:
+def interval(answer: Comparison) -> str:
     """Return the 95 % interval of a difference; a dash if nothing varied, which does not mean certainty."""
-    if math.isnan(made.ci_low) or made.ci_low == made.ci_high:
+    if math.isnan(answer.ci_low) or answer.ci_low == answer.ci_high:
         return NONE
-    return f"{quantity(made, made.ci_low)} to {quantity(made, made.ci_high)}"
+    return f"{quantity(answer, answer.ci_low)} to {quantity(answer, answer.ci_high)}"
 
 
-def measured(made: Comparison) -> str:
+def measured(answer: Comparison) -> str:
     """Return the quantity of a difference, with its unit and its further test set."""
-    title = METRICS[made.metric].title + (f" on {made.on}" if made.on else "")
+    title = METRICS[answer.metric].title + (f" on {answer.on}" if answer.on else "")
     return (
         title
-        if made.method != SUCCESS_RATES
-        else f"seeds (%) that reach {score(made.metric, made.threshold)} in {title}"
+        if answer.method != SUCCESS_RATES
+        else f"seeds (%) that reach {score(answer.metric, answer.threshold)} in {title}"
     )

@@ -1,1 +1,1 @@
-"""What each command does, without the command line."""
+"""The work of each command, without the command line."""

@@ -20,7 +20,7 @@ from harness.workflows.write_report import PAGES, StudyAnswer, results_folder
 
 
 def load(plan: Plan, store: Store, tracked: bool) -> StudyAnswer | None:
-    """Return the cached answer, if the results, the code, the report and MLflow are as they were when it was saved.
+    """Return the cached answer if results, code, report and MLflow have not changed since it was saved.
 
     Args:
         plan: the study.

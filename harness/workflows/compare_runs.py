@@ -102,7 +102,7 @@ def _hypotheses(records: Mapping[str, Record]) -> list[tuple[str, bool]]:
 
 
 def _of_kind(kind: str, records: Mapping[str, Record]) -> list[str]:
-    """Return the names of the stages of a kind: the one of the main test, and those of further test sets."""
+    """Return the names of the stages of a kind, for the main test and for further test sets."""
     return [name for name in records if name.rpartition("/")[2] == kind]
 
 

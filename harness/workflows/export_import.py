@@ -1,4 +1,4 @@
-"""A study's results as one file, written here and read on another machine."""
+"""Exports the results of a study as one file, and imports the file on another machine."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def take(file: Path, store: Store) -> Moved:
             raise Damaged("plan.json in the archive belongs to another study")
         _expect(contents, about)
         failed = {name: _failure(contents, name) for name in contents.names if name.startswith("failures/")}
-        # The plan first: that a claim was stated before there were results is to be seen.
+        # The plan comes first: it proves that its claims were stated before the results arrived.
         if not path.exists():
             write(path, json.dumps(plan, indent=1, ensure_ascii=False))
         if ledger.NAME in contents.names:
@@ -137,15 +137,15 @@ def take(file: Path, store: Store) -> Moved:
             )
         garbage.refer(path.parent, about.keys, add=True)
         moved = _admit(about, contents, store)
-        for name, said in failed.items():
+        for name, failure in failed.items():
             if not (store.root / name).exists():
-                write(store.root / name, json.dumps(said, indent=1))
+                write(store.root / name, json.dumps(failure, indent=1))
     return moved
 
 
 def _admit(about: About, contents: Contents, store: Store) -> Moved:
     """Admit the stages of an archive that the store lacks."""
-    added = there = otherwise = 0
+    added = there = foreign = 0
     different, busy = [], []
     for record in contents.stages:
         stage = record.stage
@@ -164,8 +164,8 @@ def _admit(about: About, contents: Contents, store: Store) -> Moved:
             different.append(stage.title)
         else:
             there += 1
-            otherwise += here.results != record.results
-    note = f"{otherwise} stages of this store come from other code or other inputs, and stay" if otherwise else ""
+            foreign += here.results != record.results
+    note = f"{foreign} stages of this store come from other code or other inputs, and were kept" if foreign else ""
     return Moved(about, added, there, tuple(different), tuple(busy), note)
 
 
@@ -212,11 +212,11 @@ def _report(plan: Plan, store: Store) -> tuple[dict[str, Path], str]:
 
 
 def _keys(trials: list[Trial]) -> dict[str, list[str]]:
-    made: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
     for trial in trials:
         for stage in trial.stages.values():
-            made.setdefault(stage.name, set()).add(stage.key)
-    return {name: sorted(keys) for name, keys in made.items()}
+            found.setdefault(stage.name, set()).add(stage.key)
+    return {name: sorted(keys) for name, keys in found.items()}
 
 
 def _open(file: Path) -> Any:
@@ -232,7 +232,7 @@ def _about(contents: Contents) -> About:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise Damaged(f"the archive is not one of a study: about.{where}: {first['msg']}") from None
+        raise Damaged(f"the archive is not an export of a study: about.{where}: {first['msg']}") from None
 
 
 def _expect(contents: Contents, about: About) -> None:

@@ -43,7 +43,7 @@ def pinned(plans: Sequence[Plan], store: Store, *, replan: bool) -> list[Plan]:
 
 
 def write_joint_report(plans: Sequence[Plan], store: Store, command: str, *, keep_stale: bool = False) -> Joint:
-    """Write the joint report from what is in the store; nothing is run.
+    """Write the joint report from the results in the store; nothing is run.
 
     Args:
         plans: the study on each of its bases, data pinned and plans frozen.

@@ -72,7 +72,7 @@ def _computed(
         nonlocal sync
         listen(name, event)
         if event.get("status") == "ok":
-            # The first result loads what results need, while the workers compute the next ones.
+            # The first result imports the modules of the report, while the workers compute the next results.
             sync = sync or _background_sync(plan, store, settings, tracked)
             if sync is not None:
                 sync.add(*named[name])

@@ -34,10 +34,10 @@ CURVE = (2, 3, 5, 8, 12, 20, 30, 50)
 
 @dataclass(frozen=True)
 class Asked:
-    """The difference to be found, and the noise if it is stated."""
+    """The difference to detect, and the noise if it is stated."""
 
     delta: float | None = None
-    """The true difference to be found, in points; claims of equivalence have their margin instead."""
+    """The true difference to detect, in points; claims of equivalence use their margin instead."""
     claim: str | None = None
     """Only this claim."""
     sd_seed: float | None = None
@@ -66,9 +66,9 @@ def needs(plan: Plan, store: Store, asked: Asked, say: Callable[[str], None]) ->
         asked = replace(asked, sentences=_test_sentences(plan, store, say))
     found = gather(plan, store)
     with plan.naming():
-        made = {answer.claim: answer for answer in compare_all(found, plan.file.claims, plan.digest)}
+        answers = {answer.claim: answer for answer in compare_all(found, plan.file.claims, plan.digest)}
     cost = _cost(found, len(plan.seeds), asked.workers)
-    rows = [_row(claim, _components(claim, made[claim.name], asked), plan, asked, cost) for claim in claims]
+    rows = [_row(claim, _components(claim, answers[claim.name], asked), plan, asked, cost) for claim in claims]
     return {"study": plan.name, "base": plan.base, "seeds": len(plan.seeds), "claims": rows, "cost": cost}
 
 
@@ -85,31 +85,31 @@ def _chosen(plan: Plan, asked: Asked) -> list[Claim]:
                 f"'{claim.name}' counts seeds that succeed, which have no SD; choose another claim by --claim NAME"
             )
         if claim.trend and asked.sd_seed is not None:
-            raise SpecError(f"'{claim.name}' is about a slope, whose SD is unknown beforehand: it takes a pilot")
+            raise SpecError(f"'{claim.name}' is about a slope, whose SD cannot be stated; run a few seeds as a pilot")
         if claim.within is None and asked.delta is None:
-            raise SpecError(f"how large a difference should '{claim.name}' find? Give --delta D, in points")
+            raise SpecError(f"give the difference that '{claim.name}' should detect: --delta POINTS")
         if claim.within is None and asked.delta is not None and asked.delta <= claim.by:
             raise SpecError(f"'{claim.name}' claims more than {claim.by:g}: --delta must be larger")
     return claims
 
 
-def _components(claim: Claim, made: Comparison, asked: Asked) -> tuple[Components, str]:
-    """Return the variances that a claim faces, and their source."""
+def _components(claim: Claim, answer: Comparison, asked: Asked) -> tuple[Components, str]:
+    """Return the variances behind a claim, and their source."""
     if asked.sd_seed is not None and asked.sd_sentence is not None and asked.sentences is not None:
-        said = stated(asked.sd_seed, asked.sd_sentence, asked.sentences)
+        assumed = stated(asked.sd_seed, asked.sd_sentence, asked.sentences)
         twice = len(claim.conditions)  # a difference of differences has the noise of both
-        variances = said.var_seed_1 * twice, said.var_sentence_1 * twice
-        return Components(*variances, said.sentences, said.sides * twice), "the stated SDs"
-    have = made.components
+        variances = assumed.var_seed_1 * twice, assumed.var_sentence_1 * twice
+        return Components(*variances, assumed.sentences, assumed.sides * twice), "the stated SDs"
+    have = answer.components
     if have is None:
         raise SpecError(
-            f"'{claim.name}' has no pilot: {made.seeds_a} and {made.seeds_b} finished seeds, and it takes two a side "
+            f"'{claim.name}' has no pilot: {answer.seeds_a} and {answer.seeds_b} finished seeds, and it takes two a side "
             "whose scores vary. Copy the study file, give it seeds of its own (seeds: [101, 102, 103]), run it and ask "
             "about the copy; or state the noise with --sd-seed and --sd-sentence"
         )
     if asked.sentences:
         have = have._replace(sentences=asked.sentences)
-    return have, f"{made.seeds_a} and {made.seeds_b} finished seeds"
+    return have, f"{answer.seeds_a} and {answer.seeds_b} finished seeds"
 
 
 def _test_sentences(plan: Plan, store: Store, say: Callable[[str], None]) -> int:

@@ -21,12 +21,12 @@ from harness.trial.prepare import Prepared
 
 
 class Attended(NamedTuple):
-    """Where a model looks while it says a hypothesis."""
+    """The attention of a model over a source text while it decodes its hypothesis."""
 
     source: list[str]
-    """Source tokens, EOS among them: the columns."""
+    """Source tokens with EOS: the columns."""
     said: list[str]
-    """Tokens of the hypothesis, EOS among them if it ended: the rows."""
+    """Tokens of the hypothesis, with EOS if it ended: the rows."""
     weights: list[list[float]]
 
 
@@ -55,7 +55,7 @@ class TrainedModel:
         return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like, copied)
 
     def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
-        """Return the log-probability of each target text given its source text, in nats, EOS counted."""
+        """Return the log-probability of each target text given its source text, in nats, with EOS."""
         pairs = self._pairs(texts, self._prepared.target.encode(targets))
         like = self._prepared.pairs[SPLIT]
         nll_N2 = reference_nll(self._model, pairs, self.trial.choice.decoding.batch_size, like)
@@ -63,7 +63,7 @@ class TrainedModel:
 
     @torch.no_grad()
     def attention(self, text: str) -> Attended | None:
-        """Return the attention weights over a source text while the model says its hypothesis; None without attention."""
+        """Return the attention weights over a source text while the model decodes it; None without attention."""
         [found] = self.translate([text])
         pairs = self._pairs([text], [found.tokens])
         batch = collate(pairs, torch.tensor([0]), self._width(pairs))
@@ -71,11 +71,11 @@ class TrainedModel:
         if not weights_BTS.shape[-1]:
             return None
         words = [word for word, _ in self._prepared.source.words([text])[0]]
-        said = [*found.tokens, *([] if found.truncated else [EOS])]
+        tokens = [*found.tokens, *([] if found.truncated else [EOS])]
         return Attended(
             [*words, self._prepared.source.token(EOS)],
-            [self._prepared.target.token(number, words) for number in said],
-            weights_BTS[0, : len(said), : len(words) + 1].tolist(),
+            [self._prepared.target.token(number, words) for number in tokens],
+            weights_BTS[0, : len(tokens), : len(words) + 1].tolist(),
         )
 
     def n_best(self, text: str, count: int) -> list[tuple[str, Candidate]]:
@@ -129,13 +129,15 @@ def try_model(
             seen = model.attention(text)
             answer["attention"] = None if seen is None else seen._asdict()
         if count > 1:
-            answer["n_best"] = [each._asdict() | {"hypothesis": said} for said, each in model.n_best(text, count)]
+            answer["n_best"] = [
+                each._asdict() | {"hypothesis": hypothesis} for hypothesis, each in model.n_best(text, count)
+            ]
         answers.append(answer)
     return answers
 
 
 def draw_attention(answers: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Draw where the model looks for each answer as SVG and PNG, and return the files."""
+    """Draw the attention map of each answer as SVG and PNG, and return the files."""
     from harness.report import figures
     from harness.report.section import Figure
 

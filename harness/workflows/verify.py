@@ -1,4 +1,4 @@
-"""Finished trials done once more from their choices, and held against what the store has of them."""
+"""Repeats finished trials from their choices, and compares the results with the stored ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from harness.workflows import compare_runs
 from harness.workflows.compare_runs import ALIKE, Likeness
 
 FAILED = "failed"
-"""The verdict on a trial that came to an end before, and now did not."""
+"""The verdict on a trial that ended in the first run and failed in the second."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Verified:
 def choose(plan: Plan, store: Store, sample: int | None = None) -> tuple[Part, Verified]:
     """Return the trials that are to run a second time, and the number of candidates; nothing is run yet.
 
-    A sample is drawn by a hash of plan and trial, so that nobody chooses it; a larger sample contains the smaller ones.
+    A hash of plan and trial draws the sample, so that it cannot be chosen; a larger sample contains the smaller ones.
 
     Raises:
         SpecError: no trial of the study has finished, or the study changed since its plan was frozen.

@@ -1,4 +1,4 @@
-"""Writes the report of a study from what is in the store; nothing is run."""
+"""Writes the report of a study from the results in the store; nothing is run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StudyAnswer:
     written: list[str] = field(default_factory=list)
     """All files of the report, by their names within its folder."""
     notes: list[str] = field(default_factory=list)
-    """What a reader should know besides: MLflow was unreachable, for instance."""
+    """Remarks for the reader, such as an MLflow that could not be reached."""
     seeds: int = 0
     """The number of seeds so far."""
     ran: Ran = field(default_factory=Ran)
@@ -60,7 +60,7 @@ def report_is_current(plan: Plan, store: Store) -> bool:
 
 
 Fuller = Literal["refuse", "keep", "replace"]
-"""What becomes of an earlier report that describes more finished trials than there are now."""
+"""Treatment of an earlier report that describes more finished trials than there are now."""
 
 
 def check_fuller(plan: Plan, trials: int, option: str) -> None:
@@ -88,7 +88,7 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         plan: the study.
         store: where its results are.
         keep_stale: use results of code that has changed since.
-        fuller: what to do if the report that is there describes more finished trials.
+        fuller: the treatment of an earlier report that describes more finished trials.
 
     Raises:
         SpecError: the study changed since its plan was frozen, or the report cannot be written.

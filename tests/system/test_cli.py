@@ -329,9 +329,7 @@ MISTAKES = {
         ["--set: preset: no preset is called 'bahdanau'; did you mean 'bahdanau2015'"],
         {"studies/s.yaml": STUDY},
     ),
-    "new study is there": Mistake(
-        ["new", "study", "s"], ["studies/s.yaml: is there already"], {"studies/s.yaml": STUDY}
-    ),
+    "new study is there": Mistake(["new", "study", "s"], ["studies/s.yaml: already exists"], {"studies/s.yaml": STUDY}),
 }
 
 

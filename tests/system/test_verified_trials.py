@@ -334,9 +334,7 @@ def test_the_commands_say_what_they_did(store: Store, tmp_path: Path, monkeypatc
     file = str(tmp_path / "study.tar")
     monkeypatch.setenv("S2S_STORE", str(store.root))
     code, said = typed("verify", "--sample", "2", "--jobs", "1")
-    assert code == 0 and "2 of 10 finished trials done once more, drawn by a hash" in said and "\n2 exact\n" in said, (
-        said
-    )
+    assert code == 0 and "2 of 10 finished trials repeated, drawn by a hash" in said and "\n2 exact\n" in said, said
     code, said = typed("verify", "--sample", "1", "--jobs", "1", "--json")
     found = json.loads(said)
     assert list(store.root.glob("logs/*/worker-0.log")), "what parts print is no part of an answer"
@@ -357,7 +355,7 @@ def test_the_commands_say_what_they_did(store: Store, tmp_path: Path, monkeypatc
     train = sorted(Path(tmp_path / "there/stages/train").iterdir())
     _pass_off(train[0], train[1])
     code, said = typed("import", file)
-    assert code == 1 and f"train-{train[1].name} is there with other results, and was left as it is" in said, said
+    assert code == 1 and f"train-{train[1].name} has other results here, and was left as it is" in said, said
     Path(file).write_bytes(b"no archive")
     code, said = typed("import", file)
     assert code == 2 and said.startswith("s2s: ") and said.count("\n") == 1, said

@@ -192,7 +192,7 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     }  # fmt: skip
     path.write_text(json.dumps(said))
     plan, store = planning.resolve(planning.load(str(path), base=str(_base()))), Store(tmp_path / "runs")
-    with pytest.raises(SpecError, match="Give --delta"):
+    with pytest.raises(SpecError, match="should detect: --delta POINTS"):
         needs(plan, store, Asked(), print)
     with pytest.raises(SpecError, match=r"no pilot.*--sd-seed"):
         needs(plan, store, Asked(3.0), print)
@@ -215,7 +215,7 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     assert {row["sentences"] for row in own["claims"]} == {facts["test"]["pairs"]}
     print_plans.print_needs(json.loads(json.dumps(found)))
     shown = capsys.readouterr().out
-    assert "0.025 Holm" in shown and f"{alone['for'][0]['seeds']}" in shown and "nobody knows the time" in shown
+    assert "0.025 Holm" in shown and f"{alone['for'][0]['seeds']}" in shown and "the time is not known" in shown
 
 
 def test_time_is_that_of_the_seeds_that_are_missing():

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from harness.analysis.rates import detectable_rates, fisher, newcombe, seeds_for_rates, split, wilson
+from harness.analysis.rates import detectable_rates, fisher, newcombe, seeds_for_rates, split, wilson, wins
 
 COUNTS = [(0, 5), (3, 5), (5, 5), (7, 20)]
 
@@ -91,3 +91,56 @@ def test_normal_scores_are_rarely_taken_for_two_clusters(seeds, rarely):
     for mean, limit in ((0, rarely), (3, rarely / 4)):
         drawn = rng.normal(mean, 1, (10_000, 2 * seeds))
         assert np.mean([split(scores) is not None for scores in drawn]) <= limit
+
+
+# ---------------------------------------------------------------------------------------------------- pairs of seeds
+
+
+def test_wins_by_hand():
+    """A's seeds win 2, 3 and 1 of 3 pairs: P = 2/3, and both sides' shares have the variance 1/9, over 3 seeds."""
+    made = wins(np.array([3.0, 5, 2]), np.array([1.0, 4, 2.5]))
+    error = math.sqrt(2 / 27) / (2 / 9)
+    assert made == pytest.approx((2 / 3, math.log(2), error, 4))
+    ends = [math.log(2) + side * 2.7764451 * error for side in (-1, 1)]
+    assert made.interval() == pytest.approx([1 / (1 + math.exp(-end)) for end in ends])
+
+
+def test_ties_are_half_a_win():
+    made = wins(np.array([3.0, 1, 2]), np.array([1.0, 0]))
+    assert made.share == pytest.approx((2 + 1.5 + 2) / 6)
+    assert wins(np.zeros(4), np.zeros(3)).share == 0.5
+    x, y = np.array([1.0, 4, 2, 2]), np.array([2.0, 3, 0, 1, 5])
+    assert wins(x, y).share == pytest.approx(stats.mannwhitneyu(x, y).statistic / 20)
+
+
+def test_sides_that_do_not_overlap_are_not_sure_to_stay_so():
+    """All nine pairs: P counts as 1 - 1/18, with the error of nine independent pairs and two degrees of freedom."""
+    made = wins(np.array([7.0, 8, 9]), np.array([1.0, 2, 3]))
+    assert made == pytest.approx((1.0, math.log(17), math.sqrt(17 / 324 * 4 / 9 * 9 / 4 / 9) / (17 / 324), 2), rel=1e-9)
+    low, high = made.interval()
+    assert low < 0.05 and 0.99 < high < 1
+    mirrored = wins(np.array([1.0, 2, 3]), np.array([7.0, 8, 9])).interval()
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize("spread", [1.0, 3.0])
+@pytest.mark.parametrize("truth", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_interval_of_wins_covers(seeds, truth, spread):
+    rng, hits, runs = np.random.default_rng(seeds), 0, 500
+    gap = math.sqrt(1 + spread**2) * stats.norm.ppf(truth)
+    for a, b in zip(rng.normal(gap, 1, (runs, seeds)), rng.normal(0, spread, (runs, seeds)), strict=True):
+        low, high = wins(a, b).interval()
+        hits += low <= truth <= high
+    assert hits / runs >= 0.93
+
+
+def test_the_p_value_of_wins_is_the_interval_turned_round():
+    rng = np.random.default_rng(2)
+    for seeds in (3, 4, 8):
+        made = wins(rng.normal(1, 1, seeds), rng.normal(0, 1, seeds + 1))
+        for alpha in (0.05, 0.3):
+            low, high = made.interval(alpha)
+            assert [made.p_value(low), made.p_value(high)] == pytest.approx([alpha, alpha])
+            assert made.p_value(low * 0.99) < alpha < made.p_value((low + high) / 2)
+        assert made.p_value(float(special.expit(made.logit))) == pytest.approx(1)

@@ -220,7 +220,7 @@ def test_mistakes_are_told(tmp_path):
     with pytest.raises(SpecError, match="different studies: s on b, and s on c"):
         diff(a, b)
     plan.write_text("{")
-    with pytest.raises(SpecError, match="not those of a report"):
+    with pytest.raises(SpecError, match="not files of a report"):
         diff(a, b)
 
 

@@ -14,6 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from harness.cli import new
+from harness.cli.new_place import place
+from harness.cli.new_texts import RESULTS
+from harness.cli.templates import copied
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError
 from harness.study import planning
@@ -54,7 +57,7 @@ def obeys_the_rules() -> None:
 def test_every_slot_gets_a_part_and_a_test(checkout: Path) -> None:
     for slot in SLOTS:
         new.part(slot, f"my_{slot}")
-    assert len(list((checkout / "variants").glob("*_my_*.py"))) == len(SLOTS) == len(new.RESULTS)
+    assert len(list((checkout / "variants").glob("*_my_*.py"))) == len(SLOTS) == len(RESULTS)
     obeys_the_rules()
     execute(*PYTEST, *(f"tests/unit/variants/test_{slot}_my_{slot}.py" for slot in ("attention", "search", "dataset")))
 
@@ -88,33 +91,35 @@ def test_the_generated_test_notices_another_formula(checkout: Path) -> None:
 
 
 def test_a_copy_takes_what_it_needs_and_no_more() -> None:
-    text = new.copied(SLOTS["bridge"].kinds["linear"], "bridge", "bent_line", "linear")
+    text = copied(SLOTS["bridge"].kinds["linear"], "bridge", "bent_line", "linear")
     defined = [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
     assert defined == ["_Projection", "BentLine"] and '@register("bent_line")' in text
     assert "import torch\n" not in text and "from torch import Tensor, nn\n" in text
-    assert '"""A copy of the bridge \'linear\', to be changed; say here what yours is.\n\n    ``activation(' in text
+    assert (
+        '"""A copy of the bridge \'linear\', for you to change; describe your part here.\n\n    ``activation(' in text
+    )
 
 
 def test_a_copy_registers_nothing_else() -> None:
-    text = new.copied(SLOTS["optimizer"].kinds["adamw"], "optimizer", "mine", "adamw")
+    text = copied(SLOTS["optimizer"].kinds["adamw"], "optimizer", "mine", "adamw")
     assert text.count("@register(") == 1 and "class Adam(" in text and "class Mine(" in text
 
 
 def test_the_class_of_a_copy_hides_no_other_name() -> None:
-    text = new.copied(SLOTS["attention"].kinds["dot"], "attention", "attention", "dot")
+    text = copied(SLOTS["attention"].kinds["dot"], "attention", "attention", "dot")
     assert "class AttentionAttention(Attention):" in text
-    assert "class TrueCell(" in new.copied(SLOTS["cell"].kinds["gru"], "cell", "true", "gru")
+    assert "class TrueCell(" in copied(SLOTS["cell"].kinds["gru"], "cell", "true", "gru")
 
 
 def test_where_a_slot_is_and_what_must_be_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(HOME)
-    assert new.place("attention", "dot") == (
+    assert place("attention", "dot") == (
         "model.decoder.context.score",
         {},
         {"model.decoder.context.kind": "attention"},
     )
-    assert new.place("optimizer", "sgd") == ("training.optimizer", {"lr": 0.003}, {})
-    path, chosen, around = new.place("encoder", "rnn")
+    assert place("optimizer", "sgd") == ("training.optimizer", {"lr": 0.003}, {})
+    path, chosen, around = place("encoder", "rnn")
     assert (path, around) == ("model.encoder", {}) and set(chosen) == {"cell"}
 
 
@@ -157,14 +162,14 @@ def test_a_working_folder_is_valid_as_it_is(tmp_path: Path, monkeypatch: pytest.
     steps = new.folder(tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     assert planning.load("mine").base == "mine" and "s2s run mine" in steps
-    with pytest.raises(SpecError, match=r"studies/mine\.yaml: is there already"):
+    with pytest.raises(SpecError, match=r"studies/mine\.yaml: already exists"):
         new.folder(tmp_path / "here")
 
 
 def test_nothing_is_overwritten_and_then_nothing_is_written(checkout: Path) -> None:
     taken = checkout / "tests/unit/variants/test_cell_taken.py"
     taken.write_text("mine")
-    with pytest.raises(SpecError, match=r"^tests/unit/variants/test_cell_taken\.py: is there already"):
+    with pytest.raises(SpecError, match=r"^tests/unit/variants/test_cell_taken\.py: already exists"):
         new.part("cell", "taken")
     assert taken.read_text() == "mine" and not (checkout / "variants/cell_taken.py").exists()
 
@@ -189,7 +194,7 @@ def test_a_new_study_is_valid_as_it_is() -> None:
     plan = planning.load("hearing")
     assert [variant.name for variant in plan.variants] == ["ratio=1.0", "ratio=0.5"] and plan.file.claims
     assert "written: studies/hearing.yaml" in steps and "s2s run hearing" in steps
-    with pytest.raises(SpecError, match=r"studies/hearing\.yaml: is there already"):
+    with pytest.raises(SpecError, match=r"studies/hearing\.yaml: already exists"):
         new.study("hearing")
 
 

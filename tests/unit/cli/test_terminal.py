@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from harness.analysis import Comparison
-from harness.cli import listing, print_answers, print_parts, print_plans, terminal
+from harness.cli import catalog, listing, print_answers, print_parts, print_plans, terminal
 from harness.cli.watch import Watch
 from harness.core.signals import Stopped
 from harness.study import planning
@@ -155,10 +155,35 @@ def test_texts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "[bold]x[/bold] :smile:\n"
 
 
-def test_long_lists_of_values_move_to_the_description(capsys: pytest.CaptureFixture[str]) -> None:
-    print_parts.print_parts({"slots": [], "parts": listing.parts("dataset")})
+def test_a_slot_has_its_summary_on_a_line_and_its_kinds_on_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    print_parts.print_overview(listing.everything())
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("  dataset: A source of text pairs")
+    assert lines[at + 1] == "      files, hub, numbers, scan"
+
+
+def test_wrapped_lines_hang_below_the_first(screen: io.StringIO) -> None:
+    terminal.say(terminal.entry("name", "word " * 30), terminal.indented("short", hang=4))
+    lines = [terminal.Text.from_ansi(line).plain.rstrip() for line in screen.getvalue().splitlines()]
+    assert lines[0] == "  name: " + " ".join(["word"] * 14)
+    assert lines[1:] == ["      " + " ".join(["word"] * 15), "      word", "  short"]
+
+
+def test_a_cell_that_wraps_keeps_the_indent_of_its_table(screen: io.StringIO) -> None:
+    terminal.say(terminal.grid([["word " * 30, "b"]], indent=6))
+    assert all(line.startswith("      word") for line in screen.getvalue().splitlines())
+
+
+def test_a_setting_shows_its_type_and_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    print_parts.print_parts(catalog.catalog(lambda: None, "dataset"))
     line = next(line for line in capsys.readouterr().out.splitlines() if "filler_num3" in line)
-    assert line.split()[:3] == ["split", "see", "right"] and "Known: simple | length" in line
+    assert line.startswith("      split: simple | length | ") and "filler_num3, required. Which commands" in line
+
+
+def test_a_setting_of_every_kind_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    print_parts.print_parts(catalog.catalog(lambda: None, "metric"))
+    out = capsys.readouterr().out
+    assert out.count("      name: str, default ''. ") == 1 and "  bleu: " in out
 
 
 def test_a_valid_study_says_what_each_claim_compares(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +191,7 @@ def test_a_valid_study_says_what_each_claim_compares(plan: Any, capsys: pytest.C
     out = capsys.readouterr().out
     assert "masking on numbers is valid: 4 variants with 5 seeds, 20 trials" in out
     assert "better  mask=true, normalize=token; mask=true, normalize=padded" in out
-    assert "no different by" in out
+    assert "no difference of more than 3" in out and "equal  mask=true, normalize=token" in out
 
 
 def test_skipped_variants_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +213,7 @@ def test_a_plan_says_what_runs_why_and_how_long(plan: Any, capsys: pytest.Captur
     out = capsys.readouterr().out
     assert "mask=true, normalize=token    5 stale      98,765" in out
     assert "  stale, the code of train has changed: mask=true, normalize=token · seeds 1 2 3 4 5; mask=true" in out
-    assert "to run: 20 trials, 20 trainings, about 3 min 20 s (from x)" in out
+    assert "to run: 20 trials, 20 trainings, about 3 min 20 s (estimated from x)" in out
     print_plans.print_plan(plan, survey(plan, "done"))
     assert "nothing to do: all 20 trials are done" in capsys.readouterr().out
 

@@ -81,7 +81,7 @@ def test_an_entry_says_which_trials_were_done_once_more(results):
     for broken in ([], {"verdicts": []}, {"verdicts": {"exact": "x"}}, "yes"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"verified": broken}))
         if broken:
-            with pytest.raises(SpecError, match="not those of a report"):
+            with pytest.raises(SpecError, match="not files of a report"):
                 read(results / "b-study" / "scan", results)
 
 
@@ -126,7 +126,7 @@ def test_the_same_results_give_the_same_bytes(results):
 
 def test_what_is_no_report_is_told(results, tmp_path):
     (results / "a study" / "numbers" / "trials.csv").unlink()
-    with pytest.raises(SpecError, match="not those of a report"):
+    with pytest.raises(SpecError, match="not files of a report"):
         write(results)
     with pytest.raises(SpecError, match="no results here"):
         write(tmp_path / "notes")

@@ -1,22 +1,26 @@
-"""Commands that look after what is stored: MLflow filled and opened, trials verified, results moved, what is left removed."""
+"""Commands that look after the store: fill and open MLflow, verify trials, move results, remove leftovers."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from harness.cli.arguments import (
     AsJson,
     Base,
+    Device,
+    Jobs,
     KeepStale,
     Plugins,
     Preset,
     Seeds,
     Sets,
     StudyName,
+    check_device,
+    flag,
     plans_of,
     print_json,
     store_in_use,
@@ -24,10 +28,7 @@ from harness.cli.arguments import (
     the_store,
 )
 
-app = typer.Typer()
 
-
-@app.command()
 def sync(
     name: StudyName,
     base: Base = None,
@@ -37,7 +38,7 @@ def sync(
     keep_stale: KeepStale = False,
     _plugins: Plugins = None,
 ) -> None:
-    """Bring MLflow up to date with the store: what is there is left, what is missing is added."""
+    """Add to MLflow the results of a study that it lacks; keep what it has."""
     from harness.study import planning
     from harness.tracking import sync
     from harness.workflows.write_report import results_folder
@@ -48,8 +49,9 @@ def sync(
             typer.echo(sync.sync(plan, store, results_folder(plan), keep_stale=keep_stale))
 
 
-@app.command()
-def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000) -> None:
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="Port on this machine.")] = 5000,
+) -> None:
     """Open MLflow's page on this machine, at http://127.0.0.1:PORT."""
     from harness.tracking import mlflow_store
 
@@ -62,22 +64,21 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this ma
     raise typer.Exit(mlflow_store.serve(argv, env, port, lambda: typer.echo(place)))
 
 
-@app.command()
 def verify(
     name: StudyName,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="How many trials, drawn by a hash; all if not given.")
+        int | None, typer.Option(min=1, metavar="N", help="Verify N trials, drawn by a hash; all if not given.")
     ] = None,
     base: Base = None,
     sets: Sets = None,
     _preset: Preset = None,
     seeds: Seeds = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Workers at once; all cores if not given.")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    jobs: Jobs = None,
+    device: Device = "auto",
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
-    """Do finished trials once more from their choices, and compare losses, weights, hypotheses and scores."""
+    """Repeat finished trials from their choices, and compare losses, weights, hypotheses and scores."""
     from dataclasses import asdict
 
     from harness.cli import print_answers
@@ -86,35 +87,35 @@ def verify(
     from harness.execution.local_pool import Workers, logs_of, slots
     from harness.execution.runner import Settings
     from harness.study import planning
-    from harness.workflows import verify as again
+    from harness.workflows import verify as verifying
 
     plans, done = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)], []
     with store_in_use() as store:
         plans = that_ran(plans, store)
-        parts = [again.choose(plan, store, sample) for plan in plans]
+        parts = [verifying.choose(plan, store, sample) for plan in plans]
         settings = {"logs": str(logs_of(store.root))}
-        with Workers(entry_of(perform), ("variants",), slots(device, jobs), settings) as workers:
+        with Workers(entry_of(perform), ("variants",), slots(check_device(device), jobs), settings) as workers:
             for plan, (part, chosen) in zip(plans, parts, strict=True):
                 with Watch(part) as watch:
                     watch.total = len(part.only)
                     listen = (lambda _name, _event: None) if as_json else watch.listen
-                    done.append(again.verify(plan, part, chosen, store, Settings(workers), listen))
+                    done.append(verifying.verify(plan, part, chosen, store, Settings(workers), listen))
     titles = [{"study": plan.name, "base": plan.base} for plan in plans]
     if as_json:
-        said = [title | asdict(found) | {"well": found.well} for title, found in zip(titles, done, strict=True)]
-        print_json(said if len(said) > 1 else said[0])
-    for title, found in zip(titles, done, strict=True) if not as_json else ():
-        print_answers.print_verified(" on ".join(title.values()), found)
-    if not as_json:
+        rows = [title | asdict(found) | {"well": found.well} for title, found in zip(titles, done, strict=True)]
+        print_json(rows if len(rows) > 1 else rows[0])
+    else:
+        for title, found in zip(titles, done, strict=True):
+            print_answers.print_verified(" on ".join(title.values()), found)
         typer.echo(f"`s2s report {name}` writes this into the report")
     raise typer.Exit(0 if all(found.well for found in done) else 1)
 
 
-@app.command()
 def export(
     name: StudyName,
     out: Annotated[
-        Path | None, typer.Option(help="The file, or a folder for STUDY-BASE.tar; here if not given.")
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="The file, or a folder for STUDY-BASE.tar; this folder if not given."),
     ] = None,
     base: Base = None,
     sets: Sets = None,
@@ -122,7 +123,7 @@ def export(
     seeds: Seeds = None,
     _plugins: Plugins = None,
 ) -> None:
-    """Write all that the store has of a study, and its report, into one file that another machine can import."""
+    """Write the stored results of a study and its report into one file that another machine can import."""
     from harness.cli import print_answers
     from harness.core.spec import SpecError
     from harness.study import planning
@@ -137,9 +138,10 @@ def export(
         print_answers.print_moved(export_import.export(plan, the_store(), file), f"written to {file}")
 
 
-@app.command("import")
-def take(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What `s2s export` wrote.")]) -> None:
-    """Take over the results of a study from another machine; nothing lands before all of a file is checked."""
+def take(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files that `s2s export` wrote.")],
+) -> None:
+    """Add results from another machine to the store; each file is checked as a whole before anything is written."""
     from harness.cli import print_answers
     from harness.workflows import export_import
 
@@ -151,18 +153,20 @@ def take(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Wh
     raise typer.Exit(0 if whole else 1)
 
 
-@app.command()
 def gc(
-    delete: Annotated[bool, typer.Option("--delete", help="Remove it, rather than only show it.")] = False,
+    delete: Annotated[
+        bool, flag("--delete", "Remove the listed files; without this option they are only listed.")
+    ] = False,
     drop: Annotated[
-        list[str] | None, typer.Option("--drop", metavar="STUDY", help="Forget this study; its report stays.")
+        list[str] | None,
+        typer.Option("--drop", metavar="STUDY", help="Treat the results of this study as unused; its report stays."),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Hash every file, and list what is damaged (with --delete, set it aside).")
+        bool, flag("--check", "Hash every file and list damaged stages (with --delete, quarantine them).")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the store holds, and what of it no study refers to; remove nothing unless told to."""
+    """List what the store holds and what no study refers to; --delete removes the latter."""
     from harness.cli import print_answers
     from harness.storage import garbage
 

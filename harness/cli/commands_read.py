@@ -1,0 +1,147 @@
+"""Commands that show and describe: parts, a variant, two runs, all results, a dataset, the answers of a trained model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.arguments import (
+    AsJson,
+    Base,
+    Plugins,
+    Preset,
+    Sets,
+    flag,
+    load_parts,
+    print_json,
+    store_in_use,
+)
+
+
+def list_parts(
+    slot: Annotated[str | None, typer.Argument(help="Show the settings of the parts of this slot.")] = None,
+    as_json: AsJson = False,
+    _plugins: Plugins = None,
+) -> None:
+    """List slots with their parts, presets, bases and studies; or the parts of one slot with their settings."""
+    from harness.cli import print_parts
+    from harness.cli.catalog import catalog
+
+    found = catalog(load_parts, slot)
+    if as_json:
+        print_json(found)
+    elif slot is None:
+        print_parts.print_overview(found)
+    else:
+        print_parts.print_parts(found)
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="BASE|STUDY[:VARIANT]|PRESET", help="What to show.")],
+    base: Base = None,
+    sets: Sets = None,
+    _preset: Preset = None,
+    as_json: AsJson = False,
+    _plugins: Plugins = None,
+) -> None:
+    """Show one variant on one page: its choices, its parts and their files, parameter counts and shapes."""
+    load_parts()
+    from harness.cli import listing, print_parts
+
+    page = listing.page(name, base, sets or [])
+    print_json(page) if as_json else print_parts.print_page(page)
+
+
+def diff(
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A folder of results, or REV:FOLDER in git.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another folder of results of the same study.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the comparison to this file too, as Markdown.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs of a study: changed choices, changed results, and whether the changes exceed the noise."""
+    from harness.analysis.runs import diff
+    from harness.cli import print_answers
+    from harness.report import diff as report
+
+    found = diff(run_a, run_b)
+    if out is not None:
+        out.write_text(report.page(found), encoding="utf-8", newline="\n")
+    print_json(found.plain()) if as_json else print_answers.print_sections(report.sections(found))
+
+
+def index() -> None:
+    """Write one page over all results: studies with their verdicts, dates and datasets."""
+    from harness.report import index
+
+    for path in index.write(Path(os.environ.get("S2S_RESULTS", "results"))):
+        typer.echo(path)
+
+
+def data(
+    choice: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="A dataset such as '{kind: scan, split: length}', or the name of a base."
+        ),
+    ],
+    export: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write train.tsv, validation.tsv and test.tsv into this folder.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=0, metavar="N", help="Show the first N rows of each split.")] = 3,
+    as_json: AsJson = False,
+    _plugins: Plugins = None,
+) -> None:
+    """Describe a dataset: sizes, lengths, first rows, rows that splits share, rows left out, sha256, warnings."""
+    load_parts()
+    from harness.cli import listing, print_parts
+    from harness.trial import corpus
+
+    loaded = corpus.load(listing.dataset(choice), (Path.cwd(),))
+    facts = listing.dataset_facts(loaded, rows) | {"warnings": listing.dataset_warnings(choice, loaded)}
+    print_json(facts) if as_json else print_parts.print_dataset(facts)
+    if export is not None:
+        replaced = corpus.export(loaded, export)
+        typer.echo(f"written to {export} ({replaced} tabs or line breaks inside texts became spaces)", err=as_json)
+
+
+def try_trial(
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="The digest of a finished trial, or its first characters.")
+    ],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT...]", help="Source texts; - reads them from standard input.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Read source texts from this file, one a line.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the answers to this file, one a line, and figures beside it."),
+    ] = None,
+    attention: Annotated[bool, flag("--attention", "Draw the attention weights of each answer.")] = False,
+    n_best: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Show the N best hypotheses of a beam.")] = 1,
+    as_json: AsJson = False,
+    _plugins: Plugins = None,
+) -> None:
+    """Decode your own source texts with a trained model from the store."""
+    load_parts()
+    from harness.cli import print_parts, source_texts
+    from harness.workflows import try_model
+
+    sources = source_texts.read(texts or [], file)
+    with store_in_use() as store:
+        answers = try_model.try_model(store, trial, sources, attention=attention, count=n_best)
+    if out is not None:
+        source_texts.write(out, [answer["hypothesis"] for answer in answers])
+        drawn = try_model.draw_attention(answers, out.parent) if attention else []
+        typer.echo("\n".join(f"written: {path}" for path in [out, *drawn]), err=True)
+    if as_json:
+        print_json(answers)
+    elif out is None or attention or n_best > 1:
+        print_parts.print_tried(answers)
+    source_texts.warn_of_unknown(answers)

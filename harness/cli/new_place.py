@@ -1,0 +1,100 @@
+"""Finds the place of a slot in a trial, and the choices that a part needs there."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.cli.templates import copied
+from harness.core.registry import SLOTS, Choice
+from harness.core.spec import SpecError, override
+from harness.study import locate
+from harness.study.planning import read_base
+from harness.trial.pipeline import TrialChoice
+
+BASE = "numbers"
+"""The base in which a new part is tested."""
+LISTS = {"metric": "decoding.scoring.metrics"}
+"""Paths of the slots that hold a list of parts in a trial."""
+DEEPEST = 6
+"""Most names in the dotted path of a slot: the search ends there, because a slot may hold slots of its own kind."""
+
+
+def simplest(slot: str) -> str:
+    """Return the kind to copy by default: the shortest among kinds with settings and without nested slots."""
+
+    def cost(kind: str) -> tuple[bool, bool, bool, int]:
+        config, aside = SLOTS[slot].kinds[kind].Config, getattr(SLOTS[slot].kinds[kind], "diagnostic", False)
+        nested = any(_choice_in(field) for field in config.model_fields.values())
+        return aside, nested, not config.model_fields, copied(SLOTS[slot].kinds[kind], slot, "x", kind).count("\n")
+
+    return str(min(SLOTS[slot].kinds, key=cost))
+
+
+def _choice_in(field: Any) -> type[Choice] | None:
+    inner = field.annotation
+    return inner if isinstance(inner, type) and issubclass(inner, Choice) else None
+
+
+def place(slot: str, kind: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return the path of a slot in a trial of the base, the settings that a kind requires, and the choices around it."""
+    base = read_base(locate.base(BASE))[0]
+    path, around = (LISTS[slot], {}) if slot in LISTS else next(_places(SLOTS[slot], base))
+    plain: Any = override(TrialChoice, base, around)
+    for name in path.split("."):
+        plain = plain.get(name, {}) if isinstance(plain, Mapping) else {}
+    return path, _required(SLOTS[slot].kinds[kind].Config, plain if isinstance(plain, Mapping) else {}), around
+
+
+def _places(slot: Any, base: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every path of a slot, shortest first, with the kinds above it that differ from the base."""
+    waiting: deque[tuple[Any, Any, list[str], dict[str, Any]]] = deque([(TrialChoice, base, [], {})])
+    while waiting:
+        config, plain, above, around = waiting.popleft()
+        for name, field in config.model_fields.items():
+            inner, path = _choice_in(field), [*above, name]
+            if inner is None or len(path) > DEEPEST:
+                continue
+            here = plain.get(name) if isinstance(plain, Mapping) else None
+            if not inner.is_slot():
+                waiting.append((inner, here, path, around))
+                continue
+            if inner.slot is slot:
+                yield ".".join(path), around
+            current = here.get("kind") if isinstance(here, Mapping) else here
+            for kind, part in sorted(inner.slot.kinds.items(), key=lambda item: item[0] != current):
+                changed = {} if kind == current else {f"{'.'.join(path)}.kind": kind}
+                waiting.append((part.Config, here if kind == current else None, path, around | changed))
+
+
+def _required(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for settings without default: from the base where it has them, else any valid value."""
+    values = {}
+    for name, field in config.model_fields.items():
+        if not field.is_required():
+            continue
+        inner = _choice_in(field)
+        if inner is not None and inner.is_slot():
+            kind = simplest(next(slot for slot, contract in SLOTS.items() if contract is inner.slot))
+            values[name] = {"kind": kind} | _required(inner.slot.kinds[kind].Config, {})
+        elif inner is not None:
+            values[name] = _required(inner, {})
+        else:
+            values[name] = _valid(field, name, plain.get(name))
+    return values
+
+
+def _valid(field: Any, name: str, first: Any) -> Any:
+    """Return a valid value of a setting: the first of some candidates that its type accepts."""
+    options = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    for value in (first, *options, True, 4, 0.5, 1.0, name, None, (4,), (name,), {}):
+        try:
+            adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
+            adapter.validate_python(value, strict=True)
+        except ValidationError:
+            continue
+        return value
+    raise SpecError(f"no valid value of the setting '{name}' was found; choose another kind to copy with --like")
