@@ -302,7 +302,7 @@ def _remark(found: Comparison, error: float, arms: Sequence[Arm], metric: Metric
         mixed = clusters is not None and any(
             (arm.scores > clusters.threshold).any() and not (arm.scores > clusters.threshold).all() for arm in arms
         )
-        return f"{clusters.told}; `succeeds_at` would ask how many seeds succeed" if clusters and mixed else ""
+        return f"{clusters.text}; `succeeds_at` would ask how many seeds succeed" if clusters and mixed else ""
     if _saturated(found, metric):
         return "saturated: every seed of both sides reaches the best value there is"
     if found.kind == "paired" and found.delta == 0:

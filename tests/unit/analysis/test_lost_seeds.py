@@ -148,11 +148,11 @@ def test_a_lost_difference_is_the_lowest_or_the_highest(kind):
 
 def test_lost_seeds_of_an_interaction_move_all_arms_one_way():
     """Arms with the sign 1 to their lowest and those with -1 to their highest seed, or the other way round."""
-    scores = [[66.0, 72, 73], [68.0, 70, 72], [60.5, 61, 61.5], [59.0, 64, 65]]
+    scores = [[68.0, 74, 75], [66.0, 67, 72], [60.5, 61, 61.5], [62.0, 66, 67]]
     signs = (1.0, -1.0, -1.0, 1.0)
     parts = [(sign, losing(flat(values), THREE)) for sign, values in zip(signs, scores, strict=True)]
     readings = [[float(arm.scores[-1]) for _, arm in reading.parts] for reading in scenarios(contrast(*parts), EXACT)]
-    assert sorted(readings) == [[66.0, 72, 61.5, 59.0], [73.0, 68.0, 60.5, 65.0]]
+    assert sorted(readings) == [[68.0, 72, 61.5, 62.0], [75.0, 66.0, 60.5, 67.0]]
     whole = [
         estimate(contrast(*((s, flat([*v, end])) for s, v, end in zip(signs, scores, ends, strict=True))), EXACT)
         for ends in readings
