@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from harness.analysis import Arm
+from harness.analysis import ALPHA, Arm, compare
 from harness.analysis.arms import LostSeed
-from tests.calibration.experiments import RESAMPLER, SPREADS, Row, Size, Tally, differ, stream
+from harness.analysis.compare import verdict
+from harness.trial.score import METRICS
+from tests.calibration.experiments import RESAMPLER, SPREADS, Row, Size, Tally, claim, differ, stream
 from tests.calibration.synthetic import Side, World, arms, first
 from tests.calibration.usual import mean_of_seeds, t_of_seeds
 
@@ -107,11 +107,24 @@ def bimodal(size: Size) -> Iterator[Row]:
 
 
 def floor(size: Size) -> Iterator[Row]:
-    """Yield false claims where neither side learns anything: one or two sentences of 500 are right."""
-    world = World(EXACT, SPREADS["large"], skill=-7.0)
-    right = np.mean([world.arms(stream("right", part), RESAMPLER, 10, (0,))[0].mean for part in range(20)])
-    for row in _by_seeds(size, "floor", world, [Side(), Side()]):
-        yield {"exact match": float(right)} | row
+    """Yield false claims where neither side learns anything, and how often the sides are called equivalent within a point.
+
+    One or two sentences of 500 are right, as they are for a system that always gives the most frequent reference.
+    """
+    world, metric, asked = World(EXACT, SPREADS["large"], skill=-7.0), METRICS[EXACT], claim(EXACT, within=1.0)
+    for seeds in size.seeds:
+        rng, tally = stream("floor", seeds), Tally()
+        for _ in range(size.repetitions):
+            a, b = world.arms(rng, RESAMPLER, seeds, (0, 0))
+            answer = replace(compare(a, b, metric, asked), floor=100 / world.sentences)
+            tally.add(
+                {
+                    "ours, found to differ": differ(a, b, EXACT),
+                    "ours, called equivalent": verdict(answer, answer.p, metric, asked) == "equivalent",
+                    "by p alone, called equivalent": answer.in_favour and answer.p < ALPHA,
+                }
+            )
+        yield from tally.rows({"seeds": seeds})
 
 
 def _by_seeds(size: Size, name: str, world: World, sides: Sequence[Side]) -> Iterator[Row]:

@@ -71,7 +71,7 @@ def _needed(size: Size, world: World, seeds: int, kind: str) -> Iterator[Row]:
     for _ in range(size.slow):
         made = compare(*world.arms(rng, RESAMPLER, number, (shift, 0)), METRICS[metric], asked)
         decided.add({"power with this number": made.in_favour and made.p < answer.level})
-    for _ in range(max(1, size.slow // 5)):
+    for _ in range(max(10, size.slow // 10)):
         seen = compare(*world.arms(rng, RESAMPLER, PILOT, (shift, 0)), METRICS[metric], asked)
         left_open = replace(seen, delta=answer.delta, verdict="inconclusive", level=answer.level)
         printed = with_needs(left_open, asked)

@@ -67,9 +67,9 @@ LAYOUTS = {
         ("seeds that learn nothing",),
     ),
     "floor": Layout(
-        f"No seed learns anything: {FALSE}",
-        "Exact match in percent; a few of 500 sentences are right by chance.",
-        ("exact match",),
+        "No seed learns anything (exact match of about 0.2 %), two variants that are one: answers in percent, at a nominal 5 %",
+        "A few of 500 sentences are right by chance. That both sides are equally bad is certain, and says nothing.",
+        ("method",),
     ),
     "contrasts": Layout(
         f"Claims about more than two variants, exact match: {FALSE}",
@@ -165,11 +165,8 @@ def _wide(name: str, frame: pd.DataFrame) -> pd.DataFrame:
         keys = [column for column in ("metric", "seed SD") if column in shown]
         spread = shown.groupby(keys)["SD of scores"].transform("mean").map("{:.1f}".format)
         shown = shown.assign(**{"SD of scores": spread})
-    for column in ("exact match", "difference"):
-        if column in shown and shown[column].dtype == float:
-            shown[column] = shown[column].map("{:.2f}".format)
     if "needed" in shown:
-        shown["needed"] = shown["needed"].astype(int)
+        shown = shown.assign(difference=frame["difference"].map("{:.1f}".format), needed=frame["needed"].astype(int))
     index = [column for column in layout.columns if column != layout.across]
     wide = shown.pivot_table(index=index, columns=layout.across, values="rate", aggfunc="first", sort=False)
     wide = wide.reset_index().rename_axis(columns=None)
