@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.trial.score import METRICS
+from tests.calibration import figures
 
 BEGIN, END = "<!-- calibration: begin (written by make calibration) -->", "<!-- calibration: end -->"
 MOST = 7.0
@@ -127,10 +127,7 @@ def write(folder: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> st
 def written(folder: Path) -> str:
     """Draw and write the page of all experiments that a folder has; what another run left there is kept."""
     frames = {name: pd.read_csv(folder / f"{name}.csv") for name in LAYOUTS if (folder / f"{name}.csv").exists()}
-    if "null" in frames:
-        _draw_null(frames["null"], folder / "null.png")
-    if "predicted" in frames:
-        _draw_power(frames["predicted"], folder / "power.png")
+    figures.draw(folder, frames)
     page = "\n".join(
         part for name, frame in frames.items() for part in (f"**{LAYOUTS[name].title}**\n", *_told(name, frame), "")
     )
@@ -190,43 +187,3 @@ def _table(frame: pd.DataFrame) -> list[str]:
     numbers = [cell.strip("*").replace(".", "").isdigit() or "/" in cell for cell in cells[0]]
     rule = ["---:" if number else "---" for number in numbers]
     return ["| " + " | ".join(row) + " |" for row in ([str(name) for name in frame.columns], rule, *cells)]
-
-
-def _draw_null(frame: pd.DataFrame, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    worlds = list(dict.fromkeys(zip(frame["metric"], frame["seed SD"], strict=True)))
-    figure = Figure(figsize=(3.4 * len(worlds), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(worlds), sharey=True, squeeze=False)[0]
-    for axes, (metric, spread) in zip(panels, worlds, strict=True):
-        here = frame[(frame["metric"] == metric) & (frame["seed SD"] == spread)]
-        axes.axhspan(3, 7, color="#dddddd", label="3 to 7 %")
-        for (method, own), mark in zip(here.groupby("method", sort=False), "osD^", strict=False):
-            places = range(len(own))
-            axes.errorbar(places, own["percent"], 2 * own["se"], marker=mark, capsize=2, linewidth=1.4, label=method)
-            axes.set_xticks(places, own["seeds"])
-        axes.set(yscale="log", xlabel="seeds a side", title=f"{METRICS[metric].title}, {spread} seed SD")
-    panels[0].set(ylabel="called different (%), log scale", ylim=(1, 100))
-    panels[0].set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"], minor=False)
-    panels[0].set_yticks([], minor=True)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
-
-
-def _draw_power(frame: pd.DataFrame, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.8, 4.6), layout="constrained")
-    axes = figure.subplots()
-    ends = [frame["predicted"].min() - 5, 100]
-    axes.fill_between(
-        ends, [end - 3 for end in ends], [end + 3 for end in ends], color="#dddddd", label="within 3 points"
-    )
-    for (seeds, own), mark in zip(frame.groupby("seeds"), "osD^", strict=False):
-        axes.errorbar(
-            own["predicted"], own["percent"], 2 * own["se"], fmt=mark, capsize=2, label=f"{seeds} seeds a side"
-        )
-    axes.set(xlabel="predicted power (%)", ylabel="found (%)", title="Power: bars are two standard errors")
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=130, metadata={"Software": None})

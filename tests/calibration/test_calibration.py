@@ -59,6 +59,7 @@ def test_what_leaves_the_band_is_printed_in_bold(tmp_path):
     row = {"world": "w", "percent": 8.21, "se": 0.6, "repetitions": 2000, "seeds": "10 / 3"}
     text = page.write(tmp_path, {"unequal": [row, row | {"seeds": "5 / 3", "percent": 6.0}]})
     assert "| world | 10 / 3 seeds | 5 / 3 seeds |" in text and "| w | **8.2** | 6.0 |" in text and "Bold" in text
+    assert (tmp_path / "departures.png").stat().st_size > 5000
     usual = {"metric": "bleu", "seeds": 3, "se": 0.6, "repetitions": 2000, "method": "t test of seeds", "percent": 20.0}
     assert "| bleu | t test of seeds | 20.0 |" in page.write(tmp_path, {"sentences": [usual]})
 
