@@ -335,7 +335,7 @@ def _rated(found: Comparison, arms: Sequence[Arm], metric: Metric, claim: Claim,
     interval = rates.newcombe(won[0], trials[0], won[1], trials[1])
     found = replace(
         found, success_a=won[0], success_b=won[1], mean_a=100 * rate_a, mean_b=100 * rate_b, delta=100 * (rate_a - rate_b),
-        ci_low=100 * interval.low, ci_high=100 * interval.high, method=SUCCESS_RATES,
+        ci_low=100 * interval.low, ci_high=100 * interval.high, method=SUCCESS_RATES, limit=100.0,
         note=lost_seeds.named([(1.0, arm) for arm in arms]), var_seed=math.nan, var_sentence=math.nan,
     )  # fmt: skip
     if min(trials) < LEAST_SEEDS:

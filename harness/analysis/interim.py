@@ -139,7 +139,8 @@ def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> 
     ]
     sides = 2 if two_sided else 1
     level = nominal_levels(ALPHA, shares, two_sided=two_sided)[-1]
-    wider = float(stats.t.isf(level / sides, last.df) / stats.t.isf(ALPHA / sides, last.df)) if level > 0 else math.inf
+    law = stats.norm() if math.isnan(last.df) else stats.t(last.df)
+    wider = float(law.isf(level / sides) / law.isf(ALPHA / sides)) if level > 0 else math.inf
     low, high = (last.delta + wider * (end - last.delta) for end in (last.ci_low, last.ci_high))
     decided = answers[so_far.index(so_far[-1])]
     return replace(

@@ -129,9 +129,10 @@ class Wins(NamedTuple):
     df: float
 
     def interval(self, alpha: float = 0.05) -> Interval:
-        """Return the interval of the share; it covers too often rather than too seldom."""
+        """Return the interval of the share, which it holds itself; it covers too often rather than too seldom."""
         half = float(stats.t.isf(alpha / 2, self.df)) * self.error
-        return Interval(float(special.expit(self.logit - half)), float(special.expit(self.logit + half)))
+        low, high = (float(special.expit(self.logit + end)) for end in (-half, half))
+        return Interval(min(low, self.share), max(high, self.share))
 
     def p_value(self, share: float) -> float:
         """Return the two-sided p value of a share."""
