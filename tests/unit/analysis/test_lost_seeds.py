@@ -196,17 +196,20 @@ def test_success_rates_of_few_seeds_are_a_pilot():
 
 def test_an_arm_knows_the_seeds_that_ran_and_have_no_score():
     """Of a mean over two variants a seed is lost where either failed; where one is missing yet it may still come."""
-    ended = {("True-token", 0): "diverged", ("True-padded", 1): "out_of_memory", ("True-token", 2): "missing"}
+    ended = {
+        ("True-token", 0): "diverged", ("True-padded", 1): "out_of_memory", ("True-token", 2): "missing",
+        ("True-token", 3): "timeout", ("True-padded", 3): "missing",
+    }  # fmt: skip
     outcomes = [
         outcome(o.variant, o.seed, 0, o.factors, ended[o.variant, o.seed]) if (o.variant, o.seed) in ended else o
-        for o in study(seeds=6)
+        for o in study(seeds=7)
     ]
     arm = Trials(outcomes, EXACT, Resampler("x", 50)).arm("", {Term("True-token"): 0.5, Term("True-padded"): 0.5})
     assert arm.lost == (LostSeed(0, "diverged"), LostSeed(1, "out_of_memory")) and arm.seeds == 3 and arm.diverged == 1
     got = compare_all(outcomes, [about(*MASK)], "digest")[0]
     assert "loss.mask=true lost 2 of 5 seeds (0 diverged, 1 out of memory)" in got.note
     token = about({"loss.mask": True}, {"loss.mask": False}, when={"loss.normalize": "token"})
-    assert "True-token lost 1 of 5 seeds (0 diverged)" in compare_all(outcomes, [token], "digest")[0].note
+    assert "True-token lost 2 of 6 seeds (0 diverged, 3 timeout)" in compare_all(outcomes, [token], "digest")[0].note
 
 
 @pytest.mark.parametrize("status", ["diverged", "timeout", "out_of_memory", "error"])
