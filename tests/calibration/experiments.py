@@ -132,10 +132,12 @@ def predicted(size: Size) -> Iterator[Row]:
     """Yield the power that is found beside the power that is predicted, at differences of about 50, 80 and 95 %."""
     for metric, spread in size.worlds:
         world = World(metric, SPREADS[spread])
+        points_per_logit = slope(world)
         for seeds in size.seeds:
+            error = _error(world, seeds)
             for errors in (2.0, 2.8, 3.6):
                 rng = stream("power", metric, spread, seeds, errors)
-                shift = errors * _error(world, seeds) / slope(world)
+                shift = errors * error / points_per_logit
                 tally, deltas, noise = Tally(), [], []
                 for _ in range(size.slow):
                     a, b = world.arms(rng, RESAMPLER, seeds, (shift, 0))

@@ -47,17 +47,18 @@ LAYOUTS = {
     ),
     "lost": Layout(
         f"One side loses seeds: {FALSE}",
-        "Exact match, seeds vary much. *Lost seeds forgotten* compares the seeds that are left, as if no other had run.",
+        "Exact match, seeds vary much. *Lost seeds forgotten* compares the seeds that are left, as if no other had run. The harness "
+        "does not know why seeds were lost, so that it is cautious where any of them were.",
         ("lost", "method"),
     ),
     "unequal": Layout(
         f"Sides with unlike numbers of seeds, none of them lost: {FALSE}",
-        "Exact match.",
+        "Exact match. Below 3 % where the larger side varies more: the seeds' variance is never taken for less than the pooled one.",
         ("world",),
     ),
     "spread": Layout(
         f"Seeds that are not normal, or vary on one side only: {FALSE}",
-        "Exact match.",
+        "Exact match. Where one side holds nearly all variance, only its own seeds tell how large it is: three are a little too few.",
         ("world",),
     ),
     "bimodal": Layout(
@@ -73,7 +74,7 @@ LAYOUTS = {
     ),
     "contrasts": Layout(
         f"Claims about more than two variants, exact match: {FALSE}",
-        "An interaction has four arms, a trend one.",
+        "An interaction has four arms, a trend one. Where one variant holds nearly all variance, three seeds are a little too few.",
         ("question",),
     ),
     "sequential": Layout(
