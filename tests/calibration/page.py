@@ -47,18 +47,20 @@ LAYOUTS = {
     ),
     "lost": Layout(
         f"One side loses seeds: {FALSE}",
-        "Exact match, seeds vary much. *Lost seeds forgotten* compares the seeds that are left, as if no other had run. The harness "
-        "does not know why seeds were lost, so that it is cautious where any of them were.",
+        "Exact match, seeds vary much. *Lost seeds forgotten* compares the seeds that are left, as if no other had run. "
+        "The harness does not know why seeds were lost, so that it is cautious where they were any.",
         ("lost", "method"),
     ),
     "unequal": Layout(
         f"Sides with unlike numbers of seeds, none of them lost: {FALSE}",
-        "Exact match. Below 3 % where the larger side varies more: the seeds' variance is never taken for less than the pooled one.",
+        "Exact match. Cautious with 10 against 3 seeds, and where the larger side varies more: the variance of seeds is never "
+        "taken for less than the pooled one, which the last row needs.",
         ("world",),
     ),
     "spread": Layout(
         f"Seeds that are not normal, or vary on one side only: {FALSE}",
-        "Exact match. Where one side holds nearly all variance, only its own seeds tell how large it is: three are a little too few.",
+        "Exact match. Where one side holds nearly all variance, only its own seeds tell how large it is: three are a little "
+        "too few.",
         ("world",),
     ),
     "bimodal": Layout(
