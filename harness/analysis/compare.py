@@ -23,7 +23,8 @@ For metrics that are no means (BLEU) this holds to first order, by the delta met
 (exhaustive) is no sample: ``V_sentence = 0``, and what is left is a t test of the seeds, with unequal variances.
 
 Where each seed learns the task or does not, seeds of a side may all have been lucky, and a t test sees no variance. That two arms
-come apart so by luck has at most the probability ``2^(1 - S_A - S_B)``, which p is never below, however far apart they are.
+come apart so by luck has at most the probability ``least_p`` (``2^(1 - 2S)`` with S seeds a side), which p is never below, however
+far apart they are.
 
 Sentences that come in groups (documents, or sources that occur twice) are drawn again by group, and N is the number of groups.
 Three seeds a side are the least for a verdict: with two a variance is one number's, and estimates are all there is.
@@ -279,7 +280,7 @@ def _judged(found: Comparison, contrast: Contrast, metric: Metric, claim: Claim 
         return replace(found, verdict=PILOT if claim else "")
     p, in_favour = _p_value(found, error, df, metric, claim)
     if p > 0:  # else the same models say the same in two ways, which is no chance
-        p = max(p, least_p([arm.seeds for arm in arms], error))
+        p = max(p, least_p(tuple(arm.seeds for arm in arms), varies=error > 0))
     found = replace(found, p=p, in_favour=in_favour)
     return replace(found, verdict=verdict(found, p, metric, claim))
 
@@ -315,7 +316,8 @@ def _won(found: Comparison, won: rates.Wins, share: float, claim: Claim, metric:
     low, high = won.interval()
     found = replace(
         found, mean_a=100 * won.share, mean_b=100 * share, delta=100 * (won.share - share), method=WINS, df=won.df,
-        ci_low=100 * (low - share), ci_high=100 * (high - share), var_seed=math.nan, var_sentence=math.nan,
+        ci_low=100 * (low - share), ci_high=100 * (high - share), limit=100 * max(share, 1 - share),
+        var_seed=math.nan, var_sentence=math.nan,
     )  # fmt: skip
     if fewest < LEAST_SEEDS:
         return replace(found, verdict=PILOT)

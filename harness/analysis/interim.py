@@ -141,7 +141,8 @@ def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> 
     level = nominal_levels(ALPHA, shares, two_sided=two_sided)[-1]
     law = stats.norm() if math.isnan(last.df) else stats.t(last.df)
     wider = float(law.isf(level / sides) / law.isf(ALPHA / sides)) if level > 0 else math.inf
-    low, high = (last.delta + wider * (end - last.delta) for end in (last.ci_low, last.ci_high))
+    ends = (last.ci_low, last.ci_high)
+    low, high = (end if end == last.delta else last.delta + wider * (end - last.delta) for end in ends)
     decided = answers[so_far.index(so_far[-1])]
     return replace(
         last, p=so_far[-1], in_favour=decided.in_favour, ci_low=max(low, -last.limit), ci_high=min(high, last.limit)

@@ -15,7 +15,8 @@ claim is decided by two one-sided tests, which share their standard error; its p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -29,20 +30,25 @@ POINTS = 1024
 """Number of combinations of the sides' estimated variances that represent their distribution."""
 
 
-def least_p(seeds: Sequence[int], error: float = 1.0) -> float:
-    """Return the value that a p value is never below: the probability that luck alone brings seeds apart, or together, for good.
+@cache
+def least_p(seeds: tuple[int, ...], *, varies: bool = True) -> float:
+    """Return the value that a p value is never below: the probability that luck alone parts the seeds of two arms for good.
 
-    If every second seed learned a task, S_A and S_B seeds would all be alike on either side with the probability
-    ``2 * 2^-(S_A + S_B)``, and with any other share of seeds that learn it more seldom. A test that sees no variance then would
-    be sure. More arms can do so in up to 2^k ways; one arm (a difference per seed) is asked only where nothing varies.
+    If a seed learned a task with probability q, all S_A seeds of one arm would and none of the S_B of the other, or the other way
+    round, with the largest probability over q of ``q^S_A (1-q)^S_B + (1-q)^S_A q^S_B``: ``2^(1 - 2S)`` for S seeds a side. A test
+    that sees no variance then would be sure. More arms can come apart in up to 2^k ways; one arm (a difference per seed) is asked
+    only where nothing varies.
 
     Args:
         seeds: the number of seeds of each arm.
-        error: the standard error of the contrast.
+        varies: whether the contrast has a standard error.
     """
-    if len(seeds) > 1:
-        return min(1.0, 2.0 ** ((1 if len(seeds) == 2 else len(seeds)) - sum(seeds)))
-    return 0.0 if error else 2.0 ** (1 - sum(seeds))
+    if len(seeds) == 1:
+        return 0.0 if varies else 2.0 ** (1 - seeds[0])
+    if len(seeds) > 2:
+        return float(min(1.0, 2.0 ** (len(seeds) - sum(seeds))))
+    (a, b), q = seeds, np.linspace(0, 0.5, 1001)
+    return float((q**a * (1 - q) ** b + (1 - q) ** a * q**b).max())
 
 
 class Components(NamedTuple):
@@ -67,7 +73,7 @@ class Components(NamedTuple):
 
     def decides(self, seeds: int, alpha: float) -> bool:
         """Whether so few seeds can decide anything at a level, however far apart they are."""
-        return least_p([seeds] * self.sides) < alpha
+        return least_p((seeds,) * self.sides) < alpha
 
     def estimates(self, seeds: int, sentences: int | None = None) -> TwoWay:
         """Return the variances and degrees of freedom that tests may come to, all as likely."""

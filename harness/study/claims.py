@@ -230,7 +230,7 @@ def _check_metric(claim: Claim) -> None:
         raise SpecError(f"no metric is called '{claim.metric}'; {suggest(claim.metric, METRICS)}", "metric")
     if claim.within is None and METRICS[claim.metric].direction == "neither":
         asks = claim.succeeds_at is not None or claim.wins is not None
-        message = "no seed can succeed at it" if asks else "state `within`"
+        message = "no seed can be better at it" if asks else "state `within`"
         raise SpecError(f"{claim.metric} has no better direction; {message}", path="metric")
 
 
