@@ -66,7 +66,8 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
     if now != "done" and not (now == "stale" and keep_stale):
         failed = failures.last(store, trial)
         if failed is None:
-            return Outcome(**about, status="missing", reason=f"{now}: {why}", stages=stages)
+            reason = f"no results {why}" if why.startswith("from ") else f"{now}: {why}"
+            return Outcome(**about, status="missing", reason=reason, stages=stages)
         about |= {"log": failed.log, "account": failed.page}
         return Outcome(**about, status=failed.status, reason=failed.reason, stages=stages)
     with readable_results(runner.title(variant, seed)):

@@ -152,12 +152,12 @@ def dataset_warnings(text: str, loaded: corpus.Corpus) -> list[str]:
     """Return warnings about a dataset; for a base, also warnings about its tokenizers and its scoring."""
     name = parse_yaml(text, "DATASET")
     if not isinstance(name, str) or name not in (bases := locate.bases()):
-        return loaded.part.notes
+        return list(dict.fromkeys(loaded.part.notes))
     plain, lines, _ = planning.read_base(bases[name])
     choice = read(TrialChoice, plain, lambda path: lines.place(path.split(".")))
     with tempfile.TemporaryDirectory() as folder, prepare.scratch_in(Path(folder)) as scratch:
         facts = prepare.write(choice.data, loaded, Path(folder), scratch)
-    return data_checks.warnings(facts, lowercased=choice.decoding.scoring.lowercase)
+    return list(dict.fromkeys(data_checks.warnings(facts, lowercased=choice.decoding.scoring.lowercase)))
 
 
 class _Holder(Choice):

@@ -77,7 +77,7 @@ def _test(names: Mapping[str, str], chosen: dict[str, Any], around: Mapping[str,
     """Return the text of a part's test, with only the imports and constants that its slot needs."""
     slot = names["slot"]
     value = '[{"kind": kind} | CHOICE]' if slot in LISTS else '{"kind": kind} | CHOICE'
-    result = Template(RESULTS[slot]).substitute(names)
+    result = Template(RESULTS.get(f"{slot}/{names['like']}", RESULTS[slot])).substitute(names)
     texts = {"choice": _one_line(chosen), "around": _python(around), "result": result, "value": value}
     text = Template(TEST).substitute(names, **texts)
     tree = ast.parse(text)

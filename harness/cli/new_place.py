@@ -9,11 +9,13 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from harness.cli.templates import copied
+from harness.contracts import Words
 from harness.core.registry import SLOTS, Choice
-from harness.core.spec import SpecError, override
+from harness.core.spec import Incompatible, SpecError, override, read
 from harness.study import locate
 from harness.study.planning import read_base
 from harness.trial.pipeline import TrialChoice
+from harness.trial.train import build
 
 BASE = "numbers"
 """The base in which a new part is tested."""
@@ -28,7 +30,7 @@ def simplest(slot: str) -> str:
 
     def cost(kind: str) -> tuple[bool, bool, bool, int]:
         config, aside = SLOTS[slot].kinds[kind].Config, getattr(SLOTS[slot].kinds[kind], "diagnostic", False)
-        nested = any(_choice_in(field) for field in config.model_fields.values())
+        nested = any(_choice_in(field) or _choice_in_mapping(field) for field in config.model_fields.values())
         return aside, nested, not config.model_fields, copied(SLOTS[slot].kinds[kind], slot, "x", kind).count("\n")
 
     return str(min(SLOTS[slot].kinds, key=cost))
@@ -39,6 +41,11 @@ def _choice_in(field: Any) -> type[Choice] | None:
     return inner if isinstance(inner, type) and issubclass(inner, Choice) else None
 
 
+def _choice_in_mapping(field: Any) -> type[Choice] | None:
+    inner = get_args(field.annotation)[1] if get_origin(field.annotation) is dict else None
+    return inner if isinstance(inner, type) and issubclass(inner, Choice) and inner.is_slot() else None
+
+
 def place(slot: str, kind: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return the path of a slot in a trial of the base, the settings that a kind requires, and the choices around it."""
     base = read_base(locate.base(BASE))[0]
@@ -46,7 +53,27 @@ def place(slot: str, kind: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     plain: Any = override(TrialChoice, base, around)
     for name in path.split("."):
         plain = plain.get(name, {}) if isinstance(plain, Mapping) else {}
-    return path, _required(SLOTS[slot].kinds[kind].Config, plain if isinstance(plain, Mapping) else {}), around
+    chosen = _required(SLOTS[slot].kinds[kind].Config, plain if isinstance(plain, Mapping) else {})
+    part: Any = {"kind": kind} | chosen
+    return path, chosen, _with_company(base, around, {path: [part] if slot in LISTS else part})
+
+
+def _with_company(base: Any, around: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """Return the choices around a part with the kind of one more slot that it needs to be built, if it needs one."""
+    more: list[dict[str, Any]] = [{}]
+    for slot in ("encoder", "bridge", "context", "embeddings"):
+        path = next(_places(SLOTS[slot], base))[0]
+        more += [{f"{path}.kind": kind} for kind in SLOTS[slot].kinds if path not in part]
+    return next((around | each for each in more if _builds(base, around | each | part)), around)
+
+
+def _builds(base: Any, changes: dict[str, Any]) -> bool:
+    try:
+        choice = read(TrialChoice, override(TrialChoice, base, changes))
+        build(choice.model, choice.training.initializer, Words(9, 9, joint=True), seed=1)
+    except (SpecError, Incompatible):
+        return False
+    return True
 
 
 def _places(slot: Any, base: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -76,8 +103,11 @@ def _required(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
     for name, field in config.model_fields.items():
         if not field.is_required():
             continue
-        inner = _choice_in(field)
-        if inner is not None and inner.is_slot():
+        inner, each = _choice_in(field), _choice_in_mapping(field)
+        if each is not None:  # two of the simplest
+            kind = simplest(next(slot for slot, contract in SLOTS.items() if contract is each.slot))
+            values[name] = {key: {"kind": kind} | _required(each.slot.kinds[kind].Config, {}) for key in ("a", "b")}
+        elif inner is not None and inner.is_slot():
             kind = simplest(next(slot for slot, contract in SLOTS.items() if contract is inner.slot))
             values[name] = {"kind": kind} | _required(inner.slot.kinds[kind].Config, {})
         elif inner is not None:

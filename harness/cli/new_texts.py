@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from harness.contracts import Batch, Lengths, Memory, Pass, Scored, Source, StateShape, Streams, Words
+from harness.contracts import FIELDS, Batch, Lengths, Memory, Pass, Scored, Source, StateShape, Streams, Words
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError, encode, override, read
 from harness.study.planning import read_base
@@ -97,6 +97,9 @@ RESULTS = {
     except SpecError as error:  # data that are not here
         return str(error)""",
     "tokenizer": 'return trial(kind).$path.build().learn(["one two", "two three"]).to_str()',
+    "tokenizer/fields": """texts = [FIELDS.join([text, "x"]) for text in ("one two", "two three")]
+    learned = trial(kind).$path.build().learn(texts)
+    return {name: one.to_str() for name, one in learned.items()}""",
     "embeddings": "part = trial(kind).$path.build(words=WORDS)\n    return part.target(HEARD_BT).tolist()",
     "cell": """part = trial(kind).$path.build(entering=3)
     state = tuple(torch.zeros(1, part.layers, *shape) for shape in part.shape.tensors)
@@ -138,4 +141,4 @@ RESULTS = {
     return None if counts is None else float(part.score(counts.sum(0)))""",
     "search": "return trial(kind).$path.build().find(model(kind).eval(), SOURCE_BS, 5).tokens_BT.tolist()",
 }
-"""Lines of a generated test that compute the values to compare, by slot."""
+"""Lines of a generated test that compute the values to compare, by slot, or by slot and kind."""

@@ -31,8 +31,10 @@ def print_answer(plan: Plan, done: StudyAnswer) -> None:
         say("", grid(rows, indent=0, headers=names, right=len(names) - 1))
     say(*([""] if done.verdicts else []), *(indented(f"- {verdict}", by=0, hang=2) for verdict in done.verdicts))
     skipped = [[variant.name, f"skipped, {variant.skipped}"] for variant in plan.variants if variant.skipped]
-    failed = [[name, f"{status}: {reason}" if reason else status] for name, status, reason in done.failed]
-    for title, rows in (("not run", skipped), ("failed", failed)):
+    missing = [[name, reason] for name, status, reason in done.failed if status == "missing"]
+    ended = [(name, status, reason) for name, status, reason in done.failed if status != "missing"]
+    failed = [[name, f"{status}: {reason}" if reason else status] for name, status, reason in ended]
+    for title, rows in (("not run", skipped), ("missing", missing), ("failed", failed)):
         if rows:
             say(
                 heading(title),

@@ -67,7 +67,7 @@ def _scores_text(found: Diff) -> str:
 
 def _verdicts_table(found: Diff) -> Table:
     rows = [[v.claim, v.a or NONE, v.b or NONE, "changed" if v.a != v.b else "same"] for v in found.verdicts]
-    return _table("verdicts", ["claim", "A", "B", ""], rows)
+    return _table("verdicts", ["claim", "A", "B", "change"], rows)
 
 
 def _contradictions_table(found: Diff) -> Table:

@@ -239,14 +239,14 @@ def _test_questions(study: StudyFacts, done: Sequence[Outcome]) -> list[Reply]:
     known = [facts for facts in _prepared(study, done).values() if "ceiling" in facts]
     if not known:
         return []
-    rows, what = known[0]["test"]["pairs"], known_by(known[0])
-    overlaps = [facts["overlap"]["test"] for facts in known]
-    worst = max(overlaps, key=lambda counts: counts["tokens"][what])
-    shared = worst["tokens"][what]
+    shares = [facts["overlap"]["test"]["tokens"][known_by(facts)] / facts["test"]["pairs"] for facts in known]
+    worst = known[shares.index(max(shares))]
+    rows, what, overlap = worst["test"]["pairs"], known_by(worst), worst["overlap"]["test"]
+    shared = overlap["tokens"][what]
     fresh = Reply(
         f"Are the test {what} new to the model?",
         "yes" if not shared else "no" if shared == rows else "partly",
-        f"in train as the model sees them, {shared_in_words(worst, rows)}",
+        f"in train as the model sees them, {shared_in_words(overlap, rows)}",
     )
     most = [
         min(percent_reachable(facts["ceiling"]["test"], lowercased=without) for facts in known)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-import warnings
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ import pandas as pd
 from harness.analysis import Outcome, deviation, lengths_frame
 from harness.core.escapes import visible
 from harness.core.names import file_name
-from harness.report.section import Figure
+from harness.report import fonts
+from harness.report.section import Drawing, Figure
 from harness.report.tables import span
 from harness.trial.score import METRICS
 
@@ -39,22 +38,21 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, list[Path]]:
-    """Draw the figures that have data, as SVG and PNG, and return the files of each by its name."""
+def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, Drawing]:
+    """Draw the figures that have data, as SVG and PNG, and return them by name."""
     import matplotlib
 
-    written = {}
+    drawn = {}
     folder.mkdir(parents=True, exist_ok=True)
-    families = _families()
-    fonts = {"font.family": families} if len(families) > 1 else {}
-    with matplotlib.rc_context(STYLE | fonts), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box: no font here has it
-        for name, _, make in drawings:
+    families = fonts.families()
+    with matplotlib.rc_context(STYLE | ({"font.family": families} if len(families) > 1 else {})):
+        for name, _, make, _ in drawings:
             figure = make()
             if figure is not None:
+                note = fonts.number_undrawn(figure)
                 stem = file_name(name, "a figure")
-                written[name] = [_save(figure, folder / f"{stem}{suffix}") for suffix in (".svg", ".png")]
-    return written
+                drawn[name] = Drawing([_save(figure, folder / f"{stem}{suffix}") for suffix in (".svg", ".png")], note)
+    return drawn
 
 
 def by_variant(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -> Any:
@@ -290,13 +288,13 @@ def attention_example(source: Sequence[str], target: Sequence[str], weights: Any
     """Attention over one sentence: a row per output word, a column per source word."""
     figure, axes = canvas(min(14.0, 1.8 + 0.42 * len(source)), min(14.0, 1.4 + 0.34 * len(target)))
     shown = axes.imshow(weights, cmap="cividis", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
-    axes.set_xticks(range(len(source)), _drawable(source), rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(target)), _drawable(target))
+    axes.set_xticks(range(len(source)), fonts.drawable(source), rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(target)), fonts.drawable(target))
     axes.set_title(wrapped(title, max(24, 6 * len(source))))
     axes.grid(False)
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         for label in labels:
-            label.set_fontfamily(_families())
+            label.set_fontfamily(fonts.families())
     figure.colorbar(shown, ax=axes, label="weight")
     return figure
 
@@ -315,26 +313,6 @@ def _look(order: Sequence[str], variant: str) -> dict[str, Any]:
     place = list(order).index(variant)
     palette = sns.color_palette("colorblind")
     return {"color": palette[place % len(palette)], "marker": MARKERS[place % len(MARKERS)]}
-
-
-@cache
-def _families() -> list[str]:
-    """Return installed fonts, the default first, then fonts with Han characters and kana."""
-    from matplotlib import font_manager
-
-    asian = ("Noto Sans CJK", "Noto Sans SC", "Noto Sans JP", "WenQuanYi", "Source Han Sans", "PingFang", "Hiragino",
-             "Microsoft YaHei", "SimHei", "MS Gothic", "Arial Unicode MS", "Droid Sans Fallback", "IPAGothic")  # fmt: skip
-    installed = sorted({font.name for font in font_manager.fontManager.ttflist if font.name.startswith(asian)})
-    return ["DejaVu Sans", *installed]
-
-
-def _drawable(tokens: Sequence[str]) -> list[str]:
-    """Return tokens as labels; a character that no installed font has is replaced by its code point."""
-    from matplotlib import font_manager
-
-    files = [font_manager.findfont(family) for family in _families()]
-    known = {code for file in files for code in font_manager.get_font(file).get_charmap()}
-    return ["".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in token) for token in tokens]
 
 
 def level_curve(frame: pd.DataFrame, metric: str, path: str) -> Any:

@@ -7,7 +7,6 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
@@ -19,6 +18,7 @@ from harness.analysis.comparable import comparable
 from harness.analysis.examples import Said, examples, hypotheses
 from harness.core.escapes import visible
 from harness.report.listings import trials_table
+from harness.report.section import Drawing
 from harness.report.tables import NONE, NUMBER, Table, quantity
 from harness.report.tables import interval as span
 from harness.study.claims import Claim
@@ -68,7 +68,7 @@ class Shown(NamedTuple):
     """The hypotheses of every variant, most frequent first."""
 
 
-def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping[str, Sequence[Path]]) -> str:
+def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping[str, Drawing]) -> str:
     """Return the page of a report.
 
     Args:
@@ -210,11 +210,11 @@ def _signatures(outcomes: Sequence[Outcome], known: Mapping[str, str]) -> dict[s
     return rows
 
 
-def images(drawn: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+def images(drawn: Mapping[str, Drawing]) -> dict[str, str]:
     """Return the figures as data URLs, each in its smaller format, up to the limit."""
     kinds, left, urls = {".svg": "image/svg+xml", ".png": "image/png"}, BUDGET, {}
-    for name, files in drawn.items():
-        smallest = min(files, key=lambda path: path.stat().st_size)
+    for name, drawing in drawn.items():
+        smallest = min(drawing.files, key=lambda path: path.stat().st_size)
         text = base64.b64encode(smallest.read_bytes()).decode("ascii")
         if len(text) <= left:
             left -= len(text)

@@ -45,8 +45,9 @@ def _write(
     """Write the files of a report into an empty folder."""
     found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims, study.primary))
     drawn = figures.draw(folder / "figures", [figure for section in found for figure in section.figures])
-    found = [kept for section in found if (kept := section.kept(drawn))]
-    written = [path for files in drawn.values() for path in files]
+    notes = {name: drawing.note for name, drawing in drawn.items()}
+    found = [kept for section in found if (kept := section.kept(notes))]
+    written = [path for drawing in drawn.values() for path in drawing.files]
     facts = _facts(study, outcomes, comparisons, found)
     shown = [table for table in (facts["claims"], *(t for section in found for t in section.tables)) if table.rows]
     written += [path for table in shown for path in write_table(folder / "tables", table, comparisons)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.report.tables import Table
@@ -18,6 +19,17 @@ class Figure(NamedTuple):
     """Alternative text."""
     draw: Callable[[], Any]
     """Returns a matplotlib figure, or None if there is nothing to show."""
+    note: str = ""
+    """What stands below the figure."""
+
+
+class Drawing(NamedTuple):
+    """A figure that was drawn."""
+
+    files: list[Path]
+    """As SVG and PNG."""
+    note: str
+    """What numbers in brackets stand for, where no installed font draws a text."""
 
 
 class Listing(NamedTuple):
@@ -40,9 +52,13 @@ class Section:
     figures: Sequence[Figure] = ()
     listings: Sequence[Listing] = ()
 
-    def kept(self, drawn: Container[str]) -> Section | None:
-        """Return the section without empty tables and figures that were not drawn, or None if nothing is left."""
+    def kept(self, notes: Mapping[str, str]) -> Section | None:
+        """Return the section without empty tables and figures that were not drawn, or None if nothing is left.
+
+        Args:
+            notes: the note of each figure that was drawn, by its name.
+        """
         tables = [table for table in self.tables if table.rows]
-        figures = [figure for figure in self.figures if figure.name in drawn]
+        figures = [figure._replace(note=notes[figure.name]) for figure in self.figures if figure.name in notes]
         kept = tables or figures or self.listings
         return replace(self, tables=tables, figures=figures) if kept else None

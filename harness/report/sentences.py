@@ -68,9 +68,10 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     """Return a sentence on the amount of data, and on seeds that were added after interim looks."""
     finished = [o for o in outcomes if o.status == "ok"]
     variants, seeds = ({getattr(o, name) for o in finished} for name in ("variant", "seed"))
-    sentences = max((len(s) for o in outcomes for s in o.statistics.values()), default=0)
+    sentences = sorted({len(s) for o in outcomes for s in o.statistics.values() if len(s)})
     sizes = [_count(len(variants), "variant"), _count(len(seeds), "seed")]
-    sizes += [_count(sentences, "test sentence")] if sentences else []
+    sizes += [f"{sentences[0]:,} to {sentences[-1]:,} test sentences"] if len(sentences) > 1 else []
+    sizes += [_count(sentences[0], "test sentence")] if len(sentences) == 1 else []
     trials = _count(len(outcomes), "trial")
     sentence = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
     sentence += f". {study.attempt.rstrip('.')}" if study.attempt else ""

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from harness.contracts import Dataset
 from harness.core.spec import SpecError
-from harness.trial import copying, corpus
+from harness.trial import copying, corpus, data_checks
 from harness.trial.batches import Growing, Pairs
 from harness.trial.copying import Copied
 from harness.trial.prepare import COPIES, Prepared, encode, scratch_in, write_rows
@@ -54,13 +54,18 @@ def prepare(
         pairs.save(folder / "test.safetensors")
         copied.save(folder / COPIES.format("test"))
         write_rows(folder / "test.jsonl", rows)
+        keys = data_checks.token_keys(folder / "test.safetensors")
+        shared = keys.shared_with(data_checks.token_keys(prepared.folder / "train.safetensors"))
         return {
             "dataset_sha256": found.sha256,
             "revision": found.revision,
             "left_out": found.part.left_out,
+            "notes": found.part.notes,
             "exhaustive": found.part.exhaustive,
             "unit": found.part.unit,
             "test": counts,
+            "overlap": {"test": {"tokens": shared}},
+            "ceiling": {"test": data_checks.ceiling(rows, prepared.target)},
         }
 
 

@@ -146,4 +146,4 @@ def draw_attention(answers: Sequence[dict[str, Any]], folder: Path) -> list[Path
         if (shown := answer["attention"]) is not None:
             parts = shown["source"], shown["said"], shown["weights"], answer["source"]
             drawn.append(Figure(f"attention_{number}", "", partial(figures.attention_example, *parts)))
-    return [path for files in figures.draw(folder, drawn).values() for path in files]
+    return [path for drawing in figures.draw(folder, drawn).values() for path in drawing.files]

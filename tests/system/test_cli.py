@@ -148,6 +148,11 @@ def edited(before: str, after: str) -> dict[str, str | bytes]:
     return {"studies/s.yaml": STUDY.replace(before, after)}
 
 
+def bare(varied: str) -> dict[str, str | bytes]:
+    """Return the study without claims, with other variants."""
+    return {"studies/s.yaml": f"question: Q?\nexpectation: E.\nbase: numbers\n{varied}seeds: 2\n"}
+
+
 def data(**settings: object) -> list[str]:
     return ["data", json.dumps({"kind": "files"} | settings)]
 
@@ -270,22 +275,15 @@ MISTAKES = {
         ["data", "{kind: hub, id: no/such, source: de, reference: en}"], ["no/such", "S2S_HUB_MIRROR", "network"]
     ),
     "new part of no slot": Mistake(["new", "part", "atention", "mine"], ["did you mean 'attention'"]),
-    "keys that are one": Mistake(
-        VALIDATE,
-        ["studies/s.yaml:6: cases: the keys here and in line 5 are both read as '1'; rename one"],
-        edited(
-            "vary:\n  training.loss.mask: [true, false]",
-            'cases:\n  1: {training.clip: 1.0}\n  "1": {training.clip: 2.0}',
-        ),
-    ),
-    "a key that is true and a text": Mistake(
-        VALIDATE,
-        ["studies/s.yaml:6: cases: the keys here and in line 5 are both read as 'True'"],
-        edited(
-            "vary:\n  training.loss.mask: [true, false]",
-            'cases:\n  true: {training.clip: 1.0}\n  "True": {training.clip: 2.0}',
-        ),
-    ),
+    **{
+        f"keys that are both {key}, in {section}": Mistake(
+            VALIDATE,
+            [f"studies/s.yaml:6: {section}: the keys here and in line 5 are both read as '{key}'; rename one"],
+            bare(f'{section}:\n  {written}: {{training.clip: 1.0}}\n  "{key}": {{training.clip: 2.0}}\n'),
+        )
+        for section in ("cases", "ladder")
+        for written, key in (("1", "1"), ("true", "True"), ("null", "None"), ("1e-3", "0.001"))
+    },
     "a set said twice": Mistake(
         [*VALIDATE, "--set", "training.clip=1.0", "--set", " training.clip=2.0"],
         ["--set: training.clip: is set twice"],
@@ -294,11 +292,10 @@ MISTAKES = {
     **{
         f"an emptied grid, {command}": Mistake(
             [command, "s"],
-            ["studies/s.yaml:6: every variant is left out", "mask=true: excluded: too slow"],
-            edited(
-                "seeds: 2",
-                "exclude: [{when: {training.loss.mask: true}, reason: too slow}, "
-                "{when: {training.loss.mask: false}, reason: too fast}]",
+            ["studies/s.yaml:5: every variant is left out", "clip=1.0: excluded: low; clip=2.0: excluded: high"],
+            bare(
+                "vary: {training.clip: [1.0, 2.0]}\n"
+                "exclude: [{when: {training.clip: 1.0}, reason: low}, {when: {training.clip: 2.0}, reason: high}]\n"
             ),
         )
         for command in ("plan", "validate", "run", "report")

@@ -53,7 +53,7 @@ EXAMPLES = [
     Example(["verify", "masking"], 2, NOTHING),
     Example(["export", "masking"], 2, NOTHING),
     Example(["import", "nothing.tar"], 2, "nothing.tar"),
-    Example(["gc"], 0, "0"),
+    Example(["gc"], 0, "remove"),
 ]
 UNTRIED = {"ui"}  # starts a server; tests/system/test_mlflow_page.py opens it
 HOST = """

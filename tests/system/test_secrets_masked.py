@@ -19,6 +19,7 @@ SECRETS = (PASSWORD, TOKEN, HUB, "YW5uOmh1bnRlcjItb2YtYW5u")  # the last is ann:
 ENVIRONMENT = {"MLFLOW_TRACKING_TOKEN": TOKEN, "HF_TOKEN": HUB, "HF_HUB_OFFLINE": "1"}
 LEAKY = """
 import os
+from multiprocessing import parent_process
 from harness.contracts import Initializer
 from harness.core.registry import register
 
@@ -28,7 +29,8 @@ class Leaky(Initializer):
         pass
 
     def fill(self, model):
-        raise RuntimeError(f"cannot tell {os.environ['MLFLOW_TRACKING_URI']} with {os.environ['HF_TOKEN']}")
+        if parent_process() is not None:  # in a worker, after the check before the run
+            raise RuntimeError(f"cannot tell {os.environ['MLFLOW_TRACKING_URI']} with {os.environ['HF_TOKEN']}")
 """
 
 

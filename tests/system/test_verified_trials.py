@@ -277,7 +277,7 @@ def test_failures_travel_and_are_verified(tmp_path: Path) -> None:
     export_import.export(plan, store, tmp_path / "wild.tar")
     taken = export_import.take(tmp_path / "wild.tar", there)
     assert (taken.about.finished, taken.about.trials, taken.added) == (0, 10, 1), "the prepared data alone"
-    write_report.write_report(plan, there)
+    write_report.write_report(plan, there, fuller="replace")
     assert pages(plan)["trials.csv"] == before["trials.csv"] and before["trials.csv"].count("diverged") == 10
     assert again(plan, there).well
 

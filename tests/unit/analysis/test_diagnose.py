@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -261,9 +260,3 @@ def test_sections_say_all_there_is(tmp_path: Path) -> None:
 def test_nothing_goes_wrong_where_little_is_known(outcomes: list[Outcome], tmp_path: Path) -> None:
     tables, _ = drawn(outcomes, tmp_path, ("exact_match", "bleu", "length_ratio"))
     assert not tables & {"attention"}
-
-
-def test_characters_that_cannot_be_drawn_are_numbered() -> None:
-    labels = figures._drawable(["abc", "\U000f0000"])
-    assert labels == ["abc", "U+F0000"]
-    assert re.fullmatch("一|U\\+4E00", figures._drawable(["一"])[0])

@@ -165,6 +165,24 @@ def test_facts_of_a_dataset() -> None:
     assert set(facts["rows"]["test"][0]) == {"source", "references"}
 
 
+def test_a_base_is_checked_with_its_tokenizers_and_each_note_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = (HOME / "studies/bases/files.yaml").read_text(encoding="utf-8")
+    for name in ("train.tsv", "validation.tsv", "test.tsv"):
+        base = base.replace(f" {name}", " t.tsv")
+    (tmp_path / "studies/bases").mkdir(parents=True)
+    base = base.replace("target: characters", "target: {kind: characters, unicode: nfc}")
+    (tmp_path / "studies/bases/mine.yaml").write_text(base, encoding="utf-8")
+    (tmp_path / "t.tsv").write_text("source\ttarget\na b\tcafe\u0301\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    loaded = corpus.load(listing.dataset("mine"), (tmp_path,))
+    header, leak, ceiling = listing.dataset_warnings("mine", loaded)
+    assert header.startswith("t.tsv: the first row, 'source | target', looks like a header")
+    assert leak.startswith("all 2 test sources are in train") and ceiling.startswith("a perfect model reaches 50 %")
+    assert listing.dataset_warnings("{kind: files}", loaded) == [header]
+
+
 # Two tables of 10 x 2; a GRU of 3 units over 2: 3 * 3 * (2 + 3 + 2) = 63 on either side; output 3 x 10 + 10.
 SMALL = {
     "embeddings": {"kind": "separate", "width": 2},

@@ -18,6 +18,7 @@ from rich.console import Console
 from harness.analysis import Comparison
 from harness.cli import catalog, listing, print_answers, print_parts, print_plans, terminal
 from harness.cli.watch import Watch
+from harness.core.registry import SLOTS
 from harness.core.signals import Stopped
 from harness.study import planning
 from harness.workflows.write_report import _verdicts
@@ -130,6 +131,14 @@ def test_a_terminal_of_80_columns_is_enough(name: str, plan: Any, screen: io.Str
     assert max(Text.from_ansi(line).cell_len for line in screen.getvalue().splitlines()) <= 80
 
 
+def test_a_list_opens_with_each_slot_its_summary_and_its_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    print_parts.print_overview(listing.everything())
+    title, *lines = capsys.readouterr().out.partition("\npresets\n")[0].strip().splitlines()
+    assert title.startswith("slots") and len(lines) == 2 * len(SLOTS)
+    for (slot, contract), summary, kinds in zip(SLOTS.items(), lines[::2], lines[1::2], strict=True):
+        assert summary.startswith(f"  {slot}: ") and kinds.strip() == ", ".join(sorted(contract.kinds))
+
+
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, screen: io.StringIO) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     terminal.say(terminal.Text("red", style="red"))
@@ -240,6 +249,12 @@ def test_an_answer_tells_results_and_failures(plan: Any, capsys: pytest.CaptureF
     assert (
         "  mask=false · seed 3  diverged: the loss is nan" in lines and lines[-1] == "note: MLflow could not be written"
     )
+
+
+def test_trials_that_have_not_run_are_no_failures(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    print_answers.print_answer(plan, answer(failed=[("a · seed 1", "missing", "no results from train on")]))
+    out = capsys.readouterr().out
+    assert "\nmissing\n  a · seed 1  no results from train on\n" in out and "failed" not in out
 
 
 def test_verdicts_come_in_the_unit_of_what_is_compared() -> None:

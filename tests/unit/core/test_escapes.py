@@ -148,5 +148,5 @@ def test_a_drawing_is_well_formed_whatever_its_labels_say(tmp_path: Path) -> Non
     })  # fmt: skip
     drawing = Figure("bleu_by_x", "", lambda: figures.level_curve(frame, "bleu", MARKUP + EVIL))
     drawn = figures.draw(tmp_path, [drawing])
-    root = ET.parse(drawn["bleu_by_x"][0]).getroot()
+    root = ET.parse(drawn["bleu_by_x"].files[0]).getroot()
     assert not [node.tag for node in root.iter() if "script" in str(node.tag)]

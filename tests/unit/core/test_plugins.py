@@ -204,7 +204,7 @@ def test_a_study_of_a_plugin_runs_and_says_what_ran(work: Path, file: Path) -> N
     made_with = json.loads((report / "provenance.json").read_text("utf-8"))["made_with"]
     sha256 = hashlib.sha256(PART.encode()).hexdigest()
     assert made_with and all(made["plugins"] == {asked[1]: sha256} for made in made_with)
-    assert f"make study name=halves args='--plugin {asked[1]}'" in (report / "report.md").read_text("utf-8")
+    assert f"s2s run halves --plugin {asked[1]}" in (report / "report.md").read_text("utf-8")
     assert "nothing to do" in s2s(work, "run", "halves", "--no-track", *asked).stdout
     file.write_text(PART.replace("0.5 *", "0.25 *"), encoding="utf-8")
     plan = json.loads(s2s(work, "plan", "halves", "--json", *asked).stdout)

@@ -255,6 +255,21 @@ def test_a_test_that_was_trained_on_or_cannot_be_matched_is_found():
     assert checked(4, 3, 3) == ["no", "no"]
 
 
+def test_of_several_preparations_the_most_trained_on_answers_for_its_own_rows():
+    def prepared(rows, shared):
+        counts = {"sources": shared, "references": 0, "pairs": 0}
+        return WORDS | {
+            "test": {"pairs": rows, "source_tokens": 9},
+            "overlap": {"test": {"text": counts, "tokens": counts}},
+            "ceiling": {"test": {"rows": rows, "cased": rows, "lowercase": rows}},
+        }
+
+    both = facts(provenance={"data": {"p1": prepared(100, 10), "p2": prepared(4, 4)}})
+    outcomes = [outcome("a"), outcome("b", stages={"prepare": "p2"})]
+    (_, said, why) = fairness.checklist_table(both, outcomes, [answered()]).rows[4]
+    assert said == "no" and "of 4 rows: sources 4" in why
+
+
 def test_sections():
     outcomes = [outcome("a"), outcome("b")]
     assert [s.name for s in fairness.sections(facts(), outcomes, [answered()])] == ["matched", "checklist"]

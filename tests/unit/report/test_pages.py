@@ -564,6 +564,8 @@ def test_an_interaction_says_what_differs():
 def test_a_report_says_on_how_much_it_is_based():
     outcomes = synthetic(seeds=3, sentences=60)
     assert basis(facts(), outcomes) == "12 trials: 4 variants, 3 seeds, 60 test sentences"
+    fewer = synthetic(seeds=1, sentences=20)
+    assert basis(facts(), [*outcomes, *fewer]).endswith("20 to 60 test sentences")
     grown = facts(plan={"seeds": {"start": 3, "step": 1, "max": 20, "until": "decided"}})
     assert "3 seeds, then more until" in basis(grown, outcomes) and "at most 20" in basis(grown, outcomes)
     assert basis(facts(plan={"seeds": [1, 2, 3]}), outcomes) == basis(facts(), outcomes)

@@ -36,9 +36,8 @@ def leak(folder: Path, **source: Any) -> dict[str, Any]:
     return prepared(folder, source={"kind": "words"} | source, **paths)
 
 
+@needs_cases
 def test_every_source_of_the_test_is_in_train_as_the_model_sees_it(tmp_path: Path) -> None:
-    if not CASES.exists():
-        pytest.skip("the shared cases are not on this machine")
     facts = leak(tmp_path, lowercase=True, unicode="nfc")
     assert facts["overlap"]["test"]["text"] == {"sources": 0, "references": 4, "pairs": 0}
     assert facts["overlap"]["test"]["tokens"] == {"sources": 4, "references": 4, "pairs": 4}
@@ -111,6 +110,15 @@ def test_what_a_perfect_model_reaches(text: str, target: dict[str, Any], cased: 
     found = reach([[text]], [text], **target)
     assert (found["rows"], found["cased"], found["lowercase"], found["unknown"]) == (1, cased, lowercase, 0)
     assert (found["example"] is None) == bool(cased)
+
+
+@needs_cases
+def test_references_in_another_unicode_form_cannot_be_matched_and_a_warning_shows_one(tmp_path: Path) -> None:
+    paths = dict.fromkeys(("train", "validation", "test"), str(CASES / "nfd-references.tsv"))
+    facts = prepared(tmp_path, target={"kind": "characters", "unicode": "nfc"}, **paths)
+    assert (facts["ceiling"]["test"]["cased"], facts["ceiling"]["test"]["lowercase"]) == (0, 0)
+    for lowercased in (False, True):
+        assert any(text.startswith("a perfect model reaches 0 %") for text in warnings(facts, lowercased=lowercased))
 
 
 def test_unknown_tokens_are_counted_apart_and_any_reference_will_do() -> None:

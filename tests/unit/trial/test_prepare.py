@@ -264,7 +264,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import variants
-from harness import prepare
+from harness.trial import prepare
 from harness.core.provenance import peak_memory_mb
 from harness.core.spec import read
 import torch

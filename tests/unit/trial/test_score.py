@@ -17,6 +17,10 @@ from harness.study.planning import read_base
 from harness.trial.pipeline import TrialChoice
 from harness.trial.score import METRICS, ScoringChoice, corpus_scores, load, naming, record, score, sentence_statistics
 from variants.metrics_words import edit_distance
+from variants.tokenizers import Characters
+
+CASES = Path(__file__).resolve().parents[3] / "../shared/cases"
+needs_cases = pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not on this machine")
 
 ROOT = Path(__file__).resolve().parents[3]
 words = st.sampled_from(["a", "b", "c", "dd", "eee", ".", "The", "the", "三"])
@@ -142,6 +146,15 @@ def test_only_the_wanted_statistics_are_computed():
 def test_case():
     assert scored(["A b"], [["a B"]])["exact_match"] == 0
     assert scored(["A b"], [["a B"]], lowercase=True)["exact_match"] == 100
+
+
+@needs_cases
+def test_a_hypothesis_that_the_tokenizer_lower_cased_equals_its_reference():
+    (reference,) = ((CASES / "final-sigma.tsv").read_text(encoding="utf-8").splitlines()[0].split("\t")[1:],)
+    learned = read(Characters.Config, {"lowercase": True}).build().learn(reference)
+    said = str(learned.decoder.decode(learned.encode(reference[0]).tokens))
+    found = scored([said], [reference], lowercase=True)
+    assert found["exact_match"] == 100 and found["chrf"] == 100 and found["token_accuracy"] == 100
 
 
 def test_signatures_name_every_metric_and_its_version():
