@@ -64,7 +64,7 @@ def freeze(plan: Plan, store: Store, results: Path | None = None, event: ledger.
     text = json.dumps(plan.frozen() | {"digest": plan.digest} | late, indent=1, ensure_ascii=False)
     changes = _difference(before, plan.frozen()).splitlines() if before else []
     ledger.enter(plan, store, results, changes, event)  # first: a plan without its line would hide an attempt
-    disk.write(_path(plan, store), text)
+    disk.write(file_of(plan, store), text)
 
 
 def exploratory(plan: Plan, store: Store) -> dict[str, str]:
@@ -140,7 +140,7 @@ def _meaning(claim: Claim) -> str:
 
 
 def _frozen(plan: Plan, store: Store) -> dict[str, Any]:
-    return _read(_path(plan, store))
+    return _read(file_of(plan, store))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -163,7 +163,8 @@ def _read(path: Path) -> dict[str, Any]:
     return said
 
 
-def _path(plan: Plan, store: Store) -> Path:
+def file_of(plan: Plan, store: Store) -> Path:
+    """Return the file of a frozen plan in a store."""
     return folder(store, plan.name, plan.base) / "plan.json"
 
 
