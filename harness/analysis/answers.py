@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy import stats
 
-from harness.analysis.arms import Arm, Contrast, Term, Trials, Weights
+from harness.analysis.arms import Contrast, Term, Trials, Weights
 from harness.analysis.compare import (
+    LEAST_SEEDS,
+    ONE_SEED,
+    PILOT,
     POWER,
     SUCCESS_RATES,
     Comparison,
@@ -19,9 +23,18 @@ from harness.analysis.compare import (
 )
 from harness.analysis.frames import spelled
 from harness.analysis.outcome import Outcome, Subset, on
-from harness.analysis.power import equivalence_power, power, seeds_for, sentences_for
-from harness.analysis.rates import seeds_for_rates
+from harness.analysis.power import (
+    Components,
+    detectable_with,
+    equivalence_power,
+    margin_with,
+    power,
+    seeds_for,
+    sentences_for,
+)
+from harness.analysis.rates import detectable_rates, seeds_for_rates
 from harness.analysis.resample import Resampler
+from harness.analysis.variance_components import ALPHA
 from harness.contracts.metric import Array
 from harness.core.spec import SpecError
 from harness.study.claims import SENTENCES, Claim, Factors, Group, Scalar, about_sentences, groups
@@ -48,25 +61,42 @@ def compare_all(
     answers = judged([_answer(claim, variants, trials[claim.metric, claim.on]) for claim in claims], claims)
     for (_, test), own in trials.items() if variants else ():
         first, *others = ((name, {Term(name): 1.0}) for name in variants)
-        rows = [estimate(own.pair(other, first), own.metric, name=digest) for other in others]
-        answers += [replace(each, on=test) for each in rows]
+        pairs = [estimate(own.pair(other, first), own.metric) for other in others]
+        answers += [replace(with_needs(each), on=test) for each in pairs]
     return answers
 
 
-def judged(answers: Sequence[Comparison], claims: Sequence[Claim], dropped: int = 0) -> list[Comparison]:
-    """Return answers with p values that are Holm-corrected as one family, verdicts, and the sample sizes that decide them.
+def judged(
+    answers: Sequence[Comparison], claims: Sequence[Claim], dropped: int = 0, datasets: int = 1
+) -> list[Comparison]:
+    """Return answers with corrected p values, verdicts, and what would decide them.
 
-    An exploratory answer does not belong to the family: it has no corrected p, and its own p gives its verdict. Claims that
-    were dropped when results could be seen are, as if they had found nothing.
+    All claims of a study are one family: Holm's procedure on each dataset, at a level of ``ALPHA`` over the number of datasets, so
+    that a claim has one corrected p on every page. Secondary claims are a family of their own, and their corrected p is never below
+    the largest of the primary claims' (serial gatekeeping, Dmitrienko and Tamhane 2007): they count once all of those are decided.
+
+    Args:
+        answers: one per claim. An exploratory one is no part of a family: it has no corrected p, and its verdict is its own.
+        claims: the claims.
+        dropped: claims that were dropped when results could be seen; they count as primary ones that found nothing.
+        datasets: the number of datasets that the study names.
     """
-    family = iter(holm([answer.p for answer in answers if not answer.exploratory] + [1.0] * dropped))
-    done = []
-    for answer, claim in zip(answers, claims, strict=True):
-        corrected = math.nan if answer.exploratory else next(family)
-        p = answer.p if answer.exploratory else corrected
-        one = replace(answer, on=claim.on, p_holm=corrected, verdict=verdict(answer, p, METRICS[claim.metric], claim))
-        done.append(with_needs(one, claim))
-    return done
+    found, gate = [replace(answer, p_holm=math.nan, level=ALPHA) for answer in answers], 0.0
+    for family, more in (("primary", dropped), ("secondary", 0)):
+        mine = [k for k, c in enumerate(claims) if c.family == family and not answers[k].exploratory]
+        size = datasets * (len(mine) + more)
+        corrected = holm([answers[k].p for k in mine] + [1.0] * more)[: len(mine)]
+        adjusted = [p if math.isnan(p) else max(gate, min(1.0, datasets * p)) for p in corrected]
+        for k, p in zip(mine, adjusted, strict=True):
+            found[k] = replace(found[k], p_holm=p, level=ALPHA / size)
+        gate = max([gate, *(1.0 if math.isnan(p) else p for p in adjusted), *[1.0] * more])
+    return [_decided(answer, claim) for answer, claim in zip(found, claims, strict=True)]
+
+
+def _decided(answer: Comparison, claim: Claim) -> Comparison:
+    p = answer.p if answer.exploratory else answer.p_holm
+    decided = replace(answer, on=claim.on, verdict=verdict(answer, p, METRICS[claim.metric], claim))
+    return with_needs(decided, claim)
 
 
 def primary_metrics(outcomes: Sequence[Outcome], claims: Sequence[Claim], primary: str = "") -> list[str]:
@@ -88,7 +118,7 @@ def _answer(claim: Claim, variants: Mapping[str, Factors], trials: Trials) -> Co
     except SpecError:  # the plan was checked, so the variants it asks for turned out to be incompatible
         a, b = (_said(claim, factors) for factors in (claim.better or claim.when, claim.than or claim.rather_than))
         return estimate(Contrast(a, b, math.nan, math.nan, 0, 0, [], _kind(claim)), trials.metric, claim)
-    result = estimate(contrast_of(claim, found, trials), trials.metric, claim, trials.resampler.name)
+    result = replace(estimate(contrast_of(claim, found, trials), trials.metric, claim), floor=trials.floor())
     subsets = [_known(_subset(condition)) for condition in claim.conditions if _subset(condition)]
     if subsets and result.verdict == "no data" and not result.note:
         return replace(result, note=f"no test sentence is known to {' or '.join(subsets)}")
@@ -109,7 +139,7 @@ def contrast_of(claim: Claim, found: Sequence[Group], trials: Trials) -> Contras
     if claim.trend:
         return _trend(claim, found, trials, subset)
     a, b = ((_label(claim, group), evenly(group.variants, subset)) for group in found)
-    if claim.succeeds_at is not None:
+    if claim.succeeds_at is not None or claim.wins is not None:
         return trials.apart(a, b)
     return trials.pair(a, b)
 
@@ -142,17 +172,8 @@ def _interaction(claim: Claim, found: Sequence[Group], trials: Trials) -> Contra
     one, other = (
         _asked(claim, [g for g in found if g.condition == i], _subset(c)) for i, c in enumerate(claim.conditions)
     )
-    signed: list[tuple[float, Weights]] = [*one, *((-sign, weights) for sign, weights in other)]
-    if [g.variants for g in found if not g.condition] == [g.variants for g in found if g.condition]:
-        # The same trials on other sentences: one number per seed, as the two are not independent.
-        pairs = zip(one, other, strict=True)
-        signed = [(sign, {**mine, **{cell: -w for cell, w in theirs.items()}}) for (sign, mine), (_, theirs) in pairs]
-    halves = [[(sign, trials.arm("", weights)) for sign, weights in half] for half in (one, other)]
-    means = [sum(sign * arm.mean for sign, arm in half) for half in halves]
-    seeds = [min(arm.seeds for _, arm in half) for half in halves]
-    parts: list[tuple[float, Arm]] = [(sign, trials.arm("", weights)) for sign, weights in signed]
     labels = [_said(claim, condition) for condition in claim.conditions]
-    return Contrast(labels[0], labels[1], means[0], means[1], seeds[0], seeds[1], parts, "interaction")
+    return trials.interaction((labels[0], labels[1]), one, other)
 
 
 def _asked(claim: Claim, found: Sequence[Group], subset: Subset) -> list[tuple[float, Weights]]:
@@ -210,28 +231,51 @@ def _said(claim: Claim, factors: Mapping[str, Scalar]) -> str:
 # --------------------------------------------------------------------------------------------------- sample size
 
 
-def with_needs(answer: Comparison, claim: Claim) -> Comparison:
-    """Return an answer with the number of seeds, or of sentences, that decides it with 80 % power; NaN if it is decided."""
-    answer = replace(answer, needed_seeds=math.nan, needed_sentences=math.nan)
-    if answer.verdict != "inconclusive":
+def with_needs(answer: Comparison, claim: Claim | None = None) -> Comparison:
+    """Return an answer with the difference that its design finds, and the seeds or sentences that would decide it if it is open.
+
+    Both are at the level of the answer, with 80 % power.
+    """
+    blank = {"needed_seeds": math.nan, "needed_low": math.nan, "needed_high": math.nan, "needed_sentences": math.nan}
+    answer = replace(answer, mde80=math.nan, **blank)
+    if answer.verdict in (ONE_SEED, PILOT) or math.isnan(answer.p):
         return answer
-    more = 1.0 + min(answer.seeds_a, answer.seeds_b)
     if answer.method == SUCCESS_RATES:
-        return replace(answer, needed_seeds=max(more, seeds_for_rates(answer.mean_a / 100, answer.mean_b / 100)))
-    have = answer.components
+        return _with_needed_rates(answer)
+    have, seeds, alpha = answer.components, answer.common_seeds, answer.level
     if have is None:
         return answer
+    finds = detectable_with if claim is None or claim.within is None else margin_with
+    answer = replace(answer, mde80=finds(have, seeds, POWER, alpha))
+    return _with_needed(answer, have, claim) if claim is not None and answer.verdict == "inconclusive" else answer
+
+
+def _with_needed_rates(answer: Comparison) -> Comparison:
+    seeds = 2 / (1 / answer.seeds_a + 1 / answer.seeds_b)
+    answer = replace(answer, mde80=100 * detectable_rates(seeds, answer.level))
+    if answer.verdict != "inconclusive":
+        return answer
+    needed = seeds_for_rates(answer.mean_a / 100, answer.mean_b / 100, answer.level)
+    return replace(answer, needed_seeds=max(LEAST_SEEDS, needed))
+
+
+def _with_needed(answer: Comparison, have: Components, claim: Claim) -> Comparison:
+    """Return an open answer with what a new study needs to decide it."""
     beyond = (-answer.delta if METRICS[answer.metric].direction == "lower" else answer.delta) - claim.by
 
-    def reach(seeds: int, sentences: int | None = None) -> float:
+    def reach(variances: Components, seeds: int, sentences: int | None = None) -> float:
         if claim.within is not None:
-            return equivalence_power(claim.within, have, seeds, sentences)
-        return power(beyond, have, seeds, sentences)
+            return equivalence_power(claim.within, variances, seeds, sentences, answer.level)
+        return power(beyond, variances, seeds, sentences, answer.level)
 
-    seeds = seeds_for(reach, POWER)
-    answer = replace(answer, needed_seeds=math.inf if seeds is None else max(more, seeds))
+    def needed(variances: Components) -> float:
+        seeds = seeds_for(lambda count: reach(variances, count), POWER)
+        return math.inf if seeds is None else max(LEAST_SEEDS, seeds)
+
+    low, high = (have.scaled(answer.df / float(stats.chi2.ppf(share, answer.df))) for share in (0.9, 0.1))
+    answer = replace(answer, needed_seeds=needed(have), needed_low=needed(low), needed_high=needed(high))
     if answer.var_sentence <= answer.var_seed:
         return answer
-    sentences = sentences_for(lambda count: reach(min(answer.seeds_a, answer.seeds_b), count), POWER)
+    sentences = sentences_for(lambda count: reach(have, min(answer.seeds_a, answer.seeds_b), count), POWER)
     least = answer.sentences + 1.0
     return replace(answer, needed_sentences=math.inf if sentences is None else max(least, sentences))

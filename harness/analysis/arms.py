@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from harness.analysis.outcome import Outcome, Subset
+from harness.analysis.floor import floor
+from harness.analysis.outcome import Outcome, Subset, TestSet
 from harness.analysis.resample import Resampler
 from harness.contracts.metric import Array, Metric
 from harness.study.claims import SENTENCES
 
+FAILED = {"diverged", "error", "timeout", "out_of_memory"}
+"""How a trial that ran ends without scores."""
 BALANCED = 1e-9
 """Sums of weights up to this are zero."""
+
+
+class LostSeed(NamedTuple):
+    """A seed that ran and has no score."""
+
+    seed: int
+    status: str
+    """``diverged``, ``timeout``, ``out_of_memory`` or ``error``."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +39,13 @@ class Arm:
     resampled: Array
     """Scores on the resamples, seeds x B."""
     sentences: int
+    """Units that are drawn again: sentences, or the groups that they come in."""
+    unit: str = "test sentences"
+    """Those units by name."""
     exhaustive: bool = False
     """Whether the test sentences are all there are; the resamples then repeat the scores."""
-    diverged: int = 0
-    """Further seeds, whose training diverged: they have no score, and have not succeeded at anything."""
+    lost: tuple[LostSeed, ...] = ()
+    """Further seeds, which ran and have no score."""
     signatures: frozenset[str] = frozenset()
     """How the scores were computed."""
     tests: Mapping[str, float] = field(default_factory=dict)
@@ -58,6 +72,15 @@ class Arm:
         deviations = self.resampled - self.resampled.mean(0)
         return float(deviations.var(axis=1, ddof=1).sum() / (self.seeds * (self.seeds - 1)))
 
+    @property
+    def diverged(self) -> int:
+        """The number of lost seeds whose training diverged: they have not succeeded at anything."""
+        return sum(seed.status == "diverged" for seed in self.lost)
+
+    def taking(self, indices: Sequence[int]) -> Arm:
+        """Return the arm with the scores of some of its seeds, which may come twice."""
+        return replace(self, scores=self.scores[list(indices)], resampled=self.resampled[list(indices)], lost=())
+
     def successes(self, threshold: float, metric: Metric) -> int:
         """Return how many seeds reach a value, in the good direction of the metric."""
         good = self.scores <= threshold if metric.direction == "lower" else self.scores >= threshold
@@ -76,6 +99,8 @@ class Contrast(NamedTuple):
     parts: Sequence[tuple[float, Arm]]
     """Weights and arms; different arms are different trials."""
     kind: str = "pair"
+    reach: float = 1.0
+    """The sum of its positive weights: by how many times the range of a bounded metric it can differ from zero."""
 
     @property
     def mixed(self) -> list[str]:
@@ -98,6 +123,7 @@ class Term(NamedTuple):
 
 
 Weights = Mapping[Term, float]
+Signed = Sequence[tuple[float, Weights]]
 
 
 class Scored(NamedTuple):
@@ -107,11 +133,14 @@ class Scored(NamedTuple):
     resampled: Array
     """On every resample, ``(B,)``."""
     sentences: int
+    """Units that are drawn again."""
     exhaustive: bool
     signature: str
     """How it was computed; "" where that is not known."""
     test: str
     """The name of the test set that the sentences are of."""
+    unit: str
+    """The units by name."""
 
 
 class Trials:
@@ -148,25 +177,55 @@ class Trials:
             np.array([sum(weight * one.score for weight, one in row) for row in rows], np.float64),
             np.array(resampled, np.float64).reshape(len(seeds), self.resampler.replicates),
             min((one.sentences for one in used), default=0),
+            unit=next((one.unit for one in used), "test sentences"),
             exhaustive=bool(used) and all(one.exhaustive for one in used),
-            diverged=self._diverged({cell.variant for cell in weights}),
+            lost=self._lost({cell.variant for cell in weights}),
             signatures=frozenset(one.signature for one in used if one.signature),
             tests=tests,
         )
 
+    def floor(self) -> float:
+        """Return the score of a system that learned nothing (``floor``); NaN where it is not known."""
+        done = (o for o in self.outcomes if o.status == "ok" and self.metric.array in o.statistics)
+        return next((floor(o.tested, self.metric) for o in done), math.nan)
+
     def pair(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
         """Return the contrast of two labelled sums.
 
-        Where both sides are the same trained models, decoded in two ways, a seed is lucky or not on both sides at once:
+        Where both sides have trained models in common, decoded in two ways, a seed is lucky or not on both sides at once:
         then it has one difference per seed.
         """
-        return self.clustered(a, b, "paired") if self._models(a[1]) == self._models(b[1]) else self.apart(a, b)
+        return self.clustered(a, b, "paired") if self._models(a[1]) & self._models(b[1]) else self.apart(a, b)
 
     def apart(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
         """Return the contrast of two labelled sums, each with scores of its own."""
         one, other = self.arm(*a), self.arm(*b)
         parts = [(1.0, one), (-1.0, other)]
         return Contrast(one.label, other.label, one.mean, other.mean, one.seeds, other.seeds, parts)
+
+    def interaction(self, labels: tuple[str, str], one: Signed, other: Signed) -> Contrast:
+        """Return the contrast of two contrasts: what is asked under one condition, less the same under the other.
+
+        Arms that have trained models in common are not independent, and become one arm with a number per seed.
+
+        Args:
+            labels: names of the conditions.
+            one: signs and weights of the arms under the first.
+            other: the same under the second.
+        """
+        halves = [[(sign, self.arm("", weights)) for sign, weights in half] for half in (one, other)]
+        means = [sum(sign * arm.mean for sign, arm in half) for half in halves]
+        seeds = [min(arm.seeds for _, arm in half) for half in halves]
+        joined: list[dict[Term, float]] = []
+        for sign, weights in (*one, *((-sign, weights) for sign, weights in other)):
+            arm = {cell: sign * weight for cell, weight in weights.items()}
+            for earlier in [known for known in joined if self._models(known) & self._models(arm)]:
+                joined.remove(earlier)
+                arm = {cell: earlier.get(cell, 0.0) + arm.get(cell, 0.0) for cell in (*earlier, *arm)}
+            joined.append(arm)
+        parts = [(1.0, self.arm("", weights)) for weights in joined]
+        reach = sum(max(0.0, weight) for weights in joined for weight in weights.values())
+        return Contrast(*labels, means[0], means[1], seeds[0], seeds[1], parts, "interaction", reach)
 
     def _models(self, weights: Weights) -> set[tuple[int, str]]:
         """Return the trainings, each with its seed, whose models are used; an unknown training equals no other."""
@@ -178,17 +237,19 @@ class Trials:
         (label_a, plus), (label_b, minus) = a, b
         cells = dict.fromkeys([*plus, *minus])
         arms = [self.arm(label, {c: own.get(c, 0.0) for c in cells}) for label, own in (a, b)]
-        difference = self.arm("", {c: plus.get(c, 0.0) - minus.get(c, 0.0) for c in cells})
+        weights = {c: plus.get(c, 0.0) - minus.get(c, 0.0) for c in cells}
+        difference, reach = self.arm("", weights), sum(weight for weight in weights.values() if weight > 0)
         seeds, parts = difference.seeds, [(1.0, difference)]
-        return Contrast(label_a, label_b, arms[0].mean, arms[1].mean, seeds, seeds, parts, kind)
+        return Contrast(label_a, label_b, arms[0].mean, arms[1].mean, seeds, seeds, parts, kind, reach)
 
-    def _diverged(self, variants: set[str]) -> int:
-        """Return for how many seeds a variant diverged, while all others diverged or finished."""
+    def _lost(self, variants: set[str]) -> tuple[LostSeed, ...]:
+        """Return the seeds for which a variant failed, while all others failed or finished."""
         ended: dict[int, set[str]] = {}
         for o in self.outcomes:
             if o.variant in variants:
                 ended.setdefault(o.seed, set()).add(o.status)
-        return sum("diverged" in all_of and all_of <= {"ok", "diverged"} for all_of in ended.values())
+        failed = {seed: sorted(found & FAILED) for seed, found in ended.items() if found <= FAILED | {"ok"}}
+        return tuple(LostSeed(seed, found[0]) for seed, found in sorted(failed.items()) if found)
 
     def _of(self, subset: Subset) -> dict[tuple[str, int], Scored]:
         """Return the scores of all trials on a subset, by variant and seed; computed once, for all systems together."""
@@ -202,21 +263,29 @@ class Trials:
                     alike.setdefault((name, len(array)), []).append((o, array))
             for (name, sentences), members in alike.items():
                 if sentences:
-                    self._scored[subset] |= self._score(name, members)
+                    self._scored[subset] |= self._score(name, members, subset)
         return self._scored[subset]
 
-    def _score(self, test_set: str, members: Sequence[tuple[Outcome, Array]]) -> dict[tuple[str, int], Scored]:
-        arrays = [array for _, array in members]
-        scores = np.array([self.metric.score(array.sum(0)) for array in arrays])
+    def _score(
+        self, test_set: str, members: Sequence[tuple[Outcome, Array]], subset: Subset
+    ) -> dict[tuple[str, int], Scored]:
+        scores = np.array([self.metric.score(array.sum(0)) for _, array in members])
+        units = [_by_unit(o.test, array, subset) for o, array in members]
         exhaustive = all(o.test.exhaustive for o, _ in members)
         resampled = np.broadcast_to(scores[:, None], (len(scores), self.resampler.replicates))
         if not exhaustive:
-            resampled = self.resampler.all_scores(arrays, self.metric, test_set)
+            resampled = self.resampler.all_scores(units, self.metric, test_set)
         return {
             (o.variant, o.seed): Scored(
-                float(score), row, len(array), exhaustive, o.signatures.get(self.metric.name, ""), o.test.name
+                float(score),
+                row,
+                len(unit),
+                exhaustive,
+                o.signatures.get(self.metric.name, ""),
+                o.test.name,
+                o.test.unit_name,
             )
-            for (o, array), score, row in zip(members, scores, resampled, strict=True)
+            for (o, _), unit, score, row in zip(members, units, scores, resampled, strict=True)
         }
 
 
@@ -231,3 +300,19 @@ def _inside(outcome: Outcome, statistics: Array, subset: Subset) -> Array:
         return statistics
     mask = outcome.test.where(subset)
     return statistics[mask] if len(mask) == len(statistics) else statistics[:0]
+
+
+def _by_unit(test: TestSet, statistics: Array, subset: Subset) -> Array:
+    """Return the statistics of each unit of a test set that is drawn as a whole, summed over its sentences: units x K.
+
+    Resamples of units, with degrees of freedom from their number, are those of sentences that come in groups (cluster bootstrap,
+    Field and Welsh 2007).
+    """
+    units = test.resampling_units
+    inside = units[test.where(subset)] if subset and len(units) else units
+    if len(inside) != len(statistics):  # sentences stand alone
+        return statistics
+    _, of_each = np.unique(inside, return_inverse=True)
+    sums = np.zeros((int(of_each.max(initial=-1)) + 1, statistics.shape[1]))
+    np.add.at(sums, of_each, statistics)
+    return sums

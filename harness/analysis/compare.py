@@ -22,9 +22,12 @@ resamples: the deviations ``d[b,s] = m_b[s] - mean_s m_b`` have, within one seed
 For metrics that are no means (BLEU) this holds to first order, by the delta method. A test set that is all there is
 (exhaustive) is no sample: ``V_sentence = 0``, and what is left is a t test of the seeds, with unequal variances.
 
-Where seeds of one side learn the task or do not (``rates.split``), the question "is it better?" is answered by how many
-do. Where each side keeps to itself, far from the other, the t test may be right, or seeds that learn or do not may have
-fallen so by luck, which has probability 2^(1 - S_A - S_B) if every second seed learns: p is the larger one of both tests'.
+Where each seed learns the task or does not, seeds of a side may all have been lucky, and a t test sees no variance. That two arms
+come apart so by luck has at most the probability ``least_p`` (``2^(1 - 2S)`` with S seeds a side), which p is never below, however
+far apart they are.
+
+Sentences that come in groups (documents, or sources that occur twice) are drawn again by group, and N is the number of groups.
+Three seeds a side are the least for a verdict: with two a variance is one number's, and estimates are all there is.
 """
 
 from __future__ import annotations
@@ -34,34 +37,37 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
-from harness.analysis import rates
+from harness.analysis import lost_seeds, rates
 from harness.analysis.arms import Arm, Contrast
-from harness.analysis.power import Components, detectable_with
+from harness.analysis.floor import at_floor
+from harness.analysis.power import Components, least_p
 from harness.analysis.variance_components import ALPHA, two_way
 from harness.contracts.metric import Metric
 from harness.study.claims import Claim
 
 POWER = 0.8
-ONE_SEED = "artifact-level only"
+ONE_SEED, PILOT = "artifact-level only", "pilot"
+LEAST_SEEDS = 3
+"""Seeds a side for a verdict."""
 TWO_WAY, SEEDS_ONLY, SENTENCES_ONLY, SUCCESS_RATES = "two-way", "seeds only", "sentences only", "success rates"
+WINS = "wins"
+FLOOR = "at the floor"
+SIDES = ("pair", "paired", "trend", "effect")
+"""Kinds of comparisons whose two means are scores."""
 ROUNDING = 1e-18
-"""Variances below this share of a squared score count as zero: they are rounding."""
-
-
-FAR_APART = (
-    "each side's seeds keep together, far from the other's, as they also would if a seed learned the task or did not: "
-    "p is the larger one of the t test's and of Fisher's exact test of which seeds are on the better side"
-)
+"""Variances below this share of a squared score are none, but rounding."""
+EPSILON = 1e-12
+"""A difference below this share of a score is none, but rounding."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A against B on one metric. ``delta = mean_a - mean_b`` whichever way is up; an unanswered question holds NaN.
 
-    By ``method`` "success rates" the means, the difference and its interval are about the percentage of seeds that succeed;
-    otherwise they are in units of the metric.
+    By ``method`` "success rates" the means, the difference and its interval are about the percentage of seeds that succeed, by
+    "wins" about the percentage of pairs of seeds that A wins; otherwise they are in units of the metric.
     """
 
     claim: str
@@ -75,20 +81,29 @@ class Comparison:
     delta: float = math.nan
     ci_low: float = math.nan
     ci_high: float = math.nan
+    confidence: float = 95.0
+    """Percent that the interval covers: 90 where a difference is claimed to lie within a margin, as its two tests at 5 % use."""
     p: float = math.nan
     p_holm: float = math.nan
     verdict: str = "no data"
-    """``supported``, ``refuted``, ``equivalent``, ``inconclusive``, ``saturated``, ``artifact-level only`` (one seed),
-    ``no data``; empty for exploratory rows."""
+    """``supported``, ``refuted``, ``equivalent``, ``inconclusive``, ``saturated``, ``at the floor`` (nothing was learned),
+    ``pilot`` (two seeds), ``artifact-level only`` (one seed), ``no data``; empty for exploratory rows."""
+    level: float = ALPHA
+    """The level that ``mde80`` and what is needed are about: that of Holm's first step for a claim."""
     mde80: float = math.nan
-    """The difference that this design finds with 80 % power, before correction for several claims."""
+    """The difference that this design finds with 80 % power at that level; infinite where it finds none."""
     seeds_a: int = 0
     seeds_b: int = 0
     sentences: int = 0
+    """Units of the test set that are drawn again: sentences, or groups of them."""
+    unit: str = "test sentences"
+    """Those units by name."""
     var_seed: float = math.nan
     var_sentence: float = math.nan
     df: float = math.nan
     standard_error: float = math.nan
+    limit: float = math.inf
+    """The largest difference, in either direction, that the metric's scale allows."""
     sides: int = 2
     """Arms whose variances were estimated apart."""
     in_favour: bool = False
@@ -103,9 +118,11 @@ class Comparison:
     improvement_low: float = math.nan
     improvement_high: float = math.nan
     needed_seeds: float = math.nan
-    """Of an undecided claim: the smallest number of seeds a side with which this design decides with 80 % power, before
-    correction for several claims, if the variances and the difference (equivalence: none) are as seen. Infinite where no
-    number does, because the sentences alone forbid it."""
+    """Of an undecided claim: the smallest number of seeds a side with which a new study of this design decides it with 80 % power,
+    at ``level``, if the variances and the difference (equivalence: none) are as seen. Infinite where no number does."""
+    needed_low: float = math.nan
+    """The same if the variance is at the lower end of its 80 % interval."""
+    needed_high: float = math.nan
     needed_sentences: float = math.nan
     """The same for sentences, with the seeds that there are, where sentences vary more than seeds."""
     success_a: float = math.nan
@@ -113,10 +130,16 @@ class Comparison:
     success_b: float = math.nan
     threshold: float = math.nan
     """By success rates: the value of the metric from which on a seed succeeds."""
+    floor: float = math.nan
+    """The score of a system that learned nothing, on the same sentences; NaN where the metric has none."""
     note: str = ""
     """One sentence that a reader must know."""
     on: str = ""
     """The further test set that the scores are on; empty for the main test."""
+    attempt: int = 1
+    """The number of plans of the study that were frozen on this data, up to its own."""
+    plans_seen: int = 0
+    """Earlier ones among them whose results could be seen when it was frozen."""
     exploratory: str = ""
     """Why the row is no answer to a claim that was stated before the run; empty if it is one."""
 
@@ -127,7 +150,7 @@ class Comparison:
 
     @property
     def components(self) -> Components | None:
-        """The variances behind the interval; None where there are none.
+        """The variances that it was estimated with, None where it has none.
 
         What seeds and sentences both contain falls as seeds are added: it belongs to the seeds' variance, which holds it
         already, and the sentences' is the rest.
@@ -139,7 +162,7 @@ class Comparison:
 
 
 COMPARISON_COLUMNS = [
-    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides", "on")
+    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides", "limit", "on")
 ]
 
 
@@ -148,46 +171,76 @@ def comparison_columns(comparisons: Iterable[Comparison]) -> list[str]:
     return [*COMPARISON_COLUMNS, *(["on"] if any(row.on for row in comparisons) else [])]
 
 
-def compare(a: Arm, b: Arm, metric: Metric, claim: Claim | None = None, name: str = "") -> Comparison:
+def compare(a: Arm, b: Arm, metric: Metric, claim: Claim | None = None) -> Comparison:
     """Compare two arms; see ``estimate``."""
     pair = Contrast(a.label, b.label, a.mean, b.mean, a.seeds, b.seeds, [(1.0, a), (-1.0, b)])
-    return estimate(pair, metric, claim, name)
+    return estimate(pair, metric, claim)
 
 
-def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None, name: str = "") -> Comparison:
-    """Estimate a contrast: interval, p value, detectable difference, and the verdict as if this were the only claim.
+def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None) -> Comparison:
+    """Estimate a contrast: interval, p value, and the verdict as if this were the only claim.
 
     With one seed on a side the seeds' variance is unknown: the interval speaks of sentences only, and there is no p.
 
     Args:
-        contrast: the quantity to estimate.
+        contrast: the arms and their weights.
         metric: of its scores.
-        claim: the claim to answer; without one the comparison is exploratory and asks whether there is a difference.
-        name: seeds the bootstrap of the probability of improvement.
+        claim: the claim that it answers; without one it answers "is there a difference?".
     """
-    answer, arms = _blank(contrast, metric, claim), [arm for _, arm in contrast.parts]
+    blank, arms = _blank(contrast, metric, claim), [arm for _, arm in contrast.parts]
     if not arms:
-        return answer
+        return blank
     if mixed := contrast.mixed:
-        return replace(answer, verdict="no data", note=other_sentences(mixed))
+        return replace(blank, verdict="no data", note=other_sentences(mixed))
     if len(signatures := {signature for arm in arms for signature in arm.signatures}) > 1:
         note = f"the two sides are measured differently: {' and '.join(sorted(signatures))}"
-        return replace(answer, verdict="no data", note=note)
+        return replace(blank, verdict="no data", note=note)
     if claim is not None and claim.succeeds_at is not None:
-        return _rated(answer, arms, metric, claim, claim.succeeds_at)
+        return _rated(blank, arms, metric, claim, claim.succeeds_at)
     if not all(arm.seeds for arm in arms):
-        return answer
+        return blank
+    found = _estimated(blank, contrast, metric, claim)
+    lost = [seed for arm in arms for seed in arm.lost]
+    if not lost or math.isnan(found.p):
+        return replace(found, note="; ".join(filter(None, [found.note, lost_seeds.named(contrast.parts)])))
+    others = [_estimated(blank, other, metric, claim) for other in lost_seeds.scenarios(contrast, metric)]
+    return _surviving(found, others, contrast, metric, claim)
+
+
+def _estimated(blank: Comparison, contrast: Contrast, metric: Metric, claim: Claim | None) -> Comparison:
+    """Estimate a contrast from the seeds that have scores."""
+    arms = [arm for _, arm in contrast.parts]
     resampled = np.sum([weight * arm.resampled.mean(0) for weight, arm in contrast.parts], axis=0)
-    delta = contrast.mean_a - contrast.mean_b
-    answer = replace(answer, mean_a=contrast.mean_a, mean_b=contrast.mean_b, delta=delta)
-    sampled = not all(arm.exhaustive for arm in arms)
-    answer = replace(answer, var_sentence=float(resampled.var(ddof=1)) if sampled else 0.0)
-    if min(arm.seeds for arm in arms) < 2:
-        half = float(stats.norm.isf(ALPHA / 2)) * math.sqrt(answer.var_sentence)
-        return replace(answer, ci_low=delta - half, ci_high=delta + half, verdict=ONE_SEED, method=SENTENCES_ONLY)
+    delta = float(sum(weight * arm.mean for weight, arm in contrast.parts))
+    var_sentence = 0.0 if all(arm.exhaustive for arm in arms) else float(resampled.var(ddof=1))
+    found = replace(blank, mean_a=contrast.mean_a, mean_b=contrast.mean_b, delta=delta, var_sentence=var_sentence)
+    fewest = min(arm.seeds for arm in arms)
+    if fewest < 2:
+        half = float(stats.norm.isf((100 - found.confidence) / 200)) * math.sqrt(var_sentence)
+        found = replace(found, verdict=ONE_SEED, method=SENTENCES_ONLY)
+        return _within_scale(replace(found, ci_low=delta - half, ci_high=delta + half), contrast, metric)
     if contrast.kind == "pair":
-        answer = _improved(answer, arms[0], arms[1], metric, name)
-    return _with_diverged(_judged(answer, contrast.parts, metric, claim), arms)
+        won = rates.wins(*(-arm.scores if metric.direction == "lower" else arm.scores for arm in arms))
+        low, high = won.interval()
+        found = replace(found, improvement=won.share, improvement_low=low, improvement_high=high)
+        if claim is not None and claim.wins is not None:
+            return _won(found, won, claim.wins, claim, metric, fewest)
+    return _judged(found, contrast, metric, claim, fewest)
+
+
+def _surviving(
+    found: Comparison, others: Sequence[Comparison], contrast: Contrast, metric: Metric, claim: Claim | None
+) -> Comparison:
+    """Return an estimate that holds wherever its lost seeds would have been: the largest p, and the widest interval."""
+    agreed = all(other.in_favour == found.in_favour for other in others)
+    p = max(found.p, *(other.p for other in others)) if agreed else 1.0
+    low, high = min(each.ci_low for each in (found, *others)), max(each.ci_high for each in (found, *others))
+    seen = lost_seeds.named(contrast.parts)
+    note = f"{seen}; p and the interval hold wherever these seeds would have ended"
+    if found.p < ALPHA <= p:
+        note = f"{seen}; the answer depends on these seeds: without them p is {found.p:.2g}"
+    survived = replace(found, p=p, ci_low=low, ci_high=high, note="; ".join(filter(None, [found.note, note])))
+    return replace(survived, verdict=verdict(survived, p, metric, claim))
 
 
 def other_sentences(tests: Sequence[str]) -> str:
@@ -196,96 +249,107 @@ def other_sentences(tests: Sequence[str]) -> str:
     return f"the scores do not compare: they are on different test sentences (sha256 {names})"
 
 
-def _with_diverged(answer: Comparison, arms: Sequence[Arm]) -> Comparison:
-    """Note diverged seeds: a mean without them flatters a side that often diverges."""
-    lost = sum(arm.diverged for arm in arms)
-    if not lost or answer.method == SUCCESS_RATES:
-        return answer
-    diverged = f"{lost} seed{'s' * (lost > 1)} diverged and {'have' if lost > 1 else 'has'} no part in the means"
-    return replace(answer, note="; ".join(filter(None, [answer.note, diverged])))
-
-
 def _blank(contrast: Contrast, metric: Metric, claim: Claim | None) -> Comparison:
-    answer = Comparison(claim.name if claim else "exploratory", metric.name, contrast.a, contrast.b, kind=contrast.kind)
+    blank = Comparison(claim.name if claim else "", metric.name, contrast.a, contrast.b, kind=contrast.kind)
     sentences = min((arm.sentences for _, arm in contrast.parts), default=0)
-    answer = replace(answer, seeds_a=contrast.seeds_a, seeds_b=contrast.seeds_b, sentences=sentences)
-    return replace(answer, verdict="no data" if claim else "")
+    unit = next((arm.unit for _, arm in contrast.parts), blank.unit)
+    blank = replace(blank, seeds_a=contrast.seeds_a, seeds_b=contrast.seeds_b, sentences=sentences, unit=unit)
+    if claim is not None and claim.within is not None:
+        blank = replace(blank, confidence=90.0)
+    return replace(blank, verdict="no data" if claim else "")
 
 
-def _improved(answer: Comparison, a: Arm, b: Arm, metric: Metric, name: str) -> Comparison:
-    sign = -1 if metric.direction == "lower" else 1
-    won, interval = rates.improvement(sign * a.scores, sign * b.scores, f"{name}/{answer.claim}/{a.label}/{b.label}")
-    return replace(answer, improvement=won, improvement_low=interval.low, improvement_high=interval.high)
-
-
-def _judged(answer: Comparison, parts: Sequence[tuple[float, Arm]], metric: Metric, claim: Claim | None) -> Comparison:
-    """Add variance, interval and p value; or success rates where the scores do not follow a t distribution."""
-    arms = [arm for _, arm in parts]
+def _judged(found: Comparison, contrast: Contrast, metric: Metric, claim: Claim | None, fewest: int) -> Comparison:
+    """Add variance, interval, and a p value where there are seeds enough."""
+    parts, arms = contrast.parts, [arm for _, arm in contrast.parts]
     shares = [(weight**2 * arm.var_seed, arm.seeds) for weight, arm in parts]
-    var_seed = sum(share for share, _ in shares)
     var_both = sum(weight**2 * arm.var_both for weight, arm in parts)
-    variance, df = map(float, two_way(shares, answer.var_sentence, var_both, answer.sentences))
-    answer = replace(answer, var_seed=var_seed, method=SEEDS_ONLY if all(arm.exhaustive for arm in arms) else TWO_WAY)
+    spread = two_way(shares, found.var_sentence, var_both, found.sentences)
+    variance, df = float(spread.variance), float(spread.df)
+    method = SEEDS_ONLY if all(arm.exhaustive for arm in arms) else TWO_WAY
+    found = replace(found, var_seed=float(spread.var_seed), method=method)
     if not math.isfinite(variance):
         # An infinite perplexity.
-        return replace(answer, verdict="inconclusive" if claim else "", note="a score is infinite, or not a number")
+        return replace(found, verdict="inconclusive" if claim else "", note="a score is infinite, or not a number")
     nothing = ROUNDING * max(1.0, *(float(np.square(arm.scores).max()) for arm in arms))
-    noise = max(float(arm.resampled.std(axis=1).max()) for arm in arms)
-    clusters = rates.split(np.concatenate([arm.scores for arm in arms]), noise) if answer.kind == "pair" else None
-    plain = answer.kind == "pair" and (claim is None or not (claim.by or claim.within))
-    threshold = clusters.threshold if clusters else (answer.mean_a + answer.mean_b) / 2
-    separate = plain and rates.separate(arms[0].scores, arms[1].scores, threshold)
-    if plain and clusters and not separate:
-        note = f"{clusters.text}; answered by how many seeds of each side are on the better side of the middle"
-        return _rated(answer, arms, metric, claim, threshold, note)
     error = math.sqrt(variance) if variance > nothing else 0.0
-    half = float(stats.t.isf(ALPHA / 2, df)) * error
-    p, in_favour = _p_value(answer, error, df, metric, claim)
-    note = _stillness(answer, error, metric)
-    if separate and (clusters or var_seed <= nothing):
-        exact = _rated(answer, arms, metric, claim, threshold)
-        p, in_favour, note = max(p if error else 0.0, exact.p), exact.in_favour, FAR_APART
-    elif clusters:
-        note = f"{clusters.text}, so that means say little"
-    answer = replace(answer, ci_low=answer.delta - half, ci_high=answer.delta + half, p=p, in_favour=in_favour, df=df)
-    answer = replace(answer, standard_error=error, sides=len(parts), note=note)
-    if (have := answer.components) is not None:
-        answer = replace(answer, mde80=detectable_with(have, answer.common_seeds, POWER))
-    return replace(answer, verdict=verdict(answer, p, metric, claim))
+    half = float(stats.t.isf((100 - found.confidence) / 200, df)) * error
+    found = replace(found, ci_low=found.delta - half, ci_high=found.delta + half, df=df, standard_error=error)
+    found = replace(_within_scale(found, contrast, metric), sides=len(parts), note=_remark(found, error, arms, metric))
+    if fewest < LEAST_SEEDS:
+        return replace(found, verdict=PILOT if claim else "")
+    p, in_favour = _p_value(found, error, df, metric, claim)
+    if p > 0:  # else the same models say the same in two ways, which is no chance
+        p = max(p, least_p(tuple(arm.seeds for arm in arms), varies=error > 0))
+    found = replace(found, p=p, in_favour=in_favour)
+    return replace(found, verdict=verdict(found, p, metric, claim))
 
 
-def _stillness(answer: Comparison, error: float, metric: Metric) -> str:
+def _within_scale(found: Comparison, contrast: Contrast, metric: Metric) -> Comparison:
+    """Return an estimate whose interval holds no difference that the metric's scale rules out."""
+    if metric.direction != "higher" or metric.best is None or metric.worst is None:
+        return found
+    if not contrast.b:  # a level, no difference
+        return replace(found, ci_low=max(found.ci_low, metric.worst), ci_high=min(found.ci_high, metric.best))
+    limit = contrast.reach * (metric.best - metric.worst)
+    return replace(found, ci_low=max(found.ci_low, -limit), ci_high=min(found.ci_high, limit), limit=limit)
+
+
+def _remark(found: Comparison, error: float, arms: Sequence[Arm], metric: Metric) -> str:
+    """Return a sentence on seeds that do not vary, or that fall into two clusters."""
     if error:
-        return ""
-    if _saturated(answer, metric):
+        noise = max(float(arm.resampled.std(axis=1).max()) for arm in arms)
+        clusters = rates.split(np.concatenate([arm.scores for arm in arms]), noise) if found.kind == "pair" else None
+        mixed = clusters is not None and any(
+            (arm.scores > clusters.threshold).any() and not (arm.scores > clusters.threshold).all() for arm in arms
+        )
+        return f"{clusters.text}; `succeeds_at` would ask how many seeds succeed" if clusters and mixed else ""
+    if _saturated(found, metric):
         return "saturated: every seed of both sides reaches the best value there is"
-    if answer.kind == "paired" and answer.delta == 0:
+    if found.kind == "paired" and found.delta == 0:
         return "the same trained models score the same on every sentence, whichever way they are decoded"
-    return "nothing varies, over seeds or sentences, so that there is nothing to judge by"
+    return "nothing varies, over seeds or sentences: p is the probability that luck alone parts so many seeds so"
 
 
-def _rated(
-    answer: Comparison, arms: Sequence[Arm], metric: Metric, claim: Claim | None, threshold: float, note: str = ""
-) -> Comparison:
-    """Answer by the number of seeds of each arm that reach a value; diverged seeds do not reach it."""
-    trials = [arm.seeds + arm.diverged for arm in arms]
-    answer = replace(answer, seeds_a=trials[0], seeds_b=trials[1], threshold=threshold)
+def _won(found: Comparison, won: rates.Wins, share: float, claim: Claim, metric: Metric, fewest: int) -> Comparison:
+    """Answer how often a seed of A beats one of B, in percent of pairs, against the share that is claimed."""
+    low, high = won.interval()
+    found = replace(
+        found, mean_a=100 * won.share, mean_b=100 * share, delta=100 * (won.share - share), method=WINS, df=won.df,
+        ci_low=100 * (low - share), ci_high=100 * (high - share), limit=100 * max(share, 1 - share),
+        var_seed=math.nan, var_sentence=math.nan,
+    )  # fmt: skip
+    if fewest < LEAST_SEEDS:
+        return replace(found, verdict=PILOT)
+    p = won.p_value(share)
+    found = replace(found, p=p, in_favour=won.logit > float(special.logit(share)))
+    return replace(found, verdict=verdict(found, p, metric, claim))
+
+
+def _rated(found: Comparison, arms: Sequence[Arm], metric: Metric, claim: Claim, threshold: float) -> Comparison:
+    """Answer by how many seeds of two arms reach a value: those that diverged do not, and others that were lost may or may not."""
+    trials = [arm.seeds + len(arm.lost) for arm in arms]
+    found = replace(found, seeds_a=trials[0], seeds_b=trials[1], threshold=threshold)
     if not all(trials):
-        return answer
+        return found
     won = [arm.successes(threshold, metric) for arm in arms]
     rate_a, rate_b = (count / total for count, total in zip(won, trials, strict=True))
     interval = rates.newcombe(won[0], trials[0], won[1], trials[1])
-    answer = replace(
-        answer, success_a=won[0], success_b=won[1], mean_a=100 * rate_a, mean_b=100 * rate_b, delta=100 * (rate_a - rate_b),
-        ci_low=100 * interval.low, ci_high=100 * interval.high, method=SUCCESS_RATES, note=note,
-        var_seed=math.nan, var_sentence=math.nan,
+    found = replace(
+        found, success_a=won[0], success_b=won[1], mean_a=100 * rate_a, mean_b=100 * rate_b, delta=100 * (rate_a - rate_b),
+        ci_low=100 * interval.low, ci_high=100 * interval.high, method=SUCCESS_RATES, limit=100.0,
+        note=lost_seeds.named([(1.0, arm) for arm in arms]), var_seed=math.nan, var_sentence=math.nan,
     )  # fmt: skip
-    if min(trials) < 2:
-        return replace(answer, verdict=ONE_SEED)
-    p = rates.fisher(won[0], trials[0], won[1], trials[1])
-    mde80 = 100 * rates.detectable_rates(2 / (1 / trials[0] + 1 / trials[1]))
-    answer = replace(answer, p=p, in_favour=rate_a > rate_b, mde80=mde80)
-    return replace(answer, verdict=verdict(answer, p, metric, claim))
+    if min(trials) < LEAST_SEEDS:
+        return replace(found, verdict=PILOT if min(trials) > 1 else ONE_SEED)
+    unknown = [len(arm.lost) - arm.diverged for arm in arms]
+    p = max(
+        rates.fisher(won[0] + more, trials[0], won[1] + others, trials[1])
+        for more in range(unknown[0] + 1)
+        for others in range(unknown[1] + 1)
+    )
+    found = replace(found, p=p, in_favour=rate_a > rate_b)
+    return replace(found, verdict=verdict(found, p, metric, claim))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -304,11 +368,11 @@ def _p_value(answer: Comparison, error: float, df: float, metric: Metric, claim:
     ``|delta| < m`` (TOST, Schuirmann 1987), or, if smaller, the two-sided p value of ``|delta| > m``.
     """
     delta = answer.delta
-    if (
-        not error
-    ):  # nothing varies: a sample that says nothing of chance, unless the same models say the same in two ways
+    if not error:  # nothing varies
         same = claim is not None and claim.within is not None and answer.kind == "paired" and delta == 0
-        return (0.0, True) if same else (1.0, False)
+        if same or (answer.kind == "paired" and delta == 0):
+            return (0.0, True) if same else (1.0, False)
+        return _without_error(answer, metric, claim)
 
     def tail(distance: float) -> float:
         """P that chance alone exceeds a distance."""
@@ -322,17 +386,34 @@ def _p_value(answer: Comparison, error: float, df: float, metric: Metric, claim:
     return 2 * tail(abs(excess)), excess > 0
 
 
+def _without_error(answer: Comparison, metric: Metric, claim: Claim | None) -> tuple[float, bool]:
+    """Return p and its direction where nothing varies: as small as luck allows (``least_p``), or 1 right at the margin."""
+    room = EPSILON * max(1.0, abs(answer.mean_a), abs(answer.mean_b))
+    if claim is not None and claim.within is not None:
+        excess = claim.within - abs(answer.delta)
+    else:
+        excess = (-answer.delta if metric.direction == "lower" else answer.delta) - (claim.by if claim else 0.0)
+    return (1.0, False) if abs(excess) <= room else (math.ulp(0.0), excess > 0)
+
+
 def verdict(answer: Comparison, p: float, metric: Metric, claim: Claim | None) -> str:
-    """Return the verdict of a comparison on its claim, at a p value that may be corrected."""
+    """Return what a comparison says of its claim, at a p value that may be corrected."""
     if claim is None or math.isnan(p):
         return answer.verdict
-    if answer.mde80 == 0 and _saturated(answer, metric):
+    if answer.standard_error == 0 and _saturated(answer, metric):
         return "saturated"
+    if _scores_at_floor(answer, metric):
+        return FLOOR
     if p >= ALPHA:
         return "inconclusive"
     if not answer.in_favour:
         return "refuted"
     return "supported" if claim.within is None else "equivalent"
+
+
+def _scores_at_floor(answer: Comparison, metric: Metric) -> bool:
+    rated = answer.method in (SUCCESS_RATES, WINS) or answer.kind not in SIDES
+    return not rated and at_floor([answer.mean_a, answer.mean_b], answer.floor, metric)
 
 
 def _saturated(answer: Comparison, metric: Metric) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from harness.analysis.aggregate import Estimate, Runs, SeedBootstrap, improvement, iqm, normalized, profile
-from harness.analysis.answers import judged, primary_metrics
+from harness.analysis.answers import primary_metrics
 from harness.analysis.compare import Comparison
 from harness.analysis.outcome import Outcome
 from harness.analysis.resample import REPLICATES
+from harness.analysis.variance_components import ALPHA
 from harness.contracts.metric import Array
 from harness.core.spec import SpecError, digest
 from harness.study.claims import Claim, about_sentences, sides
@@ -32,8 +34,6 @@ class Task:
     """The answers to the claims, then others."""
     primary: str = ""
     """The metric that the base names as the one to judge its task by."""
-    dropped: int = 0
-    """The number of claims that were stated in time and have been removed since."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ class Gain:
     iqm_b: Estimate | None = None
     delta: Estimate | None = None
     """``IQM(A) - IQM(B)``."""
+    holds: int = 0
+    """On how many of the datasets at least the claim holds (``replicated``)."""
+    datasets: int = 0
     improvement: Estimate | None = None
     """P(a run of A scores higher than one of B on the same dataset), averaged over datasets; ties count one half."""
     reason: str = ""
@@ -77,7 +80,7 @@ class AcrossDatasets:
     """The results of a study on all of its datasets."""
 
     answers: list[tuple[str, Comparison]]
-    """Dataset and answer, claim by claim, corrected for all of them together."""
+    """Dataset and answer, claim by claim, as the report of each dataset has them."""
     gains: list[Gain]
     levels: list[Level]
 
@@ -108,13 +111,8 @@ def _scales(tasks: Sequence[Task]) -> list[tuple[str, ...]]:
 
 
 def _answers(tasks: Sequence[Task]) -> list[tuple[str, Comparison]]:
-    """Return the answers of every dataset, claim by claim, Holm-corrected as one family."""
-    asked = [
-        (task, task.claims[index], task.comparisons[index]) for index in range(len(tasks[0].claims)) for task in tasks
-    ]
-    dropped = sum(task.dropped for task in tasks)
-    answers = judged([answer for _, _, answer in asked], [claim for _, claim, _ in asked], dropped)
-    return [(task.name, answer) for (task, _, _), answer in zip(asked, answers, strict=True)]
+    """Return the answers of every dataset, claim by claim, as the page of each dataset has them."""
+    return [(task.name, task.comparisons[index]) for index in range(len(tasks[0].claims)) for task in tasks]
 
 
 def _level(variant: str, metrics: Sequence[str], tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Level:
@@ -131,7 +129,9 @@ def _level(variant: str, metrics: Sequence[str], tasks: Sequence[Task], bootstra
 def _gain(index: int, tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Gain:
     same, answer = [task.claims[index] for task in tasks], tasks[0].comparisons[index]
     metrics = [claim.metric for claim in same]
-    gain = Gain(same[0].name, _scale(metrics, tasks), answer.a, answer.b)
+    own = [task.comparisons[index] for task in tasks]
+    holds = replicated([each.p if each.in_favour else 1.0 for each in own])
+    gain = Gain(same[0].name, _scale(metrics, tasks), answer.a, answer.b, holds=holds, datasets=len(tasks))
     if (
         same[0].trend
         or same[0].rather_than
@@ -154,6 +154,19 @@ def _gain(index: int, tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Gain:
         delta=bootstrap.estimate(_difference, a, b, lowest=-1.0),
         improvement=bootstrap.estimate(improvement, a, b),
     )
+
+
+def replicated(p: Sequence[float]) -> int:
+    """Return on how many datasets at least a claim holds, with 95 % confidence (partial conjunction, Dror et al. 2017).
+
+    With the p values of D datasets in rising order, "fewer than u hold" is refuted where ``(D - u + 1) p_(u)``, made not to fall in
+    u, is at most 5 % (Benjamini and Heller 2008, with Bonferroni's bound); the largest such u. No p value counts as 1.
+    """
+    ranked, largest, holds = sorted(1.0 if math.isnan(value) else value for value in p), 0.0, 0
+    for u, value in enumerate(ranked, 1):
+        largest = max(largest, (len(ranked) - u + 1) * value)
+        holds = u if largest <= ALPHA else holds
+    return holds
 
 
 def _difference(a: Sequence[Array], b: Sequence[Array]) -> Array:

@@ -67,7 +67,7 @@ def factorial_effects(outcomes: Sequence[Outcome], metric: Metric, resampler: Re
     for (p, one), (q, other) in itertools.combinations(enumerate(grid.axes), 2):
         cells = itertools.product(range(1, len(one.levels)), range(1, len(other.levels)))
         contrasts += [_two_way(grid, trials, (p, i), (q, j)) for i, j in cells]
-    return _corrected([estimate(contrast, metric, name=resampler.name) for contrast in contrasts])
+    return _corrected([estimate(contrast, metric) for contrast in contrasts])
 
 
 def steps(outcomes: Sequence[Outcome], metric: Metric, resampler: Resampler) -> list[Comparison]:
@@ -81,7 +81,7 @@ def steps(outcomes: Sequence[Outcome], metric: Metric, resampler: Resampler) -> 
             found = groups(step, variants)
         except SpecError:  # nothing beside it agrees in the other settings
             continue
-        rows.append(estimate(contrast_of(step, found, trials), metric, name=resampler.name))
+        rows.append(estimate(contrast_of(step, found, trials), metric))
     return _corrected(rows)
 
 
@@ -144,19 +144,19 @@ def grid_of(outcomes: Sequence[Outcome]) -> Grid | None:
 def _main(grid: Grid, trials: Trials, axis: int, level: int) -> Contrast:
     a, b = ([name for name, place in grid.places.items() if place[axis] == at] for at in (level, 0))
     labels = [grid.axes[axis].named(at) for at in (level, 0)]
-    return trials.clustered((labels[0], evenly(a)), (labels[1], evenly(b)), "effect")
+    found = trials.pair((labels[0], evenly(a)), (labels[1], evenly(b)))
+    return found._replace(kind="effect") if found.kind == "pair" else found
 
 
 def _two_way(grid: Grid, trials: Trials, one: tuple[int, int], other: tuple[int, int]) -> Contrast:
     (p, i), (q, j) = one, other
-    sides = []
+    labels, halves = [], []
     for at in (j, 0):
         here = {name: place[p] for name, place in grid.places.items() if place[q] == at}
         up, down = ([name for name, own in here.items() if own == level] for level in (i, 0))
-        weights = {**evenly(up), **{cell: -weight for cell, weight in evenly(down).items()}}
-        label = f"{grid.axes[p].named(i)} less {grid.axes[p].named(0)}, where {grid.axes[q].named(at)}"
-        sides.append((label, weights))
-    return trials.clustered(sides[0], sides[1], "interaction")
+        halves.append([(1.0, evenly(up)), (-1.0, evenly(down))])
+        labels.append(f"{grid.axes[p].named(i)} less {grid.axes[p].named(0)}, where {grid.axes[q].named(at)}")
+    return trials.interaction((labels[0], labels[1]), *halves)
 
 
 def _trend(path: str, metric: str) -> Claim:

@@ -16,7 +16,7 @@ from harness.analysis.outcome import Outcome
 from harness.analysis.sequential import futile, information, nominal_levels, sequential_p
 from harness.analysis.variance_components import ALPHA
 from harness.storage.store import Store
-from harness.study import frozen_plan
+from harness.study import frozen_plan, ledger
 from harness.study.claims import Claim
 from harness.study.planning import Plan
 
@@ -34,6 +34,8 @@ class Design:
     """The number of seeds at each look."""
     primary: str = ""
     """The metric that the base names as the one to judge its task by."""
+    datasets: int = 1
+    """The number of datasets that the study names; its claims on all of them are one family."""
 
     def shares(self, look: int) -> list[float]:
         """Return the information fraction at each look so far (``harness.analysis.sequential``)."""
@@ -74,7 +76,7 @@ def latest_look(plan: Plan, store: Store, *, keep_stale: bool = False) -> Latest
     The looks depend on the store alone, so that a study that was killed or run again ends with the same seeds.
     """
     found = gather(plan, store, keep_stale=keep_stale)
-    design, late = Design(plan.seeds, plan.looks, plan.primary), frozen_plan.exploratory(plan, store)
+    design, late = Design(plan.seeds, plan.looks, plan.primary, plan.datasets), frozen_plan.exploratory(plan, store)
     dropped = len(frozen_plan.dropped(plan, store))
     with plan.naming():
         for look in answer_looks(design, found, plan.file.claims, plan.digest, late, dropped):
@@ -82,8 +84,9 @@ def latest_look(plan: Plan, store: Store, *, keep_stale: bool = False) -> Latest
             unfinished = any(outcome.status == "missing" for outcome in outcomes)
             if unfinished or not look.more:
                 break
-    now = plan.upto(len(look.seeds))
-    return LatestLook(now, outcomes, look.comparisons, wanted=len(look.seeds) if unfinished else 0)
+    now, place = plan.upto(len(look.seeds)), ledger.standing(plan, store)
+    comparisons = [replace(c, attempt=place.number, plans_seen=len(place.seen)) for c in look.comparisons]
+    return LatestLook(now, outcomes, comparisons, wanted=len(look.seeds) if unfinished else 0)
 
 
 def answer_looks(
@@ -114,7 +117,7 @@ def answer_looks(
         seen.append(compare_all([o for o in outcomes if o.seed in seeds], claims, digest, design.primary))
         answers = [_over_looks([look[index] for look in seen], design, claim) for index, claim in enumerate(claims)]
         marked = [replace(a, exploratory=late.get(claim.name, "")) for a, claim in zip(answers, claims, strict=True)]
-        answers, more = judged(marked, claims, dropped), False
+        answers, more = judged(marked, claims, dropped, design.datasets), False
         for index, claim in enumerate(claims):
             if number < len(design.looks) and answers[index].verdict not in DECIDED:
                 stopped = _futile(seen[-1][index], design, number, claim)
@@ -134,11 +137,16 @@ def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> 
         sequential_p([answer.p for answer in answers[:number]], shares[:number], two_sided=two_sided)
         for number in range(1, len(answers) + 1)
     ]
-    level = nominal_levels(ALPHA, shares)[-1]
-    wider = float(stats.t.isf(level / 2, last.df) / stats.t.isf(ALPHA / 2, last.df)) if level > 0 else math.inf
-    half = wider * (last.ci_high - last.ci_low) / 2
+    sides = 2 if two_sided else 1
+    level = nominal_levels(ALPHA, shares, two_sided=two_sided)[-1]
+    law = stats.norm() if math.isnan(last.df) else stats.t(last.df)
+    wider = float(law.isf(level / sides) / law.isf(ALPHA / sides)) if level > 0 else math.inf
+    ends = (last.ci_low, last.ci_high)
+    low, high = (end if end == last.delta else last.delta + wider * (end - last.delta) for end in ends)
     decided = answers[so_far.index(so_far[-1])]
-    return replace(last, p=so_far[-1], in_favour=decided.in_favour, ci_low=last.delta - half, ci_high=last.delta + half)
+    return replace(
+        last, p=so_far[-1], in_favour=decided.in_favour, ci_low=max(low, -last.limit), ci_high=min(high, last.limit)
+    )
 
 
 def _futile(answer: Comparison, design: Design, look: int, claim: Claim) -> bool:

@@ -123,6 +123,8 @@ def _tested(records: Mapping[str, Record], test: str = "") -> Tested:
         test=_test_set(held.folder, held.seal, prepared.folder, held.facts["exhaustive"], held.facts.get("unit", "")),
         attention=_attention(decoded.folder),
         signatures=_signatures(scored.folder, prepared.folder),
+        tokenize=scored.stage.choice["scoring"]["tokenize"],
+        lowercase=scored.stage.choice["scoring"]["lowercase"],
     )
 
 

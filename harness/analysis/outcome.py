@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,21 @@ class TestSet:
     """That value for each sentence."""
     exhaustive: bool = False
     """Whether these are all sentences there are: then they are no sample, and carry no uncertainty."""
+
+    @cached_property
+    def resampling_units(self) -> NDArray[np.int64]:
+        """The unit of each sentence, as numbers: its group, or its source where sources come twice; empty where sentences stand
+        alone."""
+        named = self.units if self.unit else np.array(self.sources)
+        kinds, numbers = np.unique(named, return_inverse=True)
+        return np.asarray(numbers, np.int64) if len(kinds) < len(named) else _none()
+
+    @property
+    def unit_name(self) -> str:
+        """The name of what is drawn again, in the plural: ``test sentences``, ``groups by document``, ``different sources``."""
+        if len(self.resampling_units) == 0:
+            return "test sentences"
+        return f"groups by {self.unit}" if self.unit else "different sources"
 
     def where(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which sentences meet all conditions of a subset, at least one; nothing where the test set cannot tell."""
@@ -105,6 +121,10 @@ class Tested:
     test: TestSet = field(default_factory=TestSet)
     attention: Attention | None = None
     signatures: dict[str, str] = field(default_factory=dict)
+    tokenize: str = ""
+    """The tokenizer of metrics of words; "" where it is not known."""
+    lowercase: bool = False
+    """Whether texts are compared in lower case."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +154,22 @@ class Outcome:
     attention: Attention | None = None
     """None where the model has none."""
     signatures: dict[str, str] = field(default_factory=dict)
-    """How each metric was computed; only scores with the same signature are comparable."""
+    """How each metric was computed; only scores of one signature may stand in one table."""
+    tokenize: str = ""
+    """The tokenizer of metrics of words; "" where it is not known."""
+    lowercase: bool = False
+    """Whether texts are compared in lower case."""
     log: str = ""
     """Of a failed trial, the last lines that its worker printed."""
     account: str = ""
     """The facts of a failed trial: its measurements, the traceback, the log."""
     tests: dict[str, Tested] = field(default_factory=dict)
     """Hypotheses and scores on each further test set, by name; the fields above are about the main test."""
+
+    @property
+    def tested(self) -> Tested:
+        """What it says and scores on its main test."""
+        return Tested(**{each.name: getattr(self, each.name) for each in fields(Tested)})
 
     def on(self, test: str) -> Outcome:
         """Return the trial with its results on a further test set (none if it lacks the set); ``""`` is the main test."""

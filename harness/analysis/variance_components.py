@@ -1,7 +1,9 @@
 """The variance of a contrast over seeds and sentences, and its degrees of freedom: also used to foresee power.
 
-With ``v_k = w_k^2 s_k^2 / S_k`` the share of arm k, ``V_seed = sum v_k``::
+With ``v_k = w_k^2 s_k^2 / S_k`` the share of arm k::
 
+    s^2     = sum( (S_k - 1) w_k^2 s_k^2 ) / sum(S_k - 1)                 (pooled)
+    V_seed  = max( sum v_k, s^2 sum 1/S_k )
     V       = max(V_seed + V_sentence - V_both, V_seed)
     df_seed = V_seed^2 / sum( v_k^2 / (S_k + 1) ) - 2,  kept between min(S_k - 1) and sum(S_k - 1)
     df      = V^2 / ( V_seed^2 / df_seed + V_sentence^2 / (N - 1) ),  at least 1
@@ -11,6 +13,10 @@ sentences that they get right it is all ``V_both``, and to keep it would count t
 claims at a nominal 5 %, with three seeds). ``df_seed`` is Welch's (1947) second approximation, which is unbiased to
 first order where Satterthwaite's (1946) is too small: with as large a variance in all arms it has the degrees of freedom
 of the pooled test; if one arm has all the variance, they are the degrees of freedom of that arm.
+
+With as many seeds in all arms both terms of ``V_seed`` are the same. They differ where seeds were lost, and there the pooled one
+is needed: three seeds that agree by luck, against ten that do not, look far apart (simulated, where every second seed learns
+nothing: 20 % of false claims with 3 against 10 seeds without it, 4.5 % with it).
 
 ``V`` is never less than ``V_seed``, which two seeds a side know by one degree of freedom. The formula can say less: where
 seeds agree by luck and all of ``V_sentence`` is ``V_both``, it divides a small ``V`` by a large ``V_sentence``. Quantiles of t
@@ -36,6 +42,7 @@ class TwoWay(NamedTuple):
 
     variance: NDArray[np.float64]
     df: NDArray[np.float64]
+    var_seed: NDArray[np.float64]
 
 
 def two_way(
@@ -51,11 +58,14 @@ def two_way(
     """
     parts = [np.asarray(share, np.float64) for share, _ in shares]
     sentence = np.asarray(var_sentence, np.float64)
-    var_seed = np.sum(parts, axis=0)
+    shared = np.sum(parts, axis=0)
+    pooled = sum(part * seeds * (seeds - 1) for part, (_, seeds) in zip(parts, shares, strict=True))
+    pooled = pooled / sum(seeds - 1 for _, seeds in shares) * sum(1 / seeds for _, seeds in shares)
+    var_seed = np.maximum(shared, pooled)
     variance = np.maximum(var_seed + sentence - np.asarray(var_both, np.float64), var_seed)
     spread = sum(part**2 / (seeds + 1) for part, (_, seeds) in zip(parts, shares, strict=True))
     own = [seeds - 1 for _, seeds in shares]
-    df_seed = np.clip(var_seed**2 / np.where(spread > 0, spread, 1) - 2, min(own), sum(own))
+    df_seed = np.clip(shared**2 / np.where(spread > 0, spread, 1) - 2, min(own), sum(own))
     inverse = var_seed**2 / df_seed + sentence**2 / max(1, sentences - 1)
     df = np.where(inverse > 0, variance**2 / np.where(inverse > 0, inverse, 1), LARGEST_DF)
-    return TwoWay(variance, np.clip(df, 1, LARGEST_DF))
+    return TwoWay(variance, np.clip(df, 1, LARGEST_DF), var_seed)

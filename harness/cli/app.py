@@ -26,6 +26,7 @@ STUDY_COMMANDS: Commands = {
     "show": commands_read.show,
     "validate": commands_study.validate,
     "plan": commands_study.plan,
+    "register": commands_study.register,
     "power": commands_study.power,
     "run": commands_study.run,
     "report": commands_study.report,

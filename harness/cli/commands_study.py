@@ -85,6 +85,28 @@ def plan(
     print_each(print_plans.print_plan, plans, rows)
 
 
+def register(
+    name: StudyName,
+    base: Base = None,
+    sets: Sets = None,
+    _preset: Preset = None,
+    seeds: Seeds = None,
+    as_json: AsJson = False,
+    _plugins: Plugins = None,
+) -> None:
+    """Freeze the plan of a study before it runs, and print its hash and time, for a tag or a registry."""
+    from harness.cli import print_plans
+    from harness.cli.terminal import print_each
+    from harness.workflows.register import register as registered
+
+    store = the_store()
+    done = [registered(plan, store) for plan in plans_of(name, base, sets, seeds)]
+    if as_json:
+        print_json([each.plain() for each in done] if len(done) > 1 else done[0].plain())
+        return
+    print_each(print_plans.print_registered, done)
+
+
 def power(
     name: StudyName,
     delta: Annotated[

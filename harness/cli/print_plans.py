@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from harness.cli.terminal import duration, entry, grid, heading, indented, numbe
 if TYPE_CHECKING:
     from harness.study.claims import Claim, Group
     from harness.study.planning import Plan
+    from harness.workflows.register import Registration
 
 
 STATES = {"absent": "not run yet"}
@@ -43,6 +45,16 @@ def print_validated(plan: Plan) -> None:
         say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
 
 
+def print_registered(done: Registration) -> None:
+    """Print what proves that a plan was there before its results, and a command that tags it."""
+    say(Text(f"{done.study} on {done.base} is registered: {number_of(len(done.claims), 'claim')}", style="bold"))
+    facts = [("plan", done.plan), ("sha256", done.sha256), ("of", done.file), ("registered", done.registered)]
+    say(grid([[name, value] for name, value in facts]))
+    say(*([indented(done.attempt)] if done.attempt else []), heading("tag it, or give the sha256 to a registry"))
+    name = f"registered/{done.study}/{done.base}/{done.plan}"
+    say(indented(f"git tag -a {shlex.quote(name)} -m {shlex.quote(f'sha256 {done.sha256}')}"))
+
+
 def _scoring(plan: Plan) -> list[str]:
     """Return how texts are scored: a line for each way, with its variants where there are several ways."""
     ways: dict[str, list[str]] = {}
@@ -58,6 +70,8 @@ def _question(claim: Claim) -> str:
     scored = claim.metric + (f" on {claim.on}" if claim.on else "")
     if claim.succeeds_at is not None:
         text = f"more seeds reach {claim.succeeds_at:g} in {scored}"
+    elif claim.wins is not None:
+        text = f"its seeds win more than {100 * claim.wins:g} % of pairs in {scored}"
     elif claim.within is not None:
         text = f"no difference of more than {claim.within:g} in {scored}"
     else:

@@ -14,7 +14,17 @@ UNSAFE = frozenset('<>:"/\\|?*')
 DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
 """Names that Windows reserves for devices, with any extension."""
 OURS = frozenset(
-    {"figures", "tables", "index.html", "index.md", "report.html", "report.md", "trials.csv", "comparisons.csv"}
+    {
+        "figures",
+        "tables",
+        "index.html",
+        "index.md",
+        "report.html",
+        "report.md",
+        "trials.csv",
+        "comparisons.csv",
+        "ledger.jsonl",
+    }
 )
 """Names that reports and joint pages use beside the folders of studies and bases."""
 LATIN = str.maketrans("авекмнорстухіјѕԁһԛԝӏαβεζηικμνοπρτυχϲ", "abekmhopctyxijsdhqwlabezhikmnonptuxc")

@@ -73,7 +73,8 @@ def _write(folder: Path, study: StudyFacts, found: AcrossDatasets) -> list[Path]
 def sections(found: AcrossDatasets) -> list[Section]:
     """Return the sections of a joint report; some may be empty."""
     about = (
-        "Scores as in the report of each dataset. Holm's correction counts all claims on all datasets as one family."
+        "Scores as in the report of each dataset. All claims on all datasets are one family: Holm's correction on each dataset, "
+        "times the number of datasets."
     )
     return [
         Section("datasets", "Every claim on every dataset", about, [answers_table(found)]),
@@ -96,6 +97,7 @@ def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
     sides = (
         f"Together, on a scale from 0 to 1 (IQM), {gain.a} has {_value(gain.iqm_a)} and {gain.b} {_value(gain.iqm_b)}"
     )
+    listed += f"; it holds on at least {gain.holds} of {gain.datasets} datasets (95 % confidence)"
     evidence = f"{sides}: difference {_value(gain.delta)}"
     if math.isnan(float(gain.delta.low)):
         return gain.claim, listed, f"{evidence}, with no interval: the seeds do not show how much seeds vary."
@@ -104,7 +106,7 @@ def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
 
 def answers_table(found: AcrossDatasets) -> Table:
     """One row per claim and dataset: verdict, difference, interval, p raw and corrected over all rows, and the sides."""
-    columns = ["claim", "dataset", "verdict", "difference", "95 % interval", "p", "p, Holm over all", "method"]
+    columns = ["claim", "dataset", "verdict", "difference", "95 % interval", "p", "p, corrected", "method"]
     columns += ["metric", "A", "B", "mean A", "mean B"]
     rows = []
     for base, c in found.answers:

@@ -21,6 +21,8 @@ class StudyFacts:
     command: str
     """The exact command that runs the study again."""
     claims: list[Claim] = field(default_factory=list)
+    attempt: str = ""
+    """A sentence on earlier plans of the study, and what of their results had been seen."""
     primary: str = ""
     """The primary metric of the base: it judges the task of the base."""
     axes: dict[str, list[Any]] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from harness.execution.data_warnings import data_warnings
 from harness.report.facts import StudyFacts
 from harness.report.provenance import quarantined, results_digest
 from harness.storage.store import Record, Store
-from harness.study import frozen_plan, planning
+from harness.study import frozen_plan, ledger, planning
 from harness.study.planning import Plan
 from harness.trial.data_checks import percent_reachable, shared_in_words
 from harness.trial.pipeline import KINDS, Trial
@@ -59,6 +59,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         digest=plan.digest,
         command=plan.command,
         claims=list(file.claims),
+        attempt=ledger.standing(plan, store).sentence,
         primary=plan.primary,
         axes={path: list(values) for path, values in (file.vary | file.zip).items()} | _cases(plan),
         matched=dict(plan.matched),

@@ -149,7 +149,10 @@ def interval(answer: Comparison, claim: Claim) -> Interval | None:
 
     placed = [(quantity(answer, value), place(value)) for value in margins]
     zero = "inside" if answer.ci_low <= 0 <= answer.ci_high else "outside"
-    spoken = f"Difference {quantity(answer, answer.delta)}, 95 % interval {span(answer)}; zero lies {zero}."
+    reach = span(answer).removesuffix(f" ({answer.confidence:.0f} %)")
+    spoken = (
+        f"Difference {quantity(answer, answer.delta)}, {answer.confidence:.0f} % interval {reach}; zero lies {zero}."
+    )
     return Interval(place(answer.ci_low), place(answer.delta), place(answer.ci_high), place(0.0), placed, spoken)
 
 

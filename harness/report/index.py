@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.analysis import ONE_SEED
+from harness.analysis.compare import FLOOR, ONE_SEED, PILOT
 from harness.analysis.runs import UNREADABLE
 from harness.core.spec import SpecError
 from harness.report.html import page
@@ -23,6 +23,8 @@ SIGNS = {
     "equivalent": "≈",
     "inconclusive": "?",
     "saturated": "=",
+    FLOOR: "0",
+    PILOT: "2",
     ONE_SEED: "1",
     "no data": NONE,
 }

@@ -7,18 +7,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, spelled
-from harness.analysis.compare import SEEDS_ONLY, SUCCESS_RATES, TWO_WAY
+from harness.analysis.compare import FLOOR, PILOT, SEEDS_ONLY, SUCCESS_RATES, TWO_WAY, WINS
+from harness.analysis.power import exaggeration
 from harness.report.facts import StudyFacts
 from harness.report.tables import NONE, interval, number, probability, quantity, score
 from harness.study.claims import Claim
 from harness.trial.score import METRICS
 
 METHODS = {
-    TWO_WAY: "The interval is about new seeds and new test sentences: it adds the variance of both.",
+    TWO_WAY: "The interval is about new seeds and new {unit}: it adds the variance of both.",
     SEEDS_ONLY: "The test set holds all sentences there are, so that the interval is about new seeds only (Welch's t).",
+    WINS: "Compared is how often a seed of one side beats one of the other (Brunner and Munzel, on the logit scale).",
     SUCCESS_RATES: "Compared is how many seeds succeed: Fisher's exact test, and Newcombe's interval for the difference.",
 }
 """A sentence on each method of comparison."""
+
+
+FEW_SEEDS = {
+    ONE_SEED: "With one seed a side this is a statement about these trained models on other sentences; "
+    "it says nothing about the variants with other seeds.",
+    PILOT: "With two seeds a side this is a pilot: an estimate to plan with. A verdict needs three seeds a side.",
+}
+"""What too few seeds say, by verdict."""
+
+
+GAINS = {SUCCESS_RATES: "a higher rate of success", WINS: "that its seeds win so often"}
+"""What is claimed, by method, where it is no difference in score."""
 
 
 class Answer(NamedTuple):
@@ -60,6 +74,7 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     sizes += [_count(sentences[0], "test sentence")] if len(sentences) == 1 else []
     trials = _count(len(outcomes), "trial")
     sentence = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
+    sentence += f". {study.attempt.rstrip('.')}" if study.attempt else ""
     design = study.plan.get("seeds")
     if isinstance(design, Mapping):
         sentence += (
@@ -78,14 +93,13 @@ def answer(result: Comparison, claim: Claim) -> Answer:
         missing = not (result.seeds_a and result.seeds_b)
         reason = "no seed finished on both sides, so that there is nothing to compare" if missing else "see below"
         return Answer(claim.name, result.verdict, f"There is no answer: {reason}.", note=note)
-    evidence = f"difference {quantity(result, result.delta)}, 95 % interval {interval(result)}"
-    size = f"{_count(result.seeds_a, 'seed')} against {result.seeds_b}, {_count(result.sentences, 'test sentence')}"
-    if result.verdict == ONE_SEED:
-        text = "With one seed a side this is a statement about these trained models on other sentences; "
-        text += "it says nothing about the variants with other seeds."
-        return Answer(claim.name, result.verdict, text, f"{_sides(result, claim)} ({evidence}; {size}).", note=note)
+    reach = interval(result).removesuffix(f" ({result.confidence:.0f} %)")
+    evidence = f"difference {quantity(result, result.delta)}, {result.confidence:.0f} % interval {reach}"
+    size = f"{_count(result.seeds_a, 'seed')} against {result.seeds_b}, {result.sentences:,} {result.unit}"
+    if few := FEW_SEEDS.get(result.verdict):
+        return Answer(claim.name, result.verdict, few, f"{_sides(result, claim)} ({evidence}; {size}).", note=note)
     evidence += f"; p {probability(result.p)}"
-    evidence += "" if math.isnan(result.p_holm) else f", Holm-corrected {probability(result.p_holm)}"
+    evidence += "" if math.isnan(result.p_holm) else f", corrected {probability(result.p_holm)}"
     return Answer(
         claim.name,
         result.verdict,
@@ -103,6 +117,9 @@ def _sides(result: Comparison, claim: Claim) -> str:
     if result.method == SUCCESS_RATES:
         won = f"{result.success_a:.0f} of {result.seeds_a} seeds of {result.a} and {result.success_b:.0f} of {result.seeds_b} of"
         return f"{won} {result.b} reach {score(result.metric, result.threshold)} in {_metric(result)}: {a} % and {b} %"
+    if result.method == WINS:
+        seen = f"A seed of {result.a} beats a seed of {result.b} in {a} % of pairs"
+        return f"{seen}, where more than {b} % are claimed, in {_metric(result)}"
     if result.kind == "interaction":
         sides = f"{_named(claim.better)} minus {_named(claim.than)}"
         return f"The difference, {sides}, is {a} under {result.a} and {b} under {result.b} in {_metric(result)}"
@@ -119,7 +136,7 @@ def _method(result: Comparison) -> str:
     if interval(result) == NONE:
         return ""
     shared = " Both sides are the same trained models, so that every seed has one difference."
-    return METHODS.get(result.method, "") + (shared if result.kind == "paired" else "")
+    return METHODS.get(result.method, "").format(unit=result.unit) + (shared if result.kind == "paired" else "")
 
 
 def _metric(result: Comparison) -> str:
@@ -135,6 +152,9 @@ def _meaning(result: Comparison, claim: Claim) -> str:
     margin = score(claim.metric, claim.within or claim.by)
     if result.verdict == "saturated":
         return "Every seed of both sides reaches the best value there is: this test set cannot tell them apart."
+    if result.verdict == FLOOR:
+        trivial = f"a system that learned nothing ({score(result.metric, result.floor)})"
+        return f"Nothing was learned here that could be compared: neither side scores more than {trivial}."
     if result.verdict == "equivalent":
         return f"Whatever difference there is, it is smaller than the stated {margin}."
     if claim.within is not None:
@@ -144,8 +164,9 @@ def _meaning(result: Comparison, claim: Claim) -> str:
             if result.verdict == "refuted"
             else f"The data neither show nor rule out {stated}."
         )
-    gain = "a higher rate of success" if result.method == SUCCESS_RATES else "a gain"
+    gain = GAINS.get(result.method, "a gain")
     gain += f" of more than {margin}" if claim.by else ""
+    gain += "" if claim.by or result.method in GAINS else " (of any size: the claim states no `by`)"
     if result.verdict == "supported":
         return f"The data show {gain}."
     if result.verdict == "refuted":
@@ -162,12 +183,9 @@ def _alone(result: Comparison, claim: Claim) -> str:
 
 
 def _improvement(result: Comparison) -> str:
-    if math.isnan(result.improvement) or result.method == SUCCESS_RATES:
+    if math.isnan(result.improvement) or result.method in GAINS:
         return ""
-    reach = f"{number(result.improvement_low, 2)} to {number(result.improvement_high, 2)}"
-    reach = (
-        f"95 % interval {reach}" if result.improvement_low < result.improvement_high else "these seeds give no interval"
-    )
+    reach = f"95 % interval {number(result.improvement_low, 2)} to {number(result.improvement_high, 2)}"
     return (
         f"A seed of {result.a} beats a seed of {result.b} with probability {number(result.improvement, 2)} ({reach})."
     )
@@ -176,10 +194,11 @@ def _improvement(result: Comparison) -> str:
 def _power(result: Comparison) -> str:
     if math.isnan(result.mde80) or result.mde80 == 0:
         return ""
+    level = "" if result.level == ALPHA else f" at the level of this claim ({number(100 * result.level, 2)} %)"
     if math.isinf(result.mde80):
-        return "With so few seeds no difference, however large, would be found with 80 % power."
+        return f"With so few seeds no difference, however large, would be found{level}."
     unit = " percentage points" if result.method == SUCCESS_RATES else ""
-    finds = f"This design finds a difference of {quantity(result, result.mde80)}{unit} with 80 % power"
+    finds = f"This design finds a difference of {quantity(result, result.mde80)}{unit} with 80 % power{level}"
     if result.method != TWO_WAY:
         return f"{finds}."
     share = 100 * result.var_seed / (result.var_seed + result.var_sentence)
@@ -188,17 +207,38 @@ def _power(result: Comparison) -> str:
 
 def _decides(result: Comparison, claim: Claim) -> str:
     """Return how many seeds or sentences would decide an open claim."""
+    spread = f" ({_finite(result.needed_low)} to {_finite(result.needed_high)}, as the variance is known)"
     ways = [f"{result.needed_seeds:,.0f} seeds a side"] if math.isfinite(result.needed_seeds) else []
+    ways = [way + spread for way in ways if not math.isnan(result.needed_low)] or ways
     ways += [f"{result.needed_sentences:,.0f} test sentences"] if math.isfinite(result.needed_sentences) else []
     if ways:
-        seen = "If there is no difference" if claim.within is not None else "If the difference is as seen here"
-        return f"{seen}, about {' or '.join(ways)} would decide it with 80 % power."
+        seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
+        fresh = f"seeds: [101, ..., {100 + result.needed_seeds:.0f}]" if math.isfinite(result.needed_seeds) else ""
+        ask = f" A copy of the study file with `{fresh}` asks for them." if fresh else ""
+        needs = f"In a new study with new seeds, {seen}, about {' or '.join(ways)} would decide it with 80 % power."
+        return f"{needs}{ask}{_exaggerated(result, claim)}"
     if not math.isinf(result.needed_seeds):
         return ""
     gain = -result.delta if METRICS[result.metric].direction == "lower" else result.delta
     if claim.within is None and (result.method == SUCCESS_RATES or math.isclose(gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
     return "No number of seeds would decide it if all is as seen here: there are too few test sentences."
+
+
+def _finite(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else "beyond 1,000"
+
+
+def _exaggerated(result: Comparison, claim: Claim) -> str:
+    """Return by how much designs like this overstate what they find, if the difference is as seen; "" where that is little."""
+    have = result.components
+    if have is None or claim.within is not None or not result.delta:
+        return ""
+    error = exaggeration(result.delta, have, result.common_seeds, result.level)
+    if not error.size > 1.5:
+        return ""
+    wrong = f", and {100 * error.sign:.0f} % of them would have the wrong sign" if error.sign >= 0.01 else ""
+    return f" Significant results of this size of study would overstate it {number(error.size, 1)} times on average{wrong}."
 
 
 def verified_sentence(summary: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from harness.analysis import Comparison, Outcome, deviation, lengths_frame, on, variants_frame
-from harness.analysis.compare import SUCCESS_RATES
+from harness.analysis.compare import SUCCESS_RATES, WINS
 from harness.core.escapes import visible
 from harness.core.spec import SpecError
 from harness.study.claims import Claim, groups
@@ -281,13 +281,14 @@ def _frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 
 
 def quantity(answer: Comparison, value: float) -> str:
-    """Return a mean or a difference of a comparison: a score, or a percentage of seeds."""
-    return number(value, 1) if answer.method == SUCCESS_RATES else score(answer.metric, value)
+    """Return a mean or a difference of a comparison: a score, or a percentage of seeds or of pairs of seeds."""
+    return number(value, 1) if answer.method in (SUCCESS_RATES, WINS) else score(answer.metric, value)
 
 
 def verdict_text(answer: Comparison) -> str:
-    """Return the verdict, marked as exploratory if the claim was stated after results."""
-    return f"exploratory, {answer.verdict}" if answer.exploratory else answer.verdict
+    """Return the verdict, marked where the claim was stated after results, or where results of earlier plans had been seen."""
+    later = f", attempt {answer.attempt}" if answer.plans_seen else ""
+    return f"exploratory, {answer.verdict}" if answer.exploratory else answer.verdict + later
 
 
 def detectable(answer: Comparison) -> str:
@@ -296,17 +297,16 @@ def detectable(answer: Comparison) -> str:
 
 
 def interval(answer: Comparison) -> str:
-    """Return the 95 % interval of a difference; a dash if nothing varied, which does not mean certainty."""
+    """Return the interval of a difference, marked where it is none of 95 %; a dash if nothing varied, which is no certainty."""
     if math.isnan(answer.ci_low) or answer.ci_low == answer.ci_high:
         return NONE
-    return f"{quantity(answer, answer.ci_low)} to {quantity(answer, answer.ci_high)}"
+    text = f"{quantity(answer, answer.ci_low)} to {quantity(answer, answer.ci_high)}"
+    return text if answer.confidence == 95 else f"{text} ({answer.confidence:.0f} %)"
 
 
 def measured(answer: Comparison) -> str:
     """Return the quantity of a difference, with its unit and its further test set."""
     title = METRICS[answer.metric].title + (f" on {answer.on}" if answer.on else "")
-    return (
-        title
-        if answer.method != SUCCESS_RATES
-        else f"seeds (%) that reach {score(answer.metric, answer.threshold)} in {title}"
-    )
+    if answer.method == SUCCESS_RATES:
+        return f"seeds (%) that reach {score(answer.metric, answer.threshold)} in {title}"
+    return f"pairs of seeds (%) won in {title}" if answer.method == WINS else title

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -30,6 +30,11 @@ def about_sentences(path: str) -> bool:
     return path.partition(".")[0] == SENTENCES
 
 
+RESERVED = (
+    "", "exploratory", "confirmatory", "supported", "refuted", "equivalent", "inconclusive", "saturated", "pilot",
+    "artifact-level only", "no data", "at the floor",
+)  # fmt: skip
+"""Words of reports that no claim may be called."""
 LEAST_LEVELS = 3
 """Values of a factor below which a trend is no more than a difference."""
 Scalar = str | bool | int | float | None
@@ -41,7 +46,8 @@ class Claim(Choice):
     """One question about one metric, asked before anything runs.
 
     - ``better`` and ``than``: one group of variants is better than another; with ``rather_than``, by more under one
-      condition than under another (an interaction); with ``succeeds_at``, more of its seeds succeed.
+      condition than under another (an interaction); with ``succeeds_at``, more of its seeds succeed; with ``wins``, its seeds
+      beat those of the other more often than that.
     - ``better_with_more`` or ``better_with_less``: the metric rises or falls with a numeric setting (a trend).
 
     All variants whose factors match a side take part; those of all sides that agree in every other factor are matched,
@@ -73,6 +79,12 @@ class Claim(Choice):
     """For a claim of equivalence: the largest difference, in either direction, that would not matter."""
     succeeds_at: float | None = Field(default=None, json_schema_extra={"neutral": None})
     """For a claim about success rates: the value of the metric from which on a seed has succeeded."""
+
+    family: Literal["primary", "secondary"] = Field(default="primary", json_schema_extra={"neutral": "primary"})
+    """Secondary claims are corrected apart from primary ones, and count once every primary claim is decided."""
+    wins: float | None = Field(default=None, gt=0, lt=1, json_schema_extra={"neutral": None})
+    """For a claim about pairs of seeds: P(a seed of the better side beats one of the other) is larger than this; 0.75 is what
+    Bouthillier et al. (2021) propose to call meaningful."""
 
     @property
     def trend(self) -> str:
@@ -191,17 +203,20 @@ def check_claims(claims: Sequence[Claim], variants: Mapping[str, Factors], skipp
     names = [claim.name for claim in claims]
     for index, claim in enumerate(claims):
         try:
+            if claim.name.strip().lower() in RESERVED:
+                message = f"'{claim.name}' is a word that reports use; say what you expect"
+                raise SpecError(message, path="name")
             if names.index(claim.name) != index:
                 raise SpecError(f"two claims are called '{claim.name}'", path="name")
             _check_metric(claim)
             _check_question(claim)
             _check_conditions(claim)
             compared = groups(claim, variants)
-            if claim.succeeds_at is not None and (many := [g for g in compared if len(g.variants) > 1]):
-                message = (
-                    f"seeds of one variant a side succeed or not, and {many[0].said} are several; name more factors"
-                )
-                raise SpecError(message, path="succeeds_at")
+            if (claim.succeeds_at is not None or claim.wins is not None) and (
+                many := [g for g in compared if len(g.variants) > 1]
+            ):
+                message = f"seeds of one variant a side are compared, and {many[0].said} are several; name more factors"
+                raise SpecError(message, path="succeeds_at" if claim.wins is None else "wins")
             _check_running(claim, variants, skipped, [name for group in compared for name in group.variants])
         except SpecError as error:
             raise SpecError(error.message, path=f"claims.{index}.{error.path}".rstrip(".")) from None
@@ -214,7 +229,8 @@ def _check_metric(claim: Claim) -> None:
     if claim.metric not in METRICS:
         raise SpecError(f"no metric is called '{claim.metric}'; {suggest(claim.metric, METRICS)}", "metric")
     if claim.within is None and METRICS[claim.metric].direction == "neither":
-        message = "no seed can succeed at it" if claim.succeeds_at is not None else "state `within`"
+        asks = claim.succeeds_at is not None or claim.wins is not None
+        message = "no seed can be better at it" if asks else "state `within`"
         raise SpecError(f"{claim.metric} has no better direction; {message}", path="metric")
 
 
@@ -234,9 +250,12 @@ def _check_question(claim: Claim) -> None:
         raise SpecError("a claim states `by` (better) or `within` (equivalent), not both")
     if claim.succeeds_at is not None and (claim.by or claim.within is not None):
         raise SpecError("how many seeds succeed is compared; leave `by` and `within` out", path="succeeds_at")
-    if claim.succeeds_at is not None and (claim.trend or claim.rather_than):
-        message = "success rates are compared between two sides: state `better` and `than`, and `when` if need be"
-        raise SpecError(message, path="succeeds_at")
+    if claim.wins is not None and (claim.by or claim.within is not None or claim.succeeds_at is not None):
+        raise SpecError("how often seeds win is compared; leave `by`, `within` and `succeeds_at` out", path="wins")
+    for field in ("succeeds_at", "wins"):
+        if getattr(claim, field) is not None and (claim.trend or claim.rather_than):
+            message = "seeds of two sides are compared: state `better` and `than`, and `when` if need be"
+            raise SpecError(message, path=field)
 
 
 def _check_conditions(claim: Claim) -> None:

@@ -15,6 +15,7 @@ from harness.core.names import inside
 from harness.core.spec import SpecError, digest, encode, flatten, read
 from harness.storage import store as disk
 from harness.storage.store import Store
+from harness.study import ledger
 from harness.study.claims import Claim, groups
 from harness.study.grid import SequentialSeeds
 from harness.study.planning import Plan
@@ -46,16 +47,24 @@ def missing(plan: Plan) -> SpecError:
     return SpecError(told, place=f"{plan.name} on {plan.base}")
 
 
-def freeze(plan: Plan, store: Store) -> None:
-    """Store the plan before its first trial; it stays until a run with ``--replan``.
+def freeze(plan: Plan, store: Store, results: Path | None = None, event: ledger.Event = "frozen") -> None:
+    """Store the plan before its first trial, and enter it into the study's ledger; it stays until a run with ``--replan``.
 
     A claim that is added after results is exploratory from then on. A claim that was stated in time and is later removed
     or changed is recorded as dropped: it still counts in the correction of p values.
+
+    Args:
+        plan: the plan, its data pinned.
+        store: where it is stored.
+        results: the folder of the study's reports, which may have a copy of the ledger from an earlier store.
+        event: whether it is registered or run.
     """
     before = _frozen(plan, store)
     late = {"exploratory": _late(plan, store, before), "dropped": _dropped(plan, store, before)}
     text = json.dumps(plan.frozen() | {"digest": plan.digest} | late, indent=1, ensure_ascii=False)
-    disk.write(_path(plan, store), text)
+    changes = _difference(before, plan.frozen()).splitlines() if before else []
+    ledger.enter(plan, store, results, changes, event)  # first: a plan without its line would hide an attempt
+    disk.write(file_of(plan, store), text)
 
 
 def exploratory(plan: Plan, store: Store) -> dict[str, str]:
@@ -131,7 +140,7 @@ def _meaning(claim: Claim) -> str:
 
 
 def _frozen(plan: Plan, store: Store) -> dict[str, Any]:
-    return _read(_path(plan, store))
+    return _read(file_of(plan, store))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -154,7 +163,8 @@ def _read(path: Path) -> dict[str, Any]:
     return said
 
 
-def _path(plan: Plan, store: Store) -> Path:
+def file_of(plan: Plan, store: Store) -> Path:
+    """Return the file of a frozen plan in a store."""
     return folder(store, plan.name, plan.base) / "plan.json"
 
 

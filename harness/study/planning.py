@@ -97,6 +97,12 @@ class Plan:
         return len(self.looks) > 1
 
     @property
+    def datasets(self) -> int:
+        """The number of bases that the study's file names, if this one is among them: their claims are one family."""
+        stems = [Path(name).stem for name in _names(self.file)]
+        return len(stems) if self.base in stems else 1
+
+    @property
     def _design(self) -> Any:
         """Which seeds are meant, as plain data."""
         return encode(self.file.seeds) if self.sequential else list(self.seeds)

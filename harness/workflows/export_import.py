@@ -21,7 +21,7 @@ from harness.storage.archive import Contents
 from harness.storage.disk import PART, rename, sync, write
 from harness.storage.sealing import Damaged, Record
 from harness.storage.store import Busy, Different, Store
-from harness.study import frozen_plan
+from harness.study import frozen_plan, ledger
 from harness.study.planning import Plan
 from harness.trial.pipeline import KINDS, Trial
 from harness.workflows.write_report import report_is_current, results_folder
@@ -88,6 +88,8 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
         pages, note = _report(at, store)
         members: dict[str, Path] = archive.members(store, records.values())
         members |= {"plan.json": frozen_plan.folder(store, plan.name, plan.base) / "plan.json"} | pages
+        if (attempts := ledger.of_store(store, plan.name)).is_file():
+            members[ledger.NAME] = attempts
         failed = {f"failures/{trial.digest}.json" for trial in trials}
         members |= {name: store.root / name for name in failed if (store.root / name).is_file()}
         about = About(
@@ -126,6 +128,13 @@ def take(file: Path, store: Store) -> Moved:
         # The plan comes first: it proves that its claims were stated before the results arrived.
         if not path.exists():
             write(path, json.dumps(plan, indent=1, ensure_ascii=False))
+        if ledger.NAME in contents.names:
+            ledger.admit(
+                store,
+                about.study,
+                (contents.folder / ledger.NAME).read_text(encoding="utf-8"),
+                f"{file}: {ledger.NAME}",
+            )
         garbage.refer(path.parent, about.keys, add=True)
         moved = _admit(about, contents, store)
         for name, failure in failed.items():
@@ -230,7 +239,7 @@ def _expect(contents: Contents, about: About) -> None:
     """Check that an archive contains nothing but its study."""
     foreign = sorted(about.keys.keys() - set(KINDS))
     foreign += [r.stage.title for r in contents.stages if r.stage.key not in about.keys.get(r.stage.name, [])]
-    known = {"plan.json", *(f"failures/{key}.json" for key in about.keys.get("score", []))}
+    known = {"plan.json", ledger.NAME, *(f"failures/{key}.json" for key in about.keys.get("score", []))}
     foreign += [name for name in contents.names if name not in known and not name.startswith(("stages/", "report/"))]
     if foreign:
         raise Damaged(f"{foreign[0]} in the archive does not belong to its study")

@@ -63,7 +63,6 @@ def write_joint_report(plans: Sequence[Plan], store: Store, command: str, *, kee
             look.outcomes,
             look.comparisons,
             look.plan.primary,
-            len(frozen_plan.dropped(look.plan, store)),
         )
         for look in looks
     ]

@@ -63,7 +63,7 @@ def _computed(
     runner.prepare_data(plan, store, lambda text: listen("data", {"note": text}), keep_stale=settings.keep_stale)
     data_checks.check(plan, store)
     if not frozen:
-        frozen_plan.freeze(plan, store)
+        frozen_plan.freeze(plan, store, results_folder(plan).parent)
     _refer(plan, store)
     sync: BackgroundSync | None = None
     named = {runner.title(variant, seed): (variant, seed, trial) for variant, seed, trial in plan.trials()}

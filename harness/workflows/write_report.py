@@ -16,7 +16,7 @@ from harness.execution.data_warnings import data_warnings
 from harness.execution.runner import Ran
 from harness.report.provenance import reported_digest, reported_trials, results_digest
 from harness.storage.store import Store
-from harness.study import frozen_plan
+from harness.study import frozen_plan, ledger
 from harness.study.planning import Plan
 from harness.workflows import verify
 
@@ -130,6 +130,7 @@ def _write(plan: Plan, store: Store, look: LatestLook) -> list[Path]:
     folder = results_folder(plan)
     facts = study_facts(plan, store, look.outcomes, verify.summary(plan, store))
     try:
+        ledger.publish(store, plan.name, folder.parent)
         with plan.naming():
             return pages.write(folder, facts, look.outcomes, look.comparisons)
     except OSError as error:

@@ -1,9 +1,14 @@
-"""The experiments: each yields rows of rates, every one with its repetitions and its Monte-Carlo standard error."""
+"""The experiments: each yields rows of rates, every one with its repetitions and its Monte-Carlo standard error.
+
+Here are the rates where all that varies are seeds and sentences. ``departures`` adds what tests like to assume away, and
+``further`` the answers that are no comparison of two means.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +29,7 @@ SPREADS = {"small": 0.05, "large": 0.4}
 WORLDS = [(metric, spread) for metric in ("exact_match", "bleu") for spread in SPREADS]
 FIRST, LAST = 3, 20
 """Seeds of the sequential design."""
+RESAMPLER = Resampler("calibration", REPLICATES)
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,9 @@ class Size:
     """How much is simulated."""
 
     repetitions: int
-    sequential: int
-    seeds: tuple[int, ...] = (2, 3, 5, 10)
+    slow: int
+    """Repetitions where each of them takes long: of looking again and again, and of power."""
+    seeds: tuple[int, ...] = (3, 5, 10)
     worlds: tuple[tuple[str, str], ...] = tuple(WORLDS)
 
 
@@ -42,48 +49,67 @@ def rate(hits: int, of: int) -> Row:
     return {"percent": 100 * share, "se": 100 * math.sqrt(max(share * (1 - share), 1 / of) / of), "repetitions": of}
 
 
+class Tally:
+    """How often answers were yes, by their names."""
+
+    def __init__(self) -> None:
+        self.repetitions, self._hits = 0, Counter[str]()
+
+    def add(self, answers: Mapping[str, object]) -> None:
+        """Count the answers of one repetition."""
+        self.repetitions += 1
+        self._hits.update({name: int(bool(yes)) for name, yes in answers.items()})
+
+    def rows(self, about: Row, column: str = "method") -> Iterator[Row]:
+        """Yield a rate for each answer, whose name stands in a column of its own."""
+        yield from (about | {column: name} | rate(hits, self.repetitions) for name, hits in self._hits.items())
+
+    @property
+    def only(self) -> Row:
+        """The rate of the only answer."""
+        (hits,) = self._hits.values()
+        return rate(hits, self.repetitions)
+
+
+def stream(*name: object) -> np.random.Generator:
+    """Return a stream of random numbers of its own for every cell, so that cells can be made one by one."""
+    return np.random.default_rng(list(" ".join(map(str, name)).encode()))
+
+
+def differ(a: Arm, b: Arm, metric: str) -> bool:
+    """Whether the harness says that two variants differ, at 5 %."""
+    return compare(a, b, METRICS[metric]).p < ALPHA
+
+
 def null(size: Size) -> Iterator[Row]:
     """Yield how often two variants that are one come out different, by ours and by the usual practices."""
     for metric, spread in size.worlds:
-        world, resampler = World(metric, SPREADS[spread]), Resampler("calibration", REPLICATES)
+        world = World(metric, SPREADS[spread])
         for seeds in size.seeds:
-            rng, hits, spreads = _rng("null", metric, spread, seeds), dict.fromkeys(("ours", *PRACTICES), 0), []
+            rng, tally, spreads = stream("null", metric, spread, seeds), Tally(), []
             for _ in range(size.repetitions):
-                a, b = world.arms(rng, resampler, seeds, (0, 0))
+                a, b = world.arms(rng, RESAMPLER, seeds, (0, 0))
                 spreads.append(a.scores.var(ddof=1))
-                hits["ours"] += compare(a, b, METRICS[metric]).p < ALPHA
-                for name, practice in PRACTICES.items():
-                    hits[name] += practice(a, b)
+                usual = {name: practice(a, b) for name, practice in PRACTICES.items()}
+                tally.add({"ours": differ(a, b, metric), **usual})
             about = {"metric": metric, "seed SD": spread, "SD of scores": math.sqrt(np.mean(spreads)), "seeds": seeds}
-            for name, count in hits.items():
-                yield about | {"method": name} | rate(count, size.repetitions)
-
-
-def bimodal(size: Size) -> Iterator[Row]:
-    """Yield how often two variants that are one come out different where 40 % of seeds learn nothing."""
-    world, resampler = World("exact_match", SPREADS["large"], failing=0.4), Resampler("calibration", REPLICATES)
-    for seeds in size.seeds:
-        rng, hits = _rng("bimodal", seeds), 0
-        for _ in range(size.repetitions):
-            a, b = world.arms(rng, resampler, seeds, (0, 0))
-            hits += compare(a, b, METRICS["exact_match"], _claim("exact_match")).p < ALPHA
-        yield {"metric": "exact_match", "seeds": seeds} | rate(hits, size.repetitions)
+            yield from tally.rows(about)
 
 
 def margin(size: Size) -> Iterator[Row]:
     """Yield how often two variants that differ by the very margin are called equivalent."""
+    shift = 0.35
     for metric, spread in size.worlds:
-        world, resampler = World(metric, SPREADS[spread]), Resampler("calibration", REPLICATES)
-        shift = 0.35
+        world = World(metric, SPREADS[spread])
         truth = true_difference(world, shift)
-        for seeds in (s for s in size.seeds if s > 2):
-            rng, hits = _rng("margin", metric, spread, seeds), 0
+        asked = claim(metric, within=truth)
+        for seeds in size.seeds:
+            rng, tally = stream("margin", metric, spread, seeds), Tally()
             for _ in range(size.repetitions):
-                a, b = world.arms(rng, resampler, seeds, (shift, 0))
-                made = compare(a, b, METRICS[metric], _claim(metric, within=truth))
-                hits += made.in_favour and made.p < ALPHA
-            about = {"metric": metric, "seed SD": spread, "margin": truth, "seeds": seeds}
-            yield about | rate(hits, size.repetitions)
+                a, b = world.arms(rng, RESAMPLER, seeds, (shift, 0))
+                made = compare(a, b, METRICS[metric], asked)
+                tally.add({"ours": made.in_favour and made.p < ALPHA})
+            yield {"metric": metric, "seed SD": spread, "margin": truth, "seeds": seeds} | tally.only
 
 
 def sequential(size: Size) -> Iterator[Row]:
@@ -94,36 +120,35 @@ def sequential(size: Size) -> Iterator[Row]:
     looks = range(FIRST, LAST + 1)
     levels = np.array(nominal_levels(ALPHA / 2, [information(count, LAST) for count in looks]))
     for metric, spread in size.worlds:
-        world, resampler = World(metric, SPREADS[spread]), Resampler("calibration", REPLICATES)
-        rng, hits = _rng("sequential", metric, spread), {"ours": 0, "5 % at every look": 0}
-        for _ in range(size.sequential):
-            a, b, base = world.arms(rng, resampler, LAST, (0, 0, 0))
+        world, rng, tally = World(metric, SPREADS[spread]), stream("sequential", metric, spread), Tally()
+        for _ in range(size.slow):
+            a, b, base = world.arms(rng, RESAMPLER, LAST, (0, 0, 0))
             p_2K = np.array([[_p(first(x, n), first(base, n), metric) for n in looks] for x in (a, b)])
-            hits["ours"] += bool((p_2K <= levels).any())
-            hits["5 % at every look"] += bool((p_2K <= ALPHA / 2).any())
-        for name, count in hits.items():
-            yield {"metric": metric, "seed SD": spread, "method": name} | rate(count, size.sequential)
+            tally.add({"ours": (p_2K <= levels).any(), "5 % at every look": (p_2K <= ALPHA / 2).any()})
+        yield from tally.rows({"metric": metric, "seed SD": spread})
 
 
 def predicted(size: Size) -> Iterator[Row]:
     """Yield the power that is found beside the power that is predicted, at differences of about 50, 80 and 95 %."""
     for metric, spread in size.worlds:
-        world, resampler = World(metric, SPREADS[spread]), Resampler("calibration", REPLICATES)
-        for seeds in (s for s in size.seeds if s > 2):
+        world = World(metric, SPREADS[spread])
+        points_per_logit = slope(world)
+        for seeds in size.seeds:
+            error = _error(world, seeds)
             for errors in (2.0, 2.8, 3.6):
-                rng = _rng("power", metric, spread, seeds, errors)
-                shift = errors * _error(world, resampler, seeds) / slope(world)
-                hits, deltas, noise = 0, [], []
-                for _ in range(size.repetitions):
-                    a, b = world.arms(rng, resampler, seeds, (shift, 0))
+                rng = stream("power", metric, spread, seeds, errors)
+                shift = errors * error / points_per_logit
+                tally, deltas, noise = Tally(), [], []
+                for _ in range(size.slow):
+                    a, b = world.arms(rng, RESAMPLER, seeds, (shift, 0))
                     made = compare(a, b, METRICS[metric])
-                    hits += made.p < ALPHA
                     deltas.append(made.delta)
                     noise.append(made.components)
+                    tally.add({"ours": made.p < ALPHA})
                 have = Components(*(float(np.mean([n[i] for n in noise if n])) for i in range(2)), world.sentences)
                 delta = float(np.mean(deltas))
                 about = {"metric": metric, "seed SD": spread, "seeds": seeds, "difference": delta}
-                yield about | {"predicted": 100 * power(delta, have, seeds)} | rate(hits, size.repetitions)
+                yield about | {"predicted": 100 * power(delta, have, seeds)} | tally.only
 
 
 def true_difference(world: World, shift: float, seeds: int = 400) -> float:
@@ -131,7 +156,7 @@ def true_difference(world: World, shift: float, seeds: int = 400) -> float:
     resampler, found = Resampler("truth", 2), []
     for part in range(seeds // 20):
         better, plain = (
-            world.arms(_rng("truth", world.metric, part), resampler, 20, (by,))[0].scores for by in (shift, 0)
+            world.arms(stream("truth", world.metric, part), resampler, 20, (by,))[0].scores for by in (shift, 0)
         )
         found.append(better.mean() - plain.mean())
     return float(np.mean(found))
@@ -142,21 +167,17 @@ def slope(world: World) -> float:
     return true_difference(replace(world, sd_seed=0.0), 0.3) / 0.3
 
 
-def _error(world: World, resampler: Resampler, seeds: int) -> float:
+def claim(metric: str, **how: Any) -> Claim:
+    """Return a claim that variant 0 beats variant 1, or how else it compares with it."""
+    return Claim(name="x", **{"better": {"x": 0}, "than": {"x": 1}, "metric": metric, **how})
+
+
+def _error(world: World, seeds: int) -> float:
     """Return the usual standard error of a difference."""
-    rng = _rng("error", world.metric, world.sd_seed)
-    made = [compare(*world.arms(rng, resampler, seeds, (0, 0)), METRICS[world.metric]) for _ in range(20)]
+    rng = stream("error", world.metric, world.sd_seed)
+    made = [compare(*world.arms(rng, RESAMPLER, seeds, (0, 0)), METRICS[world.metric]) for _ in range(20)]
     return math.sqrt(np.mean([have.variance(seeds) for one in made if (have := one.components)]))
 
 
 def _p(a: Arm, b: Arm, metric: str) -> float:
     return compare(a, b, METRICS[metric]).p
-
-
-def _claim(metric: str, **how: Any) -> Claim:
-    return Claim(name="x", better={"x": 1}, than={"x": 2}, metric=metric, **how)
-
-
-def _rng(*name: object) -> np.random.Generator:
-    """Return a stream of random numbers of its own for every cell, so that cells can be made one by one."""
-    return np.random.default_rng(list(" ".join(map(str, name)).encode()))

@@ -4,30 +4,117 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.trial.score import METRICS
+from tests.calibration import figures
 
 BEGIN, END = "<!-- calibration: begin (written by make calibration) -->", "<!-- calibration: end -->"
+MOST = 7.0
+"""A rate of false claims above this, in percent, is printed in bold."""
 
-TITLES = {
-    "null": "Two variants that are one: how often they come out different, in percent, at a nominal 5 %",
-    "sequential": "The sequential rule, two false claims: how often one of them is decided, in percent, at a nominal 5 %",
-    "margin": "Two variants that differ by the margin: how often they are called equivalent, in percent, at a nominal 5 %",
-    "bimodal": "40 % of seeds learn nothing, two variants that are one: how often they come out different, in percent",
-    "predicted": "Power in percent, predicted by `s2s power` and found",
-    "real": "Real trainings of one variant (studies/null.yaml), split at random: how often the sides come out different",
-}
-NOTES = {
-    "null": "The spread of seeds is the SD of scores in points, all that makes two seeds differ included.",
-    "sequential": "Looks after 3, 4, ... 20 seeds. The second row of each is what looking without a rule does.",
-    "margin": "Far below 5 % where the interval is wider than the margin allows: then nothing is called equivalent.",
-    "bimodal": "Where scores fall into two groups the harness compares numbers of seeds by Fisher's test, "
-    "which is cautious with few.",
-    "predicted": "Differences of about 2, 2.8 and 3.6 standard errors.",
-    "real": "The splits share their seeds and all test sentences: this is one draw of a rate, not many.",
+
+class Layout(NamedTuple):
+    """How the rates of an experiment are printed."""
+
+    title: str
+    note: str
+    columns: Sequence[str]
+    """What names a row."""
+    across: str = "seeds"
+    """What names the other columns."""
+    false: bool = True
+    """Whether a rate is one of false claims, of which the harness promises 5 % at most."""
+
+
+FALSE = "two variants that are one, found to differ, in percent, at a nominal 5 %"
+LAYOUTS = {
+    "null": Layout(
+        f"Seeds and sentences vary: {FALSE}",
+        "The spread of seeds is the SD of scores in points, all that makes two seeds differ included.",
+        ("metric", "seed SD", "SD of scores", "method"),
+    ),
+    "sentences": Layout(
+        f"Each variant finds other sentences easy (SD 0.7 logits): {FALSE}",
+        "Seeds vary little. A t test of seeds asks about this test set only, and calls its luck a difference.",
+        ("metric", "method"),
+    ),
+    "groups": Layout(
+        f"Each variant finds other documents of ten sentences easy (SD 0.7 logits): {FALSE}",
+        "Exact match, seeds vary little. By document: the test data have a column that `group:` names.",
+        ("documents", "method"),
+    ),
+    "lost": Layout(
+        f"One side loses seeds: {FALSE}",
+        "Exact match, seeds vary much. *Lost seeds forgotten* compares the seeds that are left, as if no other had run. "
+        "The harness does not know why seeds were lost, so that it is cautious where they were any.",
+        ("lost", "method"),
+    ),
+    "unequal": Layout(
+        f"Sides with unlike numbers of seeds, none of them lost: {FALSE}",
+        "Exact match. Cautious with 10 against 3 seeds, and where the larger side varies more: the variance of seeds is never "
+        "taken for less than the pooled one, which the last row needs.",
+        ("world",),
+    ),
+    "spread": Layout(
+        f"Seeds that are not normal, or vary on one side only: {FALSE}",
+        "Exact match. Where one side holds nearly all variance, only its own seeds tell how large it is: three are a little "
+        "too few.",
+        ("world",),
+    ),
+    "bimodal": Layout(
+        f"Some seeds learn nothing: {FALSE}",
+        "Exact match, the other seeds vary much. With few seeds the test is cautious: a side whose seeds agree may have been "
+        "lucky, and p is never below the probability of such luck.",
+        ("seeds that learn nothing",),
+    ),
+    "floor": Layout(
+        "No seed learns anything (exact match of about 0.2 %), two variants that are one: answers in percent, at a nominal 5 %",
+        "A few of 500 sentences are right by chance. That both sides are equally bad is certain, and says nothing.",
+        ("method",),
+    ),
+    "contrasts": Layout(
+        f"Claims about more than two variants, exact match: {FALSE}",
+        "An interaction has four arms, a trend one. Where one variant holds nearly all variance, three seeds are a little too few.",
+        ("question",),
+    ),
+    "sequential": Layout(
+        "The sequential rule, two false claims: how often one of them is decided, in percent, at a nominal 5 %",
+        "Looks after 3, 4, ... 20 seeds. The second column is what looking without a rule does.",
+        ("metric", "seed SD"),
+        across="method",
+    ),
+    "margin": Layout(
+        "Two variants that differ by the margin: how often they are called equivalent, in percent, at a nominal 5 %",
+        "Far below 5 % where the interval is wider than the margin allows: then nothing is called equivalent.",
+        ("metric", "seed SD"),
+    ),
+    "wins": Layout(
+        "P(a seed of A beats one of B): how often its interval holds the truth, in percent, at a nominal 95 %",
+        "Normal scores. Percentiles of a bootstrap over seeds are the usual thing to print.",
+        ("P(A beats B)", "SDs of A and B", "method"),
+        false=False,
+    ),
+    "needs": Layout(
+        "Needed seeds of one of three claims: the power found with as many, in percent, where 80 % is promised at 5 % / 3",
+        "Seeds vary much. The difference (for *within* the margin) is in points. A study of 5 seeds prints an 80 % interval beside "
+        "the number, for what it does not know about variances; the last column says how often it holds the number.",
+        ("metric", "claim", "difference", "needed"),
+        across="what",
+        false=False,
+    ),
+    "predicted": Layout(
+        "Power in percent, predicted by `s2s power` and found",
+        "Differences of about 2, 2.8 and 3.6 standard errors.",
+        ("metric", "seed SD", "difference"),
+        false=False,
+    ),
+    "real": Layout(
+        "Real trainings of one variant (studies/null.yaml), split at random: how often the sides come out different",
+        "The splits share their seeds and all test sentences: this is one draw of a rate, not many.",
+        ("metric", "SD of scores"),
+    ),
 }
 
 
@@ -42,13 +129,10 @@ def write(folder: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> st
 
 def written(folder: Path) -> str:
     """Draw and write the page of all experiments that a folder has; what another run left there is kept."""
-    frames = {name: pd.read_csv(folder / f"{name}.csv") for name in TITLES if (folder / f"{name}.csv").exists()}
-    if "null" in frames:
-        _draw_null(frames["null"], folder / "null.png")
-    if "predicted" in frames:
-        _draw_power(frames["predicted"], folder / "power.png")
+    frames = {name: pd.read_csv(folder / f"{name}.csv") for name in LAYOUTS if (folder / f"{name}.csv").exists()}
+    figures.draw(folder, frames)
     page = "\n".join(
-        part for name, frame in frames.items() for part in (f"**{TITLES[name]}**\n", *_told(name, frame), "")
+        part for name, frame in frames.items() for part in (f"**{LAYOUTS[name].title}**\n", *_told(name, frame), "")
     )
     (folder / "calibration.md").write_text(page, encoding="utf-8")
     return page
@@ -63,69 +147,46 @@ def document(path: Path, page: str) -> None:
 def _told(name: str, frame: pd.DataFrame) -> list[str]:
     counts = sorted(set(frame["repetitions"]))
     error = "" if "se" not in frame else f", Monte-Carlo standard error at most {frame['se'].max():.1f}"
-    said = f"{' / '.join(f'{count:,}' for count in counts)} repetitions a cell{error}. {NOTES[name]}"
-    return [*_table(_wide(name, frame)), "", said]
+    said = f"{' / '.join(f'{count:,}' for count in counts)} repetitions a cell{error}. {LAYOUTS[name].note}"
+    above = LAYOUTS[name].false and (_ours(frame) & (frame["percent"] > MOST)).any()
+    return [*_table(_wide(name, frame)), "", said + (f" Bold: above {MOST:.0f} %." if above else "")]
 
 
 def _wide(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the table as people read it: seeds (or methods) side by side."""
+    layout = LAYOUTS[name]
     shown = frame.assign(rate=frame["percent"].map("{:.1f}".format))
+    if layout.false:
+        shown["rate"] = shown["rate"].mask(_ours(frame) & (frame["percent"] > MOST), "**" + shown["rate"] + "**")
     if name == "predicted":
         shown["rate"] = frame["predicted"].map("{:.0f}".format) + " / " + frame["percent"].map("{:.0f}".format)
         shown["difference"] = shown.groupby(["metric", "seed SD", "seeds"]).cumcount() + 1
-    columns = [column for column in ("metric", "seed SD", "method", "difference") if column in shown]
-    across = "seeds" if "seeds" in shown else "method"
     if "SD of scores" in shown:
         keys = [column for column in ("metric", "seed SD") if column in shown]
         spread = shown.groupby(keys)["SD of scores"].transform("mean").map("{:.1f}".format)
-        shown, columns = shown.assign(**{"SD of scores": spread}), [*columns[:-1], "SD of scores", *columns[-1:]]
-    index = [column for column in columns if column != across]
-    wide = shown.pivot_table(index=index, columns=across, values="rate", aggfunc="first", sort=False).reset_index()
-    return wide.rename(columns={count: f"{count} seeds" for count in wide.columns if isinstance(count, int)})
+        shown = shown.assign(**{"SD of scores": spread})
+    if "needed" in shown:
+        shown = shown.assign(difference=frame["difference"].map("{:.1f}".format), needed=frame["needed"].astype(int))
+    index = [column for column in layout.columns if column != layout.across]
+    wide = shown.pivot_table(index=index, columns=layout.across, values="rate", aggfunc="first", sort=False)
+    wide = wide.reset_index().rename_axis(columns=None)
+    return wide.rename(columns={count: f"{count} seeds" for count in wide.columns if _counts_seeds(count)})
+
+
+def _counts_seeds(column: object) -> bool:
+    """Whether a column is named by a number of seeds, or by those of two sides."""
+    return str(column).replace(" / ", "").isdigit()
+
+
+def _ours(frame: pd.DataFrame) -> pd.Series:
+    """Return which rates are the harness's own."""
+    if "method" not in frame:
+        return pd.Series(True, frame.index)
+    return frame["method"].str.startswith("ours")
 
 
 def _table(frame: pd.DataFrame) -> list[str]:
     cells = [[str(value) for value in row] for row in frame.itertuples(index=False)]
-    numbers = [cell.replace(".", "").isdigit() or "/" in cell for cell in cells[0]]
+    numbers = [cell.strip("*").replace(".", "").isdigit() or "/" in cell for cell in cells[0]]
     rule = ["---:" if number else "---" for number in numbers]
     return ["| " + " | ".join(row) + " |" for row in ([str(name) for name in frame.columns], rule, *cells)]
-
-
-def _draw_null(frame: pd.DataFrame, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    worlds = list(dict.fromkeys(zip(frame["metric"], frame["seed SD"], strict=True)))
-    figure = Figure(figsize=(3.4 * len(worlds), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(worlds), sharey=True, squeeze=False)[0]
-    for axes, (metric, spread) in zip(panels, worlds, strict=True):
-        here = frame[(frame["metric"] == metric) & (frame["seed SD"] == spread)]
-        axes.axhspan(3, 7, color="#dddddd", label="3 to 7 %")
-        for (method, own), mark in zip(here.groupby("method", sort=False), "osD^", strict=False):
-            places = range(len(own))
-            axes.errorbar(places, own["percent"], 2 * own["se"], marker=mark, capsize=2, linewidth=1.4, label=method)
-            axes.set_xticks(places, own["seeds"])
-        axes.set(yscale="log", xlabel="seeds a side", title=f"{METRICS[metric].title}, {spread} seed SD")
-    panels[0].set(ylabel="called different (%), log scale", ylim=(1, 100))
-    panels[0].set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"], minor=False)
-    panels[0].set_yticks([], minor=True)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
-
-
-def _draw_power(frame: pd.DataFrame, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.8, 4.6), layout="constrained")
-    axes = figure.subplots()
-    ends = [frame["predicted"].min() - 5, 100]
-    axes.fill_between(
-        ends, [end - 3 for end in ends], [end + 3 for end in ends], color="#dddddd", label="within 3 points"
-    )
-    for (seeds, own), mark in zip(frame.groupby("seeds"), "osD^", strict=False):
-        axes.errorbar(
-            own["predicted"], own["percent"], 2 * own["se"], fmt=mark, capsize=2, label=f"{seeds} seeds a side"
-        )
-    axes.set(xlabel="predicted power (%)", ylabel="found (%)", title="Power: bars are two standard errors")
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=130, metadata={"Software": None})

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis import ALPHA, Arm, Outcome, Resampler, compare
+from harness.analysis import ALPHA, Outcome, Resampler, compare
 from harness.analysis.load_outcomes import gather
 from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.study import planning
 from harness.trial.score import METRICS
 from tests.calibration.experiments import rate
-from tests.calibration.synthetic import REPLICATES, arm
+from tests.calibration.synthetic import REPLICATES, arms
 
-SIDES = (2, 3, 5, 10)
+SIDES = (3, 5, 10)
 
 
 def trained(name: str, store: Path) -> list[Outcome]:
@@ -46,17 +46,13 @@ def splits(outcomes: Sequence[Outcome], metrics: Sequence[str], repetitions: int
     """
     for metric in metrics:
         rows = np.array([outcome.statistics[METRICS[metric].array] for outcome in outcomes])
-        whole = arm("all", rows, metric, Resampler("calibration", REPLICATES))
+        (whole,) = arms([rows], metric, Resampler("calibration", REPLICATES))
         for side in SIDES:
             rng, hits = np.random.default_rng([side, *metric.encode()]), 0
             for _ in range(repetitions):
                 chosen = rng.permutation(len(outcomes))
-                a, b = _some(whole, chosen[:side]), _some(whole, chosen[side : 2 * side])
+                a, b = whole.taking(chosen[:side].tolist()), whole.taking(chosen[side : 2 * side].tolist())
                 hits += compare(a, b, METRICS[metric]).p < ALPHA
             about = {"metric": metric, "seeds trained": len(outcomes), "SD of scores": whole.scores.std(ddof=1)}
             found = {key: value for key, value in rate(hits, repetitions).items() if key != "se"}
             yield about | {"seeds": side} | found
-
-
-def _some(whole: Arm, chosen: np.ndarray) -> Arm:
-    return Arm(whole.label, whole.scores[chosen], whole.resampled[chosen], whole.sentences)

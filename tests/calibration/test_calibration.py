@@ -11,7 +11,7 @@ import pytest
 from harness.analysis import Outcome
 from harness.core.spec import SpecError
 from tests.calibration import page, real
-from tests.calibration.__main__ import QUICK, simulated
+from tests.calibration.__main__ import EXPERIMENTS, QUICK, simulated
 from tests.calibration.experiments import Size, rate
 from tests.calibration.page import BEGIN, END
 
@@ -27,29 +27,59 @@ def band(row: dict, low: float, high: float) -> bool:
 
 
 def test_a_tiny_calibration_tells_ours_from_the_usual(tmp_path):
-    rows = simulated(
-        Size(120, 10, seeds=(3,), worlds=(("exact_match", "large"),)), ["null", "sequential", "margin", "bimodal"]
-    )
+    rows = simulated(Size(120, 10, seeds=(3,), worlds=(("exact_match", "large"),)), ["null", "sequential", "margin"])
     found = {row["method"]: row for row in rows["null"]}
     assert band(found["ours"], 3, 7)
     assert all(found[name]["percent"] > 25 for name in found if name != "ours"), "seeds vary by 7 points"
-    assert all(band(row, 0, 5) for name in ("margin", "bimodal") for row in rows[name])
+    assert all(band(row, 0, 5) for row in rows["margin"])
     text = page.write(tmp_path, rows)
     assert "| exact_match | large |" in text and (tmp_path / "null.png").stat().st_size > 5000
     assert (tmp_path / "sequential.csv").exists()
     assert page.written(tmp_path) == text, "the files say it all"
 
 
+def test_documents_and_lost_seeds_make_no_false_claims():
+    rows = simulated(Size(80, 10, seeds=(5,)), ["groups"]) | simulated(Size(80, 10, seeds=(10,)), ["lost"])
+    assert all(band(row, 0, 7) for name in rows for row in rows[name] if row["method"].startswith("ours"))
+    alone = [row["percent"] for row in rows["groups"] if row["method"] == "by sentence"]
+    assert min(alone) > 12, "sentences of a document are not independent"
+    forgotten = [
+        row for row in rows["lost"] if row["method"] != "ours" and row["lost"].startswith("40 % of the seeds, the")
+    ]
+    assert all(row["percent"] > 8 for row in forgotten), "a side that lost its worst seeds looks better than it is"
+
+
+def test_intervals_of_wins_hold_the_truth():
+    rows = simulated(Size(100, 10, seeds=(3,)), ["wins"])["wins"]
+    assert all(row["percent"] >= 93 for row in rows if row["method"] == "ours")
+    assert all(row["percent"] < 91 for row in rows if row["method"] != "ours")
+
+
+def test_what_leaves_the_band_is_printed_in_bold(tmp_path):
+    row = {"world": "w", "percent": 8.21, "se": 0.6, "repetitions": 2000, "seeds": "10 / 3"}
+    text = page.write(tmp_path, {"unequal": [row, row | {"seeds": "5 / 3", "percent": 6.0}]})
+    assert "| world | 10 / 3 seeds | 5 / 3 seeds |" in text and "| w | **8.2** | 6.0 |" in text and "Bold" in text
+    assert (tmp_path / "departures.png").stat().st_size > 5000
+    usual = {"metric": "bleu", "seeds": 3, "se": 0.6, "repetitions": 2000, "method": "t test of seeds", "percent": 20.0}
+    assert "| bleu | t test of seeds | 20.0 |" in page.write(tmp_path, {"sentences": [usual]})
+
+
 @pytest.mark.slow
 def test_calibration():
-    rows = simulated(QUICK, ["null", "sequential", "margin", "bimodal", "predicted"])
-    # With two seeds t tests are cautious where seeds differ by nothing but their sentences.
-    assert all(band(r, 3 if r["seeds"] > 2 else 1.5, 7) for r in rows["null"] if r["method"] == "ours")
+    rows = simulated(QUICK, list(EXPERIMENTS))
+    assert all(band(row, 3, 7) for row in rows["null"] if row["method"] == "ours")
     assert all(band(row, 0, 5) for row in rows["sequential"] if row["method"] == "ours")
     assert all(row["percent"] > 8 for row in rows["sequential"] if row["method"] != "ours")
-    assert all(band(row, 0, 5) for name in ("margin", "bimodal") for row in rows[name])
+    assert all(band(row, 0, 5) for row in rows["margin"])
+    for name in ("sentences", "groups", "lost", "unequal", "bimodal", "floor"):
+        ours = [row for row in rows[name] if row.get("method", "ours").startswith("ours")]
+        assert all(band(row, 0, 7) for row in ours), name
+    # Where one arm varies and the others hardly do, three seeds a side are few: up to 9 % (docs/statistics.md).
+    assert all(band(row, 0, 9) for name in ("spread", "contrasts") for row in rows[name])
     for row in rows["predicted"]:
         assert abs(row["percent"] - row["predicted"]) <= 3 + 3 * row["se"], row
+    for row in rows["needs"]:
+        assert row["percent"] >= 77 - 4 * row["se"], row
 
 
 def test_rates_have_a_standard_error():
@@ -66,7 +96,7 @@ def test_real_seeds_are_split_into_sides():
         for i, row in enumerate(right)
     ]
     rows = list(real.splits(outcomes, ["exact_match"], 150))
-    assert [row["seeds"] for row in rows] == [2, 3, 5, 10]
+    assert [row["seeds"] for row in rows] == [3, 5, 10]
     assert all(row["percent"] <= 12 for row in rows)
     assert all(row["SD of scores"] > 3 for row in rows)
 

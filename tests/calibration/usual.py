@@ -26,6 +26,21 @@ def pooled(a: Arm, b: Arm) -> bool:
     return bool(abs(a.scores.mean() - b.scores.mean()) > stats.norm.isf(0.025) * np.sqrt(variance))
 
 
+def t_of_seeds(a: Arm, b: Arm) -> bool:
+    """Welch's t test of the scores of seeds, as if the test sentences were all there are."""
+    return bool(stats.ttest_ind(a.scores, b.scores, equal_var=False).pvalue < 0.05)
+
+
+def bootstrap_of_wins(
+    rng: np.random.Generator, a: np.ndarray, b: np.ndarray, replicates: int = 400
+) -> tuple[float, float]:
+    """Return percentiles of P(A beats B) over resamples of the seeds of both sides (Agarwal et al. 2021)."""
+    drawn_a, drawn_b = (x[rng.integers(0, len(x), (replicates, len(x)))] for x in (a, b))
+    won = (np.sign(drawn_a[:, :, None] - drawn_b[:, None, :]) + 1).mean((1, 2)) / 2
+    low, high = np.percentile(won, [2.5, 97.5])
+    return float(low), float(high)
+
+
 PRACTICES: dict[str, Callable[[Arm, Arm], bool]] = {
     "bootstrap of one seed": one_seed,
     "bootstrap of the mean": mean_of_seeds,

@@ -47,9 +47,9 @@ def outcome(variant, seed, hits, factors, status="ok", sentences=40, **test):
     )  # fmt: skip
 
 
-def study():
+def study(seeds=3):
     hits = {"True-token": 30, "True-padded": 26, "False-token": 20, "False-padded": 22}
-    return [outcome(v, s, hits[v] + s, GRID[v]) for v in GRID for s in (0, 1, 2)]
+    return [outcome(v, s, hits[v] + s, GRID[v]) for v in GRID for s in range(seeds)]
 
 
 def test_marginal_arms_average_their_variants_seed_by_seed():
@@ -59,7 +59,7 @@ def test_marginal_arms_average_their_variants_seed_by_seed():
     assert (first.mean_a, first.mean_b, first.seeds_a) == (pytest.approx(72.5), pytest.approx(55), 3)
     assert (first.a, first.b, first.verdict) == ("loss.mask=true", "loss.mask=false", "supported")
     assert first.p_holm == first.p
-    assert [(c.a, c.b, c.claim) for c in answers[1:]] == [(v, "True-token", "exploratory") for v in list(GRID)[1:]]
+    assert [(c.a, c.b, c.claim) for c in answers[1:]] == [(v, "True-token", "") for v in list(GRID)[1:]]
 
 
 def test_a_seed_that_failed_anywhere_in_an_arm_leaves_the_arm():
@@ -82,7 +82,7 @@ def test_incompatible_variants_leave_with_their_match():
 
 def test_holm_counts_the_claims_and_not_the_exploratory_rows():
     flipped = about({"loss.mask": False}, {"loss.mask": True}, name="other")
-    answers = compare_all(study(), [about({"loss.mask": True}, {"loss.mask": False}), flipped], "digest")
+    answers = compare_all(study(seeds=4), [about({"loss.mask": True}, {"loss.mask": False}), flipped], "digest")
     assert [c.verdict for c in answers[:2]] == ["supported", "refuted"]
     assert answers[0].p_holm == pytest.approx(2 * answers[0].p)
     assert all(math.isnan(c.p_holm) for c in answers[2:])

@@ -14,7 +14,8 @@ from statsmodels.stats.multitest import multipletests
 
 from harness.analysis import Outcome, TestSet, compare_all
 from harness.analysis.aggregate import TAUS, SeedBootstrap, improvement, iqm, normalized, profile
-from harness.analysis.datasets import Task, analyze_datasets
+from harness.analysis.answers import judged
+from harness.analysis.datasets import Task, analyze_datasets, replicated
 from harness.core.spec import SpecError
 from harness.report.datasets import write_joint_pages
 from harness.report.facts import StudyFacts
@@ -202,7 +203,8 @@ def lost(o):
 def task(name, sentences, claims=CLAIMS, seeds=4, leave=(), rates=RATES):
     outcomes = [outcome(v, s, rate, sentences) for v, rate in rates.items() for s in range(1, seeds + 1)]
     outcomes = [lost(o) if (o.variant, o.seed) in leave else o for o in outcomes]
-    return Task(name, f"digest of {name}", claims, outcomes, compare_all(outcomes, claims, name))
+    answers, others = np.split(np.array(compare_all(outcomes, claims, name), object), [len(claims)])
+    return Task(name, f"digest of {name}", claims, outcomes, [*judged(answers, claims, datasets=2), *others])
 
 
 @pytest.fixture(scope="module")
@@ -210,31 +212,73 @@ def found():
     return analyze_datasets([task("small", 200), task("large", 400)], 500)
 
 
-def test_every_claim_on_every_dataset_is_one_family(found):
+def test_the_joint_page_has_the_answers_of_each_page(found):
     assert [(base, made.claim) for base, made in found.answers] == [
         ("small", "attention helps"), ("large", "attention helps"), ("small", "so does copying"), ("large", "so does copying"),
     ]  # fmt: skip
-    adjusted = multipletests([made.p for _, made in found.answers], method="holm")[1]
-    assert [made.p_holm for _, made in found.answers] == pytest.approx(adjusted)
-    assert found.answers[0][1].p_holm > task("small", 200).comparisons[0].p_holm, "a larger family than on one dataset"
-    assert [made.verdict for _, made in found.answers] == [
-        "inconclusive" if p >= 0.05 else "supported" if made.delta > 0 else "refuted"
-        for p, (_, made) in zip(adjusted, found.answers, strict=True)
-    ]
+    small, large = task("small", 200).comparisons, task("large", 400).comparisons
+    assert [made for _, made in found.answers] == [small[0], large[0], small[1], large[1]]
 
 
-def test_a_verdict_that_holds_on_one_dataset_may_fall_in_the_family():
-    tasks = [task("small", 200), task("large", 400)]
-    p = {"small": [0.02, 0.3], "large": [0.03, 0.01]}
-    tasks = [
-        replace(
-            t, comparisons=[replace(made, p=p[t.name][i], in_favour=True) for i, made in enumerate(t.comparisons[:2])]
-        )
-        for t in tasks
-    ]
-    made = analyze_datasets(tasks, 50).answers
-    assert [answer.p_holm for _, answer in made] == pytest.approx([0.06, 0.06, 0.3, 0.04])
-    assert [answer.verdict for _, answer in made] == ["inconclusive", "inconclusive", "inconclusive", "supported"]
+def with_p(p, *claims, datasets=1, dropped=0):
+    """Answers with given p values, in favour of their claims, corrected."""
+    made = compare_all(task("small", 200).outcomes, claims, "x")[: len(claims)]
+    return judged(
+        [replace(c, p=value, in_favour=True) for c, value in zip(made, p, strict=True)], claims, dropped, datasets
+    )
+
+
+def test_every_claim_on_every_dataset_is_one_family():
+    """Holm's procedure on each dataset (statsmodels), times their number: a level of 5 % / 2 on each."""
+    for p in ([0.02, 0.3], [0.03, 0.01], [0.9, 0.8]):
+        made = with_p(p, *CLAIMS, datasets=2)
+        assert [each.p_holm for each in made] == pytest.approx(np.minimum(1, 2 * multipletests(p, method="holm")[1]))
+        assert [each.level for each in made] == [0.05 / 4] * 2
+    assert [each.verdict for each in with_p([0.02, 0.012], *CLAIMS)] == ["supported", "supported"]
+    assert [each.verdict for each in with_p([0.02, 0.012], *CLAIMS, datasets=2)] == ["supported", "supported"]
+    assert [each.verdict for each in with_p([0.03, 0.012], *CLAIMS, datasets=2)] == ["inconclusive", "supported"]
+    assert [each.verdict for each in with_p([0.02, 0.013], *CLAIMS, datasets=2)] == ["inconclusive", "inconclusive"]
+
+
+def test_secondary_claims_count_once_all_primary_ones_are_decided():
+    more = [claim.changed(family="secondary", name=f"{claim.name}, too") for claim in CLAIMS]
+    made = with_p([0.004, 0.03, 0.001, 0.02], *CLAIMS, *more)
+    assert [each.p_holm for each in made] == pytest.approx([0.008, 0.03, 0.03, 0.03]), (
+        "no less than the largest primary p"
+    )
+    assert [each.level for each in made] == [0.025] * 4 and {each.verdict for each in made} == {"supported"}
+    made = with_p([0.004, 0.06, 0.001, 0.02], *CLAIMS, *more)
+    assert [each.verdict for each in made] == ["supported", *["inconclusive"] * 3], "one primary claim is open"
+    made = with_p([0.004, 0.03, 0.001, 0.04], *CLAIMS, *more)
+    assert [each.p_holm for each in made] == pytest.approx([0.008, 0.03, 0.03, 0.04]), (
+        "corrected among themselves as well"
+    )
+    made = with_p([0.004, 0.03, 0.001, 0.04], *CLAIMS, *more, dropped=1)
+    assert made[0].p_holm == pytest.approx(0.012) and made[3].p_holm == pytest.approx(1.0), (
+        "a dropped claim is an open one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "holds"),
+    [
+        ([0.01, 0.02, 0.04], 3),  # 3 * .01, 2 * .02, 1 * .04
+        ([0.01, 0.02, 0.06], 2),
+        ([0.016, 0.03, 0.06], 1),  # 2 * .03 is too much
+        ([0.02, 0.001, math.nan], 2),  # 3 * .001, 2 * .02
+        ([0.02, 0.02, 0.02], 0),  # 3 * .02: not even one of them is sure
+        ([0.03], 1),
+    ],
+)
+def test_on_how_many_datasets_a_claim_holds(p, holds):
+    assert replicated(p) == holds
+
+
+def test_a_claim_that_is_refuted_holds_nowhere(found):
+    assert (found.gains[0].holds, found.gains[0].datasets) == (2, 2)
+    other_way = [Claim(**dict(CLAIMS[0]) | {"better": {"case": "none"}, "than": {"case": "attention"}})]
+    (gain,) = analyze_datasets([task("small", 200, other_way), task("large", 400, other_way)], 50).gains
+    assert gain.holds == 0 and all(each.p < 0.02 for each in task("small", 200, other_way).comparisons[:1])
 
 
 def test_variants_and_claims_have_an_aggregate(found):

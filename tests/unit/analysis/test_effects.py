@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from unit.analysis.test_analyze import outcome
 
 EXACT = METRICS["exact_match"]
 RATIO, CELL = "training.forcing.ratio", "cell.kind"
+CELLS = [(ratio, cell) for ratio in (0, 1) for cell in ("gru", "lstm")]
 
 
 def hits(level, cell, seed):
@@ -121,17 +123,54 @@ def test_a_trend_may_depend_on_another_setting():
 # ------------------------------------------------------------------------------------------------------------- effects
 
 
-def test_effects_are_paired_by_seed():
+def welch(a, b):
+    """Student's test where the variances are equal; else Welch's statistic on his second df, kept to what the arms have."""
+    v, n = np.array([np.var(a, ddof=1) / len(a), np.var(b, ddof=1) / len(b)]), np.array([len(a), len(b)])
+    df = np.clip(v.sum() ** 2 / (v**2 / (n + 1)).sum() - 2, min(n) - 1, n.sum() - 2)
+    error = math.sqrt(v.sum())
+    return 2 * stats.t.sf(abs(np.mean(a) - np.mean(b)) / error, df), df, error
+
+
+def test_effects_are_those_of_models_trained_apart():
+    """Two sides of other trained models are two arms: the seeds' numbers are no pairs, here as in a claim."""
     made = {(c.a, c.b): c for c in factorial_effects(study((0, 1)), EXACT, Resampler("digest"))}
-    up = np.mean([scores(1, cell) - scores(0, cell) for cell in ("gru", "lstm")], axis=0)
-    main = made["ratio=1", "ratio=0"]
-    oracle = stats.ttest_1samp(up, 0)
-    assert (main.delta, main.p) == pytest.approx((up.mean(), oracle.pvalue))
-    assert (main.mean_a, main.kind) == (pytest.approx(np.mean([scores(1, c) for c in ("gru", "lstm")])), "effect")
-    assert made["cell=lstm", "cell=gru"].delta == pytest.approx(8)
-    two_way = made["ratio=1 less ratio=0, where cell=lstm", "ratio=1 less ratio=0, where cell=gru"]
-    assert (two_way.delta, two_way.kind) == (pytest.approx(6), "interaction")
+    means = {(x, y): (scores(*x) + scores(*y)) / 2 for x in CELLS for y in CELLS}
+    for sides, (a, b) in {
+        ("ratio=1", "ratio=0"): (means[(1, "gru"), (1, "lstm")], means[(0, "gru"), (0, "lstm")]),
+        ("cell=lstm", "cell=gru"): (means[(0, "lstm"), (1, "lstm")], means[(0, "gru"), (1, "gru")]),
+    }.items():
+        main, (p, df, error) = made[sides], welch(a, b)
+        assert (main.delta, main.df, main.standard_error) == pytest.approx((a.mean() - b.mean(), df, error))
+        assert main.p == pytest.approx(max(p, 2**-7)), "four seeds a side part by luck alone in 1 of 128"
+        assert (main.mean_a, main.kind, main.seeds_a, main.seeds_b) == (pytest.approx(a.mean()), "effect", 4, 4)
+    both = made["ratio=1 less ratio=0, where cell=lstm", "ratio=1 less ratio=0, where cell=gru"]
+    assert (both.delta, both.kind) == (pytest.approx(6), "interaction")
+    assert both.var_seed == pytest.approx(sum(scores(*cell).var(ddof=1) / 4 for cell in CELLS))
     assert len(made) == 3 and all(c.exploratory and c.verdict == "" for c in made.values())
+
+
+@pytest.mark.parametrize("exhaustive", [True, False])
+@pytest.mark.parametrize("train", [False, True])
+def test_a_contrast_that_is_claimed_and_in_the_effects_has_one_interval(exhaustive, train):
+    """Models trained apart, or one model decoded in two ways (the cell stands for a search then)."""
+    outcomes = study((0, 1), exhaustive=exhaustive)
+    if train:
+        outcomes = [replace(o, stages={"train": f"{o.factors[RATIO]}, {o.seed}"}) for o in outcomes]
+    claims = [
+        Claim(name="ratio", better={RATIO: 1}, than={RATIO: 0}, metric="exact_match"),
+        Claim(name="cell", better={CELL: "lstm"}, than={CELL: "gru"}, metric="exact_match"),
+        Claim(
+            name="both", better={RATIO: 1}, than={RATIO: 0}, when={CELL: "lstm"}, rather_than={CELL: "gru"},
+            metric="exact_match",
+        ),
+    ]  # fmt: skip
+    claimed = compare_all(outcomes, claims, "digest")[:3]
+    effects = factorial_effects(outcomes, EXACT, Resampler("digest"))
+    for claim, effect in zip(claimed, effects, strict=True):
+        for name in ("delta", "ci_low", "ci_high", "p", "df", "standard_error", "mean_a", "mean_b", "seeds_a"):
+            assert getattr(claim, name) == pytest.approx(getattr(effect, name)), (claim.claim, name)
+    assert [claim.kind for claim in claimed] == ["pair", "paired" if train else "pair", "interaction"]
+    assert [claim.sides for claim in claimed] == ([2, 1, 2] if train else [2, 2, 4])
 
 
 def test_effects_are_corrected_within_the_table():
@@ -156,16 +195,14 @@ def test_settings_that_move_together_are_one_axis():
     assert len(made) == 3
 
 
-def test_a_seed_that_failed_anywhere_leaves_the_effects():
+def test_a_seed_that_failed_anywhere_leaves_its_side_of_the_effects():
     outcomes = study((0, 1))
     outcomes[0] = outcome(outcomes[0].variant, 0, 0, outcomes[0].factors, "diverged", sentences=100)
     main = factorial_effects(outcomes, EXACT, Resampler("x"))[0]
-    expected = np.mean([(scores(1, c) - scores(0, c))[1:] for c in ("gru", "lstm")])
-    assert (main.seeds_a, main.delta, main.mean_a - main.mean_b) == (
-        3,
-        pytest.approx(expected),
-        pytest.approx(expected),
-    )
+    a, b = ((scores(x, "gru") + scores(x, "lstm")) / 2 for x in (1, 0))
+    assert (main.seeds_a, main.seeds_b) == (4, 3)
+    assert (main.delta, main.mean_a - main.mean_b) == pytest.approx((a.mean() - b[1:].mean(),) * 2)
+    assert "ratio=0 lost 1 of 4 seeds (0 diverged)" in main.note
 
 
 # ------------------------------------------------------------------------------------------------- ladders and curves

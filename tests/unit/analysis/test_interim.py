@@ -65,6 +65,34 @@ def test_p_is_that_of_all_looks_so_far_and_the_interval_holds_at_all_of_them():
     assert [look.seeds for look in made] == [(1, 2, 3), (1, 2, 3, 4, 5), tuple(range(1, 9))]
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_interval_of_equivalence_over_looks_is_that_of_two_one_sided_tests(number):
+    """At one look 90 %, over looks ``1 - 2 x level`` of the one-sided boundary, as the sequential p is one-sided."""
+    outcomes, counts, made = trials(0.7, 0.7), (3, 5, 8), claim(within=12.0)
+    own = looks(outcomes, [made], counts)[number - 1].comparisons[0]
+    plain = compare_all([o for o in outcomes if o.seed <= counts[number - 1]], [made], "d")[0]
+    level = nominal_levels(0.05, [(n - 1) / 7 for n in counts[:number]], two_sided=False)[-1]
+    half = stats.t.isf(level, plain.df) * plain.standard_error
+    assert (own.ci_low, own.ci_high) == pytest.approx((plain.delta - half, plain.delta + half))
+    assert plain.confidence == own.confidence == 90
+
+
+def test_the_interval_over_looks_stays_on_the_scale():
+    outcomes = [trial(v, s, rate) for v in "ab" for s, rate in ((1, 0.95), (2, 0.05), (3, 0.9), (4, 0.1))]
+    first = looks(outcomes, [claim()], (3, 4))[0].comparisons[0]
+    plain = compare_all([o for o in outcomes if o.seed < 4], [claim()], "d")[0]
+    assert stats.t.isf(0.025, plain.df) * plain.standard_error > 90
+    assert (first.ci_low, first.ci_high) == (-100, 100)
+
+
+@pytest.mark.parametrize("made", [claim(succeeds_at=60.0), claim(wins=0.5)])
+def test_claims_about_seeds_have_looks_too(made):
+    look = looks(trials(0.9, 0.1), [made], (3, 5, 8))[-1].comparisons[0]
+    plain = compare_all(trials(0.9, 0.1), [made], "d")[0]
+    assert look.verdict == "supported" and look.p > plain.p
+    assert look.ci_low < plain.ci_low < look.delta <= plain.ci_high <= look.ci_high <= 100
+
+
 def test_looking_ends_when_all_is_decided():
     made = looks(trials(0.95, 0.05), [claim()], (3, 4, 5, 6, 7, 8))
     first = next(i for i, look in enumerate(made) if look.comparisons[0].verdict == "supported")

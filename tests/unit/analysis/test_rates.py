@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from harness.analysis.rates import detectable_rates, fisher, improvement, newcombe, seeds_for_rates, split, wilson
+from harness.analysis.rates import detectable_rates, fisher, newcombe, seeds_for_rates, split, wilson, wins
 
 COUNTS = [(0, 5), (3, 5), (5, 5), (7, 20)]
 
@@ -93,32 +93,54 @@ def test_normal_scores_are_rarely_taken_for_two_clusters(seeds, rarely):
         assert np.mean([split(scores) is not None for scores in drawn]) <= limit
 
 
-def test_the_exact_test_at_the_gap_holds_its_level():
-    """Half of the seeds learn, on both sides alike: at level 1 % a t test errs in 3 % with three seeds, this in none."""
-    rng, errors, usual = np.random.default_rng(3), 0, 0
-    for _ in range(1000):
-        scores = np.where(rng.random(6) < 0.5, 90.0, 10.0) + rng.normal(0, 1, 6)
-        a, b = scores[:3], scores[3:]
-        found = split(scores)
-        if found is not None:
-            errors += fisher(int((a > found.threshold).sum()), 3, int((b > found.threshold).sum()), 3) < 0.01
-            usual += stats.ttest_ind(a, b, equal_var=False).pvalue < 0.01
-    assert errors == 0 and usual > 10
+# ---------------------------------------------------------------------------------------------------- pairs of seeds
 
 
-def test_improvement_counts_pairs():
-    a, b = np.array([3.0, 1, 2]), np.array([1.0, 0])
-    probability, interval = improvement(a, b, "x")
-    assert probability == pytest.approx((2 + 1.5 + 2) / 6)
-    assert improvement(a, b, "x") == (probability, interval)
-    assert improvement(a, b, "y")[0] == probability
-    assert interval.low < probability < interval.high
+def test_wins_by_hand():
+    """A's seeds win 2, 3 and 1 of 3 pairs: P = 2/3, and both sides' shares have the variance 1/9, over 3 seeds."""
+    made = wins(np.array([3.0, 5, 2]), np.array([1.0, 4, 2.5]))
+    error = math.sqrt(2 / 27) / (2 / 9)
+    assert made == pytest.approx((2 / 3, math.log(2), error, 4))
+    ends = [math.log(2) + side * 2.7764451 * error for side in (-1, 1)]
+    assert made.interval() == pytest.approx([1 / (1 + math.exp(-end)) for end in ends])
 
 
-def test_the_bootstrap_of_improvement_against_draws_one_by_one():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(0.5, 1, 6), rng.normal(0, 1, 5)
-    _, interval = improvement(a, b, "x")
-    draws = [(rng.choice(a, 6), rng.choice(b, 5)) for _ in range(4000)]
-    drawn = [np.mean(one[:, None] > other) + np.mean(one[:, None] == other) / 2 for one, other in draws]
-    assert interval == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.05)
+def test_ties_are_half_a_win():
+    made = wins(np.array([3.0, 1, 2]), np.array([1.0, 0]))
+    assert made.share == pytest.approx((2 + 1.5 + 2) / 6)
+    assert wins(np.zeros(4), np.zeros(3)).share == 0.5
+    x, y = np.array([1.0, 4, 2, 2]), np.array([2.0, 3, 0, 1, 5])
+    assert wins(x, y).share == pytest.approx(stats.mannwhitneyu(x, y).statistic / 20)
+
+
+def test_sides_that_do_not_overlap_are_not_sure_to_stay_so():
+    """All nine pairs: P counts as 1 - 1/18, with the error of nine independent pairs and two degrees of freedom."""
+    made = wins(np.array([7.0, 8, 9]), np.array([1.0, 2, 3]))
+    assert made == pytest.approx((1.0, math.log(17), math.sqrt(17 / 324 * 4 / 9 * 9 / 4 / 9) / (17 / 324), 2), rel=1e-9)
+    low, high = made.interval()
+    assert low < 0.05 and high == 1, "the share that was seen is in its interval"
+    mirrored = wins(np.array([1.0, 2, 3]), np.array([7.0, 8, 9])).interval()
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize("spread", [1.0, 3.0])
+@pytest.mark.parametrize("truth", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_interval_of_wins_covers(seeds, truth, spread):
+    rng, hits, runs = np.random.default_rng(seeds), 0, 500
+    gap = math.sqrt(1 + spread**2) * stats.norm.ppf(truth)
+    for a, b in zip(rng.normal(gap, 1, (runs, seeds)), rng.normal(0, spread, (runs, seeds)), strict=True):
+        low, high = wins(a, b).interval()
+        hits += low <= truth <= high
+    assert hits / runs >= 0.93
+
+
+def test_the_p_value_of_wins_is_the_interval_turned_round():
+    rng = np.random.default_rng(2)
+    for seeds in (3, 4, 8):
+        made = wins(rng.normal(1, 1, seeds), rng.normal(0, 1, seeds + 1))
+        for alpha in (0.05, 0.3):
+            low, high = made.interval(alpha)
+            assert [made.p_value(low), made.p_value(high)] == pytest.approx([alpha, alpha])
+            assert made.p_value(low * 0.99) < alpha < made.p_value((low + high) / 2)
+        assert made.p_value(float(special.expit(made.logit))) == pytest.approx(1)

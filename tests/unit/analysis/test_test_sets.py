@@ -66,8 +66,8 @@ def test_means_over_several_sets_compare_where_both_sides_hold_each_alike() -> N
 
 def with_category(o: Outcome, better: str) -> Outcome:
     """A trial that gets the sentences of one category right, and no others."""
-    category = np.array(["short", "long", "nested"] * (N // 3))
-    test = TestSet("main", sources=["x"] * N, columns={"category": category}, unit="scene", units=category)
+    category, scenes = np.array(["short", "long", "nested"] * (N // 3)), np.repeat(list("abcd"), N // 4)
+    test = TestSet("main", sources=["x"] * N, columns={"category": category}, unit="scene", units=scenes)
     rows = {"exact_match": np.stack([(category == better).astype(float), np.ones(N)], 1)}
     return replace(o, statistics=rows, metrics={"exact_match": 100 / 3}, test=test)
 
@@ -80,6 +80,7 @@ def by_category(condition: dict[str, Any], **more: Any) -> Comparison:
 def test_a_claim_is_answered_on_the_sentences_with_a_value() -> None:
     long, short = (by_category({"sentences.category": value}) for value in ("long", "short"))
     assert (long.mean_a, long.mean_b, long.sentences) == (100, 0, 4) and "sentences.category=long" in long.a
+    assert long.unit == "groups by scene"
     assert (short.mean_a, short.mean_b) == (0, 100)
     both = by_category({"sentences.category": "long"}, rather_than={"sentences.category": "short"})
     assert both.delta == 200, "the gain under the one less the gain under the other"

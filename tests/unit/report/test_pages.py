@@ -135,12 +135,13 @@ def test_the_same_trials_give_the_same_bytes(folder, tmp_path):
 def test_comparisons_have_exactly_the_promised_columns(folder):
     frame = pd.read_csv(folder / "comparisons.csv")
     assert ",".join(frame.columns) == (
-        "study,base,claim,metric,a,b,mean_a,mean_b,delta,ci_low,ci_high,p,p_holm,verdict,mde80,"
-        "seeds_a,seeds_b,sentences,var_seed,var_sentence,method,kind,improvement,improvement_low,improvement_high,"
-        "needed_seeds,needed_sentences,success_a,success_b,threshold,note,exploratory"
+        "study,base,claim,metric,a,b,mean_a,mean_b,delta,ci_low,ci_high,confidence,p,p_holm,verdict,level,mde80,"
+        "seeds_a,seeds_b,sentences,unit,var_seed,var_sentence,method,kind,improvement,improvement_low,improvement_high,"
+        "needed_seeds,needed_low,needed_high,needed_sentences,success_a,success_b,threshold,floor,note,attempt,"
+        "plans_seen,exploratory"
     )
     assert list(frame.columns) == ["study", "base", *COMPARISON_COLUMNS]
-    assert list(frame["claim"][:3]) == ["masking helps", "the normalizer does not matter", "exploratory"]
+    assert list(frame["claim"].fillna("")[:3]) == ["masking helps", "the normalizer does not matter", ""]
     assert list(frame["verdict"][:2]) == ["supported", "equivalent"]
     assert frame["p_holm"][2:].isna().all()
 
@@ -458,9 +459,30 @@ def test_each_kind_of_answer_has_its_own_words():
     assert trend.note == "Exploratory: the claim came after the run."
     assert "60.00 under A and 20.00 under B" in answer(replace(made, kind="interaction"), CLAIMS[0]).evidence
     open_claim = answer(replace(made, needed_seeds=1234.0, needed_sentences=5e4), CLAIMS[0])
-    assert open_claim.decides.endswith(
-        "about 1,234 seeds a side or 50,000 test sentences would decide it with 80 % power."
+    assert open_claim.decides == (
+        "In a new study with new seeds, if the difference is as seen here, about 1,234 seeds a side or 50,000 test sentences "
+        "would decide it with 80 % power. A copy of the study file with `seeds: [101, ..., 1334]` asks for them."
     )
+    ranged = replace(made, needed_seeds=12.0, needed_low=8.0, needed_high=math.inf)
+    assert "about 12 seeds a side (8 to beyond 1,000, as the variance is known)" in answer(ranged, CLAIMS[0]).decides
+    wins = CLAIMS[0].model_copy(update={"wins": 0.75})
+    often = answer(replace(made, method="wins", mean_a=88.0, mean_b=75.0, verdict="supported"), wins)
+    assert often.evidence.startswith(
+        "A seed of A beats a seed of B in 88.0 % of pairs, where more than 75.0 % are claimed"
+    )
+    assert often.meaning == "The data show that its seeds win so often."
+    pilot = answer(replace(made, verdict="pilot", p=math.nan), CLAIMS[0])
+    assert (
+        "a pilot" in pilot.meaning
+        and not (pilot.power or pilot.decides)
+        and "p " not in pilot.evidence.split("(diff")[1]
+    )
+    floor = answer(replace(made, verdict="at the floor", floor=0.1), CLAIMS[0])
+    assert floor.meaning.startswith("Nothing was learned here") and "(0.10)" in floor.meaning
+    grouped = answer(replace(made, unit="groups by document", sentences=50), CLAIMS[0])
+    assert "50 groups by document)" in grouped.evidence and "new seeds and new groups by document" in grouped.method
+    corrected = answer(replace(made, level=0.0125), CLAIMS[0])
+    assert "with 80 % power at the level of this claim (1.25 %)" in corrected.power
     assert "No number of seeds" in answer(replace(made, needed_seeds=math.inf), CLAIMS[0]).decides
     assert "beats a seed of B with probability 0.80" in answer(replace(made, improvement=0.8), CLAIMS[0]).method
     assert answer(replace(made, delta=math.nan, note="measured differently"), CLAIMS[0]).note == "Measured differently."
@@ -495,14 +517,34 @@ def test_what_cannot_decide_a_claim_is_named_rightly():
 
 
 def test_an_interval_without_width_is_none():
-    still = replace(
-        OPEN, ci_low=0.0, ci_high=0.0, mde80=0.0, improvement=0.5, improvement_low=0.5, improvement_high=0.5
-    )
+    still = replace(OPEN, ci_low=0.0, ci_high=0.0, mde80=0.0)
     said = answer(still, CLAIMS[0])
-    assert "95 % interval –" in said.evidence and "these seeds give no interval" in said.method and not said.power
+    assert "95 % interval –" in said.evidence and not said.power
     assert "The interval" not in said.method and "The interval" in answer(OPEN, CLAIMS[0]).method
     assert claims_table(CLAIMS[:1], [still], []).rows[0][4:] == ["–", "0.060", "–"]
     assert html.interval(still, CLAIMS[0]) is None
+
+
+def test_an_equivalence_claim_prints_the_interval_that_its_test_uses():
+    within = CLAIMS[0].model_copy(update={"within": 3.0})
+    equal = replace(OPEN, verdict="equivalent", confidence=90.0)
+    assert "90 % interval -2.00 to 2.00;" in answer(equal, within).evidence
+    assert claims_table([within], [equal], []).rows[0][4] == "-2.00 to 2.00 (90 %)"
+    drawn = html.interval(equal, within)
+    assert drawn is not None and "90 % interval -2.00 to 2.00; zero" in drawn.spoken
+
+
+def test_a_gain_of_any_size_says_so():
+    assert "a gain (of any size: the claim states no `by`)" in answer(OPEN, CLAIMS[0]).meaning
+    assert "of any size" not in answer(OPEN, CLAIMS[0].model_copy(update={"by": 1.0})).meaning
+
+
+def test_later_attempts_are_marked_at_every_verdict(tmp_path):
+    again = replace(OPEN, verdict="supported", attempt=3, plans_seen=1)
+    assert claims_table(CLAIMS[:1], [again], []).rows[0][1] == "supported, attempt 3"
+    told = "Attempt 3 at this study on this data: results of 1 earlier plan had been seen (8 finished trials)."
+    pages.write(tmp_path, facts(claims=CLAIMS[:1], attempt=told), synthetic(seeds=2, sentences=60), [again])
+    assert told.rstrip(".") in page(tmp_path)
 
 
 def test_a_claim_that_came_late_is_marked_wherever_its_verdict_stands(tmp_path):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.analysis.compare import FLOOR, ONE_SEED, PILOT
 from harness.core.spec import SpecError, encode
-from harness.study.claims import Claim, check_claims, groups, select, sides
+from harness.study.claims import RESERVED, Claim, check_claims, groups, select, sides
 
 GRID = {f"{m}-{n}": {"mask": m, "width": n} for m in (True, False) for n in (1, 2)}
 MASKING = Claim(name="m", better={"mask": True}, than={"mask": False}, metric="bleu")
@@ -51,6 +52,44 @@ def test_success_rates_compare_one_variant_a_side():
     assert caught.value.path == "claims.0.succeeds_at"
     token = {"loss.normalize": "token"}
     check_claims([about(*MASK, succeeds_at=5, when=token)], LOSSES, {})
+
+
+def test_wins_compare_one_variant_a_side():
+    with pytest.raises(SpecError, match="name more factors") as caught:
+        check_claims([about(*MASK, wins=0.75)], LOSSES, {})
+    assert caught.value.path == "claims.0.wins"
+    check_claims([about(*MASK, wins=0.75, when={"loss.normalize": "token"})], LOSSES, {})
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.2, 75])
+def test_the_share_of_wins_lies_between_none_and_all(share):
+    with pytest.raises(ValueError, match="wins"):
+        about(*MASK, wins=share)
+
+
+@pytest.mark.parametrize(
+    "name", ["exploratory", "Confirmatory", " supported ", "REFUTED", "equivalent", "inconclusive", "saturated", "pilot",
+             "artifact-level only", "no data", "at the floor", ""],
+)  # fmt: skip
+def test_words_that_reports_use_name_no_claim(name):
+    with pytest.raises(SpecError, match="a word that reports use; say what you expect") as caught:
+        check_claims([about(*MASK), about(*MASK, name=name)], LOSSES, {})
+    assert caught.value.path == "claims.1.name"
+    check_claims([about(*MASK, name=f"it is {name} that masking helps")], LOSSES, {})
+
+
+def test_every_verdict_is_a_reserved_word():
+    verdicts = {ONE_SEED, PILOT, FLOOR, "supported", "refuted", "equivalent", "inconclusive", "saturated", "no data"}
+    assert verdicts <= set(RESERVED)
+
+
+def test_what_claims_gained_later_leaves_older_ones_as_they_were():
+    """Claims that do not use it have the digest that they had."""
+    plain, more = about(*MASK), about(*MASK, family="secondary", wins=0.75)
+    assert not {"wins", "family"} & set(encode(plain, meaning=True))
+    assert {"wins", "family"} <= set(encode(more, meaning=True))
+    with pytest.raises(ValueError, match="family"):
+        about(*MASK, family="third")
 
 
 def test_a_claim_takes_all_matched_variants():
@@ -166,7 +205,13 @@ TOKEN, PADDED = {"loss.normalize": "token"}, {"loss.normalize": "padded"}
         (about(*MASK, succeeds_at=5, by=1), "claims.0.succeeds_at", "leave `by` and `within` out"),
         (about(*MASK, succeeds_at=5, within=1), "claims.0.succeeds_at", "leave `by` and `within` out"),
         (about(*MASK, succeeds_at=5, when=TOKEN, rather_than=PADDED), "claims.0.succeeds_at", "two sides"),
-        (about(*MASK, succeeds_at=1, metric="length_ratio"), "claims.0.metric", "no seed can succeed"),
+        (about(*MASK, succeeds_at=1, metric="length_ratio"), "claims.0.metric", "no seed can be better"),
+        (about(*MASK, wins=0.75, by=1), "claims.0.wins", "leave `by`, `within` and `succeeds_at` out"),
+        (about(*MASK, wins=0.75, within=1), "claims.0.wins", "leave `by`, `within` and `succeeds_at` out"),
+        (about(*MASK, wins=0.75, succeeds_at=5), "claims.0.wins", "leave `by`, `within` and `succeeds_at` out"),
+        (about(*MASK, wins=0.75, when=TOKEN, rather_than=PADDED), "claims.0.wins", "two sides"),
+        (rising(wins=0.75), "claims.0.wins", "state `better` and `than`"),
+        (about(*MASK, wins=0.75, metric="length_ratio"), "claims.0.metric", "no seed can be better"),
         (about(*MASK, rather_than=PADDED), "claims.0.when", "is not set"),
         (
             about(*MASK, when=TOKEN, rather_than={"forcing.ratio": 1}),

@@ -1,0 +1,57 @@
+"""The floor of a metric: the score of systems that learned nothing, on the same test sentences.
+
+Two sides that both score no more than a system which always says nothing, always says the most frequent reference, or repeats its
+source have learned nothing that could be compared: whatever p is, a verdict would be about noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+
+from harness.analysis.outcome import Tested
+from harness.contracts.metric import Metric
+from harness.trial.score import record
+
+NEAR = 0.01
+"""A score within this share of the metric's scale of the floor is at the floor."""
+
+
+def floor(tested: Tested, metric: Metric) -> float:
+    """Return the best score of a trivial system; NaN where the metric is no score of texts, or has no better direction.
+
+    Args:
+        tested: the test sentences of a trial, and how its texts are compared.
+        metric: the metric.
+    """
+    sources, references = tested.test.sources, tested.test.references
+    if metric.direction == "neither" or metric.diagnostic or not references or not tested.tokenize:
+        return math.nan
+    texts = tuple(sources), tuple(map(tuple, references))
+    return _best(metric, tested.tokenize, tested.lowercase, *texts)
+
+
+@cache
+def _best(
+    metric: Metric, tokenize: str, lowercase: bool, sources: Sequence[str], references: Sequence[Sequence[str]]
+) -> float:
+    frequent = Counter(first for first, *_ in references).most_common(1)[0][0]
+    count, scores = len(references), []
+    for hypotheses in ([""] * count, [frequent] * count, *([list(sources)] if len(sources) == count else [])):
+        scored = record(hypotheses, references, tokenize=tokenize, lowercase=lowercase, sources=sources)
+        statistics = metric.statistics(scored)
+        if statistics is None:
+            return math.nan
+        scores.append(float(metric.score(statistics.sum(0))))
+    return max(scores) if metric.direction == "higher" else min(scores)
+
+
+def at_floor(scores: Sequence[float], lowest: float, metric: Metric) -> bool:
+    """Say whether all scores are at the floor, or below it."""
+    if math.isnan(lowest):
+        return False
+    sign = 1 if metric.direction == "higher" else -1
+    scale = abs(metric.best - metric.worst) if metric.best is not None and metric.worst is not None else 0.0
+    return all(sign * (score - lowest) <= NEAR * scale for score in scores)

@@ -1,0 +1,192 @@
+"""The ledger of a study: one dated line for every plan that was frozen, and for the results that could be seen by then.
+
+Lines are only ever added. Each holds the hash of the line before, so that a line that was changed or removed is found. A copy
+stands beside the reports, and travels with them: a study that is run again into another store goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.core.names import inside
+from harness.core.spec import SpecError
+from harness.storage.disk import write
+from harness.storage.store import Store
+from harness.study.planning import Plan
+
+NAME = "ledger.jsonl"
+Event = Literal["frozen", "registered"]
+
+
+class Attempt(BaseModel):
+    """One line: a plan as it was frozen or registered."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    time: str
+    """In UTC, to the second."""
+    event: Event
+    base: str
+    plan: str
+    """The digest of the plan."""
+    claims: list[str]
+    """The names of its claims."""
+    trials: list[str]
+    """The digests of its trials."""
+    changes: list[str]
+    """What differs from the plan before on this base: ``-`` and ``+`` lines, each with its dotted path."""
+    seen: dict[str, int]
+    """Other plans on this base that had finished trials by then, by digest, with their number."""
+    previous: str
+    """sha256 of the line before; "" in the first."""
+
+
+def of_store(store: Store, study: str) -> Path:
+    """Return the file of a study's ledger in a store."""
+    return inside(store.root / "ledger", study) / NAME
+
+
+def read(*paths: Path) -> list[Attempt]:
+    """Return the attempts of one or more copies of a ledger, oldest first.
+
+    Raises:
+        SpecError: a copy is damaged, or a line of it was changed or removed.
+    """
+    found = {(a.time, a.base, a.plan, a.event): a for path in paths for a in _lines(path)}
+    return sorted(found.values(), key=lambda attempt: attempt.time)
+
+
+def _lines(path: Path) -> list[Attempt]:
+    if not path.exists():
+        return []
+    before, attempts = "", []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            attempt = Attempt.model_validate_json(line)
+        except ValidationError:
+            raise SpecError("is no line of a ledger; put the file back from a copy", place=f"{path}:{number}") from None
+        if attempt.previous != before:
+            message = "a line before this one was changed or removed; put the file back from a copy"
+            raise SpecError(message, place=f"{path}:{number}")
+        attempts.append(attempt)
+        before = _hash(line)
+    return attempts
+
+
+def enter(plan: Plan, store: Store, results: Path | None, changes: Iterable[str], event: Event) -> None:
+    """Add a line for a plan that is frozen or registered now, unless the last line on its base says the same.
+
+    Args:
+        plan: the plan, its data pinned.
+        store: whose ledger it is.
+        results: the folder of the study's reports, where an earlier store may have left a copy.
+        changes: what differs from the plan before.
+        event: what happened.
+    """
+    path = of_store(store, plan.name)
+    attempts = read(path, *([results / NAME] if results else []))
+    on_base = [attempt for attempt in attempts if attempt.base == plan.base]
+    if on_base and (on_base[-1].plan, on_base[-1].event) == (plan.digest, event):
+        return
+    seen = {a.plan: done for a in on_base if a.plan != plan.digest and (done := _finished(a, store, attempts))}
+    now = Attempt(
+        time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        event=event,
+        base=plan.base,
+        plan=plan.digest,
+        claims=[claim.name for claim in plan.file.claims],
+        trials=[trial.digest for _, _, trial in plan.trials()],
+        changes=list(changes),
+        seen=seen,
+        previous="",
+    )
+    _write(path, [*attempts, now])
+
+
+def _finished(attempt: Attempt, store: Store, attempts: Sequence[Attempt]) -> int:
+    """Return how many trials of a plan have finished, in this store or, as later lines say, in an earlier one."""
+    here = sum(store.record("score", trial) is not None for trial in attempt.trials)
+    return max([here, *(later.seen.get(attempt.plan, 0) for later in attempts)])
+
+
+def _write(path: Path, attempts: Sequence[Attempt]) -> None:
+    """Write a ledger whole: every line with the hash of the line before."""
+    lines: list[str] = []
+    for attempt in attempts:
+        previous = _hash(lines[-1]) if lines else ""
+        lines.append(json.dumps(attempt.model_copy(update={"previous": previous}).model_dump(), ensure_ascii=False))
+    write(path, "".join(f"{line}\n" for line in lines))
+
+
+def publish(store: Store, study: str, results: Path) -> Path | None:
+    """Write a copy of a study's ledger beside its reports; return it, or None where the study has no ledger."""
+    attempts, copy = read(of_store(store, study), results / NAME), results / NAME
+    if not attempts:
+        return None
+    _write(copy, attempts)
+    return copy
+
+
+def admit(store: Store, study: str, lines: str, place: str) -> None:
+    """Take the lines of a ledger from elsewhere into that of a store.
+
+    Raises:
+        SpecError: they are no ledger.
+    """
+    theirs = of_store(store, study).with_name(f"{NAME}.from-elsewhere")
+    write(theirs, lines)
+    try:
+        attempts = read(of_store(store, study), theirs)
+    except SpecError as error:
+        raise SpecError(error.message, place=place) from None
+    finally:
+        theirs.unlink()
+    _write(of_store(store, study), attempts)
+
+
+class Standing(BaseModel):
+    """The place of a plan among the attempts at a study on its base."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int = 1
+    """1 for the first plan that was frozen on this base."""
+    registered: str = ""
+    """When it was registered; "" if it was not."""
+    seen: dict[str, int] = {}
+    """Earlier plans whose results could be seen when it was frozen, with their finished trials."""
+
+    @property
+    def sentence(self) -> str:
+        """One sentence for a report; "" for a first attempt that was not registered."""
+        registered = f"Registered on {self.registered}. " if self.registered else ""
+        if self.number == 1:
+            return registered.strip()
+        plans = f"{len(self.seen)} earlier plan{'s' * (len(self.seen) != 1)}"
+        trials = ", ".join(f"{count:,}" for count in self.seen.values())
+        saw = (
+            f"results of {plans} had been seen ({trials} finished trials)" if self.seen else "no results had been seen"
+        )
+        return f"{registered}Attempt {self.number} at this study on this data: {saw}."
+
+
+def standing(plan: Plan, store: Store) -> Standing:
+    """Return the place of a plan among the attempts at its study."""
+    on_base = [a for a in read(of_store(store, plan.name)) if a.base == plan.base]
+    plans = list(dict.fromkeys(a.plan for a in on_base))
+    mine = [a for a in on_base if a.plan == plan.digest]
+    if not mine:
+        return Standing(number=len(plans) + 1)
+    registered = next((a.time for a in mine if a.event == "registered"), "")
+    return Standing(number=plans.index(plan.digest) + 1, registered=registered, seen=mine[-1].seen)
+
+
+def _hash(line: str) -> str:
+    return hashlib.sha256(line.encode()).hexdigest()
