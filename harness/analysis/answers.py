@@ -236,8 +236,8 @@ def with_needs(answer: Comparison, claim: Claim | None = None) -> Comparison:
 
     Both are at the level of the answer, with 80 % power.
     """
-    blank = {"needed_seeds": math.nan, "needed_low": math.nan, "needed_high": math.nan, "needed_sentences": math.nan}
-    answer = replace(answer, mde80=math.nan, **blank)
+    answer = replace(answer, mde80=math.nan, needed_seeds=math.nan, needed_low=math.nan, needed_high=math.nan)
+    answer = replace(answer, needed_sentences=math.nan)
     if answer.verdict in (ONE_SEED, PILOT) or math.isnan(answer.p):
         return answer
     if answer.method == SUCCESS_RATES:

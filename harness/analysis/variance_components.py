@@ -59,8 +59,8 @@ def two_way(
     parts = [np.asarray(share, np.float64) for share, _ in shares]
     sentence = np.asarray(var_sentence, np.float64)
     shared = np.sum(parts, axis=0)
-    pooled = sum(part * seeds * (seeds - 1) for part, (_, seeds) in zip(parts, shares, strict=True))
-    pooled = pooled / sum(seeds - 1 for _, seeds in shares) * sum(1 / seeds for _, seeds in shares)
+    squares = np.sum([part * seeds * (seeds - 1) for part, (_, seeds) in zip(parts, shares, strict=True)], axis=0)
+    pooled = squares / sum(seeds - 1 for _, seeds in shares) * sum(1 / seeds for _, seeds in shares)
     var_seed = np.maximum(shared, pooled)
     variance = np.maximum(var_seed + sentence - np.asarray(var_both, np.float64), var_seed)
     spread = sum(part**2 / (seeds + 1) for part, (_, seeds) in zip(parts, shares, strict=True))
