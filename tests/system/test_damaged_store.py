@@ -64,6 +64,7 @@ def first() -> Trial:
     return next(trial for _, _, trial in plan().trials())
 
 
+@pytest.mark.slow
 def test_damage_of_every_stage_is_made_good_by_the_same_command(tmp_path: Path, workers: Workers) -> None:
     before = results(run(tmp_path, workers))
     there = stages(tmp_path)
@@ -84,6 +85,7 @@ def test_damage_of_every_stage_is_made_good_by_the_same_command(tmp_path: Path, 
     assert run(tmp_path, workers).notes == [], "it is said once"
 
 
+@pytest.mark.slow
 def test_a_report_of_which_a_file_is_gone_is_written_anew(tmp_path: Path, workers: Workers) -> None:
     folder = run(tmp_path, workers).files[0].parent
     whole = {path for path in folder.rglob("*") if path.is_file()}

@@ -36,6 +36,7 @@ EXAMPLES = [
     Example(["validate", "masking"], 0, "masking on numbers is valid"),
     Example(["validate", "masking", "--set", "preset=bahdanau2015"], 0, "is valid"),
     Example(["plan", "decoding", "--preset", "luong2015", "--set", "training.updates=20"], 0, "to run: "),
+    Example(["register", "cells"], 0, "is registered"),
     Example(["power", "masking", *STATED], 0, "seeds"),
     Example(["run", "nosuch"], 2, "no study is called 'nosuch'"),
     Example(["report", "null"], 0, "0 of 60 trials"),

@@ -80,6 +80,7 @@ def test_a_divergence_is_a_result_trained_once_and_never_again(tmp_path: Path) -
     assert told["estimate_seconds"] is None and "loss" in told["estimate_from"]
 
 
+@pytest.mark.slow
 def test_keep_stale_keeps_what_is_whole_and_makes_the_rest(tmp_path: Path) -> None:
     answered(tmp_path, "incremental-decoding")
     for path in (tmp_path / "stages").glob("*/*/stage.json"):
@@ -93,6 +94,7 @@ def test_keep_stale_keeps_what_is_whole_and_makes_the_rest(tmp_path: Path) -> No
     assert (made.ran.found, made.ran.made) == (2, 2), "without it, the stale ones run again"
 
 
+@pytest.mark.slow
 def test_damaged_stages_are_made_anew(tmp_path: Path) -> None:
     answered(tmp_path, "incremental-decoding")
     next((tmp_path / "stages" / "train").glob("*/model.safetensors")).unlink()
@@ -101,6 +103,7 @@ def test_damaged_stages_are_made_anew(tmp_path: Path) -> None:
     assert made.ran.failed == 0 and made.ran.stages["train"] == 1 and made.ran.stages["decode"] >= 1
 
 
+@pytest.mark.slow
 def test_a_changed_study_is_refused_and_bad_data_freeze_nothing(tmp_path: Path) -> None:
     home = tmp_path / "study"
     home.mkdir()
@@ -162,6 +165,7 @@ def test_other_seeds_after_results_could_be_seen_are_a_second_attempt(
     assert list(told) == ([CLAIM["name"]] if words else []) and words in "".join(told.values())
 
 
+@pytest.mark.slow
 def test_an_emptier_report_takes_no_fuller_ones_place(tmp_path: Path) -> None:
     answered(tmp_path, "masking", seeds=2)
     plan, folder = planning.resolve(planning.load("masking", sets=SMALL, seeds=2)), tmp_path / "results/masking/numbers"
@@ -189,6 +193,7 @@ def test_a_report_of_trials_that_no_frozen_plan_came_before_is_exploratory(tmp_p
     assert frozen_plan.exploratory(plan, store) == {}, "a seed is still to come"
 
 
+@pytest.mark.slow
 def test_what_was_answered_is_mirrored_where_it_is_not_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study that is done has nothing to do, unless its mirror is another one or gone."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -281,6 +286,7 @@ def test_trying_a_model_that_hears_padding_gives_what_the_report_gives(tmp_path:
     assert try_model(Store(tmp_path), digest, texts[:1], attention=True)[0]["attention"] is None
 
 
+@pytest.mark.slow
 def test_a_map_of_attention_has_a_row_for_each_word_and_weights_that_add_up(tmp_path: Path) -> None:
     answered(tmp_path, "decoding", {"preset": "bahdanau2015", "decoding.limit": 6})
     digest = next((tmp_path / "stages" / "score").iterdir()).name

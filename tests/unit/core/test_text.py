@@ -24,6 +24,7 @@ def test_a_final_sigma_is_a_sigma_like_any_other() -> None:
     assert lowercase("ΟΔΟΣ ΛΟΓΟΣ") == seen("ΟΔΟΣ ΛΟΓΟΣ") == "οδοσ λογοσ"
 
 
+@pytest.mark.slow
 def test_every_character_is_lower_cased_as_tokenizers_do_it() -> None:
     text = "".join(CHARACTERS)
     assert lowercase(text) == seen(text)
