@@ -100,6 +100,15 @@ def refer(folder: Path, stages: Mapping[str, Collection[str]], *, add: bool = Fa
                 raise
 
 
+def listed(folder: Path, name: str) -> list[str]:
+    """Return the keys of the stages of one kind that a study has recorded; none where it has recorded nothing.
+
+    Raises:
+        SpecError: the recorded references cannot be read.
+    """
+    return [key for kind, key in _in_list(folder, reported=True) if kind == name]
+
+
 def survey(store: Store, results: Path, drop: Collection[str] = ()) -> Survey:
     """Return the contents of a store, as if the studies in ``drop`` were forgotten.
 

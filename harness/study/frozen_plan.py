@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.core.names import inside
 from harness.core.spec import SpecError, digest, encode, flatten, read
+from harness.storage import garbage
 from harness.storage import store as disk
 from harness.storage.store import Store
 from harness.study import ledger
@@ -63,8 +64,26 @@ def freeze(plan: Plan, store: Store, results: Path | None = None, event: ledger.
     late = {"exploratory": _late(plan, store, before), "dropped": _dropped(plan, store, before)}
     text = json.dumps(plan.frozen() | {"digest": plan.digest} | late, indent=1, ensure_ascii=False)
     changes = _difference(before, plan.frozen()).splitlines() if before else []
+    if before:
+        ledger.remember(_attempt(plan, store, before), plan.name, store, results)
     ledger.enter(plan, store, results, changes, event)  # first: a plan without its line would hide an attempt
     disk.write(file_of(plan, store), text)
+
+
+def _attempt(plan: Plan, store: Store, before: dict[str, Any]) -> ledger.Attempt:
+    """Return the line of the plan that was frozen before, as far as its files tell."""
+    path = file_of(plan, store)
+    return ledger.Attempt(
+        time=ledger.stamp(path.stat().st_mtime),
+        event="frozen",
+        base=plan.base,
+        plan=before["digest"],
+        claims=[said["name"] for said in before["claims"]],
+        trials=garbage.listed(path.parent, "score"),
+        changes=[],
+        seen={},
+        previous="",
+    )
 
 
 def exploratory(plan: Plan, store: Store) -> dict[str, str]:

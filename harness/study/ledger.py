@@ -6,10 +6,15 @@ stands beside the reports, and travels with them: a study that is run again into
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -59,7 +64,13 @@ def read(*paths: Path) -> list[Attempt]:
     Raises:
         SpecError: a copy is damaged, or a line of it was changed or removed.
     """
-    found = {(a.time, a.base, a.plan, a.event): a for path in paths for a in _lines(path)}
+    found: dict[tuple[str, ...], Attempt] = {}
+    for path in paths:
+        alike = Counter[tuple[str, ...]]()
+        for a in _lines(path):
+            key = a.time, a.base, a.plan, a.event
+            alike[key] += 1  # one copy may have it twice in a second
+            found[*key, str(alike[key])] = a
     return sorted(found.values(), key=lambda attempt: attempt.time)
 
 
@@ -90,30 +101,70 @@ def enter(plan: Plan, store: Store, results: Path | None, changes: Iterable[str]
         changes: what differs from the plan before.
         event: what happened.
     """
-    path = of_store(store, plan.name)
-    attempts = read(path, *([results / NAME] if results else []))
-    on_base = [attempt for attempt in attempts if attempt.base == plan.base]
-    if on_base and (on_base[-1].plan, on_base[-1].event) == (plan.digest, event):
-        return
-    seen = {a.plan: done for a in on_base if a.plan != plan.digest and (done := _finished(a, store, attempts))}
-    now = Attempt(
-        time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        event=event,
-        base=plan.base,
-        plan=plan.digest,
-        claims=[claim.name for claim in plan.file.claims],
-        trials=[trial.digest for _, _, trial in plan.trials()],
-        changes=list(changes),
-        seen=seen,
-        previous="",
-    )
-    _write(path, [*attempts, now])
+    with _changing(plan.name, store, results) as attempts:
+        on_base = [attempt for attempt in attempts if attempt.base == plan.base]
+        if on_base and (on_base[-1].plan, on_base[-1].event) == (plan.digest, event):
+            return
+        now = Attempt(
+            time=stamp(time.time()),
+            event=event,
+            base=plan.base,
+            plan=plan.digest,
+            claims=[claim.name for claim in plan.file.claims],
+            trials=[trial.digest for _, _, trial in plan.trials()],
+            changes=list(changes),
+            seen=_seen(plan, attempts, store, results),
+            previous="",
+        )
+        attempts.append(now)
 
 
-def _finished(attempt: Attempt, store: Store, attempts: Sequence[Attempt]) -> int:
-    """Return how many trials of a plan have finished, in this store or, as later lines say, in an earlier one."""
-    here = sum(store.record("score", trial) is not None for trial in attempt.trials)
-    return max([here, *(later.seen.get(attempt.plan, 0) for later in attempts)])
+def remember(attempt: Attempt, study: str, store: Store, results: Path | None) -> None:
+    """Add the line of a plan that was frozen before ledgers were kept, unless there is one."""
+    with _changing(study, store, results) as attempts:
+        if all((known.base, known.plan) != (attempt.base, attempt.plan) for known in attempts):
+            attempts.insert(0, attempt)
+            attempts.sort(key=lambda each: each.time)
+
+
+@contextmanager
+def _changing(study: str, store: Store, results: Path | None) -> Iterator[list[Attempt]]:
+    """Yield the attempts of all copies, to be added to, and write them; other processes wait meanwhile."""
+    with store.claim("ledger", study):
+        attempts = read(of_store(store, study), *([results / NAME] if results else []))
+        yield attempts
+        _write(of_store(store, study), attempts)
+
+
+def stamp(seconds: float) -> str:
+    """Return a time as lines have it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _seen(plan: Plan, attempts: Sequence[Attempt], store: Store, results: Path | None) -> dict[str, int]:
+    """Return the other plans on the base of a plan that have finished trials, with their number.
+
+    They have finished in this store or, as later lines and the report beside the ledger say, in an earlier one.
+    """
+    reported = _reported(results / plan.base / "trials.csv") if results else set()
+    found: dict[str, int] = {}
+    for attempt in attempts:
+        if attempt.base == plan.base and attempt.plan != plan.digest:
+            here = sum(store.record("score", trial) is not None for trial in attempt.trials)
+            known = [
+                here,
+                len(reported & set(attempt.trials)),
+                *(later.seen.get(attempt.plan, 0) for later in attempts),
+            ]
+            found |= {attempt.plan: max(known)} if any(known) else {}
+    return found
+
+
+def _reported(path: Path) -> set[str]:
+    """Return the digests of the finished trials of a report; none where there is none."""
+    with suppress(OSError, ValueError, csv.Error), path.open(encoding="utf-8", newline="") as file:
+        return {row.get("trial", "") for row in csv.DictReader(file) if row.get("status") == "ok"}
+    return set()
 
 
 def _write(path: Path, attempts: Sequence[Attempt]) -> None:
@@ -140,15 +191,16 @@ def admit(store: Store, study: str, lines: str, place: str) -> None:
     Raises:
         SpecError: they are no ledger.
     """
-    theirs = of_store(store, study).with_name(f"{NAME}.from-elsewhere")
-    write(theirs, lines)
-    try:
-        attempts = read(of_store(store, study), theirs)
-    except SpecError as error:
-        raise SpecError(error.message, place=place) from None
-    finally:
-        theirs.unlink()
-    _write(of_store(store, study), attempts)
+    with store.claim("ledger", study):
+        theirs = of_store(store, study).with_name(f"{NAME}.from-elsewhere")
+        write(theirs, lines)
+        try:
+            attempts = read(of_store(store, study), theirs)
+        except SpecError as error:
+            raise SpecError(error.message, place=place) from None
+        finally:
+            theirs.unlink()
+        _write(of_store(store, study), attempts)
 
 
 class Standing(BaseModel):
@@ -157,7 +209,7 @@ class Standing(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     number: int = 1
-    """1 for the first plan that was frozen on this base."""
+    """1 for the first plan that was frozen on this base; a plan that is frozen again after others counts again."""
     registered: str = ""
     """When it was registered; "" if it was not."""
     seen: dict[str, int] = {}
@@ -179,13 +231,14 @@ class Standing(BaseModel):
 
 def standing(plan: Plan, store: Store) -> Standing:
     """Return the place of a plan among the attempts at its study."""
-    on_base = [a for a in read(of_store(store, plan.name)) if a.base == plan.base]
-    plans = list(dict.fromkeys(a.plan for a in on_base))
+    attempts = read(of_store(store, plan.name))
+    on_base = [a for a in attempts if a.base == plan.base]
+    plans = [plan for plan, _ in groupby(a.plan for a in on_base)]
     mine = [a for a in on_base if a.plan == plan.digest]
-    if not mine:
-        return Standing(number=len(plans) + 1)
+    if not mine:  # frozen before ledgers were kept
+        return Standing(number=len(plans) + 1, seen=_seen(plan, attempts, store, None))
     registered = next((a.time for a in mine if a.event == "registered"), "")
-    return Standing(number=plans.index(plan.digest) + 1, registered=registered, seen=mine[-1].seen)
+    return Standing(number=len(plans) - plans[::-1].index(plan.digest), registered=registered, seen=mine[-1].seen)
 
 
 def _hash(line: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.core.spec import SpecError
+from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger, planning
 from harness.study.planning import Plan
@@ -114,3 +116,68 @@ def test_lines_from_elsewhere_are_taken_whole_or_not_at_all(tmp_path: Path) -> N
     with pytest.raises(SpecError, match=r"^a\.tar: "):
         ledger.admit(here, "masking", "{}", "a.tar")
     assert ledger.read(ledger.of_store(here, "masking")) == both
+
+
+def test_the_same_plan_in_another_store_keeps_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new, results = Store(tmp_path / "old"), Store(tmp_path / "new"), tmp_path / "results"
+    first, second = plan(), plan(**{"training.updates": 77})
+    frozen_plan.freeze(first, old, results)
+    finish(old, first, monkeypatch)
+    frozen_plan.freeze(second, old, results)
+    ledger.publish(old, "masking", results)
+    frozen_plan.freeze(second, new, results)
+    assert ledger.standing(second, new) == ledger.standing(second, old)
+    assert ledger.standing(second, new).number == 2
+
+
+def test_another_store_sees_the_results_of_the_report_beside_the_ledger(tmp_path: Path) -> None:
+    old, new, results = Store(tmp_path / "old"), Store(tmp_path / "new"), tmp_path / "results"
+    first, second = plan(), plan(**{"training.updates": 77})
+    frozen_plan.freeze(first, old, results)
+    ledger.publish(old, "masking", results)
+    rows = [f"{trial.digest},{'ok' if seed == 1 else 'diverged'}" for _, seed, trial in first.trials()]
+    (results / "numbers").mkdir()
+    (results / "numbers" / "trials.csv").write_text("\n".join(["trial,status", *rows]), encoding="utf-8")
+    frozen_plan.freeze(second, new, results)
+    assert ledger.standing(second, new).seen == {first.digest: 4}
+
+
+def test_going_back_to_an_earlier_plan_is_a_further_attempt(tmp_path: Path) -> None:
+    store, first, second = Store(tmp_path / "runs"), plan(), plan(**{"training.updates": 77})
+    for each in (first, second, first):
+        frozen_plan.freeze(each, store)
+    assert (ledger.standing(second, store).number, ledger.standing(first, store).number) == (2, 3)
+
+
+def test_a_plan_that_was_frozen_before_ledgers_were_kept_is_the_first_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, first, second = Store(tmp_path / "runs"), plan(), plan(**{"training.updates": 77})
+    frozen_plan.freeze(first, store)
+    garbage.refer(frozen_plan.folder(store, "masking", "numbers"), {"score": [t.digest for _, _, t in first.trials()]})
+    ledger.of_store(store, "masking").unlink()
+    assert ledger.standing(first, store) == ledger.Standing()
+    finish(store, first, monkeypatch)
+    frozen_plan.freeze(second, store)
+    assert (ledger.standing(second, store).number, ledger.standing(second, store).seen) == (2, {first.digest: 8})
+    frozen_plan.freeze(second, store)
+    assert len(ledger.read(ledger.of_store(store, "masking"))) == 2
+
+
+def test_a_line_waits_while_another_process_writes(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    with ThreadPoolExecutor(1) as other, store.claim("ledger", "masking"):
+        waiting = other.submit(frozen_plan.freeze, plan(), store)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.5)
+    waiting.result(20)
+    assert len(ledger.read(ledger.of_store(store, "masking"))) == 1
+
+
+def test_forgetting_a_study_keeps_its_ledger(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    frozen_plan.freeze(plan(), store)
+    assert not garbage.survey(store, tmp_path / "results", ["masking"]).loose
+    garbage.remove(store, tmp_path / "results", ["masking"])
+    assert not frozen_plan.folder(store, "masking", "numbers").exists()
+    assert len(ledger.read(ledger.of_store(store, "masking"))) == 1
