@@ -118,7 +118,8 @@ def _answer(claim: Claim, variants: Mapping[str, Factors], trials: Trials) -> Co
     except SpecError:  # the plan was checked, so the variants it asks for turned out to be incompatible
         a, b = (_said(claim, factors) for factors in (claim.better or claim.when, claim.than or claim.rather_than))
         return estimate(Contrast(a, b, math.nan, math.nan, 0, 0, [], _kind(claim)), trials.metric, claim)
-    result = replace(estimate(contrast_of(claim, found, trials), trials.metric, claim), floor=trials.floor())
+    result = estimate(contrast_of(claim, found, trials), trials.metric, claim)
+    result = replace(result, floor=trials.floor(_subset(claim.when)))
     subsets = [_known(_subset(condition)) for condition in claim.conditions if _subset(condition)]
     if subsets and result.verdict == "no data" and not result.note:
         return replace(result, note=f"no test sentence is known to {' or '.join(subsets)}")

@@ -184,10 +184,10 @@ class Trials:
             tests=tests,
         )
 
-    def floor(self) -> float:
-        """Return the score of a system that learned nothing (``floor``); NaN where it is not known."""
+    def floor(self, subset: Subset = ()) -> float:
+        """Return the score of a system that learned nothing on some sentences (``floor``); NaN where it is not known."""
         done = (o for o in self.outcomes if o.status == "ok" and self.metric.array in o.statistics)
-        return next((floor(o.tested, self.metric) for o in done), math.nan)
+        return next((floor(o.tested, self.metric, subset) for o in done), math.nan)
 
     def pair(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
         """Return the contrast of two labelled sums.

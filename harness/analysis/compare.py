@@ -54,6 +54,8 @@ LEAST_SEEDS = 3
 TWO_WAY, SEEDS_ONLY, SENTENCES_ONLY, SUCCESS_RATES = "two-way", "seeds only", "sentences only", "success rates"
 WINS = "wins"
 FLOOR = "at the floor"
+SATURATED = "saturated: every seed of both sides reaches the best value there is"
+"""The note of such a comparison."""
 SIDES = ("pair", "paired", "trend", "effect")
 """Kinds of comparisons whose two means are scores."""
 ROUNDING = 1e-18
@@ -198,7 +200,7 @@ def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None) -> 
     if claim is not None and claim.succeeds_at is not None:
         return _rated(blank, arms, metric, claim, claim.succeeds_at)
     if not all(arm.seeds for arm in arms):
-        return blank
+        return replace(blank, note=lost_seeds.named(contrast.parts))
     found = _estimated(blank, contrast, metric, claim)
     lost = [seed for arm in arms for seed in arm.lost]
     if not lost or math.isnan(found.p):
@@ -305,7 +307,7 @@ def _remark(found: Comparison, error: float, arms: Sequence[Arm], metric: Metric
         )
         return f"{clusters.text}; `succeeds_at` would ask how many seeds succeed" if clusters and mixed else ""
     if _saturated(found, metric):
-        return "saturated: every seed of both sides reaches the best value there is"
+        return SATURATED
     if found.kind == "paired" and found.delta == 0:
         return "the same trained models score the same on every sentence, whichever way they are decoded"
     return "nothing varies, over seeds or sentences: p is the probability that luck alone parts so many seeds so"

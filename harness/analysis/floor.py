@@ -10,8 +10,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from itertools import compress
 
-from harness.analysis.outcome import Tested
+from harness.analysis.outcome import Subset, Tested
 from harness.contracts.metric import Metric
 from harness.trial.score import record
 
@@ -19,14 +20,20 @@ NEAR = 0.01
 """A score within this share of the metric's scale of the floor is at the floor."""
 
 
-def floor(tested: Tested, metric: Metric) -> float:
+def floor(tested: Tested, metric: Metric, subset: Subset = ()) -> float:
     """Return the best score of a trivial system; NaN where the metric is no score of texts, or has no better direction.
 
     Args:
         tested: the test sentences of a trial, and how its texts are compared.
         metric: the metric.
+        subset: the sentences that count.
     """
     sources, references = tested.test.sources, tested.test.references
+    if subset:
+        mask = tested.test.where(subset)
+        if not len(mask) == len(sources) == len(references):
+            return math.nan
+        sources, references = list(compress(sources, mask)), list(compress(references, mask))
     if metric.direction == "neither" or metric.diagnostic or not references or not tested.tokenize:
         return math.nan
     texts = tuple(sources), tuple(map(tuple, references))

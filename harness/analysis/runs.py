@@ -273,9 +273,9 @@ def _measure(metric: str, choice: Mapping[str, Any], trials: Sequence[Row]) -> t
 
 
 def _verdicts(a: Sequence[Row], b: Sequence[Row]) -> list[Verdict]:
-    verdicts = [
-        {c["claim"]: c["verdict"] for c in own if c["claim"] != "exploratory" and c["verdict"]} for own in (a, b)
-    ]
+    # Rows that answer no claim have an empty one; older reports call it "exploratory".
+    answers = [[row for row in own if row["claim"] not in ("", "exploratory")] for own in (a, b)]
+    verdicts = [{row["claim"]: row["verdict"] for row in own if row["verdict"]} for own in answers]
     return [
         Verdict(claim, *(own.get(claim, "") for own in verdicts))
         for claim in dict.fromkeys([*verdicts[0], *verdicts[1]])

@@ -90,11 +90,7 @@ def significance(table: Table, comparisons: Sequence[Comparison]) -> dict[tuple[
         about = [
             c
             for c in comparisons
-            if METRICS[c.metric].title == title
-            and c.on == table.test
-            and c.claim == "exploratory"
-            and c.b == first
-            and c.a in rows
+            if METRICS[c.metric].title == title and c.on == table.test and not c.claim and c.b == first and c.a in rows
         ]
         for c, corrected in zip(about, holm([c.p for c in about]), strict=True):
             if c.p < ALPHA:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, spelled
-from harness.analysis.compare import FLOOR, PILOT, SEEDS_ONLY, SUCCESS_RATES, TWO_WAY, WINS
+from harness.analysis.compare import FLOOR, PILOT, SATURATED, SEEDS_ONLY, SUCCESS_RATES, TWO_WAY, WINS
 from harness.analysis.power import exaggeration
 from harness.report.facts import StudyFacts
 from harness.report.tables import NONE, interval, number, probability, quantity, score
@@ -24,9 +24,9 @@ METHODS = {
 
 
 FEW_SEEDS = {
-    ONE_SEED: "With one seed a side this is a statement about these trained models on other sentences; "
+    ONE_SEED: "With one seed on a side this is a statement about these trained models on other sentences; "
     "it says nothing about the variants with other seeds.",
-    PILOT: "With two seeds a side this is a pilot: an estimate to plan with. A verdict needs three seeds a side.",
+    PILOT: "With two seeds on a side this is a pilot: an estimate to plan with. A verdict needs three seeds a side.",
 }
 """What too few seeds say, by verdict."""
 
@@ -86,7 +86,7 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
 
 def answer(result: Comparison, claim: Claim) -> Answer:
     """Return the answer to one claim in words; nothing is called better on the evidence of one seed."""
-    about = "" if result.verdict == "saturated" else result.note
+    about = result.note.removeprefix(SATURATED).removeprefix("; ") if result.verdict == "saturated" else result.note
     note = f"{about[0].upper()}{about[1:].rstrip('.')}." if about else ""
     note += f"{' ' if note else ''}Exploratory: {result.exploratory.rstrip('.')}." if result.exploratory else ""
     if math.isnan(result.delta):
@@ -232,7 +232,7 @@ def _finite(value: float) -> str:
 def _exaggerated(result: Comparison, claim: Claim) -> str:
     """Return by how much designs like this overstate what they find, if the difference is as seen; "" where that is little."""
     have = result.components
-    if have is None or claim.within is not None or not result.delta:
+    if have is None or claim.within is not None or claim.by or not result.delta:
         return ""
     error = exaggeration(result.delta, have, result.common_seeds, result.level)
     if not error.size > 1.5:

@@ -167,7 +167,8 @@ def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
     def sentence(c: Comparison) -> str:
         if math.isnan(c.delta):  # no seed finished on both sides
             return f"{c.claim}: {verdict_text(c)}"
-        numbers = f"difference {quantity(c, c.delta)} in {measured(c)}, 95 % interval {interval(c)}"
+        reach = interval(c).removesuffix(f" ({c.confidence:.0f} %)")
+        numbers = f"difference {quantity(c, c.delta)} in {measured(c)}, {c.confidence:.0f} % interval {reach}"
         return f"{c.claim}: {verdict_text(c)} ({numbers})"
 
     return [sentence(comparison) for comparison in comparisons]

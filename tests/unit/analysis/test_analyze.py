@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,19 @@ def test_sentences_are_a_condition_of_the_same_trials():
     assert got.var_seed == pytest.approx(2 * 5**2 / 3)
     long = compare_all(outcomes, [about(*MASK, when={"sentences": "long"})], "digest")[0]
     assert (long.mean_a, long.mean_b, long.sentences) == (pytest.approx(45), pytest.approx(10), 20)
+
+
+def test_a_claim_on_some_sentences_has_their_floor():
+    """Always "no" is right about the twenty short sentences, and about one of the long ones."""
+    said = [["no"]] * 20 + [[f"w{i}"] for i in range(20)]
+    outcomes = [
+        replace(outcome(v, s, 20, GRID[v], sources=[f"s{i}" for i in range(40)], references=said), tokenize="13a")
+        for v in ("True-token", "False-token")
+        for s in (0, 1, 2)
+    ]
+    made = [about(*MASK, name=name, when={"sentences": name}) for name in ("short", "long")]
+    short, long, *_ = compare_all(outcomes, [*made, about(*MASK, name="all")], "digest")
+    assert (short.floor, long.floor) == (100.0, 5.0)
 
 
 def test_what_a_seed_has_on_all_sentences_alike_is_no_interaction():

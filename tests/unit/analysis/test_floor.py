@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,6 +37,17 @@ def test_the_best_of_three_trivial_systems(metric: str, sources: list[str], expe
 @pytest.mark.parametrize("metric", ["nll", "length_ratio", "truncated"])
 def test_what_no_text_says_has_no_floor(metric: str) -> None:
     assert math.isnan(floor(sample(["a"] * 4), METRICS[metric]))
+
+
+def test_a_part_of_the_sentences_has_a_floor_of_its_own() -> None:
+    lengths = np.array([1, 1, 5, 5])
+    tested = replace(sample(["a"] * 4), test=TestSet("t", ["a"] * 4, REFERENCES, lengths))
+    metric = METRICS["exact_match"]
+    assert floor(tested, metric, (("sentences", "long"),)) == 50.0  # "no" of "no", "b c"
+    assert floor(replace(tested, test=replace(tested.test, references=[["no"], ["no"], ["x"], ["y"]])), metric) == 50.0
+    parts = replace(tested, test=replace(tested.test, references=[["no"]] * 2 + [["x"], ["y"]]))
+    assert [floor(parts, metric, (("sentences", which),)) for which in ("short", "long")] == [100.0, 50.0]
+    assert math.isnan(floor(sample(["a"] * 4), metric, (("sentences", "rare"),))), "which are rare is not known"
 
 
 def test_without_references_there_is_none() -> None:

@@ -119,6 +119,12 @@ def test_too_few_seeds_are_a_pilot_that_names_the_lost(kept):
     assert got.note == f"arm lost 2 of {kept + 2} seeds (3 diverged, 4 timeout)"
 
 
+def test_a_side_without_any_seed_names_the_lost():
+    nothing = replace(flat([80.0]).taking([]), lost=(THREE, FOUR))
+    got = compare(nothing, flat([70.0, 71, 72]), EXACT, claim())
+    assert (got.verdict, got.note) == ("no data", "arm lost 2 of 2 seeds (3 diverged, 4 timeout)")
+
+
 def test_losing_the_worst_seeds_makes_no_claims():
     """Two sides that are the same; one loses its worst 4 of 10 seeds. Without the readings every fifth claim comes out."""
     rng, runs = np.random.default_rng(0), 300

@@ -44,7 +44,9 @@ def write(folder, scores=SCORES, *, verdict="supported", updates=100, digest="",
          "prepare": "p"}
         for v, own in scores.items() for s, x in enumerate(own, 1)
     ]  # fmt: skip
-    comparisons = [{"claim": "a helps", "verdict": verdict}, {"claim": "exploratory", "verdict": ""}]
+    # Rows without a claim may have a verdict (one seed); older reports call their claim "exploratory".
+    unclaimed = [{"claim": claim, "verdict": f"artifact-level {verdict}"} for claim in ("", "exploratory")]
+    comparisons = [{"claim": "a helps", "verdict": verdict}, *unclaimed]
     for name, content in (("trials", rows), ("comparisons", comparisons)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(content[0]))

@@ -265,11 +265,13 @@ def test_verdicts_come_in_the_unit_of_what_is_compared() -> None:
         made, metric="exact_match", delta=100 / 3, ci_low=-29.05, ci_high=79.23, method="success rates", threshold=50.0
     )
     late = replace(made, exploratory="written later")
+    alike = replace(made, confidence=90.0)
     none = replace(made, delta=math.nan, verdict="no data")
-    assert _verdicts([made, rates, late, none]) == [
+    assert _verdicts([made, rates, late, alike, none]) == [
         "c: inconclusive (difference -0.2500 in NLL (nats per token), 95 % interval -0.5000 to 0.1000)",
         "c: inconclusive (difference 33.3 in seeds (%) that reach 50.00 in exact match (%), 95 % interval -29.1 to 79.2)",
         "c: exploratory, inconclusive (difference -0.2500 in NLL (nats per token), 95 % interval -0.5000 to 0.1000)",
+        "c: inconclusive (difference -0.2500 in NLL (nats per token), 90 % interval -0.5000 to 0.1000)",
         "c: no data",
     ]
 

@@ -14,6 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from harness.analysis import COMPARISON_COLUMNS, Comparison, Outcome, TestSet, compare_all
+from harness.analysis.compare import SATURATED
 from harness.core.spec import digest
 from harness.report import html, pages
 from harness.report.facts import StudyFacts
@@ -477,6 +478,9 @@ def test_each_kind_of_answer_has_its_own_words():
         and not (pilot.power or pilot.decides)
         and "p " not in pilot.evidence.split("(diff")[1]
     )
+    full = replace(made, verdict="saturated", note=f"{SATURATED}; A lost 1 of 5 seeds (2 diverged)")
+    assert answer(full, CLAIMS[0]).note == "A lost 1 of 5 seeds (2 diverged)."
+    assert not answer(replace(full, note=SATURATED), CLAIMS[0]).note
     floor = answer(replace(made, verdict="at the floor", floor=0.1), CLAIMS[0])
     assert floor.meaning.startswith("Nothing was learned here") and "(0.10)" in floor.meaning
     grouped = answer(replace(made, unit="groups by document", sentences=50), CLAIMS[0])
