@@ -11,7 +11,6 @@ from scipy import stats
 
 from harness.analysis.arms import Contrast, Term, Trials, Weights
 from harness.analysis.compare import (
-    LEAST_SEEDS,
     ONE_SEED,
     PILOT,
     POWER,
@@ -38,6 +37,7 @@ from harness.analysis.variance_components import ALPHA
 from harness.contracts.metric import Array
 from harness.core.spec import SpecError
 from harness.study.claims import SENTENCES, Claim, Factors, Group, Scalar, about_sentences, groups
+from harness.study.enough_seeds import LEAST_SEEDS
 from harness.trial.score import METRICS
 
 

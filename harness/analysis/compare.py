@@ -46,11 +46,10 @@ from harness.analysis.power import Components, least_p
 from harness.analysis.variance_components import ALPHA, two_way
 from harness.contracts.metric import Metric
 from harness.study.claims import Claim
+from harness.study.enough_seeds import LEAST_SEEDS
 
 POWER = 0.8
 ONE_SEED, PILOT = "artifact-level only", "pilot"
-LEAST_SEEDS = 3
-"""Seeds a side for a verdict."""
 TWO_WAY, SEEDS_ONLY, SENTENCES_ONLY, SUCCESS_RATES = "two-way", "seeds only", "sentences only", "success rates"
 WINS = "wins"
 FLOOR = "at the floor"

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.analysis.aggregate import Estimate, Runs, SeedBootstrap, improvement, iqm, normalized, profile
 from harness.analysis.answers import primary_metrics
-from harness.analysis.compare import Comparison
+from harness.analysis.compare import FLOOR, Comparison
 from harness.analysis.outcome import Outcome
 from harness.analysis.resample import REPLICATES
 from harness.analysis.variance_components import ALPHA
@@ -18,6 +18,9 @@ from harness.contracts.metric import Array
 from harness.core.spec import SpecError, digest
 from harness.study.claims import Claim, about_sentences, sides
 from harness.trial.score import METRICS
+
+NO_EVIDENCE = (FLOOR, "saturated")
+"""Verdicts that say that nothing could be compared, whatever p is."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def _gain(index: int, tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Gain:
     same, answer = [task.claims[index] for task in tasks], tasks[0].comparisons[index]
     metrics = [claim.metric for claim in same]
     own = [task.comparisons[index] for task in tasks]
-    holds = replicated([each.p if each.in_favour else 1.0 for each in own])
+    holds = replicated([each.p if each.in_favour and each.verdict not in NO_EVIDENCE else 1.0 for each in own])
     gain = Gain(same[0].name, _scale(metrics, tasks), answer.a, answer.b, holds=holds, datasets=len(tasks))
     if (
         same[0].trend

@@ -23,6 +23,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from harness.analysis.variance_components import ALPHA, TwoWay, two_way
+from harness.study.enough_seeds import LEAST_SEEDS
 
 SEEDS = 1000
 """More seeds than this are not asked for."""
@@ -73,7 +74,7 @@ class Components(NamedTuple):
 
     def decides(self, seeds: int, alpha: float) -> bool:
         """Whether so few seeds can decide anything at a level, however far apart they are."""
-        return least_p((seeds,) * self.sides) < alpha
+        return seeds >= LEAST_SEEDS and least_p((seeds,) * self.sides) < alpha
 
     def estimates(self, seeds: int, sentences: int | None = None) -> TwoWay:
         """Return the variances and degrees of freedom that tests may come to, all as likely."""

@@ -31,7 +31,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-ALPHA = 0.05
+from harness.study.enough_seeds import LEVEL
+
+ALPHA = LEVEL
 """The level of tests, and the probability outside of intervals."""
 LARGEST_DF = 1e4
 """Beyond, t is normal, and its noncentral form slow."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ STATES = {"absent": "not run yet"}
 def print_validated(plan: Plan) -> None:
     """Print the variants of a valid study, and the variants that each claim compares."""
     from harness.study.claims import groups  # slow to import, and not needed to report a mistake
+    from harness.study.enough_seeds import too_few
 
     running = sum(not variant.skipped for variant in plan.variants)
     upto = "up to " if plan.sequential else ""
@@ -43,6 +45,7 @@ def print_validated(plan: Plan) -> None:
         say(entry(claim.name, _question(claim)))
         compared = groups(claim, factors)
         say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
+    say(*(indented(sentence, style="yellow") for sentence in too_few(plan)))
 
 
 def print_registered(done: Registration) -> None:
@@ -167,11 +170,12 @@ def print_needs(found: Mapping[str, Any]) -> None:
         ]  # fmt: skip
         headers = ["level", "planned", "power", "seeds", "time left", "or sentences", "or both"]
         say(grid(shown, headers=headers, right=6))
+        say(*(indented(_exaggerated(at, row["levels"])) for at in row["levels"] if at["type_m"] is not None))
         seeds, *levels = (list(values) for values in zip(*(d.values() for d in row["detectable"]), strict=True))
         word = "margin shown" if "within" in find else "gain found"
         say(indented(f"smallest {word} with 80 % power, by seeds per variant:"))
         lines = zip(row["levels"], levels, strict=True)
-        cells = [[_level(at["alpha"], row["levels"]), *(f"{value:.3g}" for value in line)] for at, line in lines]
+        cells = [[_level(at["alpha"], row["levels"]), *(_found(value) for value in line)] for at, line in lines]
         say(grid(cells, headers=["", *map(str, seeds)], right=len(seeds)))
     say("", f"planned: the power with the seeds as planned, {found['seeds']} per variant; power: what the seeds, the sentences or "
         "both (seeds on sentences) to the right of it reach; Holm: the worst case of correcting for all claims")  # fmt: skip
@@ -185,6 +189,19 @@ def _level(alpha: float, levels: list[Mapping[str, Any]]) -> str:
     if len(levels) == 1:
         return f"{alpha:.3g}"
     return f"{alpha:.3g} {'alone' if alpha == levels[0]['alpha'] else 'Holm'}"
+
+
+def _exaggerated(at: Mapping[str, Any], levels: list[Mapping[str, Any]]) -> str:
+    """Return by how much significant results of the plan would be wrong."""
+    return (
+        f"as planned, at {_level(at['alpha'], levels)}: a significant result would overstate this gain {at['type_m']:.2g} times on "
+        f"average (type M), and {100 * at['type_s']:.2g} % would point the other way (type S)"
+    )
+
+
+def _found(difference: float) -> str:
+    """Return the smallest difference that is found; "none" where none is, however large."""
+    return "none" if difference == math.inf else f"{difference:.3g}"
 
 
 def _percent(share: float | None) -> str:

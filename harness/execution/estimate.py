@@ -16,6 +16,7 @@ from harness.execution import failures
 from harness.execution.data_warnings import data_warnings
 from harness.execution.scheduler import state
 from harness.storage.store import Store
+from harness.study.enough_seeds import too_few
 from harness.study.planning import Plan
 from harness.trial.pipeline import Corridor, Trial
 from harness.trial.train import Diverged, Training, build, foreseen_seconds, validation_nll
@@ -57,7 +58,7 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
         "trainings": len(trainings),
         "estimate_seconds": estimate / max(1, min(workers, len(trainings))) if estimate is not None else None,
         "estimate_from": origin,
-        "warnings": data_warnings(plan, store),
+        "warnings": [*data_warnings(plan, store), *too_few(plan)],
     }
 
 

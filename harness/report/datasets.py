@@ -92,12 +92,12 @@ def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
         if answer.claim == gain.claim:
             verdicts.setdefault(verdict_text(answer), []).append(base)
     listed = "; ".join(f"{verdict} on {', '.join(bases)}" for verdict, bases in verdicts.items())
+    listed += f"; it holds on at least {gain.holds} of {gain.datasets} datasets (95 % confidence)"
     if gain.delta is None or gain.iqm_a is None or gain.iqm_b is None:
         return gain.claim, listed, f"There is no joint score: {gain.reason}."
     sides = (
         f"Together, on a scale from 0 to 1 (IQM), {gain.a} has {_value(gain.iqm_a)} and {gain.b} {_value(gain.iqm_b)}"
     )
-    listed += f"; it holds on at least {gain.holds} of {gain.datasets} datasets (95 % confidence)"
     evidence = f"{sides}: difference {_value(gain.delta)}"
     if math.isnan(float(gain.delta.low)):
         return gain.claim, listed, f"{evidence}, with no interval: the seeds do not show how much seeds vary."

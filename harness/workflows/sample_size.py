@@ -14,6 +14,7 @@ from harness.analysis.power import (
     Components,
     detectable_with,
     equivalence_power,
+    exaggeration,
     margin_with,
     power,
     seeds_for,
@@ -28,7 +29,7 @@ from harness.study.planning import Plan
 
 TARGETS = (0.8, 0.9)
 DOUBLINGS = 10
-CURVE = (2, 3, 5, 8, 12, 20, 30, 50)
+CURVE = (3, 5, 8, 12, 20, 30, 50)
 """Numbers of seeds for which the detectable difference is shown."""
 
 
@@ -80,10 +81,9 @@ def _chosen(plan: Plan, asked: Asked) -> list[Claim]:
     if (asked.sd_seed is None) != (asked.sd_sentence is None):
         raise SpecError("state both --sd-seed and --sd-sentence, or neither")
     for claim in claims:
-        if claim.succeeds_at is not None:
-            raise SpecError(
-                f"'{claim.name}' counts seeds that succeed, which have no SD; choose another claim by --claim NAME"
-            )
+        if claim.succeeds_at is not None or claim.wins is not None:
+            counts = "seeds that succeed" if claim.wins is None else "pairs of seeds that are won"
+            raise SpecError(f"'{claim.name}' counts {counts}, which have no SD; choose another claim by --claim NAME")
         if claim.trend and asked.sd_seed is not None:
             raise SpecError(f"'{claim.name}' is about a slope, whose SD cannot be stated; run a few seeds as a pilot")
         if claim.within is None and asked.delta is None:
@@ -128,7 +128,8 @@ def _row(
     have, origin = noise
     reach = partial(_power, claim, have, asked)
     smallest = detectable_with if claim.within is None else margin_with
-    levels = [ALPHA] if len(plan.file.claims) == 1 else [ALPHA, ALPHA / len(plan.file.claims)]
+    family = plan.datasets * sum(other.family == claim.family for other in plan.file.claims)
+    levels = [ALPHA] if family == 1 else [ALPHA, ALPHA / family]
     return {
         "claim": claim.name,
         "metric": claim.metric,
@@ -138,7 +139,10 @@ def _row(
         "sd_sentence": math.sqrt(have.var_sentence_1),
         "sentences": have.sentences,
         "share_of_seeds": have.var_seed_1 / len(plan.seeds) / (have.variance(len(plan.seeds)) or 1.0),
-        "levels": [_level(reach, alpha, len(plan.seeds), have, cost) for alpha in levels],
+        "levels": [
+            _level(reach, alpha, len(plan.seeds), have, cost) | _exaggerated(claim, have, asked, len(plan.seeds), alpha)
+            for alpha in levels
+        ],
         "detectable": [
             {"seeds": seeds, **{f"alpha_{alpha:.4g}": smallest(have, seeds, TARGETS[0], alpha) for alpha in levels}}
             for seeds in CURVE
@@ -169,6 +173,16 @@ def _level(reach: Any, alpha: float, planned: int, have: Components, cost: dict[
             "or_both": None if seeds or sentences else _both(partial(reach, alpha), have.sentences, target),
         })  # fmt: skip
     return {"alpha": alpha, "power_as_planned": reach(alpha, planned) if planned > 1 else None, "for": wanted}
+
+
+def _exaggerated(claim: Claim, have: Components, asked: Asked, planned: int, alpha: float) -> dict[str, Any]:
+    """Return by how much what the plan finds significant overstates the true difference (type M), and how often in the wrong
+    direction (type S); None where nothing is ever found, or nothing but equivalence is claimed."""
+    if claim.within is not None or asked.delta is None or planned < 2:
+        return {"type_s": None, "type_m": None}
+    error = exaggeration(asked.delta - claim.by, have, planned, alpha)
+    size = (claim.by + error.size * (asked.delta - claim.by)) / asked.delta
+    return {"type_s": None, "type_m": None} if math.isnan(size) else {"type_s": error.sign, "type_m": size}
 
 
 def _both(reach: Any, sentences: int, target: float) -> dict[str, int] | None:

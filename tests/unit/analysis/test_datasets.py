@@ -17,7 +17,7 @@ from harness.analysis.aggregate import TAUS, SeedBootstrap, improvement, iqm, no
 from harness.analysis.answers import judged
 from harness.analysis.datasets import Task, analyze_datasets, replicated
 from harness.core.spec import SpecError
-from harness.report.datasets import write_joint_pages
+from harness.report.datasets import joint_sentence, write_joint_pages
 from harness.report.facts import StudyFacts
 from harness.study import planning
 from harness.study.claims import Claim
@@ -279,6 +279,21 @@ def test_a_claim_that_is_refuted_holds_nowhere(found):
     other_way = [Claim(**dict(CLAIMS[0]) | {"better": {"case": "none"}, "than": {"case": "attention"}})]
     (gain,) = analyze_datasets([task("small", 200, other_way), task("large", 400, other_way)], 50).gains
     assert gain.holds == 0 and all(each.p < 0.02 for each in task("small", 200, other_way).comparisons[:1])
+
+
+@pytest.mark.parametrize("verdict", ["at the floor", "saturated"])
+def test_where_nothing_could_be_compared_no_claim_holds(verdict):
+    first, second = task("small", 200), task("large", 400)
+    answer = replace(second.comparisons[0], verdict=verdict)
+    (gain, *_) = analyze_datasets([first, replace(second, comparisons=[answer, *second.comparisons[1:]])], 50).gains
+    assert answer.p < 0.02 and gain.holds == 1
+
+
+def test_a_claim_without_a_joint_score_says_on_how_many_datasets_it_holds(found):
+    gain = replace(found.gains[0], delta=None, reason="it is a trend")
+    _, listed, together = joint_sentence(gain, found)
+    assert listed.endswith("it holds on at least 2 of 2 datasets (95 % confidence)")
+    assert together == "There is no joint score: it is a trend."
 
 
 def test_variants_and_claims_have_an_aggregate(found):

@@ -15,6 +15,7 @@ from harness.analysis.power import (
     Components,
     detectable_with,
     equivalence_power,
+    exaggeration,
     margin_with,
     power,
     seeds_for,
@@ -208,6 +209,10 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     assert alone["power_as_planned"] == power(3.0, have, 5)
     assert alone["for"][0]["seeds"] == seeds_for(lambda count: power(3.0, have, count), 0.8)
     assert equal["levels"][0]["power_as_planned"] == equivalence_power(6.0, have, 5)
+    wrong = exaggeration(3.0, have, 5, 0.025)
+    assert (corrected["type_s"], corrected["type_m"]) == pytest.approx(tuple(wrong)) and equal["levels"][0][
+        "type_m"
+    ] is None
     assert found["cost"] is None
     own = needs(plan, store, Asked(3.0, sd_seed=2.0, sd_sentence=25.0), print)  # prepared for it
     (prepared,) = store.root.glob("stages/prepare/*/stage.json")
@@ -215,6 +220,7 @@ def test_what_is_said_of_a_study(tmp_path, capsys):
     assert {row["sentences"] for row in own["claims"]} == {facts["test"]["pairs"]}
     print_plans.print_needs(json.loads(json.dumps(found)))
     shown = capsys.readouterr().out
+    assert f"overstate this gain {corrected['type_m']:.2g} times on average (type M)" in " ".join(shown.split())
     assert "0.025 Holm" in shown and f"{alone['for'][0]['seeds']}" in shown and "the time is not known" in shown
 
 
