@@ -55,7 +55,7 @@ WINS = "wins"
 FLOOR = "at the floor"
 SATURATED = "saturated: every seed of both sides reaches the best value there is"
 """The note of such a comparison."""
-SIDES = ("pair", "paired", "trend", "effect")
+SIDES = ("pair", "paired", "matched", "trend", "effect")
 """Kinds of comparisons whose two means are scores."""
 ROUNDING = 1e-18
 """Variances below this share of a squared score are none, but rounding."""
@@ -113,7 +113,8 @@ class Comparison:
     """``two-way`` (seeds and sentences), ``seeds only`` (an exhaustive test set), ``sentences only`` (one seed),
     ``success rates`` (Fisher's exact test); empty where nothing was compared."""
     kind: str = "pair"
-    """``pair``, ``paired`` (of the same trained models: one difference per seed), ``interaction``, ``trend``, ``effect``."""
+    """``pair``, ``paired`` (of the same trained models: one difference per seed), ``matched`` (claimed seed by seed),
+    ``interaction``, ``trend``, ``effect``."""
     improvement: float = math.nan
     """P(a seed of A beats a seed of B), in the good direction; of a pair."""
     improvement_low: float = math.nan
@@ -159,7 +160,13 @@ class Comparison:
         if not (math.isfinite(self.standard_error) and math.isfinite(self.var_seed)):
             return None
         rest = max(0.0, self.standard_error**2 - self.var_seed)
-        return Components(self.var_seed * self.common_seeds, rest * self.sentences, self.sentences, self.sides)
+        return Components(
+            self.var_seed * self.common_seeds,
+            rest * self.sentences,
+            self.sentences,
+            self.sides,
+            2 * (self.kind == "matched"),
+        )
 
 
 COMPARISON_COLUMNS = [
@@ -281,7 +288,8 @@ def _judged(found: Comparison, contrast: Contrast, metric: Metric, claim: Claim 
         return replace(found, verdict=PILOT if claim else "")
     p, in_favour = _p_value(found, error, df, metric, claim)
     if p > 0:  # else the same models say the same in two ways, which is no chance
-        p = max(p, least_p(tuple(arm.seeds for arm in arms), varies=error > 0))
+        trained = [arms[0].seeds] * 2 if found.kind == "matched" else [arm.seeds for arm in arms]
+        p = max(p, least_p(tuple(trained), varies=error > 0))
     found = replace(found, p=p, in_favour=in_favour)
     return replace(found, verdict=verdict(found, p, metric, claim))
 
@@ -418,4 +426,4 @@ def _scores_at_floor(answer: Comparison, metric: Metric) -> bool:
 
 
 def _saturated(answer: Comparison, metric: Metric) -> bool:
-    return answer.kind in ("pair", "paired") and answer.mean_a == answer.mean_b == metric.best
+    return answer.kind in ("pair", "paired", "matched") and answer.mean_a == answer.mean_b == metric.best

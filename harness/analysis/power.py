@@ -63,6 +63,8 @@ class Components(NamedTuple):
     """N, of the test set that there is."""
     sides: int = 2
     """Sums of trials whose variances are estimated apart: two variants, one difference per seed, ..."""
+    arms: int = 0
+    """Arms that luck may part, where they are not the sides: two of seeds that are compared one by one."""
 
     def variance(self, seeds: int, sentences: int | None = None) -> float:
         """Return V."""
@@ -74,7 +76,7 @@ class Components(NamedTuple):
 
     def decides(self, seeds: int, alpha: float) -> bool:
         """Whether so few seeds can decide anything at a level, however far apart they are."""
-        return seeds >= LEAST_SEEDS and least_p((seeds,) * self.sides) < alpha
+        return seeds >= LEAST_SEEDS and least_p((seeds,) * (self.arms or self.sides)) < alpha
 
     def estimates(self, seeds: int, sentences: int | None = None) -> TwoWay:
         """Return the variances and degrees of freedom that tests may come to, all as likely."""

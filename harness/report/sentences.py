@@ -31,6 +31,11 @@ FEW_SEEDS = {
 """What too few seeds say, by verdict."""
 
 
+PAIRINGS = {
+    "paired": " Both sides are the same trained models, so that every seed has one difference.",
+    "matched": " As claimed, sides are compared seed by seed: every seed has one difference.",
+}
+"""A sentence on what pairs the seeds of two sides, by kind of comparison."""
 GAINS = {SUCCESS_RATES: "a higher rate of success", WINS: "that its seeds win so often"}
 """What is claimed, by method, where it is no difference in score."""
 
@@ -135,8 +140,7 @@ def _named(factors: Mapping[str, object]) -> str:
 def _method(result: Comparison) -> str:
     if interval(result) == NONE:
         return ""
-    shared = " Both sides are the same trained models, so that every seed has one difference."
-    return METHODS.get(result.method, "").format(unit=result.unit) + (shared if result.kind == "paired" else "")
+    return METHODS.get(result.method, "").format(unit=result.unit) + PAIRINGS.get(result.kind, "")
 
 
 def _metric(result: Comparison) -> str:
@@ -166,7 +170,7 @@ def _meaning(result: Comparison, claim: Claim) -> str:
         )
     gain = GAINS.get(result.method, "a gain")
     gain += f" of more than {margin}" if claim.by else ""
-    gain += "" if claim.by or result.method in GAINS else " (of any size: the claim states no `by`)"
+    gain += "" if claim.by or result.method in GAINS else " (of any size: the claim names no margin)"
     if result.verdict == "supported":
         return f"The data show {gain}."
     if result.verdict == "refuted":
@@ -213,8 +217,8 @@ def _decides(result: Comparison, claim: Claim) -> str:
     ways += [f"{result.needed_sentences:,.0f} test sentences"] if math.isfinite(result.needed_sentences) else []
     if ways:
         seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
-        fresh = f"seeds: [101, ..., {100 + result.needed_seeds:.0f}]" if math.isfinite(result.needed_seeds) else ""
-        ask = f" A copy of the study file with `{fresh}` asks for them." if fresh else ""
+        fresh = math.isfinite(result.needed_seeds)
+        ask = " They need a copy of the study file with seeds of its own, from 101 on, say." if fresh else ""
         needs = f"In a new study with new seeds, {seen}, about {' or '.join(ways)} would decide it with 80 % power."
         return f"{needs}{ask}{_exaggerated(result, claim)}"
     if not math.isinf(result.needed_seeds):

@@ -99,7 +99,8 @@ def _components(claim: Claim, answer: Comparison, asked: Asked) -> tuple[Compone
         assumed = stated(asked.sd_seed, asked.sd_sentence, asked.sentences)
         twice = len(claim.conditions)  # a difference of differences has the noise of both
         variances = assumed.var_seed_1 * twice, assumed.var_sentence_1 * twice
-        return Components(*variances, assumed.sentences, assumed.sides * twice), "the stated SDs"
+        sides = 1 if claim.matched else assumed.sides * twice
+        return Components(*variances, assumed.sentences, sides, 2 * claim.matched), "the stated SDs"
     have = answer.components
     if have is None:
         raise SpecError(
