@@ -146,6 +146,12 @@ class Comparison:
     """Why the row is no answer to a claim that was stated before the run; empty if it is one."""
 
     @property
+    def marked_verdict(self) -> str:
+        """The verdict, marked where the claim was stated after results, or where results of earlier plans had been seen."""
+        later = f", attempt {self.attempt}" if self.plans_seen else ""
+        return f"exploratory, {self.verdict}" if self.exploratory else self.verdict + later
+
+    @property
     def common_seeds(self) -> int:
         """Seeds a side, of designs with as many on both; else the number that has the same variance."""
         return max(2, round(2 / (1 / self.seeds_a + 1 / self.seeds_b)))

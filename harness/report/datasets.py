@@ -18,7 +18,7 @@ from harness.report import figures, html, pages
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.section import Figure, Section
-from harness.report.tables import NONE, Table, interval, measured, number, probability, quantity, verdict_text
+from harness.report.tables import NONE, Table, interval, measured, number, probability, quantity
 
 DIGITS = 3
 """Decimals of normalized scores, which go from 0 to 1."""
@@ -90,7 +90,7 @@ def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
     verdicts: dict[str, list[str]] = {}
     for base, answer in found.answers:
         if answer.claim == gain.claim:
-            verdicts.setdefault(verdict_text(answer), []).append(base)
+            verdicts.setdefault(answer.marked_verdict, []).append(base)
     listed = "; ".join(f"{verdict} on {', '.join(bases)}" for verdict, bases in verdicts.items())
     listed += f"; it holds on at least {gain.holds} of {gain.datasets} datasets (95 % confidence)"
     if gain.delta is None or gain.iqm_a is None or gain.iqm_b is None:
@@ -113,7 +113,7 @@ def answers_table(found: AcrossDatasets) -> Table:
         row = [
             c.claim,
             base,
-            verdict_text(c),
+            c.marked_verdict,
             quantity(c, c.delta),
             interval(c),
             probability(c.p),

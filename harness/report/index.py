@@ -38,6 +38,8 @@ class Verdict(NamedTuple):
     claim: str
     exploratory: bool = False
     """Whether the claim was stated after results."""
+    attempt: str = ""
+    """Which attempt it is, where results of earlier plans had been seen."""
 
     @property
     def sign(self) -> str:
@@ -105,7 +107,7 @@ def read(folder: Path, results: Path) -> Entry:
             date=provenance.get("finished", ""),
             # The answers to the claims come first, in their order.
             verdicts=[
-                Verdict(row["verdict"], row["claim"], bool(row.get("exploratory")))
+                Verdict(row["verdict"], row["claim"], bool(row.get("exploratory")), _attempt(row))
                 for row, _ in zip(comparisons, claims, strict=False)
             ],
             finished=sum(row["status"] == "ok" for row in trials),
@@ -118,6 +120,11 @@ def read(folder: Path, results: Path) -> Entry:
         raise SpecError(
             f"its files are not files of a report ({error}); `s2s report` writes them again", place=str(folder)
         ) from None
+
+
+def _attempt(row: Mapping[str, str]) -> str:
+    seen = row.get("plans_seen") not in (None, "", "0")  # older reports have no such column
+    return f", attempt {row['attempt']}" if seen else ""
 
 
 def _text(path: Path) -> str:

@@ -76,7 +76,7 @@ def _facts(
         "verified": verified_sentence(study.provenance.get("verified", {})),
         "answers": answers,
         "comparisons": comparisons[: len(answers)],
-        "verdicts": [tables.verdict_text(c) for c in comparisons[: len(answers)]],
+        "verdicts": [c.marked_verdict for c in comparisons[: len(answers)]],
         "claims": tables.claims_table(study.claims, comparisons, outcomes),
         "sections": found,
         "unfinished": sum(o.status != "ok" for o in outcomes),

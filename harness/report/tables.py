@@ -247,7 +247,7 @@ def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], out
         for column, value in enumerate((c.delta, c.ci_low, c.p_holm, c.mde80), start=3):
             origins[len(rows), column] = Origin(c.metric, trials, value)
         numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm), detectable(c)]
-        rows.append([claim.name, verdict_text(c), measured(c), *numbers])
+        rows.append([claim.name, c.marked_verdict, measured(c), *numbers])
     return Table("claims", columns, rows, _frame(answers), origins)
 
 
@@ -283,12 +283,6 @@ def _frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 def quantity(answer: Comparison, value: float) -> str:
     """Return a mean or a difference of a comparison: a score, or a percentage of seeds or of pairs of seeds."""
     return number(value, 1) if answer.method in (SUCCESS_RATES, WINS) else score(answer.metric, value)
-
-
-def verdict_text(answer: Comparison) -> str:
-    """Return the verdict, marked where the claim was stated after results, or where results of earlier plans had been seen."""
-    later = f", attempt {answer.attempt}" if answer.plans_seen else ""
-    return f"exploratory, {answer.verdict}" if answer.exploratory else answer.verdict + later
 
 
 def detectable(answer: Comparison) -> str:

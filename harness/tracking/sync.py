@@ -156,13 +156,13 @@ def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: b
     look = latest_look(plan, store, keep_stale=keep_stale)
     record = study_record(plan, store, look.outcomes)
     answers = {claim.name: (claim, answer) for claim, answer in zip(plan.file.claims, look.comparisons, strict=False)}
-    verdicts = {f"{VERDICT}{name}": answer.verdict for name, (_, answer) in answers.items()}
+    verdicts = {f"{VERDICT}{name}": answer.marked_verdict for name, (_, answer) in answers.items()}
     factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
     tags: dict[str, dict[str, str]] = {name: {} for name in factors}
     for name, (claim, answer) in answers.items():
         with suppress(SpecError):  # the variants that it compares are incompatible
             for variant in (variant for group in groups(claim, factors) for variant in group.variants):
-                tags[variant][f"{CLAIM}{name}"] = answer.verdict
+                tags[variant][f"{CLAIM}{name}"] = answer.marked_verdict
     reports = {path.name: path for path in report_folder.glob("[!.]*.*")} | {
         f"{path.parent.name}/{path.name}": path for path in report_folder.glob("[!.]*/*.*")
     }

@@ -12,6 +12,7 @@ from harness.core.names import inside
 from harness.execution import runner
 from harness.report.provenance import reported_digest, results_digest
 from harness.storage.store import Store, write
+from harness.study import ledger
 from harness.study.planning import Plan
 from harness.tracking.mlflow_store import MlflowStore
 from harness.trial.pipeline import Trial
@@ -33,6 +34,8 @@ def load(plan: Plan, store: Store, tracked: bool) -> StudyAnswer | None:
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
         if not files.issuperset(cached["written"]) or cached["code"] != code():
             return None
+        if cached["standing"] != ledger.standing(plan, store).sentence:  # an import may bring earlier attempts
+            return None
         if tracked and not cached["tracked"] == MlflowStore(store.root).mark != "":
             return None
         upto = plan.upto(cached["answer"]["seeds"])
@@ -46,6 +49,7 @@ def save(plan: Plan, store: Store, answer: StudyAnswer, tracked: bool) -> None:
     cached = {
         "results": results_digest(plan, store, _done_in(store)),
         "code": code(),
+        "standing": ledger.standing(plan, store).sentence,
         "tracked": MlflowStore(store.root).mark if tracked else "",
         "written": answer.written,
         "answer": {name: getattr(answer, name) for name in ("table", "verdicts", "seeds", "notes")},

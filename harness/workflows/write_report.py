@@ -162,13 +162,13 @@ def _table(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> list[dict[str
 
 def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
     """Return one sentence per comparison: its verdict, the difference and the interval."""
-    from harness.report.tables import interval, measured, quantity, verdict_text
+    from harness.report.tables import interval, measured, quantity
 
     def sentence(c: Comparison) -> str:
         if math.isnan(c.delta):  # no seed finished on both sides
-            return f"{c.claim}: {verdict_text(c)}"
+            return f"{c.claim}: {c.marked_verdict}"
         reach = interval(c).removesuffix(f" ({c.confidence:.0f} %)")
         numbers = f"difference {quantity(c, c.delta)} in {measured(c)}, {c.confidence:.0f} % interval {reach}"
-        return f"{c.claim}: {verdict_text(c)} ({numbers})"
+        return f"{c.claim}: {c.marked_verdict} ({numbers})"
 
     return [sentence(comparison) for comparison in comparisons]

@@ -70,6 +70,16 @@ def results(tmp_path):
     return tmp_path
 
 
+def test_a_verdict_says_that_it_is_no_first_attempt(results):
+    path = results / "b-study" / "scan" / "comparisons.csv"
+    head, *rows = path.read_text("utf-8").splitlines()
+    marked = [f"{head},attempt,plans_seen", f"{rows[0]},3,2", *(f"{row},3,0" for row in rows[1:])]
+    path.write_text("\n".join(marked), encoding="utf-8")
+    html, markdown = (written.read_text("utf-8") for written in write(results))
+    assert "refuted, attempt 3</strong>: it helps" in html and "**refuted, attempt 3**: it helps" in markdown
+    assert html.count("attempt") == markdown.count("attempt") == 1
+
+
 def test_an_entry_says_which_trials_were_done_once_more(results):
     path = results / "b-study" / "scan" / "provenance.json"
     known = {"of": 2, "verdicts": {"exact": 1}, "other_kind": 1, "dates": ["2026-11-20", "2026-11-20"]}
