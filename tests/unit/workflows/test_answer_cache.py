@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ def test_attempts_that_an_import_brings_are_read(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("S2S_RESULTS", str(tmp_path / "results"))
     for name in ("results_digest", "reported_digest"):
         monkeypatch.setattr(answer_cache, name, lambda *_: "as they were")
+    seconds = count(1)
+    monkeypatch.setattr(ledger, "stamp", lambda _: f"2026-01-01T00:00:{next(seconds):02}Z")
     plan = planning.resolve(planning.load("masking", seeds=2))
     earlier = planning.resolve(planning.load("masking", seeds=2, sets={"training.updates": 77}))
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
