@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 BASE := $(if $(base),--base $(base))
 export OMP_NUM_THREADS := 1
 
-SAMPLE := FAULTS_KILLS=4 FAULTS_EVERY=11 S2S_FUZZ_SECONDS=3
+SAMPLE := FAULTS_KILLS=2 FAULTS_EVERY=11 S2S_FUZZ_SECONDS=3
 
 .PHONY: help setup setup-dev study plan report index ui test test-slow test-full lint check bench calibration lock clean
 

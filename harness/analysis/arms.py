@@ -195,7 +195,11 @@ class Trials:
         Where both sides have trained models in common, decoded in two ways, a seed is lucky or not on both sides at once:
         then it has one difference per seed.
         """
-        return self.clustered(a, b, "paired") if self._models(a[1]) & self._models(b[1]) else self.apart(a, b)
+        return self.clustered(a, b, "paired") if self.share_models(a[1], b[1]) else self.apart(a, b)
+
+    def share_models(self, one: Weights, other: Weights) -> bool:
+        """Say whether two sums have trained models in common."""
+        return bool(self._models(one) & self._models(other))
 
     def apart(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
         """Return the contrast of two labelled sums, each with scores of its own."""

@@ -54,7 +54,7 @@ LEAST_SEEDS = 3
 TWO_WAY, SEEDS_ONLY, SENTENCES_ONLY, SUCCESS_RATES = "two-way", "seeds only", "sentences only", "success rates"
 WINS = "wins"
 FLOOR = "at the floor"
-SIDES = ("pair", "paired", "trend", "effect")
+SIDES = ("pair", "paired", "matched", "trend", "effect")
 """Kinds of comparisons whose two means are scores."""
 ROUNDING = 1e-18
 """Variances below this share of a squared score are none, but rounding."""
@@ -112,7 +112,8 @@ class Comparison:
     """``two-way`` (seeds and sentences), ``seeds only`` (an exhaustive test set), ``sentences only`` (one seed),
     ``success rates`` (Fisher's exact test); empty where nothing was compared."""
     kind: str = "pair"
-    """``pair``, ``paired`` (of the same trained models: one difference per seed), ``interaction``, ``trend``, ``effect``."""
+    """``pair``, ``paired`` (of the same trained models: one difference per seed), ``matched`` (claimed seed by seed),
+    ``interaction``, ``trend``, ``effect``."""
     improvement: float = math.nan
     """P(a seed of A beats a seed of B), in the good direction; of a pair."""
     improvement_low: float = math.nan
@@ -417,4 +418,4 @@ def _scores_at_floor(answer: Comparison, metric: Metric) -> bool:
 
 
 def _saturated(answer: Comparison, metric: Metric) -> bool:
-    return answer.kind in ("pair", "paired") and answer.mean_a == answer.mean_b == metric.best
+    return answer.kind in ("pair", "paired", "matched") and answer.mean_a == answer.mean_b == metric.best

@@ -31,6 +31,11 @@ FEW_SEEDS = {
 """What too few seeds say, by verdict."""
 
 
+PAIRINGS = {
+    "paired": " Both sides are the same trained models, so that every seed has one difference.",
+    "matched": " As claimed, sides are compared seed by seed: every seed has one difference.",
+}
+"""A sentence on what pairs the seeds of two sides, by kind of comparison."""
 GAINS = {SUCCESS_RATES: "a higher rate of success", WINS: "that its seeds win so often"}
 """What is claimed, by method, where it is no difference in score."""
 
@@ -135,8 +140,7 @@ def _named(factors: Mapping[str, object]) -> str:
 def _method(result: Comparison) -> str:
     if interval(result) == NONE:
         return ""
-    shared = " Both sides are the same trained models, so that every seed has one difference."
-    return METHODS.get(result.method, "").format(unit=result.unit) + (shared if result.kind == "paired" else "")
+    return METHODS.get(result.method, "").format(unit=result.unit) + PAIRINGS.get(result.kind, "")
 
 
 def _metric(result: Comparison) -> str:

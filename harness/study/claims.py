@@ -80,6 +80,9 @@ class Claim(Choice):
     succeeds_at: float | None = Field(default=None, json_schema_extra={"neutral": None})
     """For a claim about success rates: the value of the metric from which on a seed has succeeded."""
 
+    matched: bool = Field(default=False, json_schema_extra={"neutral": False})
+    """Compare seed by seed: both sides share what a seed number fixes (the order of the data, the draws behind first parameters),
+    and only their difference varies. A design to choose before the run: it has half the degrees of freedom."""
     family: Literal["primary", "secondary"] = Field(default="primary", json_schema_extra={"neutral": "primary"})
     """Secondary claims are corrected apart from primary ones, and count once every primary claim is decided."""
     wins: float | None = Field(default=None, gt=0, lt=1, json_schema_extra={"neutral": None})
@@ -250,6 +253,10 @@ def _check_question(claim: Claim) -> None:
         raise SpecError("a claim states `by` (better) or `within` (equivalent), not both")
     if claim.succeeds_at is not None and (claim.by or claim.within is not None):
         raise SpecError("how many seeds succeed is compared; leave `by` and `within` out", path="succeeds_at")
+    if claim.matched and (claim.trend or claim.rather_than or claim.succeeds_at is not None or claim.wins is not None):
+        raise SpecError(
+            "two sides are compared seed by seed: state `better` and `than`, with `by` or `within`", "matched"
+        )
     if claim.wins is not None and (claim.by or claim.within is not None or claim.succeeds_at is not None):
         raise SpecError("how often seeds win is compared; leave `by`, `within` and `succeeds_at` out", path="wins")
     for field in ("succeeds_at", "wins"):

@@ -21,6 +21,7 @@ def test_many_tiny_trials_are_all_there(tmp_path: Path, tell: Tell) -> None:
     tell("load: " + "; ".join(f"{name} {row.value:,.3g} {row.unit}" for name, row in found.items()))
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_studies_side_by_side_lose_no_row(tmp_path: Path, tell: Tell) -> None:
     found = {row.what.strip(): row for row in load.together(tmp_path, seconds=1)}

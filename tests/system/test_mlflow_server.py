@@ -151,6 +151,7 @@ def test_a_database_that_is_restarted_midway_is_completed_by_the_next_sync(
     assert "0 runs written with 0 points, 11" in home.s2s("sync", study(home), MLFLOW_TRACKING_URI=server.address)
 
 
+@pytest.mark.full
 def test_what_sqlite_forgives_is_written_to_postgresql_too(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +174,7 @@ def test_what_sqlite_forgives_is_written_to_postgresql_too(
     assert MlflowStore(tmp_path).sync(record)[:3] == (0, 101, 0)
 
 
+@pytest.mark.full
 def test_a_database_may_be_written_without_a_server(home: Home, cluster: Postgres) -> None:
     direct = home.s2s("sync", study(home), MLFLOW_TRACKING_URI=cluster.address)
     assert "0 runs written with 0 points, 11 unchanged" in direct

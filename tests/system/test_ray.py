@@ -225,6 +225,7 @@ def test_without_shared_storage_stages_come_back(
     check_same(run, unbroken)
 
 
+@pytest.mark.full
 def test_failures_are_those_of_one_machine(nodes: Nodes, tmp_path: Path) -> None:
     runs = [Run(tmp_path, name, **WILD) for name in ("ray", "local")]
     with Cluster(nodes.address, *ENTRY) as cluster, Workers(*ENTRY, slots("cpu", 1), {}) as workers:

@@ -175,6 +175,7 @@ def comes_back(told: Told, split: str = "train") -> bool:
     return [vocabulary.decode(ids) for ids in vocabulary.encode(texts)] == texts
 
 
+@pytest.mark.full
 def test_multi30k_by_its_name_on_the_hub_through_the_command_line(tmp_path: Path) -> None:
     folder("hub/bentrevett/multi30k")
     changes = {"decoding.scoring.tokenize": "13a", "decoding.scoring.metrics": ["bleu", "chrf", "nll"]}
@@ -269,6 +270,7 @@ def test_many_translations_of_one_source_stay_on_one_side(tell: Callable[..., To
     assert nothing_unknown(told, "train") and comes_back(told)
 
 
+@pytest.mark.full
 def test_words_with_several_pronunciations(tell: Callable[..., Told]) -> None:
     home = folder("cmudict")
     train, exam = home / "g014b2b.train.gz", home / "g014b2b.test.gz"

@@ -80,6 +80,7 @@ def test_every_base_has_its_report_and_all_have_one(home: Path) -> None:
     assert list(pd.read_csv(home / "results/both/tables/iqm_1.csv")["iqm"]) == pytest.approx(expected)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_again_there_is_nothing_to_do_and_the_report_is_the_same(home: Path) -> None:
     call(home, "run", "--jobs", "1", "--no-track")

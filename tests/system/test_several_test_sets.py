@@ -61,6 +61,7 @@ def test_the_report_has_a_table_and_a_claim_for_each_set(home: Home) -> None:
     assert list(claims["on"]) == ["", "gen"] and list(claims["sentences"]) == [30, 4]
 
 
+@pytest.mark.full
 def test_a_set_is_kept_exported_and_verified_with_its_study(home: Home, tmp_path: Path) -> None:
     assert "unreferenced" not in home.s2s("gc"), "every stage is referred to"
     study, file = str(home.folder / "small.yaml"), tmp_path / "small.tar"
@@ -73,6 +74,7 @@ def test_a_set_is_kept_exported_and_verified_with_its_study(home: Home, tmp_path
     assert "exact" in json.dumps(verified)
 
 
+@pytest.mark.full
 def test_a_study_without_further_sets_says_nothing_of_them(tmp_path: Path) -> None:
     home = new_home(tmp_path / "plain", seeds=1)
     home.s2s("run", str(home.folder / "small.yaml"), "--jobs", "1")
@@ -80,6 +82,7 @@ def test_a_study_without_further_sets_says_nothing_of_them(tmp_path: Path) -> No
     assert "main test" not in (home.results / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.full
 def test_scores_on_different_sentences_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     rows = [(f"{word} {other}", f"{a}{b}") for a, word in enumerate("abc") for b, other in enumerate("def")]
     folder = tmp_path / "apart"
@@ -103,6 +106,7 @@ def test_scores_on_different_sentences_are_refused_before_anything_is_trained(tm
     assert compared["delta"].isna().all() and compared["note"].str.contains("different test sentences").all()
 
 
+@pytest.mark.full
 def test_scores_are_broken_down_by_columns_and_groups_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "columns"
     folder.mkdir()

@@ -126,6 +126,7 @@ def _pass_off(source: Path, target: Path) -> None:
     rewrite(target / "stage.json", own["stage"])
 
 
+@pytest.mark.full
 def test_two_threads_may_differ_and_threads_explain_it(store: Store) -> None:
     plan = planned()
     one = slots("cpu", 1)[0]
@@ -233,6 +234,7 @@ def test_the_same_results_of_other_code_are_named(store: Store, tmp_path: Path) 
     assert taken.whole and taken.added == 0 and taken.note.startswith("1 stages of this store come from other code")
 
 
+@pytest.mark.full
 def test_an_export_carries_the_report_of_its_own_results_alone(store: Store, tmp_path: Path) -> None:
     plan = planned()
     write_report.write_report(plan, store)

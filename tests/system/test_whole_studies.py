@@ -49,6 +49,7 @@ def trials(home: Path, study: str, base: str = "numbers") -> pd.DataFrame:
     return pd.read_csv(home / "results" / study / base / "trials.csv").drop(columns=COSTS)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_decoding_study_trains_each_seed_once_and_a_second_run_does_nothing(tmp_path: Path) -> None:
     call(tmp_path, "run", "decoding", "--seeds", "2", "--no-track")

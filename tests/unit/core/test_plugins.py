@@ -214,6 +214,7 @@ def test_a_study_of_a_plugin_runs_and_says_what_ran(work: Path, file: Path) -> N
     assert without.returncode == 2 and "no attention is called 'halved'" in without.stderr
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_no_file_that_lies_around_runs(work: Path) -> None:
     mark = work / "it-ran"

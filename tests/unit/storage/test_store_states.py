@@ -220,6 +220,7 @@ def test_histories() -> None:
     run(12, 25)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_long_histories() -> None:
     run(60, 40)

@@ -605,6 +605,7 @@ def test_the_page_is_for_this_machine_only_and_sends_nothing_home(root: Path) ->
     assert env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_three_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
     (tmp_path / "mlflow").mkdir()

@@ -278,6 +278,7 @@ print(peak_memory_mb(torch.device("cpu")) - before)
 """
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_million_pairs_take_less_memory_than_lists_of_their_texts_and_tokens_would(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
