@@ -291,7 +291,11 @@ def verdict(found: Row, p: float, metric: Metric, claim: Row) -> str:
     if not claim or math.isnan(p):
         return str(found["verdict"])
     means, rated = (found["mean_a"], found["mean_b"]), found["method"] in ("wins", "success rates")
-    if found.get("error") == 0 and found["kind"] in ("pair", "paired") and means == (metric.best, metric.best):
+    if (
+        found.get("error") == 0
+        and found["kind"] in ("pair", "paired", "matched")
+        and means == (metric.best, metric.best)
+    ):
         return "saturated"
     if not rated and found["kind"] != "interaction" and not math.isnan(found["floor"]):
         sign = 1 if metric.direction == "higher" else -1

@@ -149,6 +149,9 @@ class Study:
         if not levels:
             if claim["rather_than"]:
                 return self.interaction([[(1.0, half[0]), (-1.0, half[1])] for half in asked])
+            shared = self._trainings(asked[0][0]) & self._trainings(asked[0][1])
+            if claim.get("matched") and not shared:
+                return self.clustered(asked[0][0], asked[0][1], "matched")
             rated = claim.get("succeeds_at") is not None or claim.get("wins") is not None
             return self.pair(asked[0][0], asked[0][1], apart=rated)
         x = np.array(levels, float)

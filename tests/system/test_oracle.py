@@ -21,6 +21,7 @@ ORACLE = ROOT / "tests/oracle"
 MASK, UPDATES, SEARCH = "training.loss.mask", "training.updates", "decoding.search.kind"
 SET = {path: value for path, value in STUDY["set"].items() if path != UPDATES} | {"training.evaluate_every": 4}
 TRAINED = [
+    {"name": "masking helps seed by seed", "better": {MASK: True}, "than": {MASK: False}, "metric": "nll", "matched": True},
     {"name": "masking helps", "better": {MASK: True}, "than": {MASK: False}, "metric": "nll"},
     {"name": "masking changes little", "better": {MASK: True}, "than": {MASK: False}, "metric": "chrf", "within": 5.0},
     {"name": "more updates are better", "better_with_more": UPDATES, "metric": "nll"},
@@ -142,7 +143,7 @@ def test_every_number_of_a_report_is_recomputed_from_its_hypotheses(home: Home) 
         said = agrees(home, study)
         assert [line for line in said.splitlines() if line.startswith("left out")] == ["left out: metric numeric_error"]
     kinds = set(reported(home, "trained")["kind"]) | set(reported(home, "decoded")["kind"])
-    assert kinds == {"pair", "paired", "trend", "interaction"}
+    assert kinds == {"pair", "paired", "matched", "trend", "interaction"}
     assert {"two-way", "wins", "success rates"} <= set(reported(home, "decoded")["method"])
     on_gen = reported(home, "decoded").query("on == 'gen'")
     assert set(on_gen["sentences"].astype(int)) == {4, 3} and set(on_gen["unit"]) == {"different sources"}
@@ -184,5 +185,5 @@ def test_a_changed_hypothesis_or_number_makes_it_fail(copied: Home) -> None:
     done = recompute(copied, "trained")
     assert done.returncode == 1
     for column in columns:
-        assert f"DIFFERS masking helps: {column} is" in done.stdout
+        assert f"DIFFERS masking helps seed by seed: {column} is" in done.stdout
     assert f"{len(columns)} differ" in done.stdout, "nothing else does"
