@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 from harness.analysis.run_difference import Change, change, corrected
 from harness.contracts import Metric
 from harness.core import spec
-from harness.core.spec import SpecError, flatten
+from harness.core.registry import Choice
+from harness.core.spec import SpecError, encode, flatten
+from harness.study.claims import Claim
+from harness.trial.pipeline import TrialChoice
 from harness.trial.score import METRICS, ScoringChoice, naming, signature
 
 FILES = ("plan.json", "provenance.json", "trials.csv", "comparisons.csv")
@@ -196,16 +199,16 @@ def _plan_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
         }
         return flatten(own)
 
-    claims = [
-        {f"claim {claim['name']}": {key: value for key, value in claim.items() if value} for claim in plan["claims"]}
-        for plan in (a, b)
-    ]
+    claims = [{f"claim {claim['name']}": _meant(Claim, claim) for claim in plan["claims"]} for plan in (a, b)]
     return [*_altered(named(a), named(b)), *_altered(*claims)]
 
 
 def _choice_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
     """Return the choices that differ within variants of one name; a change of several variants is one row."""
-    choices = [{v["name"]: flatten(v["choice"]) for v in plan["variants"] if v["choice"]} for plan in (a, b)]
+    choices = [
+        {v["name"]: flatten(_meant(TrialChoice, v["choice"])) for v in plan["variants"] if v["choice"]}
+        for plan in (a, b)
+    ]
     shared = [name for name in choices[0] if name in choices[1]]
     having: dict[Altered, list[str]] = {}
     for name in shared:
@@ -215,6 +218,18 @@ def _choice_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
         Altered(row.what, row.a, row.b, ALL if len(names) == len(shared) else "; ".join(names))
         for row, names in having.items()
     ]
+
+
+def _meant(kind: type[Choice], plain: dict[str, Any]) -> dict[str, Any]:
+    """Return what a choice means: settings that came later, and have their neutral value, say nothing.
+
+    A choice that this version cannot read, of a part that is not known here, is taken as it is spelled.
+    """
+    try:
+        meant: dict[str, Any] = encode(spec.read(kind, plain), meaning=True)
+    except SpecError:
+        return plain
+    return {name: value for name, value in meant.items() if value}
 
 
 def _made_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:

@@ -170,7 +170,7 @@ def _meaning(result: Comparison, claim: Claim) -> str:
         )
     gain = GAINS.get(result.method, "a gain")
     gain += f" of more than {margin}" if claim.by else ""
-    gain += "" if claim.by or result.method in GAINS else " (of any size: the claim states no `by`)"
+    gain += "" if claim.by or result.method in GAINS else " (of any size: the claim names no margin)"
     if result.verdict == "supported":
         return f"The data show {gain}."
     if result.verdict == "refuted":
@@ -217,8 +217,8 @@ def _decides(result: Comparison, claim: Claim) -> str:
     ways += [f"{result.needed_sentences:,.0f} test sentences"] if math.isfinite(result.needed_sentences) else []
     if ways:
         seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
-        fresh = f"seeds: [101, ..., {100 + result.needed_seeds:.0f}]" if math.isfinite(result.needed_seeds) else ""
-        ask = f" A copy of the study file with `{fresh}` asks for them." if fresh else ""
+        fresh = math.isfinite(result.needed_seeds)
+        ask = " They need a copy of the study file with seeds of its own, from 101 on, say." if fresh else ""
         needs = f"In a new study with new seeds, {seen}, about {' or '.join(ways)} would decide it with 80 % power."
         return f"{needs}{ask}{_exaggerated(result, claim)}"
     if not math.isinf(result.needed_seeds):

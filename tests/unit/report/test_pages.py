@@ -461,7 +461,7 @@ def test_each_kind_of_answer_has_its_own_words():
     open_claim = answer(replace(made, needed_seeds=1234.0, needed_sentences=5e4), CLAIMS[0])
     assert open_claim.decides == (
         "In a new study with new seeds, if the difference is as seen here, about 1,234 seeds a side or 50,000 test sentences "
-        "would decide it with 80 % power. A copy of the study file with `seeds: [101, ..., 1334]` asks for them."
+        "would decide it with 80 % power. They need a copy of the study file with seeds of its own, from 101 on, say."
     )
     ranged = replace(made, needed_seeds=12.0, needed_low=8.0, needed_high=math.inf)
     assert "about 12 seeds a side (8 to beyond 1,000, as the variance is known)" in answer(ranged, CLAIMS[0]).decides
@@ -535,7 +535,7 @@ def test_an_equivalence_claim_prints_the_interval_that_its_test_uses():
 
 
 def test_a_gain_of_any_size_says_so():
-    assert "a gain (of any size: the claim states no `by`)" in answer(OPEN, CLAIMS[0]).meaning
+    assert "a gain (of any size: the claim names no margin)" in answer(OPEN, CLAIMS[0]).meaning
     assert "of any size" not in answer(OPEN, CLAIMS[0].model_copy(update={"by": 1.0})).meaning
 
 
