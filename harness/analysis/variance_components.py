@@ -5,7 +5,7 @@ With ``v_k = w_k^2 s_k^2 / S_k`` the share of arm k::
     s^2     = sum( (S_k - 1) w_k^2 s_k^2 ) / sum(S_k - 1)                 (pooled)
     V_seed  = max( sum v_k, s^2 sum 1/S_k )
     V       = max(V_seed + V_sentence - V_both, V_seed)
-    df_seed = V_seed^2 / sum( v_k^2 / (S_k + 1) ) - 2,  kept between min(S_k - 1) and sum(S_k - 1)
+    df_seed = (sum v_k)^2 / sum( v_k^2 / (S_k + 1) ) - 2,  kept between min(S_k - 1) and sum(S_k - 1)
     df      = V^2 / ( V_seed^2 / df_seed + V_sentence^2 / (N - 1) ),  at least 1
 
 ``V`` is unbiased but where it is cut off. ``V_sentence`` is no lower bound: where seeds differ by nothing but the
