@@ -10,7 +10,7 @@ from typing import NamedTuple
 from scipy import stats
 
 from harness.analysis.answers import compare_all, judged
-from harness.analysis.compare import Comparison
+from harness.analysis.compare import FLOOR, Comparison
 from harness.analysis.load_outcomes import gather
 from harness.analysis.outcome import Outcome
 from harness.analysis.sequential import futile, information, nominal_levels, sequential_p
@@ -21,7 +21,7 @@ from harness.study.claims import Claim
 from harness.study.planning import Plan
 
 FUTILE = "stopped for futility: the remaining seeds are unlikely to decide this claim"
-DECIDED = ("supported", "refuted", "equivalent", "saturated")
+DECIDED = ("supported", "refuted", "equivalent", "saturated", FLOOR)
 
 
 @dataclass(frozen=True)
