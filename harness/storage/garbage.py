@@ -37,6 +37,8 @@ Kind = Literal[
 ]
 Name = tuple[str, str]
 """Name and key of a stage."""
+PLACES = ("failures", "studies", "studies/*", "studies/*/*", "ledger/*")
+"""Folders of a store in which files are written by a temporary name first."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +264,7 @@ def _add_rest(found: Survey, store: Store, users: Mapping[Name, int]) -> None:
         "failures": [p for p in _entries(root / "failures") if p.suffix == ".json" and ("score", p.stem) not in users],
         "temporary files": [
             path
-            for folder in (root / "failures", root / "studies", *root.glob("studies/*"), *root.glob("studies/*/*"))
+            for folder in (each for place in PLACES for each in root.glob(place))
             if folder.is_dir()
             for path in _entries(folder)
             if path.name.endswith(PART)

@@ -200,6 +200,10 @@ def test_left_overs_of_killed_processes_and_quarantine_go(tmp_path: Path) -> Non
     assert garbage.damage(store) == [(("train", "a"), "model.txt is not what was written")]
     assert garbage.damage(store, aside=True) != [] and garbage.damage(store) == [] and "a" not in here(store)
     (store.root / "studies" / "first" / "numbers" / ".plan.json.1-ab.part").write_text("x", encoding="utf-8")
+    ledger = store.root / "ledger" / "first"
+    ledger.mkdir(parents=True)
+    for name in (".ledger.jsonl.1-ab.part", "ledger.jsonl"):
+        (ledger / name).write_text("x", encoding="utf-8")
     (store.root / "logs").mkdir()
     (store.root / "logs" / "worker-0.log").write_text("x", encoding="utf-8")
     (store.root / "failures").mkdir()
@@ -210,9 +214,10 @@ def test_left_overs_of_killed_processes_and_quarantine_go(tmp_path: Path) -> Non
         "unreferenced stages": 1,
         "quarantined stages": 1,
         "failures": 1,
-        "temporary files": 1,
+        "temporary files": 2,
         "logs": 1,
     }
+    assert [path.name for path in ledger.iterdir()] == ["ledger.jsonl"]
     assert kinds(garbage.survey(store, results)) == {} and (store.root / "failures" / "not yet.json").exists()
 
 
