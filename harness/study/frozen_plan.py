@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.core.names import inside
 from harness.core.spec import SpecError, digest, encode, flatten, read
 from harness.storage import garbage
+from harness.storage import garbage
 from harness.storage import store as disk
 from harness.storage.store import Store
 from harness.study import ledger
@@ -84,6 +85,14 @@ def _attempt(plan: Plan, store: Store, before: dict[str, Any]) -> ledger.Attempt
         seen={},
         previous="",
     )
+
+
+def refer(plan: Plan, store: Store) -> None:
+    """Record in the store which stages belong to the study: what is not recorded by any study counts as garbage."""
+    keys: dict[str, list[str]] = {}
+    for stage in (stage for _, _, trial in plan.trials() for stage in trial.stages.values()):
+        keys.setdefault(stage.name, []).append(stage.key)
+    garbage.refer(folder(store, plan.name, plan.base), keys)
 
 
 def exploratory(plan: Plan, store: Store) -> dict[str, str]:

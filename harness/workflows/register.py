@@ -51,6 +51,7 @@ def register(plan: Plan, store: Store) -> Registration:
             raise SpecError(message, place=f"{plan.name} on {plan.base}")
         results = results_folder(plan).parent
         frozen_plan.freeze(plan, store, results, event="registered")
+        frozen_plan.refer(plan, store)
         ledger.publish(store, plan.name, results)
         path, place = frozen_plan.file_of(plan, store), ledger.standing(plan, store)
     return Registration(

@@ -48,7 +48,7 @@ def run_study(plan: Plan, store: Store, settings: Settings, listen: Listen, *, t
 
 def _from_cache(plan: Plan, store: Store, settings: Settings, listen: Listen, cached: StudyAnswer) -> StudyAnswer:
     if not (frozen_plan.folder(store, plan.name, plan.base) / garbage.LIST).exists():
-        _refer(plan, store)
+        frozen_plan.refer(plan, store)
     cached.ran = runner.execute(plan.upto(cached.seeds), store, settings, listen)
     return cached
 
@@ -64,7 +64,7 @@ def _computed(
     data_checks.check(plan, store)
     if not frozen:
         frozen_plan.freeze(plan, store, results_folder(plan).parent)
-    _refer(plan, store)
+    frozen_plan.refer(plan, store)
     sync: BackgroundSync | None = None
     named = {runner.title(variant, seed): (variant, seed, trial) for variant, seed, trial in plan.trials()}
 
@@ -87,14 +87,6 @@ def _computed(
     if answer.files and not (problems or answer.failed or settings.keep_stale):
         answer_cache.save(plan.upto(answer.seeds), store, answer, tracked)
     return answer
-
-
-def _refer(plan: Plan, store: Store) -> None:
-    """Record in the store which stages belong to the study."""
-    keys: dict[str, list[str]] = {}
-    for stage in (stage for _, _, trial in plan.trials() for stage in trial.stages.values()):
-        keys.setdefault(stage.name, []).append(stage.key)
-    garbage.refer(frozen_plan.folder(store, plan.name, plan.base), keys)
 
 
 def _run_all_looks(plan: Plan, store: Store, settings: Settings, listen: Listen) -> Ran:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.spec import SpecError
+from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger, planning
 from harness.workflows.register import register
@@ -31,6 +32,7 @@ def test_it_proves_the_plan_and_enters_the_ledger(tmp_path: Path) -> None:
     assert (line.event, line.plan, line.time) == ("registered", frozen.digest, done.registered)
     assert frozen_plan.check(frozen, store), "a run goes on with the registered plan"
     assert register(plan, store) == done
+    assert garbage.survey(store, tmp_path / "results").loose == [], "what will be computed belongs to the study"
 
 
 def test_a_plan_with_results_is_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
