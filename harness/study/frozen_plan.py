@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.core.names import inside
 from harness.core.spec import SpecError, digest, encode, flatten, read
 from harness.storage import garbage
-from harness.storage import garbage
 from harness.storage import store as disk
 from harness.storage.store import Store
 from harness.study import ledger

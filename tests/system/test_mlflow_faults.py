@@ -102,7 +102,7 @@ def test_a_study_ends_well_whatever_the_server_does_and_says_why(home: Home, tmp
         assert done.returncode == 0 and not done.stderr, done.stderr
         said = " ".join(done.stdout.split())
         assert re.search(rf"note: MLflow could not be filled \({re.escape(address)}: .*{why}", said), said
-        assert "The results are safe; `s2s sync small`" in said and "supported (" in said
+        assert "The results are safe; `s2s sync small`" in said and "pilot (" in said
         failed = home.tried("sync", study(home), MLFLOW_TRACKING_URI=address)
         assert failed.returncode == 2 and why in failed.stderr and "Traceback" not in failed.stderr, failed.stderr
 
@@ -132,7 +132,7 @@ def test_ctrl_c_leaves_a_server_that_never_answers_to_a_sync(home: Home) -> None
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=30)
-    assert process.returncode == 0 and "supported (" in said and "interrupted by Ctrl-C" in said
+    assert process.returncode == 0 and "pilot (" in said and "interrupted by Ctrl-C" in said
 
 
 @pytest.mark.slow
