@@ -245,7 +245,8 @@ def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], out
     for claim, c in zip(claims, answers, strict=True):
         trials = tested(claim, outcomes)
         for column, value in enumerate((c.delta, c.ci_low, c.p_holm, c.mde80), start=3):
-            origins[len(rows), column] = Origin(c.metric, trials, value)
+            if not math.isnan(value):
+                origins[len(rows), column] = Origin(c.metric, trials, value)
         numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm), detectable(c)]
         rows.append([claim.name, c.marked_verdict, measured(c), *numbers])
     return Table("claims", columns, rows, _frame(answers), origins)
@@ -269,7 +270,8 @@ def differences_table(comparisons: Sequence[Comparison], outcomes: Sequence[Outc
     for c in comparisons:
         trials = finished(on(outcomes, c.on), {c.a, c.b}, c.metric)
         for column, value in enumerate((c.delta, c.ci_low, c.p, c.mde80), start=3):
-            origins[len(rows), column] = Origin(c.metric, trials, value)
+            if not math.isnan(value):
+                origins[len(rows), column] = Origin(c.metric, trials, value)
         rows.append([c.a, c.b, measured(c), quantity(c, c.delta), interval(c), probability(c.p), detectable(c)])
     return Table("differences", columns, rows, _frame(comparisons), origins)
 
