@@ -165,7 +165,8 @@ def _estimated(contrast: Contrast, metric: Metric, claim: Row) -> Row:
     if fewest < 3:
         return found | {"verdict": "pilot" if claim else ""}
     p, in_favour = _p(found, error, df, metric, claim)
-    least = _luck([arm.seeds for arm in arms], error > 0)
+    trained = [arms[0].seeds] * 2 if contrast.kind == "matched" else [arm.seeds for arm in arms]
+    least = _luck(trained, error > 0)
     return found | {"p": max(p, least) if p > 0 else p, "in_favour": in_favour}
 
 

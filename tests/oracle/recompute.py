@@ -133,7 +133,9 @@ class Report:
         name, test = claim["metric"], claim.get("on", "")
         study = self.study(name, test)
         first = next((trial for trial in self.trials[test].values() if name in trial.names), None)
-        lowest = floor(first.said, name) if first else NAN
+        asked = [(path, str(v)) for path, v in claim.get("when", {}).items() if path.partition(".")[0] == "sentences"]
+        places = first.test.where(asked) if first and asked else None
+        lowest = floor(first.said, name, places) if first else NAN
         return estimate(study.contrast(claim, self.variants), METRICS[name], claim, lowest)
 
     def _correct(self, found: list[Row | None]) -> None:

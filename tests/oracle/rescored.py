@@ -218,16 +218,18 @@ METRICS = {
 """Every metric that is recomputed; one that is not here, or that a study names or sets for itself, is left out."""
 
 
-def floor(said: Said, name: str) -> float:
-    """The best score of a system that says nothing, always the most frequent reference, or its source."""
+def floor(said: Said, name: str, places: list[int] | None = None) -> float:
+    """The best score on some sentences of a system that says nothing, always the most frequent reference, or its source."""
     metric = METRICS[name]
     if metric.direction == "neither" or not metric.of_texts:
         return float("nan")
-    frequent = Counter(known[0] for known in said.references).most_common(1)[0][0]
-    many = len(said.references)
-    systems = [[""] * many, [frequent] * many, said.sources]
+    chosen = range(len(said.references)) if places is None else places
+    references, sources = [said.references[k] for k in chosen], [said.sources[k] for k in chosen]
+    frequent = Counter(known[0] for known in references).most_common(1)[0][0]
+    many = len(references)
+    systems = [[""] * many, [frequent] * many, sources]
     scores = [
-        float(metric.score(metric.counts(Said(each, said.references, said.tokenize, said.lowercase)).sum(0)))
+        float(metric.score(metric.counts(Said(each, references, said.tokenize, said.lowercase)).sum(0)))
         for each in systems
     ]
     return max(scores) if metric.direction == "higher" else min(scores)

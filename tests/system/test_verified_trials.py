@@ -275,6 +275,7 @@ def test_failures_travel_and_are_verified(tmp_path: Path) -> None:
     plan, there = planned(**wild), Store(tmp_path / "there")
     store = Store(tmp_path / "store")
     executed(plan, store)
+    write_report.write_report(plan, store, fuller="replace")
     before = pages(plan)
     export_import.export(plan, store, tmp_path / "wild.tar")
     taken = export_import.take(tmp_path / "wild.tar", there)
