@@ -2,7 +2,8 @@
 
 from harness.analysis.answers import compare_all, primary_metrics
 from harness.analysis.arms import Arm
-from harness.analysis.compare import (
+from harness.analysis.compare import compare, holm
+from harness.analysis.comparison import (
     COMPARISON_COLUMNS,
     ONE_SEED,
     POWER,
@@ -11,9 +12,7 @@ from harness.analysis.compare import (
     SUCCESS_RATES,
     TWO_WAY,
     Comparison,
-    compare,
     comparison_columns,
-    holm,
 )
 from harness.analysis.effects import curve_frame, factorial_effects, numeric_axes, steps
 from harness.analysis.frames import comparisons_frame, lengths_frame, spelled, trials_frame, variants_frame

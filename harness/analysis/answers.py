@@ -10,16 +10,8 @@ import numpy as np
 from scipy import stats
 
 from harness.analysis.arms import Contrast, Term, Trials, Weights
-from harness.analysis.compare import (
-    ONE_SEED,
-    PILOT,
-    POWER,
-    SUCCESS_RATES,
-    Comparison,
-    estimate,
-    holm,
-    verdict,
-)
+from harness.analysis.compare import estimate, holm, verdict
+from harness.analysis.comparison import ONE_SEED, PILOT, POWER, SUCCESS_RATES, Comparison
 from harness.analysis.frames import spelled
 from harness.analysis.outcome import Outcome, Subset, on
 from harness.analysis.power import (

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.analysis.aggregate import Estimate, Runs, SeedBootstrap, improvement, iqm, normalized, profile
 from harness.analysis.answers import primary_metrics
-from harness.analysis.compare import FLOOR, Comparison
+from harness.analysis.comparison import FLOOR, Comparison
 from harness.analysis.outcome import Outcome
 from harness.analysis.resample import REPLICATES
 from harness.analysis.variance_components import ALPHA

@@ -18,7 +18,8 @@ import pandas as pd
 
 from harness.analysis.answers import contrast_of, evenly
 from harness.analysis.arms import Contrast, Trials
-from harness.analysis.compare import SENTENCES_ONLY, Comparison, estimate, holm
+from harness.analysis.compare import estimate, holm
+from harness.analysis.comparison import SENTENCES_ONLY, Comparison
 from harness.analysis.outcome import Outcome
 from harness.analysis.resample import Resampler
 from harness.contracts.metric import Metric

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.compare import Comparison, comparison_columns
+from harness.analysis.comparison import Comparison, comparison_columns
 from harness.analysis.outcome import Outcome, deviation, further_tests
 from harness.contracts.metric import Metric
 from harness.trial.score import METRICS

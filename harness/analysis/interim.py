@@ -10,7 +10,7 @@ from typing import NamedTuple
 from scipy import stats
 
 from harness.analysis.answers import compare_all, judged
-from harness.analysis.compare import FLOOR, Comparison
+from harness.analysis.comparison import FLOOR, Comparison
 from harness.analysis.load_outcomes import gather
 from harness.analysis.outcome import Outcome
 from harness.analysis.sequential import futile, information, nominal_levels, sequential_p

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.analysis.compare import FLOOR, ONE_SEED, PILOT
+from harness.analysis.comparison import FLOOR, ONE_SEED, PILOT
 from harness.analysis.runs import UNREADABLE
 from harness.core.spec import SpecError
 from harness.report.html import page

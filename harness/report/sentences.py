@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, spelled
-from harness.analysis.compare import FLOOR, PILOT, SATURATED, SEEDS_ONLY, SUCCESS_RATES, TWO_WAY, WINS
+from harness.analysis.comparison import FLOOR, PILOT, SATURATED, SEEDS_ONLY, SUCCESS_RATES, TWO_WAY, WINS
 from harness.analysis.power import exaggeration
 from harness.report.facts import StudyFacts
 from harness.report.tables import NONE, interval, number, probability, quantity, score

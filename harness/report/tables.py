@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from harness.analysis import Comparison, Outcome, deviation, lengths_frame, on, variants_frame
-from harness.analysis.compare import SUCCESS_RATES, WINS
+from harness.analysis.comparison import SUCCESS_RATES, WINS
 from harness.core.escapes import visible
 from harness.core.spec import SpecError
 from harness.study.claims import Claim, groups

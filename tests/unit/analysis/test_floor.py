@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.analysis.compare import FLOOR, Comparison, verdict
+from harness.analysis.compare import verdict
+from harness.analysis.comparison import FLOOR, Comparison
 from harness.analysis.floor import at_floor, floor
 from harness.analysis.outcome import Tested, TestSet
 from harness.study.claims import Claim

@@ -98,7 +98,7 @@ def test_the_note_says_that_the_answer_holds():
     got = compare(losing(flat(a)), flat(b), EXACT, claim())
     assert got.verdict == "supported"
     seen = "arm lost 2 of 5 seeds (3 diverged, 4 timeout)"
-    assert got.note == f"{seen}; p and the interval hold wherever these seeds would have ended"
+    assert got.note == f"{seen}; p and the interval are the largest of all readings of these seeds"
     assert compare(flat(a), flat(b), EXACT, claim()).note == ""
     both = compare(losing(flat(a)), losing(replace(flat(b), label="b"), LostSeed(9, "out_of_memory")), EXACT).note
     assert both.startswith(f"{seen} and b lost 1 of 6 seeds (9 out of memory); ")

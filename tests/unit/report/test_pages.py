@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from harness.analysis import COMPARISON_COLUMNS, Comparison, Outcome, TestSet, compare_all
-from harness.analysis.compare import SATURATED
+from harness.analysis.comparison import SATURATED
 from harness.core.spec import digest
 from harness.report import html, pages
 from harness.report.facts import StudyFacts

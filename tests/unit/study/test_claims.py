@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.compare import FLOOR, ONE_SEED, PILOT
+from harness.analysis.comparison import FLOOR, ONE_SEED, PILOT
 from harness.core.spec import SpecError, encode
 from harness.study.claims import RESERVED, Claim, check_claims, groups, select, sides
 
