@@ -15,7 +15,10 @@ from harness.core.registry import Choice, slot
 
 @slot
 class Embeddings(nn.Module, ABC):
-    """Word vectors of both languages, of width ``width``."""
+    """The word vectors of the source and of the target.
+
+    Each is a row of ``width`` numbers.
+    """
 
     class Config(Choice):
         """Names a kind of embeddings."""
@@ -145,7 +148,10 @@ def _kept(real_B: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 @slot
 class Encoder(nn.Module, ABC):
-    """Embedded source to memory: ``(embedded_BSE, mask_BS) -> Memory`` of width ``width``."""
+    """Reads the embedded source into a memory: a vector for every source word, and a final state.
+
+    ``(embedded_BSE, mask_BS) -> Memory``, whose values are ``width`` wide.
+    """
 
     class Config(Choice):
         """Names a kind of encoder."""
@@ -168,9 +174,10 @@ class Encoder(nn.Module, ABC):
 
 @slot
 class Bridge(nn.Module, ABC):
-    """Encoder memory to first decoder state: ``memory -> state``, tensors ``B x L x ...`` of the shape ``ours``.
+    """Makes the first state of the decoder from the memory of the encoder.
 
-    Raises ``Incompatible``, with the reason, for shapes that it cannot map.
+    ``memory -> state``, tensors ``B x L x ...`` of the shape ``ours``. Raises ``Incompatible``, with the reason, for
+    shapes that it cannot map.
     """
 
     class Config(Choice):
@@ -190,7 +197,10 @@ class Bridge(nn.Module, ABC):
 
 @slot
 class Attention(nn.Module, ABC):
-    """How well a query fits each memory: ``keys(values_BSM)`` once per source, then ``(query_BTH, keys) -> scores_BTS``."""
+    """How well the state of the decoder fits each source position: the scores of attention.
+
+    ``keys(values_BSM)`` once per source, then ``(query_BTH, keys) -> scores_BTS``.
+    """
 
     class Config(Choice):
         """Names a kind of attention score."""
@@ -262,7 +272,9 @@ class Context(nn.Module, ABC):
 
 @slot
 class Decoder(nn.Module, ABC):
-    """``advance(embedded_BTE, state, source) -> readout, state`` for any T >= 1, under one law: cutting time into pieces
+    """Walks the target: from words heard and the source to readouts, from which the next words are predicted.
+
+    ``advance(embedded_BTE, state, source) -> readout, state`` for any T >= 1, under one law: cutting time into pieces
     changes nothing. Training sends the whole target as one piece; search and free running send single steps.
     """
 
@@ -293,7 +305,7 @@ class Decoder(nn.Module, ABC):
 
 @slot
 class Output(nn.Module, ABC):
-    """Readouts to words, with two faces that agree: ``logp`` for search and ``nll`` for training.
+    """From readouts to the probabilities of words: ``logp`` for search and ``nll`` for training, which agree.
 
     Both see the whole readout (features and attention weights) and the source. An output with ``copies = True`` speaks
     of ``V + S`` words: ``V + s`` is the word at source position ``s``, as ``source.copies_BS`` numbers them, and targets

@@ -86,10 +86,9 @@ def test_a_store_on_a_disk_that_is_full_again_and_again(tmp_path: Path, plain: d
     )
 
 
+@pytest.mark.full
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "what", ["results", *(pytest.param(what, marks=pytest.mark.full) for what in ("runs/mlflow", "tmp"))]
-)
+@pytest.mark.parametrize("what", ["results", "runs/mlflow", "tmp"])
 def test_other_folders_on_a_full_disk(what: str, tmp_path: Path, plain: dict[str, Any], tell: Tell) -> None:
     home = Home(tmp_path)
     (tmp_path / "tmp").mkdir()

@@ -39,14 +39,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("studies", "killed"),
-    [
-        pytest.param(("tiny", "tiny"), False, marks=pytest.mark.full),
-        pytest.param(("tiny", "other"), False, marks=pytest.mark.full),
-        (("tiny", "other"), True),
-    ],
+    ("studies", "killed"), [(("tiny", "tiny"), False), (("tiny", "other"), False), (("tiny", "other"), True)]
 )
 def test_two_runs_on_one_store(
     studies: tuple[str, str], killed: bool, tmp_path: Path, alone: dict[str, Any], tell: Tell

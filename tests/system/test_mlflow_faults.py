@@ -136,7 +136,8 @@ def test_ctrl_c_leaves_a_server_that_never_answers_to_a_sync(home: Home) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("survives", [20, *(pytest.param(count, marks=pytest.mark.full) for count in (2, 60))])
+@pytest.mark.full
+@pytest.mark.parametrize("survives", [2, 20, 60])
 def test_a_server_that_dies_after_some_requests_loses_nothing(
     home: Home, server: Server, whole: dict[str, Any], survives: int
 ) -> None:

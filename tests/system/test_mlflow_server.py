@@ -134,7 +134,8 @@ def _until(process: subprocess.Popen[str], words: str) -> None:
     pytest.fail(f"the study ended without {words}")
 
 
-@pytest.mark.parametrize("after", [4.0, *(pytest.param(after, marks=pytest.mark.full) for after in (3.0, 5.0))])
+@pytest.mark.full
+@pytest.mark.parametrize("after", [3.0, 4.0, 5.0])
 def test_a_database_that_is_restarted_midway_is_completed_by_the_next_sync(
     home: Home, server: Server, cluster: Postgres, after: float
 ) -> None:

@@ -558,6 +558,7 @@ def test_a_page_without_a_database_that_can_be_reached_is_one_line(root: Path, m
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_database_that_another_program_holds_is_left_alone(root: Path) -> None:
     study = _study(root)
     MlflowStore(root).sync(study)
