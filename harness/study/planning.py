@@ -121,7 +121,15 @@ class Plan:
                 {"name": v.name, "factors": v.factors, "skipped": v.skipped, "choice": encode(v.written)}
                 for v in self.variants
             ],
-        } | ({"match": encode(self.file.match)} if self.file.match else {})
+        } | self._further
+
+    @property
+    def _further(self) -> dict[str, Any]:
+        """What few studies say, as plain data."""
+        file = self.file
+        return ({"match": encode(file.match)} if file.match else {}) | (
+            {"unplanned": file.unplanned} if file.unplanned else {}
+        )
 
     @property
     def digest(self) -> str:
@@ -137,8 +145,8 @@ class Plan:
         ]
         file = self.file
         claims = encode(file.claims, meaning=True)
-        match = [file.match] if file.match else []
-        return digest([file.question, file.expectation, claims, self._design, variants, *match])
+        further = [*([file.match] if file.match else []), *([file.unplanned] if file.unplanned else [])]
+        return digest([file.question, file.expectation, claims, self._design, variants, *further])
 
 
 def _datasets(variant: Variant) -> list[Dataset.Config]:

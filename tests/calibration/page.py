@@ -85,6 +85,12 @@ LAYOUTS = {
         ("metric", "seed SD"),
         across="method",
     ),
+    "added": Layout(
+        f"Seeds are added up to three times, until it is decided: {FALSE}",
+        "Exact match. *Ours* is the declared rule `unplanned: combine`; below it stands what adding seeds without a rule does. Few "
+        "or many: 2 seeds where p was below 20 %, else 10.",
+        ("world", "added", "method"),
+    ),
     "margin": Layout(
         "Two variants that differ by the margin: how often they are called equivalent, in percent, at a nominal 5 %",
         "Far below 5 % where the interval is wider than the margin allows: then nothing is called equivalent.",
