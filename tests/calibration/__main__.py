@@ -33,6 +33,7 @@ EXPERIMENTS: dict[str, Callable[[Size], Iterator[dict[str, Any]]]] = {
     "floor": departures.floor,
     "contrasts": further.contrasts,
     "wins": further.wins,
+    "belief": added.belief,
     "needs": further.needs,
     "predicted": experiments.predicted,
 }

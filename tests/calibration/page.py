@@ -102,6 +102,14 @@ LAYOUTS = {
         ("P(A beats B)", "SDs of A and B", "method"),
         false=False,
     ),
+    "belief": Layout(
+        "The Bayesian probability that the difference is below its true value: how often it falls into each fifth, in percent",
+        "Simulation-based calibration (Talts et al. 2018): SDs of seeds are drawn from their prior, then scores; if the "
+        "probabilities are right, 20 % of them are in each fifth.",
+        ("seeds",),
+        across="fifth",
+        false=False,
+    ),
     "needs": Layout(
         "Needed seeds of one of three claims: the power found with as many, in percent, where 80 % is promised at 5 % / 3",
         "Seeds vary much. The difference (for *within* the margin) is in points. A study of 5 seeds prints an 80 % interval beside "

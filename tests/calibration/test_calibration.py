@@ -79,6 +79,7 @@ def test_calibration():
         assert all(band(row, 0, 7) for row in ours), name
     # Where one arm varies and the others hardly do, three seeds a side are few: up to 9 % (docs/statistics.md).
     assert all(band(row, 0, 9) for name in ("spread", "contrasts") for row in rows[name])
+    assert all(abs(row["percent"] - 20) <= 4 * row["se"] for row in rows["belief"])
     for row in rows["predicted"]:
         assert abs(row["percent"] - row["predicted"]) <= 3 + 3 * row["se"], row
     for row in rows["needs"]:

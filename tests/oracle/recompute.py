@@ -33,7 +33,7 @@ ROUNDING = 1e-13
 NUMBERS = (
     "mean_a", "mean_b", "delta", "ci_low", "ci_high", "confidence", "p", "p_holm", "level", "seeds_a", "seeds_b", "sentences",
     "var_seed", "var_sentence", "improvement", "improvement_low", "improvement_high", "success_a", "success_b", "threshold",
-    "floor",
+    "floor", "posterior",
 )  # fmt: skip
 WORDS = ("verdict", "method", "kind")
 
