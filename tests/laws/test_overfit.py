@@ -41,14 +41,14 @@ def learn(plain: Any, updates: int) -> tuple[bool, Any]:
     return False, model
 
 
-@pytest.mark.parametrize("plain", choices.models()[::10], ids=choices.name)
+@pytest.mark.parametrize("plain", choices.params()[:30:6])
 def test_eight_pairs_are_learnt_by_heart(plain: Any) -> None:
     learnt, model = learn(plain, 300)
     assert learnt == model.decoder.hears_order, "learns by heart just when it hears the source, word after word"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plain", choices.models(), ids=choices.name)
+@pytest.mark.parametrize("plain", choices.params((), [pytest.mark.full]))
 def test_eight_pairs_are_learnt_by_heart_by_all(plain: Any) -> None:
     learnt, model = learn(plain, 600)
     assert learnt == model.decoder.hears_order, "learns by heart just when it hears the source, word after word"
