@@ -26,7 +26,7 @@ from harness.report.section import Figure, Section
 from harness.report.tables import NONE, Marked, Origin, Table, finished, number
 from harness.trial.score import METRICS
 
-BEHAVIOUR = ("nll", "free_nll", "exposure_gap", "length_ratio", "truncated", "repetition")
+BEHAVIOUR = ("nll", "free_nll", "exposure_gap", "length_ratio", "truncated", "unproven", "repetition")
 ERRORS = ("exact_match", "search_error", "model_error", "truncated")
 ORACLE = ("exact_match", "oracle_exact_match", "token_accuracy", "oracle_token_accuracy")
 

@@ -42,6 +42,8 @@ def _compute(choice: TrialChoice) -> None:
     features = model(source_BS, inputs_BT).features_BTR
     if features.shape[:2] != inputs_BT.shape:
         raise ValueError(f"two targets of two words give readouts of shape {tuple(features.shape)}")
-    choice.decoding.search.build().find(model, source_BS, 3)
+    search = choice.decoding.search.build()
+    search.prepare(lambda texts: [[WORDS - 1] for _ in texts])
+    search.find(model, source_BS, 3)
     choice.training.schedule.build().factor(0, 10)
     choice.training.teacher_forcing.build().ratio(0)

@@ -343,8 +343,9 @@ def _judged(variant: Variant) -> Variant:
         return variant
     try:
         # Sizes of vocabularies are not known before data are read, and no pair of parts depends on them.
-        check_parts(variant.choice.model, variant.choice.training, Words(100, 100, variant.choice.data.joint))
-        check_plugins(variant.choice)
+        c = variant.choice
+        check_parts(c.model, c.training, c.decoding.search, Words(100, 100, c.data.joint))
+        check_plugins(c)
     except Incompatible as reason:
         return replace(variant, skipped=f"incompatible: {reason}")
     except RuntimeError as error:

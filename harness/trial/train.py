@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from harness.contracts import Batch, Order, Pass, Words, target_nll
+from harness.contracts import Batch, Order, Pass, Search, Words, target_nll
 from harness.contracts.training_choice import TrainingChoice as TrainingChoice
 from harness.contracts.training_choice import foreseen_seconds as foreseen_seconds
 from harness.core.seeds import stream_seed
@@ -95,14 +95,16 @@ def count_parameters(choice: ModelChoice, words: Words) -> int:
         return sum(parameter.numel() for parameter in Seq2Seq(choice, words).parameters())
 
 
-def check_parts(model: ModelChoice, training: TrainingChoice, words: Words) -> None:
-    """Check that the parts of a model meet, and its objective with them, without allocating any parameter.
+def check_parts(model: ModelChoice, training: TrainingChoice, search: Search.Config, words: Words) -> None:
+    """Check that the parts of a model meet, and objective and search with them, without allocating any parameter.
 
     Raises:
         Incompatible: two parts cannot meet, with the reason.
     """
     with torch.device("meta"), _Unfilled():
-        training.loss.build(model=Seq2Seq(model, words))
+        built = Seq2Seq(model, words)
+        training.loss.build(model=built)
+        search.build().check(built)
 
 
 class _Unfilled(TorchFunctionMode):

@@ -19,7 +19,7 @@ import torch
 from harness.contracts import PAD, SPECIALS, Search, Words
 from harness.core import plugins
 from harness.core.registry import SLOTS, Choice
-from harness.core.spec import Incompatible, flatten, read
+from harness.core.spec import Incompatible, SpecError, flatten, read
 from harness.trial.model import ModelChoice, Seq2Seq
 
 NUMBERS: dict[str, tuple[Any, ...]] = {
@@ -33,7 +33,20 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "heads": (2,),
     "dropout": (0.3,),
     "length_penalty": (0.0, 1.0),
-    "search.width": (1, 2, 5),
+    "search.width": (1, 2, 4),
+    "coverage_penalty": (0.0, 0.7),
+    "no_repeat": (0, 1, 2),
+    "min_length": (0, 2),
+    "groups": (1, 2),
+    "diversity": (2.0,),
+    "search.prefix": ("", "d x"),
+    "search.outputs": ((), ("d x", "b y", "b", "d x z p q r s")),
+    "temperature": (1.0, 0.3),
+    "top_k": (0, 2),
+    "nucleus": (1.0, 0.7),
+    "min_p": (0.0, 0.4),
+    "samples": (3,),
+    "expansions": (12,),
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 
@@ -247,8 +260,26 @@ def params(first: Sequence[Any] = (), further: Sequence[Any] = (pytest.mark.slow
 
 @functools.cache
 def searches() -> list[Any]:
-    """Return the plain choices of all searches."""
-    return cover(Search.Config, "search", 3, lambda plain: True, tries=1)
+    """Return plain choices of searches: of each kind every value of every setting, and beams without more settings."""
+    plain: list[Row] = [{"kind": "beam", "width": k, "length_penalty": a} for k in (1, 2, 5) for a in (0.0, 1.0)]
+    for kind in sorted(Search.kinds):
+        config: Any = Search.kinds[kind].Config
+        settings = cover(config, "search", 1, functools.partial(_readable, config))
+        plain += [{"kind": kind, **each} for each in settings or [{}]]
+    return plain
+
+
+def _readable(config: type[Choice], plain: Any) -> bool:
+    try:
+        read(config, plain)
+    except SpecError:
+        return False
+    return True
+
+
+def encode(texts: Sequence[str]) -> list[list[int]]:
+    """Return the target ids of texts of the words above."""
+    return [[TARGET_WORDS.index(word) for word in text.split()] for text in texts]
 
 
 def name(plain: Any) -> str:

@@ -7,6 +7,7 @@ To add one, write a line into ``BUGS``: what it is, the function, the text to re
 from __future__ import annotations
 import __future__
 
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -20,20 +21,36 @@ import test_model_laws as laws
 import test_setting_laws
 from unit.variants import (
     test_attention,
+    test_beam,
     test_bridges,
     test_cells,
     test_contexts,
     test_decoders,
     test_embeddings,
     test_encoders,
+    test_exact,
     test_outputs,
+    test_sampling,
     test_searches,
 )
 
 from harness import contracts
 from harness.contracts import Cell, Memory, Output
 from harness.trial.model import Seq2Seq
-from variants import attention, bridges, cells, contexts, decoders, embeddings, encoders, outputs, searches
+from variants import (
+    attention,
+    beam,
+    bridges,
+    cells,
+    contexts,
+    decoders,
+    embeddings,
+    encoders,
+    exact,
+    outputs,
+    sampling,
+    searches,
+)
 
 Law = Callable[[], None]
 
@@ -96,6 +113,18 @@ LENGTH = having(test_searches.test_length_is_paid_for_by_the_formula)
 TRAP = having(test_searches.test_greedy_falls_into_the_trap_and_a_beam_does_not)
 PATIENCE = having(test_searches.test_a_hypothesis_that_ended_is_not_lost_to_rivals_that_end_up_worse)
 SILENT = having(test_searches.test_what_nobody_says_is_never_said_but_keeps_its_probability)
+FILTERS = having(test_sampling.test_filters_keep_the_words_that_their_definitions_name)
+OFTEN = having(test_sampling.test_samples_come_as_often_as_they_are_probable)
+BLOCKED = having(test_beam.test_a_sequence_is_blocked_just_when_it_would_come_again)
+GROUPS = having(test_beam.test_groups_pay_for_words_of_earlier_groups)
+ALLOWED = models(laws.test_constrained_search_says_what_is_allowed)
+PAID = functools.partial(having, test_beam.test_length_is_paid_for_by_each_formula)
+WIDE = functools.partial(having, test_beam.test_a_wide_beam_finds_the_best_of_all_sequences)
+
+
+def EXACT() -> None:
+    for seed in range(8):
+        test_exact.test_exact_search_finds_the_best_of_all_sequences(seed, 4)
 
 
 def equations(place: str, feed: bool, readout: str = "tanh", merge: str = "concat") -> Law:
@@ -195,22 +224,55 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("search begins with EOS", searches._BestWord.find, "(len(source_BS), 1), BOS)", "(len(source_BS), 1), EOS)", SCORE),
     ("recomputation drops the first word", searches.Recompute.hear, "(heard_BT, state", "(heard_BT[:, 1:] if heard_BT.shape[1] > 1 else heard_BT, state", ONE_IS_GREEDY),
     ("recomputation remembers", searches.Recompute.hear, "readout, _ = model.advance(heard_BT, state, source)", "readout, state = model.advance(heard_BT, state, source)", ONE_IS_GREEDY),
-    ("beam: states not reordered", searches.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "pass", SCORE),
-    ("beam: states of another sentence", searches.Beam.find, "(first_B1 + parent_BK)", "parent_BK", SCORE),
-    ("beam: words not reordered", searches._extended, "tokens_BKT.gather(1, parent_BK.unsqueeze(-1).expand_as(tokens_BKT))", "tokens_BKT", SCORE),
-    ("beam: begins with EOS", searches.Beam.find, "(batch, width, 1), BOS)", "(batch, width, 1), EOS)", SCORE),
-    ("beam: all prefixes the same", searches.Beam.find, "score_BK[:, 1:] = -torch.inf", "pass", TRAP),
-    ("beam: EOS ignored", searches._Best.or_ended, "tokens_BKT[:, :, -1] == EOS", "tokens_BKT[:, :, -1] == -1", TRAP),
-    ("beam: speaks on after EOS", searches.Beam.find, "hope_BK = score_BK.masked_fill(word_BK == EOS, -torch.inf)", "hope_BK = score_BK", having(test_searches.test_nothing_is_said_after_eos)),
-    ("beam: normalized score reported", searches._Best.or_ended, "score_BK[row_B, slot_B], self.score_B", "rank_B, self.score_B", SCORE),
-    ("beam: the last to end wins", searches._Best.or_ended, "rank_B > self.rank_B", "rank_B > -torch.inf", exhaustive(0.7)),
-    ("beam: no length penalty", searches.Beam.normalizer, "((5 + length) / 6)", "1", LENGTH),
-    ("beam: another length penalty", searches.Beam.normalizer, "((5 + length) / 6)", "length", LENGTH),
-    ("beam: stops at the first end", searches.Beam.find, "hope_BK <= best.rank_B.unsqueeze(1)", "best.rank_B.unsqueeze(1) > -torch.inf", LENGTH),
-    ("beam: hope without the length still to come", searches.Beam.find, "/ self.normalizer(limit)", "/ self.normalizer(length)", exhaustive(3.0)),
-    ("beam: stops when one sentence has ended", searches.Beam.find, "score_BK.isneginf().all()", "score_BK.isneginf().all(1).any()", COMPANY),
-    ("beam: one word short of the limit", searches.Beam.find, "range(1, limit + 1)", "range(1, max(limit, 2))", ENDING),
-    ("beam: a cut prefix beats an ended one", searches._Best.or_cut, "self.rank_B > -torch.inf", "self.rank_B > score_B", having(test_searches.test_an_ended_hypothesis_goes_before_a_cut_one)),
+    ("beam: states not reordered", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "pass", SCORE),
+    ("beam: states of another sentence", beam.Beam.find, "(first_B1 + parent_BK)", "parent_BK", SCORE),
+    ("beam: words not reordered", beam._extended, "tokens_BKT.gather(1, parent_BK.unsqueeze(-1).expand_as(tokens_BKT))", "tokens_BKT", SCORE),
+    ("beam: begins with EOS", beam.Beam.find, "(batch, width, 1), BOS)", "(batch, width, 1), EOS)", SCORE),
+    ("beam: all prefixes the same", beam.Beam.find, "score_BK.view(batch, self.cfg.groups, -1)[:, :, 1:] = -torch.inf", "pass", TRAP),
+    ("beam: EOS ignored", beam._Best.or_ended, "tokens_BKT[:, :, -1] == EOS", "tokens_BKT[:, :, -1] == -1", TRAP),
+    ("beam: speaks on after EOS", beam.Beam.find, "score_BK.masked_fill(word_BK == EOS, -torch.inf)", "score_BK", having(test_searches.test_nothing_is_said_after_eos)),
+    ("beam: normalized score reported", beam._Best.or_ended, "score_BK[row_B, slot_B], self.score_B", "rank_B, self.score_B", SCORE),
+    ("beam: the last to end wins", beam._Best.or_ended, "rank_B > self.rank_B", "rank_B > -torch.inf", exhaustive(0.7)),
+    ("beam: no length penalty", beam.Beam.rank, "(5 + length) / 6", "1", LENGTH),
+    ("beam: another length penalty", beam.Beam.rank, "(5 + length) / 6", "length", LENGTH),
+    ("beam: stops at the first end", beam.Beam.find, "hope_BK <= best.rank_B.unsqueeze(1)", "best.rank_B.unsqueeze(1) > -torch.inf", LENGTH),
+    ("beam: hope without the length still to come", beam.Beam.find, "-torch.inf), limit)", "-torch.inf), length)", exhaustive(3.0)),
+    ("beam: stops when one sentence has ended", beam.Beam.find, "score_BK.isneginf().all()", "score_BK.isneginf().all(1).any()", COMPANY),
+    ("beam: one word short of the limit", beam.Beam.find, "range(1, limit + 1)", "range(1, max(limit, 2))", ENDING),
+    ("beam: a cut prefix beats an ended one", beam._Best.or_cut, "self.rank_B > -torch.inf", "self.rank_B > score_B", having(test_searches.test_an_ended_hypothesis_goes_before_a_cut_one)),
+    # beams with more settings
+    ("word reward paid once", beam.Beam.rank, "alpha * length", "alpha", PAID("reward", 0.019, 0.022)),
+    ("average over the limit and not the length", beam.Beam.find, "rank_BK = self.rank(score_BK, length)", "rank_BK = self.rank(score_BK, limit)", PAID("average", 0.038, 0.042)),
+    ("coverage before the choice of the parents", beam._Covered.after, "sum_BKS.gather(1, parent_BK.unsqueeze(-1).expand_as(sum_BKS))", "sum_BKS", WIDE({"coverage_penalty": 4.0, "length_penalty": 1.0})),
+    ("coverage not capped at one", beam._Covered.penalty, "clamp(LEAST, 1.0)", "clamp(LEAST)", WIDE({"coverage_penalty": 0.5})),
+    ("coverage rewards", beam.Beam.find, "rank_BK + self", "rank_BK - self", WIDE({"coverage_penalty": 0.5})),
+    ("blocked sequences are one word too long", beam.Beam.permitted, "said_BKT, self.cfg.no_repeat,", "said_BKT, self.cfg.no_repeat + 1,", BLOCKED),
+    ("the last sequence is not looked at", beam._repeating, "said_BKT.unfold(-1, size, 1)", "said_BKT.unfold(-1, size, 1)[:, :, :-1]", BLOCKED),
+    ("blocked after other words", beam._repeating, "spans[..., :-1] == last", "spans[..., :-1] != last", WIDE({"no_repeat": 2, "length_penalty": 3.0})),
+    ("minimum length counts EOS", beam.Beam.permitted, "said_BKT.shape[-1] <", "said_BKT.shape[-1] + 1 <", WIDE({"min_length": 3})),
+    ("a prefix that cannot go on is lost", beam.Beam.permitted, "masked_fill(~stuck_BK, -torch.inf)", "masked_fill(~stuck_BK | stuck_BK, -torch.inf)", having(test_beam.test_where_nothing_else_may_follow_a_short_hypothesis_ends)),
+    ("groups not penalized", beam.Beam._of_group, "total_BKV - self.cfg.diversity * said_BV.unsqueeze(1)", "total_BKV", GROUPS),
+    ("groups penalized in their scores", beam.Beam._of_group, "total_BKV.flatten(1).gather(1, choice_BK)", "judged_BKV.flatten(1).gather(1, choice_BK)", SCORE),
+    ("a group's parents from the first group", beam.Beam._chosen, "parent + start", "parent", SCORE),
+    ("one word that leads out of the trie", beam.Constrained.permitted, "closed_BKV[row, slot, self.trie.get(tuple(prefix), slice(None))] = False", "closed_BKV[row, slot, self.trie.get(tuple(prefix[1:]), slice(None))] = False", ALLOWED),
+    ("an output without its end", beam.Constrained.prepare, "[EOS]", "[]", ALLOWED),
+    # sampling and exact search
+    ("the nucleus drops the first word", sampling.Sampling.odds, "sorted_NV.cumsum(-1) - sorted_NV", "sorted_NV.cumsum(-1)", FILTERS),
+    ("the nucleus keeps words that have too little together", sampling.Sampling.odds, "before_NV < self.cfg.nucleus", "before_NV < self.cfg.nucleus - sorted_NV", FILTERS),
+    ("filters in the order of ids", sampling.Sampling.odds, "scatter(1, order_NV, sorted_NV * kept_NV)", "add(all_NV * kept_NV)", FILTERS),
+    ("min-p of certainty, not of the best word", sampling.Sampling.odds, "self.cfg.min_p * sorted_NV[:, :1]", "self.cfg.min_p", FILTERS),
+    ("temperature upside down", sampling.Sampling.odds, "/ self.cfg.temperature", "* self.cfg.temperature", OFTEN),
+    ("the sampler's numbers depend on the company", sampling.Sampling.draw, "for ids in source_BS.tolist()", "for ids in source_BS.flip(0).tolist()", COMPANY),
+    ("a draw depends on padding", sampling._key, "[word for word in ids if word != PAD]", "list(ids)", COMPANY),
+    ("one number for all words of a sentence", sampling.Sampling.draw, "_uniform(key, step)", "_uniform(key, 0)", OFTEN),
+    ("the score of what was drawn from", sampling.Sampling.draw, "score_N + logp_NV.gather", "score_N + (logp_NV / self.cfg.temperature).gather", SCORE),
+    ("the consensus is what differs most", sampling._consensus, "max(counts", "min(counts", having(test_sampling.test_the_consensus_is_the_sample_most_like_all)),
+    ("each sample counts once", sampling._consensus, "often * utility", "utility", having(test_sampling.test_the_consensus_is_the_sample_most_like_all)),
+    ("a bound that is not admissible", exact._Tree.next, "words[-1][0] <= self.score", "words[-1][0] * 3 <= self.score", having(test_exact.test_a_search_that_gives_up_says_so)),
+    ("the first hypothesis is taken for the best", exact._Tree.next, "words[-1][0] <= self.score", "self.best", EXACT),
+    ("exact search one word short of the limit", exact._Tree.grow, "len(step.said) + 1 <= self.limit", "len(step.said) + 2 <= self.limit", models(laws.test_no_beam_beats_exact_search)),
+    ("a proof that is none", exact._Tree.proven.fget, "not any(score > self.score for branches in self.stack for score, _ in branches.words)", "True", having(test_exact.test_a_search_that_gives_up_says_so)),
+    ("the state of another sentence", exact.Exact.find, "_row(state, place)", "_row(state, 0)", EXACT),
     ("select takes the wrong rows", contracts.select, "part.index_select(0, index_B)", "part.index_select(0, index_B.sort().values)", ROWS),
     ("repeat puts copies in the wrong order", contracts.repeat, "part.repeat_interleave(times, 0)", "part.repeat(times, *[1] * (part.ndim - 1))", COMPANY),
     ("a bridge of the wrong shape", bridges._zeros, "ours.layers", "1", having(test_bridge_laws.test_any_shape_becomes_any_shape, {"kind": "zero"})),

@@ -124,6 +124,18 @@ def test_excluded_and_impossible_variants_stay_with_their_reason(tmp_path: Path)
     assert {v.name for v, _, _ in planning.resolve(plan).trials()} == {"hidden=64, mask=true"}
 
 
+def test_a_search_that_lacks_something_of_the_model_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    plan = planning.load(
+        write(
+            tmp_path,
+            set={"decoding.search": "beam"},
+            vary={"decoding.search.coverage_penalty": [0.0, 0.2]},
+        )
+    )
+    said = [v.skipped for v in plan.variants]
+    assert said[0] == "" and said[1].startswith("incompatible: coverage_penalty needs attention weights")
+
+
 def test_trials_come_seed_by_seed_and_variants_share_their_data() -> None:
     plan = planning.resolve(planning.load("decoding", seeds=2))
     trials = list(plan.trials())
