@@ -33,6 +33,8 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "dropout": (0.3,),
     "length_penalty": (0.0, 1.0),
     "search.width": (1, 2, 5),
+    "loss.samples": (3,),
+    "loss.sharpness": (0.5,),
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 
