@@ -91,7 +91,7 @@ def sequence_logp(model: Any, state: State, source: Source, tokens_BT: Tensor) -
     """Return the log-probability of each padded hypothesis, EOS counted, B."""
     heard_BT = torch.cat([tokens_BT.new_full((len(tokens_BT), 1), BOS), tokens_BT[:, :-1]], 1)
     counted_BT = tokens_BT != PAD
-    nll_N = model.output.nll(model.follow(state, source, heard_BT), source, tokens_BT, counted_BT)
+    nll_N: Tensor = model.output.nll(model.follow(state, source, heard_BT), source, tokens_BT, counted_BT)
     return -nll_N.new_zeros(len(tokens_BT)).index_add(0, counted_BT.nonzero()[:, 0], nll_N)
 
 

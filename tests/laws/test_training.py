@@ -20,6 +20,8 @@ from safetensors.torch import load_file
 
 from harness.contracts import (
     PAD,
+    Averaging,
+    Corruption,
     Initializer,
     Objective,
     Optimizer,
@@ -81,8 +83,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "likelihood": 0.5,
         "count_eos": False,
     },
-    "initializer": {},
-    "order": {"over": 6},
+    "initializer": {"forget_bias": 1.0, "matrices": "xavier", "embeddings": {"kind": "normal", "scale": 0.2}},
+    "order": {"over": 6, "difficulty": "rarity"},
+    "averaging": {"decay": 0.7, "start": 2, "last": 2, "every": 2},
+    "corruption": {"source": 0.3, "target": 0.3},
 }
 
 
@@ -105,6 +109,8 @@ def training_choices() -> Iterator[tuple[str, TrainingChoice]]:
         "schedule": Schedule,
         "initializer": Initializer,
         "order": Order,
+        "averaging": Averaging,
+        "corruption": Corruption,
     }
     for name, slot in slots.items():
         for kind, part in slot.kinds.items():
