@@ -77,12 +77,12 @@ class Position:
     """The training was asked to stop before it had seen whether this update is to be evaluated, or is the last."""
 
 
-def build(choice: ModelChoice, initializer: Initializer.Config, words: Words, seed: int) -> Seq2Seq:
+def build(choice: ModelChoice, training: TrainingChoice, words: Words, seed: int) -> Seq2Seq:
     """Return a model with its first parameters, a function of the choices and the seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, "init"))
+        torch.manual_seed(stream_seed(training.fixed.seed("init", seed), "init"))
         model = Seq2Seq(choice, words)
-        initializer.build().fill(model)
+        training.initializer.build().fill(model)
         model.embeddings.fill(words)
     return model
 
@@ -160,7 +160,7 @@ class Training:
         """The last update, 0 where tokens or seconds alone end the training."""
         self.updater = Updater(self.model, choice, seed, device)
         self.averaged = Averaged(self.model, choice.averaging)
-        torch.manual_seed(stream_seed(seed, "dropout"))
+        torch.manual_seed(stream_seed(choice.fixed.seed("dropout", seed), "dropout"))
         self.places = [place or {}]
         """Where it ran, this process last, each place once."""
         self.at = Position()
@@ -238,7 +238,8 @@ class Training:
         lengths = pairs.lengths
         order: Order = c.order.build()
         while True:
-            begun, generator = Pass(self.at.epoch, self.at.begun), pass_generator(self.seed, self.at.epoch)
+            seed = self.choice.fixed.seed("order", self.seed)
+            begun, generator = Pass(self.at.epoch, self.at.begun), pass_generator(seed, self.at.epoch)
             rows_N = order.rows(begun, lengths, generator)
             weight_N = order.weights(begun, lengths)
             batches = cut(rows_N, lengths, c.batch_size * c.accumulate, c.pool, generator)

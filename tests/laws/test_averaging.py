@@ -35,7 +35,7 @@ class Recorded(Training):
 def recorded(folder: Path, **changes: Any) -> tuple[Recorded, dict[str, torch.Tensor]]:
     folder.mkdir()
     choice = read(TrainingChoice, laws.BASE | changes)
-    model = build(laws.MODEL, choice.initializer, laws.WORDS, 3)
+    model = build(laws.MODEL, choice, laws.WORDS, 3)
     made = Recorded(model, choice, 3, laws.PAIRS, folder, torch.device("cpu"))
     made.run(lambda _: None)
     return made, load_file(folder / "model.safetensors")
@@ -55,7 +55,7 @@ def test_the_mean_is_evaluated_and_kept_and_training_goes_on_from_its_own(select
         mean = torch.stack([plain.path[update - 1][name] for update in expected[at]]).mean(0)
         torch.testing.assert_close(values, mean)
     for point in averaged.curve:
-        model = build(laws.MODEL, averaged.choice.initializer, laws.WORDS, 3)
+        model = build(laws.MODEL, averaged.choice, laws.WORDS, 3)
         path = [plain.path[update - 1] for update in expected[point["update"]]]
         model.load_state_dict({name: sum(each[name] for each in path) / len(path) for name in kept})
         assert point["dev_nll"] == pytest.approx(validation_nll(model, laws.PAIRS["validation"], 4))
@@ -74,7 +74,7 @@ def test_a_moving_average_takes_in_every_update(tmp_path: Path) -> None:
 def heard(**settings: Any) -> Any:
     """The first batch of the training pairs under word dropout."""
     batch = collate(laws.PAIRS["train"], torch.arange(18))
-    model = build(laws.MODEL, read(TrainingChoice, laws.BASE).initializer, laws.WORDS, 3)
+    model = build(laws.MODEL, read(TrainingChoice, laws.BASE), laws.WORDS, 3)
     part = WordDropout(WordDropout.Config(**settings), model)
     return batch, part.corrupted(batch, 0, torch.Generator().manual_seed(1))
 
@@ -83,7 +83,7 @@ def heard(**settings: Any) -> Any:
 def test_targets_and_special_words_stay(kind: str) -> None:
     batch = collate(laws.PAIRS["train"], torch.arange(18))
     choice = laws.CHOICES[f"corruption-{kind}"]
-    part = choice.corruption.build(model=build(laws.MODEL, choice.initializer, laws.WORDS, 3))
+    part = choice.corruption.build(model=build(laws.MODEL, choice, laws.WORDS, 3))
     other = part.corrupted(batch, 0, torch.Generator().manual_seed(1))
     assert torch.equal(other.targets_BT, batch.targets_BT)
     for before, after in zip(batch[:2], other[:2], strict=True):
@@ -107,7 +107,7 @@ def test_all_occurrences_of_a_word_are_dropped_together_if_it_says_so() -> None:
                 source_BS=torch.tensor([[5, 6, 5, 7, 5]] * 18)
             )
             choice = read(TrainingChoice, laws.BASE)
-            model = build(laws.MODEL, choice.initializer, laws.WORDS, 3)
+            model = build(laws.MODEL, choice, laws.WORDS, 3)
             part = WordDropout(WordDropout.Config(source=0.5, drops=drops), model)  # type: ignore[arg-type]
             rows = part.corrupted(batch, 0, torch.Generator().manual_seed(seed)).source_BS[:, ::2]
             count += int(((rows == UNK).any(1) & (rows != UNK).any(1)).sum())
@@ -117,7 +117,7 @@ def test_all_occurrences_of_a_word_are_dropped_together_if_it_says_so() -> None:
 
 
 def test_word_dropout_does_not_hide_what_is_to_be_copied() -> None:
-    model = build(laws.MODEL, read(TrainingChoice, laws.BASE).initializer, laws.WORDS, 3)
+    model = build(laws.MODEL, read(TrainingChoice, laws.BASE), laws.WORDS, 3)
     model.output.copies = True  # type: ignore[misc]
     with pytest.raises(Incompatible, match="set its source to 0"):
         WordDropout(WordDropout.Config(source=0.1), model)
@@ -146,3 +146,14 @@ def test_parts_that_do_not_meet_are_seen_before_any_training() -> None:
     with pytest.raises(Incompatible, match="no cell of this model has a forget gate"):
         train.check_parts(gru, laws.CHOICES["initializer-by_part"], laws.WORDS)
     train.check_parts(laws.MODEL, laws.CHOICES["initializer-by_part"], laws.WORDS)
+
+
+def test_word_dropout_follows_the_seed_of_dropout(tmp_path: Path) -> None:
+    """``training.fixed.dropout`` fixes which words are dropped, too."""
+    fixed = {"init": 3, "order": 3, "teacher_forcing": 3}
+    corrupted = laws.BASE | {"corruption": {"kind": "word_dropout", "source": 0.5}}
+    made = {}
+    for name, more in (("free", {}), ("fixed", {"dropout": 3})):
+        choice = read(TrainingChoice, corrupted | {"fixed": fixed | more})
+        made[name] = [laws.trained(choice, tmp_path / f"{name}{seed}", seed) for seed in (3, 4)]
+    assert made["free"][0] != made["free"][1] and made["fixed"][0] == made["fixed"][1] == made["free"][0]
