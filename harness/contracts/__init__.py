@@ -52,6 +52,8 @@ from harness.contracts.training import (
     TeacherForcing,
     target_nll,
 )
+from harness.contracts.corruption import Corruption
+from harness.contracts.averaging import Averaging
 from harness.contracts.training_choice import TrainingChoice
 from harness.contracts.decoding import Found, Search
 from harness.contracts.metric import Metric, Scored
@@ -66,10 +68,12 @@ __all__ = [
     "SPECIALS",
     "UNK",
     "Attention",
+    "Averaging",
     "Batch",
     "Bridge",
     "Cell",
     "Context",
+    "Corruption",
     "Dataset",
     "Decoder",
     "Embeddings",

@@ -135,6 +135,13 @@ class Cell(nn.Module, ABC):
                 input_BSX = self.drop(input_BSX)
         return input_BSX, tuple(torch.stack(parts, 1) for parts in zip(*final, strict=True))
 
+    def forget_biases(self) -> list[tuple[Tensor, ...]]:
+        """Return the bias of every gate that forgets, as views of parameters; those that are added together side by side.
+
+        None by default: an initializer then has no forget gate to open.
+        """
+        return []
+
     def top(self, state: State) -> Tensor:
         """Return the visible state of the last layer, B x H."""
         visible_BLH: Tensor = state[0]

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from harness.contracts.averaging import Averaging
+from harness.contracts.corruption import Corruption
 from harness.contracts.training import (
     Initializer,
     Objective,
@@ -32,7 +34,7 @@ class FixedSeeds(Choice):
     order: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
     """The order of training pairs."""
     dropout: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
-    """Dropout, and what else the model draws as it trains."""
+    """Dropout, of units and of words (``training.corruption``), and what else the model draws as it trains."""
     teacher_forcing: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
     """The tosses of teacher forcing."""
     samples: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
@@ -58,6 +60,11 @@ class TrainingChoice(Choice):
     """What is minimized."""
     teacher_forcing: TeacherForcing.Config
     """Which words the decoder hears from the reference."""
+    corruption: Corruption.Config = Field(
+        default_factory=lambda: SLOTS["corruption"].kinds["none"].Config(),
+        json_schema_extra={"neutral": {"kind": "none"}},
+    )
+    """What is changed in the words that the model hears in training."""
     optimizer: Optimizer.Config
     """How gradients become updates."""
     schedule: Schedule.Config
@@ -84,6 +91,11 @@ class TrainingChoice(Choice):
     """Updates between evaluations on the validation split."""
     patience: int = Field(default=0, ge=0)
     """Evaluations without a better validation NLL before training stops early; 0 never stops early."""
+    averaging: Averaging.Config = Field(
+        default_factory=lambda: SLOTS["averaging"].kinds["none"].Config(),
+        json_schema_extra={"neutral": {"kind": "none"}},
+    )
+    """Which parameters are evaluated and kept: the present ones, or a mean over updates."""
     select: Literal["best", "last"] = "best"
     """Which parameters are kept: those with the lowest validation NLL, or the last."""
     clip: float = Field(default=0.0, ge=0)

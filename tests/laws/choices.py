@@ -47,6 +47,9 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "min_p": (0.0, 0.4),
     "samples": (3,),
     "expansions": (12,),
+    "search.width": (1, 2, 5),
+    "loss.samples": (3,),
+    "loss.sharpness": (0.5,),
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 

@@ -20,6 +20,8 @@ from safetensors.torch import load_file
 
 from harness.contracts import (
     PAD,
+    Averaging,
+    Corruption,
     Initializer,
     Objective,
     Optimizer,
@@ -73,9 +75,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "teacher_forcing-exponential": {"k": 0.9},
     "schedule": {"every": 2, "warmup": 3},
     "optimizer": {"lr": 0.01},
-    "loss": {"mask": False, "normalize": "padded", "smoothing": 0.1},
-    "initializer": {},
-    "order": {"over": 6},
+    "loss": {
+        "mask": False,
+        "normalize": "padded",
+        "smoothing": 0.1,
+        "samples": 3,
+        "likelihood": 0.5,
+        "count_eos": False,
+    },
+    "initializer": {"forget_bias": 1.0, "matrices": "xavier", "embeddings": {"kind": "normal", "scale": 0.2}},
+    "order": {"over": 6, "difficulty": "rarity"},
+    "averaging": {"decay": 0.7, "start": 2, "last": 2, "every": 2},
+    "corruption": {"source": 0.3, "target": 0.3},
 }
 
 
@@ -98,6 +109,8 @@ def training_choices() -> Iterator[tuple[str, TrainingChoice]]:
         "schedule": Schedule,
         "initializer": Initializer,
         "order": Order,
+        "averaging": Averaging,
+        "corruption": Corruption,
     }
     for name, slot in slots.items():
         for kind, part in slot.kinds.items():
@@ -461,20 +474,29 @@ def check_order(choice: TrainingChoice) -> None:
 
 @pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
 def test_a_pair_of_weight_zero_changes_nothing(loss: dict[str, Any]) -> None:
-    """Whatever it holds, as long as it is as wide; and a pair of weight two counts as much as two."""
+    """Whatever it holds, as long as it is as wide; and a pair of weight two counts as much as two.
+
+    Of an objective that draws samples, two equal pairs have two draws: what one of them adds is then doubled.
+    """
+    samples = torch.Generator()
+    untouched = samples.get_state()
 
     def value(rows: list[int], weights: list[float] | None) -> float:
         batch = collate(PAIRS["train"], torch.tensor(rows))
         batch = batch._replace(weight_B=None if weights is None else torch.tensor(weights))
         model = build(MODEL, read(TrainingChoice, BASE), WORDS, 1).eval()
         objective = build_objective(model, read(TrainingChoice, BASE | {"loss": loss}).loss, 1)
-        made = objective(model, batch, Streams(None, "argmax", *(torch.Generator() for _ in range(2))), 0)
+        samples.set_state(untouched)
+        made = objective(model, batch, Streams(None, "argmax", torch.Generator(), samples), 0)
         return float(made.value.detach())
 
     longest = int(PAIRS["train"].target_lengths.argmax())
     other = [row for row in range(4) if row != longest]
     assert value([longest, other[0]], [1.0, 0.0]) == pytest.approx(value([longest, other[1]], [1.0, 0.0]))
-    assert value([longest, other[0]], [1.0, 2.0]) == pytest.approx(value([longest, other[0], other[0]], None))
+    none, once, twice = (value([longest, other[0]], [1.0, weight]) for weight in (0.0, 1.0, 2.0))
+    assert once == pytest.approx(value([longest, other[0]], None)) and twice - once == pytest.approx(once - none)
+    if torch.equal(samples.get_state(), untouched):
+        assert twice == pytest.approx(value([longest, other[0], other[0]], None))
 
 
 def test_position_holds_plain_numbers_only() -> None:
