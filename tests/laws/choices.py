@@ -33,6 +33,16 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "dropout": (0.3,),
     "length_penalty": (0.0, 1.0),
     "search.width": (1, 2, 5),
+    "window": (1,),
+    "positions": (4,),
+    "fertility": (2,),
+    "filters": (2,),
+    "radius": (1,),
+    "chunk": (2,),
+    "hops": (2,),
+    "components": (2,),
+    "cutoffs": ((4, 9),),
+    "divide": (2.0,),
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 
