@@ -48,7 +48,8 @@ class Multihead(Weighing):
 
     def split(self, x_BTC: Tensor) -> Tensor:
         """Return the parts of each head, B x n x T x d."""
-        return x_BTC.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        parts: Tensor = x_BTC.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # torch leaves unflatten without types
+        return parts
 
     def forward(self, query_BTH: Tensor, source: Source, memory: Any) -> tuple[Tensor, Tensor, Any]:
         """Return the context of every query, B x T x C, and its weights, B x T x S."""

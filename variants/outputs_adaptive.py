@@ -85,4 +85,5 @@ class AdaptiveSoftmax(Output):
             entry_N = entry_N.index_fill(0, rows, self.first + i)
             logp = tail(features[rows]).log_softmax(-1)
             inside = inside.index_add(0, rows, logp.gather(1, target_N[rows, None] - start).squeeze(1))
-        return -(head.gather(1, entry_N.unsqueeze(1)).squeeze(1) + inside)
+        logp_N: Tensor = head.gather(1, entry_N.unsqueeze(1)).squeeze(1) + inside
+        return -logp_N

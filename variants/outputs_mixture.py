@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -57,4 +55,4 @@ class MixtureOfSoftmaxes(Output):
         latent = torch.tanh(self.latent(features)).unflatten(-1, (self.components, -1))
         each = self.project(latent).log_softmax(-1)
         prior = self.prior(features).log_softmax(-1)
-        return cast(Tensor, torch.logsumexp(prior.unsqueeze(-1) + each, -2))
+        return torch.logsumexp(prior.unsqueeze(-1) + each, -2)

@@ -154,7 +154,8 @@ class Join(nn.Module):
         both = torch.cat([x_BTX, context_BTC], -1)
         if self.how == "concat":
             return both
+        shown_BTX: Tensor = self.project(context_BTC)
         if self.how == "add":
-            return x_BTX + self.project(context_BTC)
+            return x_BTX + shown_BTX
         gate_BTX = torch.sigmoid(self.gate(both))
-        return (1 - gate_BTX) * x_BTX + gate_BTX * self.project(context_BTC)
+        return (1 - gate_BTX) * x_BTX + gate_BTX * shown_BTX

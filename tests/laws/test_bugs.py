@@ -194,7 +194,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("final context from c", contexts.Final.summary, "final[0]", "final[-1]", having(test_contexts.test_final_is_the_visible_state_of_the_top_at_every_step)),
     ("additive score without tanh", attention.Additive.forward, "torch.tanh(", "(", having(test_attention.test_additive)),
     ("context left out where it should enter", contracts.Context.join, 'in (at, "both")', "== at", having(test_contexts.test_a_context_enters_where_it_is_told, "both", "concat")),
-    ("context added nowhere", contracts.Join.forward, "x_BTX + self.project(context_BTC)", "x_BTX", plains(test_setting_laws.test_every_switch_does_something)),
+    ("context added nowhere", contracts.Join.forward, "x_BTX + shown_BTX", "x_BTX", plains(test_setting_laws.test_every_switch_does_something)),
     # contexts that weigh words
     ("coverage not accumulated", contexts_coverage.Coverage.forward, "memory + weights_B1S[:, 0] * counts_BS", "weights_B1S[:, 0] * counts_BS", having(test_contexts_weighing.test_coverage, 0)),
     ("coverage of another sentence", contexts_coverage.Coverage.forward, "memory + weights", "memory.roll(1, 0) + weights", of("coverage", laws.test_padding_and_company_change_nothing)),
@@ -253,7 +253,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("mixture weights not normalized", outputs_mixture.MixtureOfSoftmaxes.mixed, "self.prior(features).log_softmax(-1)", "self.prior(features)", of("mixture_of_softmaxes", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
     ("all words in the first cluster", outputs_adaptive.AdaptiveSoftmax.logp, "self.first + i, None", "self.first, None", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
     ("cluster begins one word late", outputs_adaptive.AdaptiveSoftmax.nll, "target_N[rows, None] - start", "(target_N[rows, None] - start - 1) % (end - start)", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
-    ("cluster left out of the score", outputs_adaptive.AdaptiveSoftmax.nll, ".squeeze(1) + inside)", ".squeeze(1))", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("cluster left out of the score", outputs_adaptive.AdaptiveSoftmax.nll, ".squeeze(1) + inside", ".squeeze(1)", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
     # free running
     ("own word heard although reference", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "own_B, own_B)", HEARING),
     ("reference heard although own word", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "inputs_BT[:, t], inputs_BT[:, t])", HEARING),
