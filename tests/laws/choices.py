@@ -47,9 +47,18 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "min_p": (0.0, 0.4),
     "samples": (3,),
     "expansions": (12,),
-    "search.width": (1, 2, 5),
     "loss.samples": (3,),
     "loss.sharpness": (0.5,),
+    "window": (1,),
+    "positions": (4,),
+    "fertility": (2,),
+    "filters": (2,),
+    "radius": (1,),
+    "chunk": (2,),
+    "hops": (2,),
+    "components": (2,),
+    "cutoffs": ((4, 9),),
+    "divide": (2.0,),
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 

@@ -25,29 +25,42 @@ from unit.variants import (
     test_bridges,
     test_cells,
     test_contexts,
+    test_contexts_pooled,
+    test_contexts_weighing,
     test_decoders,
     test_embeddings,
     test_encoders,
     test_exact,
     test_outputs,
+    test_outputs_copying,
     test_sampling,
     test_searches,
 )
 
 from harness import contracts
 from harness.contracts import Cell, Memory, Output
+from harness.core.spec import flatten
 from harness.trial.model import Seq2Seq
 from variants import (
     attention,
+    attention_positions,
     beam,
     bridges,
     cells,
     contexts,
+    contexts_coverage,
+    contexts_local,
+    contexts_monotonic,
+    contexts_multihead,
+    contexts_pooled,
     decoders,
     embeddings,
     encoders,
     exact,
     outputs,
+    outputs_adaptive,
+    outputs_copying,
+    outputs_mixture,
     sampling,
     searches,
 )
@@ -60,6 +73,18 @@ def models(law: Callable[[Any], None]) -> Law:
 
     def ask() -> None:
         for plain in choices.models():
+            law(choices.build(plain))
+
+    return ask
+
+
+def of(kind: str, law: Callable[[Any], None]) -> Law:
+    """A law about a model, asked of those models of the sample in which a part of this kind is."""
+
+    def ask() -> None:
+        asked = [plain for plain in choices.models() if kind in flatten(plain).values()]
+        assert asked, f"no model of the sample has a part '{kind}'"
+        for plain in asked:
             law(choices.build(plain))
 
     return ask
@@ -188,7 +213,38 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("final context from c", contexts.Final.summary, "final[0]", "final[-1]", having(test_contexts.test_final_is_the_visible_state_of_the_top_at_every_step)),
     ("additive score without tanh", attention.Additive.forward, "torch.tanh(", "(", having(test_attention.test_additive)),
     ("context left out where it should enter", contracts.Context.join, 'in (at, "both")', "== at", having(test_contexts.test_a_context_enters_where_it_is_told, "both", "concat")),
-    ("context added nowhere", contracts.Join.forward, "x_BTX + self.project(context_BTC)", "x_BTX", plains(test_setting_laws.test_every_switch_does_something)),
+    ("context added nowhere", contracts.Join.forward, "x_BTX + shown_BTX", "x_BTX", plains(test_setting_laws.test_every_switch_does_something)),
+    # contexts that weigh words
+    ("coverage not accumulated", contexts_coverage.Coverage.forward, "memory + weights_B1S[:, 0] * counts_BS", "weights_B1S[:, 0] * counts_BS", having(test_contexts_weighing.test_coverage, 0)),
+    ("coverage of another sentence", contexts_coverage.Coverage.forward, "memory + weights", "memory.roll(1, 0) + weights", of("coverage", laws.test_padding_and_company_change_nothing)),
+    ("fertility upside down", contexts_coverage.Coverage.keys, "1 / (self.most", "1 * (self.most", having(test_contexts_weighing.test_coverage, 2)),
+    ("beam: coverage of the wrong prefix", searches.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "state = (*select(state[:-1], (first_B1 + parent_BK).flatten()), state[-1])", of("coverage", laws.test_search_reports_the_score_the_model_gives)),
+    ("beam: weights before of the wrong prefix", searches.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "state = (*select(state[:-1], (first_B1 + parent_BK).flatten()), state[-1])", of("location_aware", laws.test_search_reports_the_score_the_model_gives)),
+    ("weights of the step before forgotten", contexts_coverage.LocationAware.forward, "weights_B1S, weights_B1S[:, 0]", "weights_B1S, memory", of("location_aware", laws.test_every_parameter_learns)),
+    ("filters see the words one to the left", contexts_coverage.LocationAware.forward, "self.filters(memory.unsqueeze(1))", "self.filters(memory.roll(1, 1).unsqueeze(1))", having(test_contexts_weighing.test_location_aware, 1)),
+    ("window centered off by one", contexts_local._Local.near, "place_S - center_BT", "place_S - 1 - center_BT", having(test_contexts_weighing.test_local_monotonic)),
+    ("window one word short", contexts_local._Local.near, "<= self.window", "< self.window", having(test_contexts_weighing.test_local_monotonic)),
+    ("window over padding", contexts_local._Local.near, "& source.memory.mask_BS.unsqueeze(1)", "", of("local_predictive", laws.test_padding_and_company_change_nothing)),
+    ("window beyond the last word", contexts_local.LocalMonotonic.forward, "torch.minimum(memory, last_B)", "memory", of("local_monotonic", laws.test_padding_and_company_change_nothing)),
+    ("window that stands still", contexts_local.LocalMonotonic.forward, "memory + 1", "memory", having(test_contexts_weighing.test_local_monotonic)),
+    ("predicted position counts padding", contexts_local.LocalPredictive.forward, "source.memory.mask_BS.sum(1, keepdim=True)", "source.memory.mask_BS.shape[1]", of("local_predictive", laws.test_padding_and_company_change_nothing)),
+    ("window as wide as sigma", contexts_local.LocalPredictive.forward, "-2 * (", "-0.5 * (", having(test_contexts_weighing.test_local_predictive)),
+    ("local weights that are no probabilities", contexts_local.LocalPredictive.forward, " / weights_BTS.sum(-1, keepdim=True)", "", of("local_predictive", laws.test_attention_weights_are_probabilities)),
+    ("a monotonic head moves back", contexts_monotonic._moved, "value=1.0) * ahead", "value=1.0)", having(test_contexts_weighing.test_monotonic, True, 1)),
+    ("a monotonic head stands where it started", contexts_monotonic.Monotonic.forward, "_moved(memory, stops_BS)", "_moved(self.start(source), stops_BS)", having(test_contexts_weighing.test_monotonic, False, 1)),
+    ("a monotonic head that is soft at evaluation", contexts_monotonic.Monotonic.stops, "if self.training", "if True", of("monotonic", laws.test_evaluation_draws_nothing_at_random)),
+    ("a monotonic head runs off the end", contexts_monotonic.Monotonic.stops, ".masked_fill(last_BS, 1.0)", "", of("monotonic", laws.test_attention_weights_are_probabilities)),
+    ("a chunk after the stop", contexts_monotonic.Monotonic.spread, "F.pad(shares[:, before - i :, i], (0, before - i))", "F.pad(shares[:, : shares.shape[1] - i, i], (i, 0))", having(test_contexts_weighing.test_monotonic, False, 2)),
+    ("heads scaled by the whole width", contexts_multihead.Multihead.forward, "sqrt(keys.shape[-1])", "sqrt(self.width)", having(test_contexts_weighing.test_multihead_is_torchs_own)),
+    ("heads mixed with words", contexts_multihead.Multihead.forward, ".transpose(1, 2).flatten(2)", ".reshape(*query_BTH.shape[:2], -1)", of("multihead", laws.test_cutting_time_changes_nothing)),
+    ("weights of heads summed", contexts_multihead.Multihead.forward, "weights.mean(1)", "weights.sum(1)", of("multihead", laws.test_attention_weights_are_probabilities)),
+    ("dot product not scaled", attention_positions.ScaledDot.forward, " * self.scale", "", having(test_attention.test_scaled_dot)),
+    ("location beyond the last position", attention_positions.Location.forward, "value=lowest", "value=0.0", having(test_attention.test_location, 2)),
+    # summaries and the gate
+    ("maximum over padding", contexts_pooled.Max.summary, ".masked_fill(~memory.mask_BS.unsqueeze(-1), lowest)", "", having(test_contexts_pooled.test_max_leaves_padding_out)),
+    ("padding projected", contexts_pooled.Projection.summary, " * memory.mask_BS.unsqueeze(-1)", "", having(test_contexts_pooled.test_projection_is_a_map_of_the_first_words, 4, [[4 + 20 - 500], [-3]])),
+    ("padding pooled", contexts_pooled.SelfAttentive.summary, "memory.mask_BS.unsqueeze(1)", "torch.ones_like(memory.mask_BS).unsqueeze(1)", of("self_attentive", laws.test_padding_and_company_change_nothing)),
+    ("gate upside down", contracts.Join.forward, "(1 - gate_BTX) * x_BTX + gate_BTX *", "gate_BTX * x_BTX + (1 - gate_BTX) *", having(test_contexts.test_a_gate_weighs_a_context_against_what_it_meets, 2)),
     # decoders
     ("context asked once, not at each step", decoders.RnnDecoder.advance, "if not self.walks:", "if True:", CUTTING),
     ("state forgotten between steps", decoders.RnnDecoder.advance, "readout, state = self._piece", "readout, _ = self._piece", models(laws.test_the_past_changes_the_present)),
@@ -209,6 +265,14 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("log-probabilities not normalized", outputs._Softmax.logp, ".log_softmax(-1)", "", TWO_FACES),
     ("tied weight not shared", outputs.Tied.__init__, "self.weight = embeddings.target_weight_VE", "self.weight = nn.Parameter(embeddings.target_weight_VE.detach().clone())", having(test_outputs.test_a_tied_output_is_the_table_itself)),
     ("tied bias forgotten", outputs.Tied.logits, "self.weight, self.bias", "self.weight", LEARNS),
+    ("pointer to the word before", outputs_copying.PointerGenerator.logp, "source.copies_BS.unsqueeze(1)", "source.copies_BS.roll(1, 1).unsqueeze(1)", of("pointer_generator", laws.test_a_copying_model_knows_each_word_of_its_own_sentence)),
+    ("pointer ids shifted", outputs_copying.PointerGenerator.mixed, "scatter_add(-1, copies,", "scatter_add(-1, (copies + 1) % said.shape[-1],", having(test_outputs_copying.test_a_pointer_generator_mixes_two_distributions)),
+    ("pointer gate on both sides", outputs_copying.PointerGenerator.mixed, "(1 - gate) * weights", "gate * weights", of("pointer_generator", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("pointer of another sentence in training", outputs_copying.PointerGenerator.nll, "counted_BT.nonzero()[:, 0]", "counted_BT.nonzero()[:, 0] * 0", of("pointer_generator", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("mixture weights not normalized", outputs_mixture.MixtureOfSoftmaxes.mixed, "self.prior(features).log_softmax(-1)", "self.prior(features)", of("mixture_of_softmaxes", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("all words in the first cluster", outputs_adaptive.AdaptiveSoftmax.logp, "self.first + i, None", "self.first, None", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("cluster begins one word late", outputs_adaptive.AdaptiveSoftmax.nll, "target_N[rows, None] - start", "(target_N[rows, None] - start - 1) % (end - start)", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("cluster left out of the score", outputs_adaptive.AdaptiveSoftmax.nll, ".squeeze(1) + inside", ".squeeze(1)", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
     # free running
     ("own word heard although reference", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "own_B, own_B)", HEARING),
     ("reference heard although own word", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "inputs_BT[:, t], inputs_BT[:, t])", HEARING),
