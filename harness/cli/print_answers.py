@@ -25,6 +25,7 @@ def print_answer(plan: Plan, done: StudyAnswer) -> None:
     total = done.seeds * sum(not variant.skipped for variant in plan.variants)
     say(Text(_ran(done, total)), *(Text(f"report: {path}") for path in done.files))
     say(heading(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}"))
+    say(*([plan.sealed] if plan.sealed else []))
     if done.table:
         names = list(dict.fromkeys(name for row in done.table for name in row))
         rows = [[row.get(name, "") for name in names] for row in done.table]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.study.claims import Claim
+from harness.trial.sealed import SEALED, VALIDATION, Split
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,10 @@ class StudyFacts:
     provenance: dict[str, Any] = field(default_factory=dict)
     """Dataset sha256, commit, package versions, hardware, ..."""
     plan: dict[str, Any] = field(default_factory=dict)
+    split: Split = "test"
+    """The split that the scores are of."""
+
+    @property
+    def sealed(self) -> str:
+        """A sentence for the top of every page on scores of the validation split; "" for scores of the test."""
+        return SEALED if self.split == VALIDATION else ""

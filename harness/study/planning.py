@@ -20,9 +20,12 @@ from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
 from harness.study.dry_run import check_plugins
 from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
+from harness.trial.encoded import TEST
 from harness.trial.pipeline import Trial
 from harness.trial.score import METRICS, naming
+from harness.trial.sealed import SEALED, Split
 from harness.trial.train import check_parts
+from harness.trial.trial_choice import without_tests
 
 __all__ = [
     "BASE",
@@ -42,6 +45,8 @@ __all__ = [
 ]
 
 MOST_SEEDS = 10_000
+EVALUATE = "evaluate"
+"""The field of a study that the command line can set beside the choices of its variants."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,16 @@ class Plan:
 
     def trial(self, variant: Variant, seed: int) -> Trial:
         """Return one trial of the plan."""
-        data, other = variant.choice.data, variant.choice.other_data
+        choice = variant.choice if self.split == TEST else without_tests(variant.choice)
+        data, other = choice.data, choice.other_data
         tests = {name: self.revisions[_key(dataset)] for name, dataset in data.tests.items()}
         pretrained_on = "" if other is None else self.revisions[_key(other)]
-        return Trial(variant.choice, seed, self.revisions[_key(data.dataset)], tests, pretrained_on)
+        return Trial(choice, seed, self.revisions[_key(data.dataset)], tests, pretrained_on, self.split)
+
+    @property
+    def split(self) -> Split:
+        """The split that its trials are decoded and scored on."""
+        return self.file.evaluate
 
     def trials(self) -> Iterator[tuple[Variant, int, Trial]]:
         """Yield every trial that can run, seed by seed, so that an unfinished study has whole rows."""
@@ -109,19 +120,33 @@ class Plan:
 
     def frozen(self) -> dict[str, Any]:
         """Return the plan as plain data: what is compared when the study is run again, and kept with its results."""
-        return {
-            "study": self.name,
-            "base": self.base,
-            "question": self.file.question,
-            "expectation": self.file.expectation,
-            "claims": encode(self.file.claims),
-            "seeds": self._design,
-            "revisions": dict(sorted(self.revisions.items())),
-            "variants": [
-                {"name": v.name, "factors": v.factors, "skipped": v.skipped, "choice": encode(v.written)}
-                for v in self.variants
-            ],
-        } | ({"match": encode(self.file.match)} if self.file.match else {})
+        return (
+            {
+                "study": self.name,
+                "base": self.base,
+                "question": self.file.question,
+                "expectation": self.file.expectation,
+                "claims": encode(self.file.claims),
+                "seeds": self._design,
+                "revisions": dict(sorted(self.revisions.items())),
+                "variants": [
+                    {"name": v.name, "factors": v.factors, "skipped": v.skipped, "choice": encode(v.written)}
+                    for v in self.variants
+                ],
+            }
+            | ({"match": encode(self.file.match)} if self.file.match else {})
+            | self._sealed
+        )
+
+    @property
+    def sealed(self) -> str:
+        """A sentence for whoever reads its scores while the test split is sealed; "" otherwise."""
+        return SEALED if self.split != TEST else ""
+
+    @property
+    def _sealed(self) -> dict[str, str]:
+        """What the plan says of a sealed test split; nothing of an open one."""
+        return {"evaluate": self.split} if self.split != TEST else {}
 
     @property
     def digest(self) -> str:
@@ -137,8 +162,8 @@ class Plan:
         ]
         file = self.file
         claims = encode(file.claims, meaning=True)
-        match = [file.match] if file.match else []
-        return digest([file.question, file.expectation, claims, self._design, variants, *match])
+        more = [*([file.match] if file.match else []), *([self._sealed] if self._sealed else [])]
+        return digest([file.question, file.expectation, claims, self._design, variants, *more])
 
 
 def _datasets(variant: Variant) -> list[Dataset.Config]:
@@ -236,18 +261,19 @@ def load(
     Args:
         name: a study in ``studies/``, or the path of a study file.
         base: the base to use in place of the one that the file names; needed for all but the first of several.
-        sets: changes to every variant, from the command line.
+        sets: changes to every variant, from the command line; and ``evaluate``, in place of the file's.
         seeds: how many seeds, in place of the file's.
 
     Raises:
         SpecError: anything in the study, its base or its claims that cannot be meant.
     """
     path, file, lines = _read_study(name)
+    file, changes = _with_evaluate(file, sets or {})
     base_path = locate.base(base or _names(file)[0], path.parent)
     called = names.stem(path, "a study"), names.stem(base_path, "a base")
     at = read_base(base_path)
     file = _with_metrics(file, at.primary or PRIMARY)
-    expansion = Expansion(file, lines, at.plain, at.lines, dict(sets or {}))
+    expansion = Expansion(file, lines, at.plain, at.lines, changes)
     variants = tuple(_judged(variant) for variant in expansion.variants())
     _check_left(variants, lines)
     chosen, looks = _seeds(seeds if seeds is not None else file.seeds)
@@ -261,11 +287,21 @@ def load(
     try:
         file = file.model_copy(update={"claims": claim_columns.resolve(file.claims, variants, folders)})
         claim_checks.check(file.claims, variants, folders)
+        claim_checks.check_sealed(file.claims, file.evaluate)
     except SpecError as error:
         raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
     again = command(name, base, sets or {}, seeds)
     matched = file.match.told if file.match else {}
     return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched)
+
+
+def _with_evaluate(file: StudyFile, sets: Mapping[str, Any]) -> tuple[StudyFile, dict[str, Any]]:
+    """Return a study with the split that the command line names, and the other changes of the command line."""
+    changes = dict(sets)
+    if EVALUATE in changes:
+        named = read(StudyFile, encode(file) | {EVALUATE: changes.pop(EVALUATE)}, lambda _: "--set")
+        file = file.model_copy(update={EVALUATE: named.evaluate})
+    return file, changes
 
 
 def _check_left(variants: Sequence[Variant], lines: Lines) -> None:
