@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.analysis import Comparison, Outcome, further_tests, on, spelled, split_of
 from harness.analysis.comparable import comparable
-from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables
+from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables, tuning
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
 from harness.report.tables import Table
@@ -58,6 +58,7 @@ def sections(
         Section("costs", "Costs", "Mean ± standard deviation over seeds, on the machine named below.",
                 [tables.costs_table(outcomes)]),
         *fairness.sections(study, outcomes, comparisons),
+        *tuning.sections(study.tuned, current=study.tuned_as_now),
         _failures(study, outcomes),
         _provenance(study, outcomes),
     ]  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.study.claims import Claim
+from harness.study.tuned import Tuned
 from harness.trial.sealed import SEALED, VALIDATION, Split
 
 
@@ -41,6 +42,10 @@ class StudyFacts:
     plan: dict[str, Any] = field(default_factory=dict)
     split: Split = "test"
     """The split that the scores are of."""
+    tuned: Tuned | None = None
+    """The tuning of its variants; None if they were not tuned."""
+    tuned_as_now: bool = True
+    """Whether the study is otherwise as it was when it was tuned."""
 
     @property
     def sealed(self) -> str:

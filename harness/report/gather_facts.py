@@ -16,6 +16,7 @@ from harness.report.provenance import quarantined, results_digest
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, ledger, planning
 from harness.study.planning import Plan
+from harness.study.tuning_plan import tuning_plan
 from harness.trial.data_checks import percent_reachable, shared_in_words
 from harness.trial.pipeline import KINDS, Trial
 
@@ -69,7 +70,16 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         provenance=provenance,
         plan=plan.frozen() | {"digest": plan.digest, "exploratory": frozen_plan.exploratory(plan, store)},
         split=plan.split,
+        tuned=plan.tuned,
+        tuned_as_now=_tuned_as_now(plan),
     )
+
+
+def _tuned_as_now(plan: Plan) -> bool:
+    """Return whether a tuning of the study as it is now would be the one whose winners it has."""
+    if plan.tuned is None or plan.file.tune is None:
+        return True
+    return planning.resolve(tuning_plan(plan)).digest == plan.tuned.plan
 
 
 def _provenance(plan: Plan, store: Store, trials: Sequence[Trial], records: Sequence[Record]) -> dict[str, Any]:

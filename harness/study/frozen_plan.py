@@ -238,6 +238,7 @@ class Frozen(BaseModel):
     variants: list[_Variant]
     match: dict[str, Any] | None = None
     evaluate: Split = "test"
+    tuned: dict[str, Any] | None = None
     digest: str
     exploratory: dict[str, str] = {}
     dropped: list[dict[str, Any]] = []
