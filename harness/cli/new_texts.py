@@ -34,7 +34,7 @@ def trial(kind: str) -> TrialChoice:
 
 def model(kind: str) -> Any:
     choice = trial(kind)
-    return build(choice.model, choice.training.initializer, WORDS, seed=1)
+    return build(choice.model, choice.training, WORDS, seed=1)
 
 
 def result(kind: str) -> Any:

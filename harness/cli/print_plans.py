@@ -26,7 +26,7 @@ STATES = {"absent": "not run yet"}
 def print_validated(plan: Plan) -> None:
     """Print the variants of a valid study, and the variants that each claim compares."""
     from harness.study.claims import groups  # slow to import, and not needed to report a mistake
-    from harness.study.enough_seeds import too_few
+    from harness.study.enough_seeds import fixed_streams, too_few
 
     running = sum(not variant.skipped for variant in plan.variants)
     upto = "up to " if plan.sequential else ""
@@ -45,7 +45,7 @@ def print_validated(plan: Plan) -> None:
         say(entry(claim.name, _question(claim)))
         compared = groups(claim, factors)
         say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
-    say(*(indented(sentence, style="yellow") for sentence in too_few(plan)))
+    say(*(indented(sentence, style="yellow") for sentence in [*too_few(plan), *fixed_streams(plan)]))
 
 
 def print_registered(done: Registration) -> None:

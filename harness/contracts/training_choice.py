@@ -19,6 +19,38 @@ from harness.contracts.training import (
 from harness.core.registry import SLOTS, Choice
 
 
+class FixedSeeds(Choice):
+    """Random streams that do not follow the seed of the trial, each with the trial seed whose numbers it draws instead.
+
+    With ``init: 1`` all seeds of a variant begin with the initial values of seed 1, so that their scores differ by data
+    order, dropout and coins alone: a study of cases that fix one stream and all others says which of them the spread
+    over seeds comes from (Bouthillier et al. 2021, sec. 2). 0: the stream follows the seed.
+    """
+
+    init: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """The first values of the model's parameters, and of the objective's."""
+    order: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """The order of training pairs."""
+    dropout: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """Dropout, and what else the model draws as it trains."""
+    teacher_forcing: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """The tosses of teacher forcing."""
+    samples: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """What the objective draws."""
+
+    @model_validator(mode="after")
+    def _one_moves(self) -> FixedSeeds:
+        """Check that a stream is left to the seed."""
+        if all(getattr(self, name) for name in type(self).model_fields):
+            raise ValueError("every random stream is fixed, so that all seeds are one training; leave one stream at 0")
+        return self
+
+    def seed(self, stream: Literal["init", "order", "dropout", "teacher_forcing", "samples"], trial: int) -> int:
+        """Return the trial seed whose numbers a stream draws in the trial with a seed."""
+        fixed: int = getattr(self, stream)
+        return fixed or trial
+
+
 class TrainingChoice(Choice):
     """The training branch of a trial."""
 
@@ -66,6 +98,9 @@ class TrainingChoice(Choice):
     """Epochs after which training ends: each as many updates as it takes to visit all training pairs once. 0: no limit."""
     seconds: float = Field(default=0.0, ge=0, json_schema_extra={"neutral": 0.0})
     """Wall-clock seconds after which training ends, evaluations counted; never the same number of updates twice. 0: no limit."""
+
+    fixed: FixedSeeds = Field(default_factory=FixedSeeds, json_schema_extra={"neutral": {}})
+    """Random streams that are the same for every seed."""
 
     @model_validator(mode="after")
     def _ends(self) -> TrainingChoice:

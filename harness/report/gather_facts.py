@@ -15,6 +15,7 @@ from harness.report.facts import StudyFacts
 from harness.report.provenance import quarantined, results_digest
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, ledger, planning
+from harness.study.enough_seeds import fixed_streams
 from harness.study.planning import Plan
 from harness.study.tuning_plan import tuning_plan
 from harness.trial.data_checks import percent_reachable, shared_in_words
@@ -50,6 +51,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         origins += [row for name, found in sets.items() for facts in found.values() for row in _set_rows(name, facts)]
         origins += [row for facts in provenance.get("pretraining_data", {}).values() for row in _other_rows(facts)]
         origins += [("check the data", warning) for warning in data_warnings(plan, store)]
+        origins += [("check the seeds", warning) for warning in fixed_streams(plan)]
         origins += _computing_rows(provenance)
     file = plan.file
     return StudyFacts(

@@ -204,14 +204,18 @@ def _overlap_warning(facts: Mapping[str, Any], where: str, remedy: str, split: s
     return [f"{count} in {where}, as the model sees them: scores measure memory too; {remedy}"]
 
 
+def _shown(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]} ..."
+
+
 def _ceiling_warning(counts: Mapping[str, Any], lowercased: bool, split: str) -> Sequence[str]:
     most = percent_reachable(counts, lowercased=lowercased)
     if most == 100:
         return []
     reasons = [f"in {counts['unknown']:,} rows the vocabulary lacks tokens"] if counts["unknown"] else []
-    if counts["example"] is not None:
-        text, back = counts["example"]
-        reasons.append(f"the target tokenizer changes references: {text!r:.40} comes back as {back!r:.40}")
+    text, back = counts["example"] or ("", "")
+    if text != back and not (lowercased and _meet([lowercase(text)], [lowercase(back)])):
+        reasons.append(f"the target tokenizer changes references: '{_shown(text)}' comes back as '{_shown(back)}'")
     return [
         f"a perfect model reaches {most:.4g} % exact match on the {split}: {'; '.join(reasons) or 'case differs'}; change "
         "data.target or decoding.scoring.lowercase if that is not meant"

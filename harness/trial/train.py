@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from harness.contracts import Batch, Initializer, Order, Pass, Words, target_nll
+from harness.contracts import Batch, Order, Pass, Words, target_nll
 from harness.contracts.training_choice import TrainingChoice as TrainingChoice
 from harness.contracts.training_choice import foreseen_seconds as foreseen_seconds
 from harness.core.seeds import stream_seed
@@ -75,12 +75,12 @@ class Position:
     """The training was asked to stop before it had seen whether this update is to be evaluated, or is the last."""
 
 
-def build(choice: ModelChoice, initializer: Initializer.Config, words: Words, seed: int) -> Seq2Seq:
+def build(choice: ModelChoice, training: TrainingChoice, words: Words, seed: int) -> Seq2Seq:
     """Return a model with its first parameters, a function of the choices and the seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, "init"))
+        torch.manual_seed(stream_seed(training.fixed.seed("init", seed), "init"))
         model = Seq2Seq(choice, words)
-        initializer.build().fill(model)
+        training.initializer.build().fill(model)
         model.embeddings.fill(words)
     return model
 
@@ -152,7 +152,7 @@ class Training:
         self.last = choice.last_update(pairs["train"].size)
         """The last update, 0 where tokens or seconds alone end the training."""
         self.updater = Updater(self.model, choice, seed, device)
-        torch.manual_seed(stream_seed(seed, "dropout"))
+        torch.manual_seed(stream_seed(choice.fixed.seed("dropout", seed), "dropout"))
         self.places = [place or {}]
         """Where it ran, this process last, each place once."""
         self.at = Position()
@@ -230,7 +230,8 @@ class Training:
         lengths = pairs.lengths
         order: Order = c.order.build()
         while True:
-            begun, generator = Pass(self.at.epoch, self.at.begun), pass_generator(self.seed, self.at.epoch)
+            seed = self.choice.fixed.seed("order", self.seed)
+            begun, generator = Pass(self.at.epoch, self.at.begun), pass_generator(seed, self.at.epoch)
             rows_N = order.rows(begun, lengths, generator)
             weight_N = order.weights(begun, lengths)
             batches = cut(rows_N, lengths, c.batch_size * c.accumulate, c.pool, generator)

@@ -23,7 +23,8 @@ class Updater:
 
     def __init__(self, model: Seq2Seq, choice: TrainingChoice, seed: int, device: torch.device) -> None:
         self.model, self.choice, self.device = model, choice, device
-        self.objective = build_objective(model, choice.loss, seed).to(device)
+        fixed = choice.fixed
+        self.objective = build_objective(model, choice.loss, fixed.seed("init", seed)).to(device)
         self.forcing: TeacherForcing = choice.teacher_forcing.build()
         self.schedule: Schedule = choice.schedule.build()
         own = self.objective.optimizer()
@@ -31,8 +32,8 @@ class Updater:
         """What the model's optimizer moves, and clipping measures."""
         rule: Optimizer = choice.optimizer.build()
         self.optimizers = [rule.over(self.parameters), *([] if own is None else [own])]
-        self.tosses = torch.Generator().manual_seed(stream_seed(seed, "teacher_forcing"))
-        self.samples = torch.Generator().manual_seed(stream_seed(seed, "samples"))
+        self.tosses = torch.Generator().manual_seed(stream_seed(fixed.seed("teacher_forcing", seed), "teacher_forcing"))
+        self.samples = torch.Generator().manual_seed(stream_seed(fixed.seed("samples", seed), "samples"))
         # Summed on the device and read at evaluations only: loss and positions since the last one, words since the start.
         self.loss_sum, self.loss_count, self.words = torch.zeros(3, 1, dtype=torch.float64, device=device)
         self.extras: dict[str, Tensor] = {}
