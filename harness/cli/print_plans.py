@@ -59,13 +59,14 @@ def print_registered(done: Registration) -> None:
 
 
 def _scoring(plan: Plan) -> list[str]:
-    """Return how texts are scored: a line for each way, with its variants where there are several ways."""
+    """Return how texts are scored: a line for each way, with its variants where there are several; and on which split."""
     ways: dict[str, list[str]] = {}
     for variant in (variant for variant in plan.variants if not variant.skipped):
         how = variant.choice.decoding.scoring
         case = "ignores letter case" if how.lowercase else "respects letter case"
         ways.setdefault(f"scoring {case}; tokenizer for scoring: {how.tokenize}", []).append(variant.name)
-    return [f"{way}: {'; '.join(names)}" if len(ways) > 1 else way for way, names in ways.items()]
+    said = [f"{way}: {'; '.join(names)}" if len(ways) > 1 else way for way, names in ways.items()]
+    return [*said, *([plan.sealed] if plan.sealed else [])]
 
 
 def _question(claim: Claim) -> str:
