@@ -13,6 +13,7 @@ from typing import Any
 from harness.study.claims import Claim
 from harness.study.ledger import Attempt
 from harness.study.planning import Plan
+from harness.trial.encoded import TEST
 
 RESEEDED = "the seeds were changed after results could be seen"
 
@@ -63,6 +64,7 @@ def _objection(plan: Plan, before: dict[str, Any], attempts: Sequence[Attempt]) 
     on_base = [attempt for attempt in attempts if attempt.base == plan.base]
     declared = next((number for number, attempt in enumerate(on_base) if attempt.batches), len(on_base))
     since = on_base[declared:]
-    if not since or since[0].seen or not all(attempt.batches for attempt in since):
+    pilots = {attempt.plan for attempt in on_base if attempt.evaluate != TEST}
+    if not since or set(since[0].seen) - pilots or not all(attempt.batches for attempt in since):
         return "the ledger does not show that `unplanned:` was declared before the first results, and kept"
     return ""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.core.spec import SpecError, read
 from harness.study.claims import Claim
 from harness.study.grid import SequentialSeeds
+from harness.trial.sealed import Split
 
 
 class _Variant(BaseModel):
@@ -34,6 +35,8 @@ class Frozen(BaseModel):
     revisions: dict[str, str]
     variants: list[_Variant]
     match: dict[str, Any] | None = None
+    evaluate: Split = "test"
+    tuned: dict[str, Any] | None = None
     unplanned: str = ""
     batches: list[list[int]] = []
     digest: str

@@ -25,6 +25,9 @@ from harness.core.spec import SpecError
 from harness.storage.disk import write
 from harness.storage.store import Store
 from harness.study.planning import Plan
+from harness.study.standing import Standing
+from harness.trial.encoded import TEST
+from harness.trial.sealed import Split
 
 NAME = "ledger.jsonl"
 Event = Literal["frozen", "registered"]
@@ -53,6 +56,8 @@ class Attempt(BaseModel):
     """sha256 of the line before; "" in the first."""
     batches: list[list[int]] = []
     """Where the study declares ``unplanned:``, its seeds, batch by batch; else nothing."""
+    evaluate: Split = "test"
+    """The split that its trials are scored on; a line says so only where the test split was sealed."""
 
     @property
     def only_adds_seeds(self) -> bool:
@@ -132,6 +137,7 @@ def enter(plan: Plan, store: Store, results: Path | None, done: Frozen) -> None:
             seen=_seen(plan, attempts, store, results),
             previous="",
             batches=done.batches,
+            evaluate=plan.split,
         )
         attempts.append(now)
 
@@ -221,45 +227,6 @@ def admit(store: Store, study: str, lines: str, place: str) -> None:
         _write(of_store(store, study), attempts)
 
 
-class Standing(BaseModel):
-    """The place of a plan among the attempts at a study on its base."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int = 1
-    """1 for the first plan that was frozen on this base; a plan that is frozen again after others counts again."""
-    registered: str = ""
-    """When it was registered; "" if it was not."""
-    seen: dict[str, int] = {}
-    """Earlier plans whose results could be seen when it was frozen, with their finished trials."""
-    batches: list[list[int]] = []
-    """Where the study declares ``unplanned:``, its seeds, batch by batch; a plan that only adds seeds is no further attempt."""
-
-    @property
-    def sentence(self) -> str:
-        """One sentence for a report; "" for a first attempt that was not registered."""
-        registered = f"Registered on {self.registered}. " if self.registered else ""
-        registered += f"{self._added} " if self.batches else ""
-        if self.number == 1:
-            return registered.strip()
-        plans = f"{len(self.seen)} earlier plan{'s' * (len(self.seen) != 1)}"
-        trials = ", ".join(f"{count:,}" for count in self.seen.values())
-        saw = (
-            f"results of {plans} had been seen ({trials} finished trials)" if self.seen else "no results had been seen"
-        )
-        return f"{registered}Attempt {self.number} at this study on this data: {saw}."
-
-    @property
-    def _added(self) -> str:
-        sizes = [str(len(batch)) for batch in self.batches]
-        if len(sizes) == 1:
-            return "Seeds may be added (`unplanned: combine`): half of the level is kept for that."
-        return (
-            f"{sizes[0]} seeds, then {', then '.join(sizes[1:])} more after results could be seen, as declared by `unplanned: "
-            "combine`: means of batches are weighed by the square root of their size; p and intervals hold over all looks."
-        )
-
-
 def standing(plan: Plan, store: Store) -> Standing:
     """Return the place of a plan among the attempts at its study."""
     attempts = read(of_store(store, plan.name))
@@ -271,8 +238,15 @@ def standing(plan: Plan, store: Store) -> Standing:
         return Standing(number=len(plans) + 1, seen=_seen(plan, attempts, store, None))
     registered = next((a.time for a in on_base if a.event == "registered" and first[a.plan] == first[plan.digest]), "")
     seen = {other: count for other, count in mine[-1].seen.items() if first.get(other) != first[plan.digest]}
-    number = len(plans) - plans[::-1].index(first[plan.digest])
-    return Standing(number=number, registered=registered, seen=seen, batches=mine[-1].batches)
+    pilots = {a.plan for a in on_base if a.evaluate != TEST}
+    return Standing(
+        number=len(plans) - plans[::-1].index(first[plan.digest]),
+        registered=registered,
+        seen=seen,
+        sealed={plan: count for plan, count in seen.items() if plan in pilots},
+        again=plans.count(first[plan.digest]) > 1,
+        batches=mine[-1].batches,
+    )
 
 
 def _first_of_each(attempts: Sequence[Attempt]) -> dict[str, str]:
