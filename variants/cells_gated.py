@@ -123,6 +123,10 @@ class StepwiseLstm(StepwiseCell):
         entering: Tensor = maps.enter(input_BTX)
         return entering
 
+    def forget_biases(self) -> list[tuple[Tensor, ...]]:
+        """Return the bias of the forget gate of each layer and direction."""
+        return [(layer.enter.bias[: self.hidden],) for layer in self.maps]
+
     def next(self, maps: Any, entering_BX: Tensor, heard_BH: Tensor, carried: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the next ``(h, c)``."""
         old_BH = carried[1]
@@ -209,6 +213,10 @@ class ScalarLstm(StepwiseCell):
         """Return ``W x + b`` of all gates."""
         entering: Tensor = maps.enter(input_BTX)
         return entering
+
+    def forget_biases(self) -> list[tuple[Tensor, ...]]:
+        """Return the bias of the forget gate of each layer and direction."""
+        return [(layer.enter.bias.chunk(4)[2],) for layer in self.maps]
 
     def next(self, maps: Any, entering_BX: Tensor, heard_BH: Tensor, carried: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the next ``(h, c, n, m)``."""

@@ -97,6 +97,10 @@ class MatrixLstm(_MatrixCell):
         """Return the products of one layer in one direction."""
         return _MlstmLayer(entering, cfg.hidden, cfg.heads)
 
+    def forget_biases(self) -> list[tuple[Tensor, ...]]:
+        """Return the bias of the forget gate of each layer and direction."""
+        return [(layer.gates.bias.chunk(2)[1],) for layer in self.maps]
+
     def drive(self, maps: Any, input_BTX: Tensor) -> tuple[Tensor, ...]:
         """Return log f, i, keys, values, queries and the output gate."""
         into, forget = maps.gates(input_BTX).chunk(2, -1)

@@ -67,6 +67,10 @@ class LayerNormLstm(StepwiseCell):
         entering: Tensor = maps.enter_norm(maps.enter(input_BTX)) + maps.bias
         return entering
 
+    def forget_biases(self) -> list[tuple[Tensor, ...]]:
+        """Return the bias of the forget gate of each layer and direction."""
+        return [(layer.bias[: self.hidden],) for layer in self.maps]
+
     def next(self, maps: Any, entering_BX: Tensor, heard_BH: Tensor, carried: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the next ``(h, c)``."""
         gates = entering_BX + maps.recur_norm(maps.recur(heard_BH))

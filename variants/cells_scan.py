@@ -71,6 +71,10 @@ class MinLstm(ScannedCell):
         """Return the products of forget gate, input gate and candidate."""
         return Stacked(entering, cfg.hidden, 3)
 
+    def forget_biases(self) -> list[tuple[Tensor, ...]]:
+        """Return the bias of the forget gate of each layer and direction."""
+        return [(layer.bias[: self.hidden],) for layer in self.maps]
+
     def drive(self, maps: Any, input_BTX: Tensor) -> tuple[Tensor, ...]:
         """Return both gates over their sum, the second times the candidate."""
         forget_BTH, in_BTH, new_BTH = maps(input_BTX).chunk(3, -1)

@@ -37,6 +37,7 @@ from harness.contracts.tensors import (
     sayable,
     select,
 )
+from harness.contracts.contexts import Merge, Place, Summary, Weighing, softmax_over
 from harness.contracts.layered_cells import ParallelCell, ScannedCell, Stacked, StepwiseCell
 from harness.contracts.training import (
     Batch,
@@ -53,6 +54,8 @@ from harness.contracts.training import (
     TeacherForcing,
     target_nll,
 )
+from harness.contracts.corruption import Corruption
+from harness.contracts.averaging import Averaging
 from harness.contracts.training_choice import TrainingChoice
 from harness.contracts.decoding import Found, Search
 from harness.contracts.metric import Metric, Scored
@@ -67,10 +70,12 @@ __all__ = [
     "SPECIALS",
     "UNK",
     "Attention",
+    "Averaging",
     "Batch",
     "Bridge",
     "Cell",
     "Context",
+    "Corruption",
     "Dataset",
     "Decoder",
     "Embeddings",
@@ -80,6 +85,7 @@ __all__ = [
     "Join",
     "Lengths",
     "Memory",
+    "Merge",
     "Metric",
     "Objective",
     "Optimizer",
@@ -87,6 +93,7 @@ __all__ = [
     "Output",
     "ParallelCell",
     "Pass",
+    "Place",
     "Pretraining",
     "Readout",
     "Row",
@@ -102,15 +109,18 @@ __all__ = [
     "StepwiseCell",
     "Streams",
     "Sum",
+    "Summary",
     "TeacherForcing",
     "Tokenizer",
     "TrainingChoice",
+    "Weighing",
     "Words",
     "digests",
     "repeat",
     "rows",
     "sayable",
     "select",
+    "softmax_over",
     "split_fields",
     "target_nll",
 ]

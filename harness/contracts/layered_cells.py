@@ -51,7 +51,7 @@ class LayeredCell(Cell):
                 f"{self.width}; choose more layers, equal widths, or 'residual: false'"
             )
         widths = [entering, *[self.width] * (cfg.layers - 1)]
-        self.maps = nn.ModuleList(self.make(cfg, width) for width in widths for _ in range(directions))
+        self.maps: Any = nn.ModuleList(self.make(cfg, width) for width in widths for _ in range(directions))
 
     @abstractmethod
     def make(self, cfg: Any, entering: int) -> nn.Module:

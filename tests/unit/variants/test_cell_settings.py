@@ -177,6 +177,31 @@ def test_gates_side_by_side_are_initialized_each_by_itself() -> None:
     assert 0.95 * limit < float(whole.maps[0].enter.weight.detach().abs().max()) <= limit
 
 
+@pytest.mark.parametrize("kind", ("stepwise_lstm", "layer_norm_lstm", "slstm", "minlstm", "mlstm"))
+def test_the_forget_bias_of_each_layer_and_direction_decides_what_is_kept(kind: str) -> None:
+    cell = made(kind, 6, 2, layers=2)
+    assert len(cell.forget_biases()) == 4
+    place = 0 if kind == "minlstm" else 1
+    stabilized = kind in ("slstm", "mlstm")
+    state = tuple(torch.ones(4, *shape) for shape in cell.tensors)
+    for bias in (-40.0, 40.0):
+        with torch.no_grad():
+            for parameter in cell.parameters():
+                parameter.zero_()
+            for (gate,) in cell.forget_biases():
+                gate.fill_(bias)
+        for layer in range(2):
+            for direction in range(2):
+                entering = torch.zeros(4, 6 if layer == 0 else 12)
+                after = cell.step(layer, direction, entering, state)
+                highest = after[3] if stabilized else torch.tensor(0.0)
+                kept = (
+                    after[place].flatten(1).mean(1) * highest.flatten(1).mean(1).exp() if stabilized else after[place]
+                )
+                before = torch.e if stabilized else 1.0
+                assert bool((kept < 1e-6).all() if bias < 0 else (kept > 0.6 * before).all())
+
+
 either_scan = pytest.mark.parametrize("scan", (linear_scan, doubling_scan))
 
 
