@@ -63,7 +63,7 @@ def _one(highest: Tensor) -> Tensor:
 
 def _rms(x: Tensor) -> Tensor:
     """Return x over the root of its mean square (Zhang & Sennrich 2019), head by head, heads side by side."""
-    return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)).flatten(-2)
+    return F.rms_norm(x, x.shape[-1:], eps=1e-6).flatten(-2)
 
 
 class _MlstmLayer(nn.Module):

@@ -138,9 +138,10 @@ class _S6Layer(nn.Module):
 
 @register("s6")
 class SelectiveStateSpace(ScannedCell):
-    """Selective state space S6 (Gu & Dao 2023, algorithm 2), after a linear map to the number of units.
+    """Selective state space S6 (Gu & Dao 2023, algorithm 2), after a norm and a linear map to the number of units.
 
-    ``u = W x + b``; pace ``d = softplus(V_2 V_1 u + b_d - 4)``, ``B = W_B u``, ``C = W_C u``, with N numbers each;
+    ``u = W norm(x) + b``, the norm by the root mean square, as a block of state spaces begins with one;
+    pace ``d = softplus(V_2 V_1 u + b_d - 4)``; ``B = W_B u`` and ``C = W_C u``, with N numbers each;
     ``S' = exp(d A) * S + (d * u) B^T``, ``y = S' C + (1 + D) * u``. A is diagonal for each unit and starts at -1 to -N.
     The state is ``(y, S)`` of shapes H and H x N.
     """
@@ -171,7 +172,8 @@ class SelectiveStateSpace(ScannedCell):
 
     def drive(self, maps: Any, input_BTX: Tensor) -> tuple[Tensor, ...]:
         """Return the factor of every state, what is added, C and u."""
-        unit_BTH = maps.enter(input_BTX)
+        # y has degree three in u: without a norm, layers or a readout that is fed back grow without bound.
+        unit_BTH = maps.enter(F.rms_norm(input_BTX, input_BTX.shape[-1:], eps=1e-6))
         write_BTD, read_BTD = maps.read_write(unit_BTH).chunk(2, -1)
         pace_BTH = F.softplus(maps.pace(unit_BTH) + self.START)
         poles_HD = -torch.exp(maps.start_D + maps.poles)
