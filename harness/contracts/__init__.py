@@ -37,6 +37,7 @@ from harness.contracts.tensors import (
     sayable,
     select,
 )
+from harness.contracts.contexts import Merge, Place, Summary, Weighing, softmax_over
 from harness.contracts.training import (
     Batch,
     Initializer,
@@ -52,6 +53,8 @@ from harness.contracts.training import (
     TeacherForcing,
     target_nll,
 )
+from harness.contracts.corruption import Corruption
+from harness.contracts.averaging import Averaging
 from harness.contracts.training_choice import TrainingChoice
 from harness.contracts.decoding import Found, Search
 from harness.contracts.metric import Metric, Scored
@@ -66,10 +69,12 @@ __all__ = [
     "SPECIALS",
     "UNK",
     "Attention",
+    "Averaging",
     "Batch",
     "Bridge",
     "Cell",
     "Context",
+    "Corruption",
     "Dataset",
     "Decoder",
     "Embeddings",
@@ -79,12 +84,14 @@ __all__ = [
     "Join",
     "Lengths",
     "Memory",
+    "Merge",
     "Metric",
     "Objective",
     "Optimizer",
     "Order",
     "Output",
     "Pass",
+    "Place",
     "Pretraining",
     "Readout",
     "Row",
@@ -97,15 +104,18 @@ __all__ = [
     "StateShape",
     "Streams",
     "Sum",
+    "Summary",
     "TeacherForcing",
     "Tokenizer",
     "TrainingChoice",
+    "Weighing",
     "Words",
     "digests",
     "repeat",
     "rows",
     "sayable",
     "select",
+    "softmax_over",
     "split_fields",
     "target_nll",
 ]
