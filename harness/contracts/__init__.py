@@ -38,6 +38,7 @@ from harness.contracts.tensors import (
     select,
 )
 from harness.contracts.contexts import Merge, Place, Summary, Weighing, softmax_over
+from harness.contracts.layered_cells import ParallelCell, ScannedCell, Stacked, StepwiseCell
 from harness.contracts.training import (
     Batch,
     Initializer,
@@ -90,18 +91,22 @@ __all__ = [
     "Optimizer",
     "Order",
     "Output",
+    "ParallelCell",
     "Pass",
     "Place",
     "Pretraining",
     "Readout",
     "Row",
     "Rows",
+    "ScannedCell",
     "Schedule",
     "Scored",
     "Search",
     "Source",
+    "Stacked",
     "State",
     "StateShape",
+    "StepwiseCell",
     "Streams",
     "Sum",
     "Summary",

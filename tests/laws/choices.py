@@ -32,6 +32,9 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "layers": (1, 2),
     "heads": (2,),
     "dropout": (0.3,),
+    "zoneout": (0.0, 0.2),
+    "forget_bias": (0.0, 1.0),
+    "states": (3,),
     "length_penalty": (0.0, 1.0),
     "search.width": (1, 2, 4),
     "coverage_penalty": (0.0, 0.7),
@@ -61,6 +64,11 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "divide": (2.0,),
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
+
+ALONE = ("cell",)
+"""Parts that have laws of their own, over their own settings in pairs (``test_cell_laws``): the sample of models has each of
+their settings, but not each together with every setting of the model, which would be hundreds of models; those of a plugin
+it has."""
 
 SIZES = ("width", "hidden")
 """Settings that ``enlarged`` multiplies."""
@@ -183,6 +191,9 @@ def cover(config: Any, path: str, strength: int, possible: Callable[[Any], bool]
             continue
         row: Row = {}
         claims = [item for key, value, under in group for item in (*under.items(), (key, value))]
+        alone = any(name in key.split(".")[:-1] for key, _, _ in group for name in ALONE)
+        if len(group) > 1 and alone and not {kind for _, kind in PLUGIN_KINDS} & {str(value) for _, value in claims}:
+            continue
         if len({key for key, _, _ in group}) == len(group) and all(row.setdefault(k, v) == v for k, v in claims):
             missing[tuple((key, value) for key, value, _ in group)] = row
     chosen = []
@@ -244,7 +255,7 @@ def enlarged(plain: Any, times: int) -> Any:
         return plain
     changed = {key: enlarged(value, times) for key, value in plain.items()}
     changed |= {key: changed[key] * times for key in SIZES if key in changed}
-    return changed | ({"dropout": 0.0} if "dropout" in changed else {})
+    return changed | {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
 
 
 @functools.cache
@@ -268,6 +279,18 @@ def params(first: Sequence[Any] = (), further: Sequence[Any] = (pytest.mark.slow
         pytest.param(plain, id=name(plain), marks=first if number < enough else further)
         for number, plain in enumerate(models())
     ]
+
+
+@functools.cache
+def cells() -> list[Any]:
+    """Return the plain choices of cells, without depth and width: all pairs of settings that a kind has of its own."""
+    chosen = []
+    for kind in kinds_of("cell"):
+        config = SLOTS["cell"].kinds[kind].Config
+        chosen += [{"kind": kind} | plain for plain in cover(config, "alone", 2, lambda plain: True)]
+    common = set(SLOTS["cell"].Config.model_fields)
+    own = [{key: value for key, value in plain.items() if key not in common} for plain in chosen]
+    return [plain for place, plain in enumerate(own) if plain not in own[:place]]
 
 
 @functools.cache

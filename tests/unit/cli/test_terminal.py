@@ -167,8 +167,8 @@ def test_texts_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_slot_has_its_summary_on_a_line_and_its_kinds_on_the_next(capsys: pytest.CaptureFixture[str]) -> None:
     print_parts.print_overview(listing.everything())
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index("  dataset: A source of text pairs")
-    assert lines[at + 1] == "      files, hub, numbers, scan"
+    at = lines.index("  schedule: How the learning rate changes: a factor for every update")
+    assert lines[at + 1] == "      constant, cosine, exponential, inverse_sqrt, linear"
 
 
 def test_wrapped_lines_hang_below_the_first(screen: io.StringIO) -> None:
