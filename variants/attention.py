@@ -15,7 +15,10 @@ from harness.core.spec import Incompatible
 
 @register("additive")
 class Additive(Attention):
-    """``score(q, m) = v . tanh(W q + U m + b)`` (Bahdanau et al. 2015, A.1.2)."""
+    """``score(q, m) = v . tanh(W q + U m + b)`` (Bahdanau et al. 2015, A.1.2).
+
+    The score "concat" of Luong et al. 2015, ``v . tanh(W [q; m])``, is the same but for the bias.
+    """
 
     class Config(Attention.Config):
         """Settings of the additive score."""

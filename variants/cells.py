@@ -137,3 +137,8 @@ class Lstm(Fused):
         in_BH, forget_BH, new_BH, out_BH = (entering + recurrent).chunk(4, -1)
         carried_BH = torch.sigmoid(forget_BH) * carried_BH + torch.sigmoid(in_BH) * torch.tanh(new_BH)
         return torch.sigmoid(out_BH) * torch.tanh(carried_BH), carried_BH
+
+    def forget_biases(self) -> list[tuple[Tensor, ...]]:
+        """Return the biases of the forget gates, the second of four, from input and from state; a pair a layer and direction."""
+        biases = {name: part.chunk(4)[1] for name, part in self.fused.named_parameters() if name.startswith("bias")}
+        return [(part, biases[name.replace("_ih_", "_hh_")]) for name, part in biases.items() if "_ih_" in name]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.contracts import Attention, Context, Memory, Source
+from harness.contracts import Attention, Context, Memory, Merge, Place, Source, Summary
 from harness.core.registry import register
-
-Place = Literal["input", "readout", "both"]
-Merge = Literal["concat", "add"]
 
 
 @register("none")
@@ -28,40 +24,11 @@ class Nothing(Context):
         return nothing_BT0, nothing_BT0, memory
 
 
-class _Constant(Context):
-    """A context that is the same at every step."""
-
-    class Config(Context.Config):
-        """Where the summary enters."""
-
-        place: Place = "input"
-        """Before the cell, at the readout, or both."""
-        merge: Merge = "concat"
-        """Put beside the other features, or added to them."""
-
-    def __init__(self, cfg: Any, memory: int, query: int) -> None:
-        super().__init__(cfg, memory, query)
-        self.width, self.place, self.merge = memory, cfg.place, cfg.merge
-
-    @abstractmethod
-    def summary(self, memory: Memory) -> Tensor:
-        """Return what is shown at every step, B x M."""
-
-    def keys(self, memory: Memory) -> Tensor:
-        """Return the summary, made once per source."""
-        return self.summary(memory)
-
-    def forward(self, query_BTH: Tensor, source: Source, memory: Any) -> tuple[Tensor, Tensor, Any]:
-        """Return the summary for every step, and weights without columns."""
-        context_BTC = source.keys.unsqueeze(1).expand(-1, query_BTH.shape[1], -1)
-        return context_BTC, query_BTH[..., :0], memory
-
-
 @register("final")
-class Final(_Constant):
+class Final(Summary):
     """The visible final state of the encoder's top layer, at every step (Cho et al. 2014)."""
 
-    class Config(_Constant.Config):
+    class Config(Summary.Config):
         """Where the state enters."""
 
     sees_final = True
@@ -72,10 +39,10 @@ class Final(_Constant):
 
 
 @register("mean")
-class Mean(_Constant):
+class Mean(Summary):
     """The mean of the memory over words, at every step: attention with equal weights."""
 
-    class Config(_Constant.Config):
+    class Config(Summary.Config):
         """Where the mean enters."""
 
     def summary(self, memory: Memory) -> Tensor:
@@ -101,7 +68,7 @@ class Attend(Context):
         place: Place = "readout"
         """Before the cell, at the readout, or both."""
         merge: Merge = "concat"
-        """Put beside the other features, or added to them."""
+        """Put beside the other features, added to them, or mixed with them by a gate (Tu et al. 2017)."""
 
     static, weighs = False, True
 
@@ -110,6 +77,7 @@ class Attend(Context):
         self.width, self.place, self.merge = memory, cfg.place, cfg.merge
         self.mask, self.hears_padding = cfg.mask, not cfg.mask
         self.score: Attention = cfg.score.build(memory=memory, query=query)
+        self.sees_positions = self.score.sees_positions
 
     def keys(self, memory: Memory) -> Tensor:
         """Return the keys of the score, B x S x A."""

@@ -63,6 +63,7 @@ class RnnDecoder(Decoder):
         self.hears_padding, self.weighs = self.context.hears_padding, self.context.weighs
         self.hears_source = self.bridge.hears_source or self.context.width > 0
         self.hears_order = self.hears_source and encoder.hears_order
+        self.sees_positions = self.context.sees_positions
 
     @property
     def asks_before(self) -> bool:

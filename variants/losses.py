@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.contracts import Batch, Objective, Streams, Sum, target_nll
+from harness.contracts import EOS, Batch, Objective, Streams, Sum, target_nll
 from harness.core.registry import register
 
 
@@ -31,15 +31,21 @@ class CrossEntropy(Objective):
         """What the sum is divided by."""
         smoothing: float = Field(default=0.0, ge=0, lt=1)
         """Label smoothing (Szegedy et al. 2016): the share of probability spread evenly over all words."""
+        count_eos: bool = Field(default=True, json_schema_extra={"neutral": True})
+        """Whether the end of a target is a word to predict; if not, it is left out of sum and ``token``, and never learned."""
 
     def forward(self, model: Any, batch: Batch, streams: Streams, update: int) -> Sum:
         """Return the summed (smoothed) negative log-likelihood."""
         counted_BT = batch.real_BT if self.cfg.mask else torch.ones_like(batch.targets_BT, dtype=torch.bool)
+        if not self.cfg.count_eos:
+            counted_BT = counted_BT & (batch.targets_BT != EOS)
         nll_N = target_nll(model, streams.follow(model, batch), batch, counted_BT, self.cfg.smoothing)
         return Sum(nll_N.sum(), self._normalizer(batch), counted_BT.sum())
 
     def _normalizer(self, batch: Batch) -> Tensor | None:
         rows, steps = batch.targets_BT.shape
+        if self.cfg.normalize == "token" and not self.cfg.count_eos:
+            return (batch.real_BT & (batch.targets_BT != EOS)).sum().clamp_min(1)  # a batch of empty targets has none
         if self.cfg.normalize == "token":
             return batch.real_BT.sum()
         sizes = {"sentence": rows, "padded": rows * steps}

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,7 +60,8 @@ class Tied(_Softmax):
     """``p(word | r) = softmax(E P r + b)``, E the table of target word vectors itself (Press & Wolf 2017).
 
     P is a learned map without bias where readout and word vectors differ in width, else the identity. The output also
-    trains the row of the padding token, as every output layer does.
+    trains the row of the padding token, as every output layer does. With separate embeddings it is their two-way tying
+    (input and output of the decoder), with shared embeddings the three-way tying (the encoder's input too).
     """
 
     class Config(Output.Config):
@@ -75,3 +77,23 @@ class Tied(_Softmax):
     def logits(self, features: Tensor) -> Tensor:
         """Return ``E P r + b``."""
         return F.linear(self.project(features), self.weight, self.bias)
+
+
+@register("bottleneck")
+class Bottleneck(_Softmax):
+    """``p(word | r) = softmax(W P r + b)``, the matrix of the output as a product of two narrow ones."""
+
+    class Config(Output.Config):
+        """Settings of the narrow layer."""
+
+        width: int = Field(64, ge=1)
+        """Size of the narrow layer, the rank of the product."""
+
+    def __init__(self, cfg: Config, readout: int, embeddings: Embeddings) -> None:
+        super().__init__(cfg, readout, embeddings)
+        self.narrow = nn.Linear(readout, cfg.width, bias=False)
+        self.project = nn.Linear(cfg.width, self.words)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return ``W P r + b``."""
+        return cast(Tensor, self.project(self.narrow(features)))

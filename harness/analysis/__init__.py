@@ -16,7 +16,7 @@ from harness.analysis.comparison import (
 )
 from harness.analysis.effects import curve_frame, factorial_effects, numeric_axes, steps
 from harness.analysis.frames import comparisons_frame, lengths_frame, spelled, trials_frame, variants_frame
-from harness.analysis.outcome import Outcome, TestSet, deviation, further_tests, on
+from harness.analysis.outcome import Outcome, TestSet, deviation, further_tests, on, split_of
 from harness.analysis.resample import REPLICATES, Resampler
 from harness.analysis.variance_components import ALPHA
 
@@ -49,6 +49,7 @@ __all__ = [
     "on",
     "primary_metrics",
     "spelled",
+    "split_of",
     "steps",
     "trials_frame",
     "variants_frame",

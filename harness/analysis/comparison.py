@@ -98,7 +98,7 @@ class Comparison:
     attempt: int = 1
     """The number of plans of the study that were frozen on this data, up to its own."""
     plans_seen: int = 0
-    """Earlier ones among them whose results could be seen when it was frozen."""
+    """Earlier ones among them whose results on the test could be seen when it was frozen."""
     exploratory: str = ""
     """Why the row is no answer to a claim that was stated before the run; empty if it is one."""
 

@@ -85,7 +85,7 @@ def latest_look(plan: Plan, store: Store, *, keep_stale: bool = False) -> Latest
             if unfinished or not look.more:
                 break
     now, place = plan.upto(len(look.seeds)), ledger.standing(plan, store)
-    comparisons = [replace(c, attempt=place.number, plans_seen=len(place.seen)) for c in look.comparisons]
+    comparisons = [replace(c, attempt=place.number, plans_seen=len(place.tested)) for c in look.comparisons]
     return LatestLook(now, outcomes, comparisons, wanted=len(look.seeds) if unfinished else 0)
 
 

@@ -26,9 +26,10 @@ from harness.storage import checkpoint
 from harness.storage.store import Damaged, Record, Store
 from harness.study.planning import Plan, Variant
 from harness.trial.decoded import load_attention, load_hypotheses
-from harness.trial.encoded import TEST, identity
+from harness.trial.encoded import identity
 from harness.trial.pipeline import Trial, named
 from harness.trial.score import load as load_statistics
+from harness.trial.sealed import Split, is_exhaustive
 from harness.trial.train import ELSEWHERE
 
 COSTS = {
@@ -71,7 +72,7 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
         about |= {"log": failed.log, "account": failed.page}
         return Outcome(**about, status=failed.status, reason=failed.reason, stages=stages)
     with readable_results(runner.title(variant, seed)):
-        return _finished(about, stages, store)
+        return _finished(about, stages, store, trial.split)
 
 
 @contextmanager
@@ -92,10 +93,10 @@ def readable_results(title: str) -> Iterator[None]:
         raise Damaged(f"{reason}: {origin}; {advice}", place=title) from error
 
 
-def _finished(about: dict[str, Any], stages: dict[str, str], store: Store) -> Outcome:
+def _finished(about: dict[str, Any], stages: dict[str, str], store: Store, split: Split) -> Outcome:
     records = {name: _found(store, name.rpartition("/")[2], key) for name, key in stages.items()}
     further = [name.removesuffix("/score") for name in records if name.endswith("/score")]
-    main = _tested(records)
+    main = _tested(records, split=split)
     return Outcome(
         **about,
         status="ok",
@@ -112,15 +113,17 @@ def _finished(about: dict[str, Any], stages: dict[str, str], store: Store) -> Ou
     )
 
 
-def _tested(records: Mapping[str, Record], test: str = "") -> Tested:
-    """Return the hypotheses and scores of a finished trial on its main test, or on a further test set."""
+def _tested(records: Mapping[str, Record], test: str = "", split: Split = "test") -> Tested:
+    """Return the hypotheses and scores of a finished trial on a split of its data, or on a further test set."""
     prepared, held = records["prepare"], records[named("test", test) if test else "prepare"]
     decoded, scored = records[named("decode", test)], records[named("score", test)]
     return Tested(
         metrics=scored.facts["metrics"],
         statistics=load_statistics(scored.folder),
         hypotheses=[hypothesis.text for hypothesis in load_hypotheses(decoded.folder)],
-        test=_test_set(held.folder, held.seal, prepared.folder, held.facts["exhaustive"], held.facts.get("unit", "")),
+        test=_test_set(
+            held.folder, held.seal, prepared.folder, is_exhaustive(held.facts, split), held.facts.get("unit", ""), split
+        ),
         attention=_attention(decoded.folder),
         signatures=_signatures(scored.folder, prepared.folder),
         tokenize=scored.stage.choice["scoring"]["tokenize"],
@@ -154,7 +157,14 @@ def _attention(folder: Path) -> Attention | None:
 
 
 @cache
-def _test_set(held: Path, seal: str, prepared: Path, exhaustive: bool = False, unit: str = "") -> TestSet:  # noqa: ARG001
+def _test_set(
+    held: Path,
+    seal: str,  # noqa: ARG001
+    prepared: Path,
+    exhaustive: bool = False,
+    unit: str = "",
+    split: Split = "test",
+) -> TestSet:
     """Return the test set in the folder of a stage.
 
     Args:
@@ -163,10 +173,11 @@ def _test_set(held: Path, seal: str, prepared: Path, exhaustive: bool = False, u
         prepared: the folder of the data that were trained on.
         exhaustive: whether it holds all sentences there are.
         unit: the column that its sentences are grouped by.
+        split: which split of the stage it is.
     """
-    rows = read_lines(held / f"{TEST}.jsonl")
+    rows = read_lines(held / f"{split}.jsonl")
     columns = list(rows[0].get("columns", ())) if rows else []  # earlier versions kept none
-    test = load_file(held / f"{TEST}.safetensors")
+    test = load_file(held / f"{split}.safetensors")
     ids, starts = test["source"], test["source_starts"]
     counts = _counts(prepared / "train.safetensors", int(ids.max(initial=0)) + 1)
     counts[UNK] = 0
@@ -180,6 +191,7 @@ def _test_set(held: Path, seal: str, prepared: Path, exhaustive: bool = False, u
         rarest=np.array(
             [counts[ids[a:b]].min(initial=np.iinfo(np.int64).max) for a, b in itertools.pairwise(starts)], np.int64
         ),
+        split=split,
         exhaustive=exhaustive,
         columns={name: np.array([row["columns"][name] for row in rows]) for name in columns},
         unit=unit,

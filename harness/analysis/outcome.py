@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.contracts.metric import Array
 from harness.study.claims import SENTENCES
+from harness.trial.sealed import Split
 
 RARE = 10
 """Words that occur less often in training are rare."""
@@ -48,6 +49,8 @@ class TestSet:
     """The column whose value the sentences of one document, speaker or scene share; "" if sentences are independent."""
     units: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
     """That value for each sentence."""
+    split: Split = "test"
+    """The split that they are of."""
     exhaustive: bool = False
     """Whether these are all sentences there are: then they are no sample, and carry no uncertainty."""
 
@@ -63,7 +66,7 @@ class TestSet:
     def unit_name(self) -> str:
         """The name of what is drawn again, in the plural: ``test sentences``, ``groups by document``, ``different sources``."""
         if len(self.resampling_units) == 0:
-            return "test sentences"
+            return f"{self.split} sentences"
         return f"groups by {self.unit}" if self.unit else "different sources"
 
     def where(self, subset: Subset) -> NDArray[np.bool_]:
@@ -193,6 +196,11 @@ def on(outcomes: Sequence[Outcome], test: str) -> list[Outcome]:
 def further_tests(outcomes: Sequence[Outcome]) -> list[str]:
     """Return the names of all further test sets, in the order of the plan."""
     return list(dict.fromkeys(name for outcome in outcomes for name in outcome.tests))
+
+
+def split_of(outcomes: Sequence[Outcome]) -> Split:
+    """Return the split that trials are scored on."""
+    return next((o.test.split for o in outcomes if o.metrics), "test")
 
 
 def deviation(values: Sequence[float] | NDArray[np.float64]) -> float:

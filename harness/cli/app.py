@@ -28,6 +28,7 @@ STUDY_COMMANDS: Commands = {
     "plan": commands_study.plan,
     "register": commands_study.register,
     "power": commands_study.power,
+    "tune": commands_study.tune,
     "run": commands_study.run,
     "report": commands_study.report,
     "diff": commands_read.diff,

@@ -148,6 +148,40 @@ def power(
     print_each(print_plans.print_needs, found)
 
 
+def tune(
+    name: StudyName,
+    base: Base = None,
+    sets: Sets = None,
+    _preset: Preset = None,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    timeout: Annotated[
+        float | None, typer.Option(min=1, metavar="SECONDS", help="Longest time for the trials of one training.")
+    ] = None,
+    replan: Annotated[bool, flag("--replan", "Accept a study that changed since it was tuned.")] = False,
+    track: Annotated[bool, flag("--track/--no-track", "Copy the results into MLflow.")] = True,
+    _plugins: Plugins = None,
+) -> None:
+    """Try the settings that a study's `tune` names on the validation split, and write what wins for each variant."""
+    with executor_of(name, "local", None, device=device, jobs=jobs, per_gpu=1) as workers:
+        plans, whole = plans_of(name, base, [*(sets or []), 'tuned=""'], None), True
+        from harness.cli import print_answers
+        from harness.cli.watch import Watch
+        from harness.execution.runner import Settings
+        from harness.study import planning
+        from harness.study.tuning_plan import tuning_plan
+        from harness.workflows.tune_study import tune_study
+
+        again = planning.command(name, base, planning.parse_sets(sets or []), None, "tune")
+        for plan in plans:
+            tuning, settings = tuning_plan(plan, again), Settings(workers, timeout, replan=replan)
+            with Watch(tuning) as watch:
+                done = tune_study(plan, tuning, the_store(), settings, watch.listen, tracked=track)
+            print_answers.print_tuning(done)
+            whole = whole and not done.answer.failed
+    raise typer.Exit(0 if whole else 1)
+
+
 def run(
     name: StudyName,
     base: Base = None,

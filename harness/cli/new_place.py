@@ -70,7 +70,7 @@ def _with_company(base: Any, around: dict[str, Any], part: dict[str, Any]) -> di
 def _builds(base: Any, changes: dict[str, Any]) -> bool:
     try:
         choice = read(TrialChoice, override(TrialChoice, base, changes))
-        build(choice.model, choice.training.initializer, Words(9, 9, joint=True), seed=1)
+        build(choice.model, choice.training, Words(9, 9, joint=True), seed=1)
     except (SpecError, Incompatible):
         return False
     return True

@@ -34,7 +34,7 @@ def trial(kind: str) -> TrialChoice:
 
 def model(kind: str) -> Any:
     choice = trial(kind)
-    return build(choice.model, choice.training.initializer, WORDS, seed=1)
+    return build(choice.model, choice.training, WORDS, seed=1)
 
 
 def result(kind: str) -> Any:
@@ -128,6 +128,13 @@ RESULTS = {
     "order": """lengths = Lengths(torch.arange(9), torch.arange(9))
     part = trial(kind).$path.build()
     return part.rows(Pass(0, 5), lengths, torch.Generator().manual_seed(1)).tolist()""",
+    "corruption": """batch = Batch(SOURCE_BS, HEARD_BT, HEARD_BT)
+    part = trial(kind).$path.build(model=model(kind))
+    return [ids.tolist() for ids in part.corrupted(batch, 0, torch.Generator().manual_seed(1))[:2]]""",
+    "averaging": """part = trial(kind).$path.build()
+    for update in (1, 2):
+        part.follow([torch.tensor([float(update)])], update)
+    return [mean.tolist() for mean in part.mean(2) or []]""",
     "teacher_forcing": "part = trial(kind).$path.build()\n    return [part.ratio(update) for update in range(5)]",
     "optimizer": """weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
     optimizer = trial(kind).$path.build().over([weight])

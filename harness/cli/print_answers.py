@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.study.planning import Plan
     from harness.workflows.export_import import Moved
     from harness.workflows.run_datasets import Joint
+    from harness.workflows.tune_study import Tuning
     from harness.workflows.verify import Row, Verified
     from harness.workflows.write_report import StudyAnswer
 
@@ -25,6 +26,7 @@ def print_answer(plan: Plan, done: StudyAnswer) -> None:
     total = done.seeds * sum(not variant.skipped for variant in plan.variants)
     say(Text(_ran(done, total)), *(Text(f"report: {path}") for path in done.files))
     say(heading(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}"))
+    say(*([plan.sealed] if plan.sealed else []))
     if done.table:
         names = list(dict.fromkeys(name for row in done.table for name in row))
         rows = [[row.get(name, "") for name in names] for row in done.table]
@@ -41,6 +43,20 @@ def print_answer(plan: Plan, done: StudyAnswer) -> None:
                 grid([Text(name, style="red" if rows is failed else "dim"), why] for name, why in rows),
             )
     say(*(Text(f"note: {note}", style="yellow") for note in done.notes))
+
+
+def print_tuning(done: Tuning) -> None:
+    """Print the answer of a tuning: the settings that won for each variant, and the file that a study names."""
+    print_answer(done.plan, done.answer)
+    if done.found is None:
+        say("trials are missing: nothing is chosen yet")
+        return
+    rows = [
+        [name, ", ".join(f"{path}={value}" for path, value in mine.chosen.items())]
+        for name, mine in done.found.variants.items()
+    ]
+    say(heading("chosen"), grid(rows))
+    say(Text(f"to use them, write into the study: tuned: {done.file}"))
 
 
 def print_joint(found: Joint) -> None:

@@ -26,7 +26,7 @@ STATES = {"absent": "not run yet"}
 def print_validated(plan: Plan) -> None:
     """Print the variants of a valid study, and the variants that each claim compares."""
     from harness.study.claims import groups  # slow to import, and not needed to report a mistake
-    from harness.study.enough_seeds import too_few
+    from harness.study.enough_seeds import fixed_streams, too_few
 
     running = sum(not variant.skipped for variant in plan.variants)
     upto = "up to " if plan.sequential else ""
@@ -45,7 +45,7 @@ def print_validated(plan: Plan) -> None:
         say(entry(claim.name, _question(claim)))
         compared = groups(claim, factors)
         say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
-    say(*(indented(sentence, style="yellow") for sentence in too_few(plan)))
+    say(*(indented(sentence, style="yellow") for sentence in [*too_few(plan), *fixed_streams(plan)]))
 
 
 def print_registered(done: Registration) -> None:
@@ -59,13 +59,14 @@ def print_registered(done: Registration) -> None:
 
 
 def _scoring(plan: Plan) -> list[str]:
-    """Return how texts are scored: a line for each way, with its variants where there are several ways."""
+    """Return how texts are scored: a line for each way, with its variants where there are several; and on which split."""
     ways: dict[str, list[str]] = {}
     for variant in (variant for variant in plan.variants if not variant.skipped):
         how = variant.choice.decoding.scoring
         case = "ignores letter case" if how.lowercase else "respects letter case"
         ways.setdefault(f"scoring {case}; tokenizer for scoring: {how.tokenize}", []).append(variant.name)
-    return [f"{way}: {'; '.join(names)}" if len(ways) > 1 else way for way, names in ways.items()]
+    said = [f"{way}: {'; '.join(names)}" if len(ways) > 1 else way for way, names in ways.items()]
+    return [*said, *([plan.sealed] if plan.sealed else [])]
 
 
 def _question(claim: Claim) -> str:

@@ -38,6 +38,7 @@ from harness.contracts.tensors import (
     sayable,
     select,
 )
+from harness.contracts.contexts import Merge, Place, Summary, Weighing, softmax_over
 from harness.contracts.training import (
     Batch,
     Initializer,
@@ -53,6 +54,8 @@ from harness.contracts.training import (
     TeacherForcing,
     target_nll,
 )
+from harness.contracts.corruption import Corruption
+from harness.contracts.averaging import Averaging
 from harness.contracts.training_choice import TrainingChoice
 from harness.contracts.decoding import Found, Search
 from harness.contracts.metric import Metric, Scored
@@ -67,10 +70,12 @@ __all__ = [
     "SPECIALS",
     "UNK",
     "Attention",
+    "Averaging",
     "Batch",
     "Bridge",
     "Cell",
     "Context",
+    "Corruption",
     "Dataset",
     "Decoder",
     "Embeddings",
@@ -80,12 +85,14 @@ __all__ = [
     "Join",
     "Lengths",
     "Memory",
+    "Merge",
     "Metric",
     "Objective",
     "Optimizer",
     "Order",
     "Output",
     "Pass",
+    "Place",
     "Positions",
     "Pretraining",
     "Readout",
@@ -99,15 +106,18 @@ __all__ = [
     "StateShape",
     "Streams",
     "Sum",
+    "Summary",
     "TeacherForcing",
     "Tokenizer",
     "TrainingChoice",
+    "Weighing",
     "Words",
     "digests",
     "repeat",
     "rows",
     "sayable",
     "select",
+    "softmax_over",
     "split_fields",
     "target_nll",
 ]

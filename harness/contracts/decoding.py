@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -18,6 +19,8 @@ class Found(NamedTuple):
 
     tokens_BT: Tensor
     score_B: Tensor
+    proven_B: Tensor | None = None
+    """Whether no hypothesis within the limit is more probable, from a search that can prove it."""
 
 
 @slot
@@ -29,6 +32,14 @@ class Search(ABC):
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
+
+    def check(self, model: Any) -> None:
+        """Raise ``Incompatible`` if the model lacks what this search needs; asked when a trial is planned."""
+        return
+
+    def prepare(self, encode: Callable[[Sequence[str]], list[list[int]]]) -> None:
+        """Hear how target texts become ids; called once, before the first ``find``."""
+        return
 
     @abstractmethod
     def find(self, model: Any, source_BS: Tensor, limit: int) -> Found:

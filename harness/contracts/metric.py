@@ -52,6 +52,8 @@ class Scored:
     """Whether each hypothesis was cut at the length limit."""
     model_scores: Sequence[float] | None = None
     """Summed log-probability that the model gives each hypothesis, in nats."""
+    proven: Sequence[bool] | None = None
+    """Whether each hypothesis is proven to be the most probable one, from a search that can prove it."""
     oracle: Sequence[str] | None = None
     """Hypotheses of a greedy search that was given the length of the first reference."""
     _words: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)

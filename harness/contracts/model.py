@@ -135,6 +135,13 @@ class Cell(nn.Module, ABC):
                 input_BSX = self.drop(input_BSX)
         return input_BSX, tuple(torch.stack(parts, 1) for parts in zip(*final, strict=True))
 
+    def forget_biases(self) -> list[tuple[Tensor, ...]]:
+        """Return the bias of every gate that forgets, as views of parameters; those that are added together side by side.
+
+        None by default: an initializer then has no forget gate to open.
+        """
+        return []
+
     def top(self, state: State) -> Tensor:
         """Return the visible state of the last layer, B x H."""
         visible_BLH: Tensor = state[0]
@@ -205,6 +212,9 @@ class Attention(nn.Module, ABC):
     class Config(Choice):
         """Names a kind of attention score."""
 
+    sees_positions: bool = False
+    """Whether a score depends on where a word stands, not on the memory alone."""
+
     def __init__(self, cfg: Any, memory: int, query: int) -> None:
         super().__init__()
 
@@ -270,13 +280,15 @@ class Context(nn.Module, ABC):
     static: bool = True
     """Whether the query is not looked at, so that no step has to wait for the one before."""
     place: Literal["input", "readout", "both"] = "readout"
-    merge: Literal["concat", "add"] = "concat"
+    merge: Literal["concat", "add", "gate"] = "concat"
     weighs: bool = False
     """Whether it gives a weight to every source position."""
     sees_final: bool = False
     """Whether it looks at the encoder's final state, which not every encoder leaves."""
     hears_padding: bool = False
     """Whether the content or amount of padding can change the context."""
+    sees_positions: bool = False
+    """Whether it depends on where words stand, so that order is heard, in part, whatever the encoder."""
 
     def __init__(self, cfg: Any, memory: int, query: int) -> None:
         super().__init__()
@@ -324,6 +336,8 @@ class Decoder(nn.Module, ABC):
     """Whether a readout depends on the source at all; if not, the model is a language model: a control."""
     hears_order: bool = True
     """Whether a readout depends on the order of source words."""
+    sees_positions: bool = False
+    """Whether its context depends on where words stand, so that order is heard in part even if ``hears_order`` is false."""
     weighs: bool = False
     """Whether a readout holds a weight for every source position."""
 

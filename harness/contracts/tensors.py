@@ -133,19 +133,29 @@ def sayable(logp: Tensor) -> Tensor:
 
 
 class Join(nn.Module):
-    """Merge a context into another stream of features, by concatenation or by addition.
+    """Merge a context into another stream of features, by concatenation, by addition or by a gate.
 
     ``concat``: ``[x; c]``, as wide as both. ``add``: ``x + c`` when both are equally wide, else ``x + P c`` with a learned
-    ``P``. A context of width 0 leaves ``x`` as it is either way.
+    ``P``. ``gate``: ``(1 - z) x + z P c`` with ``z = sigmoid(W [x; c] + b)``, number by number (Tu et al. 2017, "Context
+    Gates for Neural Machine Translation", the gate of both sides; theirs hears the last word, the old state and the
+    context, this one the context and what it is merged with). A context of width 0 leaves ``x`` as it is.
     """
 
-    def __init__(self, how: Literal["concat", "add"], width: int, context: int) -> None:
+    def __init__(self, how: Literal["concat", "add", "gate"], width: int, context: int) -> None:
         super().__init__()
-        self.add = how == "add" and context > 0
-        self.width = width if self.add else width + context
-        fits = not self.add or width == context
+        self.how = how if context > 0 else "concat"
+        self.width = width + context if self.how == "concat" else width
+        fits = self.how == "concat" or width == context
         self.project: nn.Module = nn.Identity() if fits else nn.Linear(context, width, bias=False)
+        self.gate: nn.Module = nn.Linear(width + context, width) if self.how == "gate" else nn.Identity()
 
     def forward(self, x_BTX: Tensor, context_BTC: Tensor) -> Tensor:
         """Return the merged features, B x T x ``self.width``."""
-        return x_BTX + self.project(context_BTC) if self.add else torch.cat([x_BTX, context_BTC], -1)
+        both = torch.cat([x_BTX, context_BTC], -1)
+        if self.how == "concat":
+            return both
+        shown_BTX: Tensor = self.project(context_BTC)
+        if self.how == "add":
+            return x_BTX + shown_BTX
+        gate_BTX = torch.sigmoid(self.gate(both))
+        return (1 - gate_BTX) * x_BTX + gate_BTX * shown_BTX

@@ -126,6 +126,14 @@ class Lengths(NamedTuple):
 
     source_N: Tensor
     target_N: Tensor
+    rarities: Callable[[], tuple[Tensor, Tensor]] | None = None
+    """Gives ``-sum log p(word)`` of every pair's source and target, ``p`` the word's share of the training tokens."""
+
+    def rarity(self) -> tuple[Tensor, Tensor]:
+        """Return the rarity of every source and of every target; an order asks where it needs it, not before."""
+        if self.rarities is None:
+            raise ValueError("only lengths are known here, not words")
+        return self.rarities()
 
 
 class Pass(NamedTuple):
@@ -247,6 +255,10 @@ class Initializer(ABC):
     @abstractmethod
     def fill(self, model: nn.Module) -> None:
         """Set the parameters in place."""
+
+    def lacks(self, model: nn.Module) -> str:
+        """Return why this cannot fill a model, empty if it can; asked before any training, of a model without values."""
+        return ""
 
 
 @slot

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from harness.contracts.averaging import Averaging
+from harness.contracts.corruption import Corruption
 from harness.contracts.training import (
     Initializer,
     Objective,
@@ -19,6 +21,38 @@ from harness.contracts.training import (
 from harness.core.registry import SLOTS, Choice
 
 
+class FixedSeeds(Choice):
+    """Random streams that do not follow the seed of the trial, each with the trial seed whose numbers it draws instead.
+
+    With ``init: 1`` all seeds of a variant begin with the initial values of seed 1, so that their scores differ by data
+    order, dropout and coins alone: a study of cases that fix one stream and all others says which of them the spread
+    over seeds comes from (Bouthillier et al. 2021, sec. 2). 0: the stream follows the seed.
+    """
+
+    init: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """The first values of the model's parameters, and of the objective's."""
+    order: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """The order of training pairs."""
+    dropout: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """Dropout, of units and of words (``training.corruption``), and what else the model draws as it trains."""
+    teacher_forcing: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """The tosses of teacher forcing."""
+    samples: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+    """What the objective draws."""
+
+    @model_validator(mode="after")
+    def _one_moves(self) -> FixedSeeds:
+        """Check that a stream is left to the seed."""
+        if all(getattr(self, name) for name in type(self).model_fields):
+            raise ValueError("every random stream is fixed, so that all seeds are one training; leave one stream at 0")
+        return self
+
+    def seed(self, stream: Literal["init", "order", "dropout", "teacher_forcing", "samples"], trial: int) -> int:
+        """Return the trial seed whose numbers a stream draws in the trial with a seed."""
+        fixed: int = getattr(self, stream)
+        return fixed or trial
+
+
 class TrainingChoice(Choice):
     """The training branch of a trial."""
 
@@ -26,6 +60,11 @@ class TrainingChoice(Choice):
     """What is minimized."""
     teacher_forcing: TeacherForcing.Config
     """Which words the decoder hears from the reference."""
+    corruption: Corruption.Config = Field(
+        default_factory=lambda: SLOTS["corruption"].kinds["none"].Config(),
+        json_schema_extra={"neutral": {"kind": "none"}},
+    )
+    """What is changed in the words that the model hears in training."""
     optimizer: Optimizer.Config
     """How gradients become updates."""
     schedule: Schedule.Config
@@ -52,6 +91,11 @@ class TrainingChoice(Choice):
     """Updates between evaluations on the validation split."""
     patience: int = Field(default=0, ge=0)
     """Evaluations without a better validation NLL before training stops early; 0 never stops early."""
+    averaging: Averaging.Config = Field(
+        default_factory=lambda: SLOTS["averaging"].kinds["none"].Config(),
+        json_schema_extra={"neutral": {"kind": "none"}},
+    )
+    """Which parameters are evaluated and kept: the present ones, or a mean over updates."""
     select: Literal["best", "last"] = "best"
     """Which parameters are kept: those with the lowest validation NLL, or the last."""
     clip: float = Field(default=0.0, ge=0)
@@ -66,6 +110,9 @@ class TrainingChoice(Choice):
     """Epochs after which training ends: each as many updates as it takes to visit all training pairs once. 0: no limit."""
     seconds: float = Field(default=0.0, ge=0, json_schema_extra={"neutral": 0.0})
     """Wall-clock seconds after which training ends, evaluations counted; never the same number of updates twice. 0: no limit."""
+
+    fixed: FixedSeeds = Field(default_factory=FixedSeeds, json_schema_extra={"neutral": {}})
+    """Random streams that are the same for every seed."""
 
     @model_validator(mode="after")
     def _ends(self) -> TrainingChoice:

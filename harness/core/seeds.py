@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-Stream = Literal["init", "order", "dropout", "teacher_forcing", "objective", "samples"]
+Stream = Literal["init", "order", "dropout", "teacher_forcing", "objective", "samples", "corruption"]
 
 
 def stream_seed(seed: int, stream: Stream) -> int:

@@ -42,4 +42,5 @@ def _of(variant: Variant, plan: Plan, store: Store) -> Iterator[str]:
         if pretraining:
             yield from pretraining_warnings(facts)
         elif "ceiling" in facts:  # older code did not look
-            yield from (f"{where}{text}" for text in warnings(facts, lowercased=lowercased, further="/" in name))
+            told = warnings(facts, lowercased=lowercased, further="/" in name, split=plan.split)
+            yield from (f"{where}{text}" for text in told)

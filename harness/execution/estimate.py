@@ -16,7 +16,7 @@ from harness.execution import failures
 from harness.execution.data_warnings import data_warnings
 from harness.execution.scheduler import state
 from harness.storage.store import Store
-from harness.study.enough_seeds import too_few
+from harness.study.enough_seeds import fixed_streams, too_few
 from harness.study.planning import Plan
 from harness.trial.pipeline import Corridor, Trial
 from harness.trial.train import Diverged, Training, build, foreseen_seconds, validation_nll
@@ -58,7 +58,7 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
         "trainings": len(trainings),
         "estimate_seconds": estimate / max(1, min(workers, len(trainings))) if estimate is not None else None,
         "estimate_from": origin,
-        "warnings": [*data_warnings(plan, store), *too_few(plan)],
+        "warnings": [*data_warnings(plan, store), *too_few(plan), *fixed_streams(plan)],
     }
 
 
@@ -101,7 +101,7 @@ def _timed(trial: Trial, corridor: Corridor) -> dict[str, Any]:
     choice, prepared = trial.choice.training, corridor.prepared(trial)
     ends = {"updates": BLOCK * BLOCKS, "epochs": 0, "tokens": 0, "seconds": PROBE_SECONDS}
     short = choice.changed(**ends, evaluate_every=BLOCK, patience=0)
-    model = build(trial.choice.model, short.initializer, prepared.words, trial.seed)
+    model = build(trial.choice.model, short, prepared.words, trial.seed)
     marks: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         pairs = prepared.pairs_for(model.output.copies)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis import Outcome, further_tests, on
+from harness.analysis import Outcome, further_tests, on, split_of
 from harness.analysis.comparable import comparable
 from harness.analysis.diagnose import column_frame, over_seeds
 from harness.report.diagnostics import mean_and_interval
@@ -29,7 +29,7 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> list[Sectio
         names = dict.fromkeys(name for o in shown for name in o.test.columns)
         for number, column in enumerate(names, 1):
             title = f"By {column}" + (f", on {test}" if test else "")
-            about = f"Score on the test sentences with each value of {column}: mean over seeds and 95 % t interval."
+            about = f"Score on the {split_of(shown)} sentences with each value of {column}: mean over seeds and 95 % t interval."
             name = f"column_{number}" + (f"_{test}" if test else "")
             wanted = [metric for metric in metrics if metric not in refused]
             tables = [_table(f"{name}_{metric}", shown, metric, column, test) for metric in wanted]

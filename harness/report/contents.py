@@ -7,16 +7,16 @@ from functools import partial
 
 import pandas as pd
 
-from harness.analysis import Comparison, Outcome, further_tests, on, spelled
+from harness.analysis import Comparison, Outcome, further_tests, on, spelled, split_of
 from harness.analysis.comparable import comparable
-from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables
+from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables, tuning
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
 from harness.report.tables import Table
 from harness.trial.score import METRICS
 
 METHOD = (
-    "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the test "
+    "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the {} "
     "set, {}); t interval with Welch's degrees of freedom; Holm's correction over the claims."
 )
 SHARED, NOT_SHARED = "shared by all variants", "shared by all variants that were tested on it"
@@ -53,11 +53,12 @@ def sections(
         *columns.sections(outcomes, metrics),
         *diagnostics.sections(shown, metrics, _variants(shown)),
         Section("examples", "Examples",
-                "The first sentences of the test set, as the first finished seed of each variant renders them.",
+                f"The first sentences of the {split_of(outcomes)} set, as the first finished seed of each variant renders them.",
                 [listings.examples_table(outcomes)]),
         Section("costs", "Costs", "Mean ± standard deviation over seeds, on the machine named below.",
                 [tables.costs_table(outcomes)]),
         *fairness.sections(study, outcomes, comparisons),
+        *tuning.sections(study.tuned, current=study.tuned_as_now),
         _failures(study, outcomes),
         _provenance(study, outcomes),
     ]  # fmt: skip
@@ -98,7 +99,7 @@ def _failures(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
 
 
 def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
-    about = "Mean ± standard deviation over seeds of the score on the test sentences of each range of lengths."
+    about = f"Mean ± standard deviation over seeds of the score on the {split_of(outcomes)} sentences of each range of lengths."
     drawn = [
         Figure(
             f"{name}_by_length",
@@ -127,7 +128,7 @@ def _provenance(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
         _facts("test_sets", ["test set", "sentences", "sha256", "groups"], _test_sets(outcomes), "What was tested on"),
         _facts("origins", ["what", "which"], [list(row) for row in study.origins], "Data, machine, software, code"),
     ]
-    return Section("provenance", "Where the numbers come from", METHOD.format(shared), parts)
+    return Section("provenance", "Where the numbers come from", METHOD.format(split_of(outcomes), shared), parts)
 
 
 def _test_sets(outcomes: Sequence[Outcome]) -> list[list[str]]:

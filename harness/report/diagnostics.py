@@ -8,7 +8,7 @@ from functools import partial
 
 import pandas as pd
 
-from harness.analysis import Outcome
+from harness.analysis import Outcome, split_of
 from harness.analysis.diagnose import (
     COSTS,
     GROUPINGS,
@@ -26,7 +26,7 @@ from harness.report.section import Figure, Section
 from harness.report.tables import NONE, Marked, Origin, Table, finished, number
 from harness.trial.score import METRICS
 
-BEHAVIOUR = ("nll", "free_nll", "exposure_gap", "length_ratio", "truncated", "repetition")
+BEHAVIOUR = ("nll", "free_nll", "exposure_gap", "length_ratio", "truncated", "unproven", "repetition")
 ERRORS = ("exact_match", "search_error", "model_error", "truncated")
 ORACLE = ("exact_match", "oracle_exact_match", "token_accuracy", "oracle_token_accuracy")
 
@@ -56,9 +56,10 @@ def mean_and_interval(mean: float, low: float, high: float, digits: int) -> str:
 
 
 def _behaviour(done: Sequence[Outcome]) -> Section:
+    split = split_of(done)
     about = (
         "Mean over seeds and 95 % t interval. Exposure-bias gap: how many nats per token worse the model gets when it hears "
-        "its own words instead of the reference. Errors are shares of all test sentences: a search error is a wrong hypothesis "
+        f"its own words instead of the reference. Errors are shares of all {split} sentences: a search error is a wrong hypothesis "
         "that the model finds less probable than the reference, so that the search missed it (at least so many); a model error "
         "is one that it finds at least as probable. With the length given, greedy search may end just where the "
         "first reference ends: what it gains says how much is lost by ending too early or too late."
@@ -101,7 +102,7 @@ def _kinds(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]
         if frame["place"].nunique() > 1
     }
     name = by.replace(" ", "_")
-    about = f"Score on the test sentences of each kind: mean over seeds and 95 % t interval, by {by}."
+    about = f"Score on the {split_of(done)} sentences of each kind: mean over seeds and 95 % t interval, by {by}."
     if by == "rarest source word":
         about += " The numbers say how often the rarest token of the source was seen in training."
     tables = [_kinds_table(f"{metric}_by_{name}", metric, frame, done) for metric, frame in means.items()]
@@ -135,9 +136,9 @@ def _kinds_table(name: str, metric: str, frame: pd.DataFrame, done: Sequence[Out
 
 def _attention(done: Sequence[Outcome]) -> Section:
     about = (
-        "Where the decoder looks while it says its own hypotheses: mean over all test sentences and seeds, from the first "
-        "to the last position of both. The table says how much of the weight is at most one cell of twelve off the diagonal "
-        "(even weights give 24 %), and how much falls on padding: mean over seeds and 95 % t interval."
+        f"Where the decoder looks while it says its own hypotheses: mean over all {split_of(done)} sentences and seeds, from "
+        "the first to the last position of both. The table says how much of the weight is at most one cell of twelve off the "
+        "diagonal (even weights give 24 %), and how much falls on padding: mean over seeds and 95 % t interval."
     )
     frame = attention_frame(done)
     titles = {"diagonal": "near the diagonal (%)", "padding": "on padding (%)"}

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.study.claims import Claim
+from harness.study.tuned import Tuned
+from harness.trial.sealed import SEALED, VALIDATION, Split
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,14 @@ class StudyFacts:
     provenance: dict[str, Any] = field(default_factory=dict)
     """Dataset sha256, commit, package versions, hardware, ..."""
     plan: dict[str, Any] = field(default_factory=dict)
+    split: Split = "test"
+    """The split that the scores are of."""
+    tuned: Tuned | None = None
+    """The tuning of its variants; None if they were not tuned."""
+    tuned_as_now: bool = True
+    """Whether the study is otherwise as it was when it was tuned."""
+
+    @property
+    def sealed(self) -> str:
+        """A sentence for the top of every page on scores of the validation split; "" for scores of the test."""
+        return SEALED if self.split == VALIDATION else ""

@@ -238,22 +238,22 @@ def _test_questions(study: StudyFacts, done: Sequence[Outcome]) -> list[Reply]:
     """Return, for each test set, whether training has seen it and whether a perfect model can score in full."""
     sets = {"": _prepared(study, done)} | study.provenance.get("tests", {})
     known = {name: [facts for facts in found.values() if "ceiling" in facts] for name, found in sets.items()}
-    return [reply for name, facts in known.items() if facts for reply in _test_answers(name, facts)]
+    return [reply for name, facts in known.items() if facts for reply in _test_answers(name, facts, study.split)]
 
 
-def _test_answers(name: str, known: Sequence[dict[str, Any]]) -> list[Reply]:
+def _test_answers(name: str, known: Sequence[dict[str, Any]], split: str) -> list[Reply]:
     """Return the two answers about a test set, worst preparation first."""
-    shares = [facts["overlap"]["test"]["tokens"][known_by(facts)] / facts["test"]["pairs"] for facts in known]
+    shares = [facts["overlap"][split]["tokens"][known_by(facts, split)] / facts[split]["pairs"] for facts in known]
     worst = known[shares.index(max(shares))]
-    rows, what, overlap = worst["test"]["pairs"], known_by(worst), worst["overlap"]["test"]
+    rows, what, overlap = worst[split]["pairs"], known_by(worst, split), worst["overlap"][split]
     shared = overlap["tokens"][what]
     fresh = Reply(
-        f"Are the {what} of test set {name} new to the model?" if name else f"Are the test {what} new to the model?",
+        f"Are the {what} of test set {name} new to the model?" if name else f"Are the {split} {what} new to the model?",
         "yes" if not shared else "no" if shared == rows else "partly",
         f"in train as the model sees them, {shared_in_words(overlap, rows)}",
     )
     most = [
-        min(percent_reachable(facts["ceiling"]["test"], lowercased=without) for facts in known)
+        min(percent_reachable(facts["ceiling"][split], lowercased=without) for facts in known)
         for without in (False, True)
     ]
     full = Reply(

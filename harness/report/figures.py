@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis import Outcome, deviation, lengths_frame
+from harness.analysis import Outcome, deviation, lengths_frame, split_of
 from harness.core.escapes import visible
 from harness.core.names import file_name
 from harness.report import fonts
@@ -109,7 +109,7 @@ def by_length(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) ->
     lines(frame, "place", "value", order, axes, markers=True)
     counts = frame.groupby("place")["sentences"].max()
     axes.set_xticks(range(len(spans)), [f"{span(*edges)}\n({counts[place[edges]]})" for edges in spans])
-    axes.set(xlabel="source tokens (test sentences)", ylabel=METRICS[metric].title)
+    axes.set(xlabel=f"source tokens ({split_of(outcomes)} sentences)", ylabel=METRICS[metric].title)
     axes.set_title(f"{plain(metric)} by source length: mean of seeds, band from lowest to highest")
     legend(figure, axes)
     return figure
@@ -224,7 +224,7 @@ def by_group(frame: pd.DataFrame, metric: str, order: Sequence[str], by: str) ->
         _points(axes, mine["place"].map(places) + shift, mine, _look(order, variant), wrapped(variant))
     kinds = frame.groupby("place", sort=True).agg({"group": "first", "sentences": "max"})
     axes.set_xticks(range(len(kinds)), [f"{group}\n({count})" for group, count in kinds.itertuples(index=False)])
-    axes.set(xlabel=f"{by} (test sentences)", ylabel=METRICS[metric].title)
+    axes.set(xlabel=f"{by} (sentences)", ylabel=METRICS[metric].title)
     axes.set_title(f"{plain(metric)} by {by}: mean of seeds, 95 % interval")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure

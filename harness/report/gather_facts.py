@@ -15,7 +15,9 @@ from harness.report.facts import StudyFacts
 from harness.report.provenance import quarantined, results_digest
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, ledger, planning
+from harness.study.enough_seeds import fixed_streams
 from harness.study.planning import Plan
+from harness.study.tuning_plan import tuning_plan
 from harness.trial.data_checks import percent_reachable, shared_in_words
 from harness.trial.pipeline import KINDS, Trial
 
@@ -44,11 +46,12 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         provenance["finished"] = _finished(records)
         signatures = _signatures(store, done)
         origins = _dropped_claims(plan, store)
-        origins += [row for facts in provenance["data"].values() for row in _data_rows(facts)]
+        origins += [row for facts in provenance["data"].values() for row in _data_rows(facts, plan.split)]
         sets = provenance.get("tests", {})
         origins += [row for name, found in sets.items() for facts in found.values() for row in _set_rows(name, facts)]
         origins += [row for facts in provenance.get("pretraining_data", {}).values() for row in _other_rows(facts)]
         origins += [("check the data", warning) for warning in data_warnings(plan, store)]
+        origins += [("check the seeds", warning) for warning in fixed_streams(plan)]
         origins += _computing_rows(provenance)
     file = plan.file
     return StudyFacts(
@@ -68,7 +71,17 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         origins=origins,
         provenance=provenance,
         plan=plan.frozen() | {"digest": plan.digest, "exploratory": frozen_plan.exploratory(plan, store)},
+        split=plan.split,
+        tuned=plan.tuned,
+        tuned_as_now=_tuned_as_now(plan),
     )
+
+
+def _tuned_as_now(plan: Plan) -> bool:
+    """Return whether a tuning of the study as it is now would be the one whose winners it has."""
+    if plan.tuned is None or plan.file.tune is None:
+        return True
+    return planning.resolve(tuning_plan(plan)).digest == plan.tuned.plan
 
 
 def _provenance(plan: Plan, store: Store, trials: Sequence[Trial], records: Sequence[Record]) -> dict[str, Any]:
@@ -124,7 +137,7 @@ def _dropped_claims(plan: Plan, store: Store) -> list[tuple[str, str]]:
     return [(title, ", ".join(dropped))] if dropped else []
 
 
-def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+def _data_rows(facts: dict[str, Any], split: str) -> list[tuple[str, str]]:
     """Return rows about prepared data: its hash, sizes, and tokens that are unknown or left out."""
     pairs = ", ".join(f"{name} {facts[name]['pairs']:,}" for name in ("train", "validation", "test"))
     left_out = {"train pairs too long for data.longest": facts["train"]["too_long"]} | facts["left_out"]
@@ -135,8 +148,8 @@ def _data_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("rows left out", _counts(left_out)),
         *([("training pairs truncated", f"{cut:,}")] if (cut := facts["train"].get("truncated", 0)) else []),
         ("vocabulary", f"source {facts['source_words']:,}, target {facts['target_words']:,}"),
-        ("unknown tokens in the test", _unknown(facts["test"])),
-        *_check_rows(facts),
+        (f"unknown tokens in the {split}", _unknown(facts[split])),
+        *_check_rows(facts, split=split),
     ]
 
 
@@ -175,16 +188,16 @@ def _unknown(counts: Mapping[str, int]) -> str:
     )
 
 
-def _check_rows(facts: dict[str, Any], name: str = "") -> list[tuple[str, str]]:
+def _check_rows(facts: dict[str, Any], name: str = "", split: str = "test") -> list[tuple[str, str]]:
     """Return rows about a test set: the part of it that training has seen, and the best score of a perfect model."""
     if "ceiling" not in facts:  # prepared by older code
         return []
-    counts = facts["ceiling"]["test"]
+    counts = facts["ceiling"][split]
     most = [f"{percent_reachable(counts, lowercased=without):.4g} %" for without in (False, True)]
     return [
         (
-            f"{name or 'test'} rows that are in train",
-            shared_in_words(facts["overlap"]["test"], facts["test"]["pairs"]),
+            f"{name or split} rows that are in train",
+            shared_in_words(facts["overlap"][split], facts[split]["pairs"]),
         ),
         (f"exact match of a perfect model{name and f' on {name}'}", f"{most[0]}, {most[1]} without case"),
     ]

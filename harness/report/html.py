@@ -172,7 +172,9 @@ def browsed(outcomes: Sequence[Outcome]) -> list[Shown]:
 def _leading(done: Sequence[Outcome], index: int) -> Shown:
     test = done[0].test
     texts = hypotheses(done, index)
-    return Shown("first test sentences", f"sentence {index + 1}", test.sources[index], test.references[index], texts)
+    return Shown(
+        f"first {test.split} sentences", f"sentence {index + 1}", test.sources[index], test.references[index], texts
+    )
 
 
 def _length(one: Shown) -> int:

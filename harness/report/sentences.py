@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, spelled
+from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, spelled, split_of
 from harness.analysis.comparison import FLOOR, PILOT, SATURATED, SEEDS_ONLY, SUCCESS_RATES, TWO_WAY, WINS
 from harness.analysis.power import exaggeration
 from harness.report.facts import StudyFacts
@@ -75,8 +75,9 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     variants, seeds = ({getattr(o, name) for o in finished} for name in ("variant", "seed"))
     sentences = sorted({len(s) for o in outcomes for s in o.statistics.values() if len(s)})
     sizes = [_count(len(variants), "variant"), _count(len(seeds), "seed")]
-    sizes += [f"{sentences[0]:,} to {sentences[-1]:,} test sentences"] if len(sentences) > 1 else []
-    sizes += [_count(sentences[0], "test sentence")] if len(sentences) == 1 else []
+    split = split_of(outcomes)
+    sizes += [f"{sentences[0]:,} to {sentences[-1]:,} {split} sentences"] if len(sentences) > 1 else []
+    sizes += [_count(sentences[0], f"{split} sentence")] if len(sentences) == 1 else []
     trials = _count(len(outcomes), "trial")
     sentence = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
     sentence += f". {study.attempt.rstrip('.')}" if study.attempt else ""

@@ -12,6 +12,7 @@ from harness.study.claims import SENTENCES, Claim, check_claims, groups
 from harness.study.grid import Variant, show
 from harness.trial.pipeline import TrialChoice
 from harness.trial.score import naming, signature
+from harness.trial.sealed import VALIDATION, Split
 
 
 def check(claims: Sequence[Claim], variants: Sequence[Variant], folders: tuple[Path, ...]) -> None:
@@ -36,6 +37,18 @@ def check(claims: Sequence[Claim], variants: Sequence[Variant], folders: tuple[P
                 message = f"'{claim.metric}' needs texts that mean numbers; those of dataset '{dataset.kind}' do not"
                 raise SpecError(message, path=path)
     _refuse_mixed(claims, variants)
+
+
+def check_sealed(claims: Sequence[Claim], split: Split) -> None:
+    """Check that no claim asks for a further test set while these are sealed.
+
+    Raises:
+        SpecError: one does.
+    """
+    for index, claim in enumerate(claims):
+        if claim.on and split == VALIDATION:
+            message = f"test set '{claim.on}' is sealed while the study evaluates the validation split"
+            raise SpecError(f"{message}; leave this claim out until it evaluates the test", path=f"claims.{index}.on")
 
 
 def own_metrics(variants: Sequence[Variant]) -> list[Metric]:

@@ -39,14 +39,14 @@ def check(plan: Plan, store: Store) -> None:
         for name in dict.fromkeys(name for group in found for name in group.variants):
             stage = trials[name].stages[named("test", claim.on) if claim.on else "prepare"]
             folder = store.verified(stage.name, stage.key)
-            known[folder] = known.get(folder) or encoded.load_rows(folder)
+            known[folder] = known.get(folder) or encoded.load_rows(folder, plan.split)
             tests[name] = encoded.identity(known[folder])
-            _check_values(f"claims.{index}", claim, known[folder])
+            _check_values(f"claims.{index}", claim, known[folder], plan.split)
         _check_same(f"claims.{index}", found, tests)
 
 
-def _check_values(path: str, claim: Claim, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Check that the column that a condition names has its value in some test sentence."""
+def _check_values(path: str, claim: Claim, rows: Sequence[Mapping[str, Any]], split: str) -> None:
+    """Check that the column that a condition names has its value in some sentence of the split."""
     for where, condition in (("when", claim.when), ("rather_than", claim.rather_than)):
         for key, value in condition.items():
             column = key.removeprefix(f"{SENTENCES}.")
@@ -55,7 +55,7 @@ def _check_values(path: str, claim: Claim, rows: Sequence[Mapping[str, Any]]) ->
             values = dict.fromkeys(row["columns"][column] for row in rows)
             if show(value) not in values:
                 known = suggest(show(value), list(values)[:MOST])
-                message = f"no test sentence has {column} = {show(value)!r}; {known}"
+                message = f"no {split} sentence has {column} = {show(value)!r}; {known}"
                 raise SpecError(message, path=f"{path}.{where}.{column}")
 
 

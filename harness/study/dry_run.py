@@ -37,11 +37,13 @@ def check_plugins(choice: TrialChoice) -> None:
 
 def _compute(choice: TrialChoice) -> None:
     words = Words(WORDS, WORDS, choice.data.joint)
-    model = build(choice.model, choice.training.initializer, words, seed=1).eval()
+    model = build(choice.model, choice.training, words, seed=1).eval()
     source_BS, inputs_BT = torch.tensor([[4, 5, 6], [7, 8, PAD]]), torch.tensor([[BOS, 4], [BOS, 5]])
     features = model(source_BS, inputs_BT).features_BTR
     if features.shape[:2] != inputs_BT.shape:
         raise ValueError(f"two targets of two words give readouts of shape {tuple(features.shape)}")
-    choice.decoding.search.build().find(model, source_BS, 3)
+    search = choice.decoding.search.build()
+    search.prepare(lambda texts: [[WORDS - 1] for _ in texts])
+    search.find(model, source_BS, 3)
     choice.training.schedule.build().factor(0, 10)
     choice.training.teacher_forcing.build().ratio(0)

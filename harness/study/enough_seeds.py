@@ -1,9 +1,9 @@
-"""Whether a plan has seeds enough to decide its claims at all, however far apart their sides are: known before anything runs.
+"""What the seeds of a plan cannot show, known before anything runs: claims too many for them, and streams that are fixed.
 
-That luck alone parts S seeds a side, which learn a task or do not, has a probability of up to ``2^(1 - 2S)``, and p is never below
-it (``harness.analysis.power.least_p``). Holm's procedure asks the smallest p of k claims to be below the level over k. So k claims
-that compare two sides need ``k D 2^(1 - 2S) < 5 %`` on D datasets; trends, and sides that are the same trained models, have one
-number per seed and no such bound.
+Luck alone parts S seeds a side, which learn a task or do not, with a probability of up to ``2^(1 - 2S)``, and p is never below it
+(``harness.analysis.power.least_p``), however far apart the sides are. Holm's procedure asks the smallest p of k claims to be below
+the level over k. So k claims that compare two sides need ``k D 2^(1 - 2S) < 5 %`` on D datasets; trends, and sides that are the
+same trained models, have one number per seed and no such bound.
 """
 
 from __future__ import annotations
@@ -30,6 +30,21 @@ def least_p(seeds: int) -> float:
 def too_few(plan: Plan) -> list[str]:
     """Return a sentence for each family of claims that the seeds of a plan cannot decide, whatever they score."""
     return [sentence for family in ("primary", "secondary") for sentence in _too_few(plan, family)]
+
+
+def fixed_streams(plan: Plan) -> list[str]:
+    """Return a sentence for each set of random streams that ``training.fixed`` keeps from the seeds of some variants."""
+    found: dict[str, list[str]] = {}
+    running = [variant for variant in plan.variants if not variant.skipped]
+    for variant in running:
+        streams = [name for name, trial in variant.choice.training.fixed if trial]
+        if streams:
+            found.setdefault(", ".join(streams), []).append(variant.name)
+    return [
+        f"seeds do not vary {streams} (training.fixed): their spread leaves it out, and intervals are too narrow for new trainings"
+        + ("" if len(names) == len(running) else f" (variants: {', '.join(names)})")
+        for streams, names in found.items()
+    ]
 
 
 def _too_few(plan: Plan, family: str) -> Iterator[str]:

@@ -21,6 +21,10 @@ from harness.study.claims import Claim, groups
 from harness.study.grid import SequentialSeeds
 from harness.study.planning import Plan
 from harness.trial.pipeline import Trial
+from harness.trial.sealed import VALIDATION, Split
+
+PILOT = "answered on the validation split, as a pilot; the test split is sealed"
+"""Why claims are exploratory while the test split is sealed."""
 
 
 def check(plan: Plan, store: Store) -> bool:
@@ -95,7 +99,9 @@ def refer(plan: Plan, store: Store) -> None:
 
 
 def exploratory(plan: Plan, store: Store) -> dict[str, str]:
-    """Return the claims of a plan that were stated after results, by name, with the reason."""
+    """Return the claims of a plan that were stated after results or are answered in a pilot, by name, with the reason."""
+    if plan.split == VALIDATION:
+        return dict.fromkeys((claim.name for claim in plan.file.claims), PILOT)
     frozen = _frozen(plan, store)
     if not frozen and any(_seen(plan, store, plan.seeds)):
         return dict.fromkeys((claim.name for claim in plan.file.claims), "no run of the study has frozen its plan")
@@ -159,7 +165,8 @@ def _seen(plan: Plan, store: Store, seeds: Iterable[int]) -> list[bool]:
 
 
 def _done(store: Store, trial: Trial) -> bool:
-    return store.record("score", trial.digest) is not None
+    """Return whether results of a trial on the test split exist: those on the validation split leave claims confirmatory."""
+    return store.record("score", trial.unsealed.digest) is not None
 
 
 def _meaning(claim: Claim) -> str:
@@ -230,6 +237,8 @@ class Frozen(BaseModel):
     revisions: dict[str, str]
     variants: list[_Variant]
     match: dict[str, Any] | None = None
+    evaluate: Split = "test"
+    tuned: dict[str, Any] | None = None
     digest: str
     exploratory: dict[str, str] = {}
     dropped: list[dict[str, Any]] = []

@@ -17,8 +17,10 @@ from harness.core.spec import Lines, SpecError, digest, encode, flatten, overrid
 from harness.study.budget_matching import Match, check_widths
 from harness.study.claims import Claim, select
 from harness.study.presets import PRESET, settings, unfolded
+from harness.study.tune import Tune
 from harness.trial.pipeline import TrialChoice
 from harness.trial.score import check_tokenizer
+from harness.trial.sealed import Split
 
 CASE = "case"
 """The factor of variants that a study names one by one."""
@@ -113,6 +115,12 @@ class StudyFile(Choice):
     seeds: Seeds = Field(
         default=5, description="How many seeds (counted from 1), or which, or a design that adds them until decided."
     )
+    evaluate: Split = Field(default="test", json_schema_extra={"neutral": "test"})
+    """What is decoded and scored: the test split, or the validation split while the test split stays sealed."""
+    tune: Tune | None = None
+    """Settings that ``s2s tune`` tries for every variant, as many for each."""
+    tuned: str = ""
+    """The file that ``s2s tune`` wrote: every variant has the settings that won for it."""
     claims: tuple[Claim, ...] = ()
     """What is claimed, written before the run and answered after it."""
 

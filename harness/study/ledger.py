@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import groupby
@@ -25,6 +25,8 @@ from harness.core.spec import SpecError
 from harness.storage.disk import write
 from harness.storage.store import Store
 from harness.study.planning import Plan
+from harness.trial.encoded import TEST
+from harness.trial.sealed import Split
 
 NAME = "ledger.jsonl"
 Event = Literal["frozen", "registered"]
@@ -51,6 +53,8 @@ class Attempt(BaseModel):
     """Other plans on this base that had finished trials by then, by digest, with their number."""
     previous: str
     """sha256 of the line before; "" in the first."""
+    evaluate: Split = "test"
+    """The split that its trials are scored on; a line says so only where the test split was sealed."""
 
 
 def of_store(store: Store, study: str) -> Path:
@@ -115,6 +119,7 @@ def enter(plan: Plan, store: Store, results: Path | None, changes: Iterable[str]
             changes=list(changes),
             seen=_seen(plan, attempts, store, results),
             previous="",
+            evaluate=plan.split,
         )
         attempts.append(now)
 
@@ -172,7 +177,8 @@ def _write(path: Path, attempts: Sequence[Attempt]) -> None:
     lines: list[str] = []
     for attempt in attempts:
         previous = _hash(lines[-1]) if lines else ""
-        lines.append(json.dumps(attempt.model_copy(update={"previous": previous}).model_dump(), ensure_ascii=False))
+        line = attempt.model_copy(update={"previous": previous}).model_dump(exclude_defaults=True)
+        lines.append(json.dumps(line, ensure_ascii=False))
     write(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -214,6 +220,10 @@ class Standing(BaseModel):
     """When it was registered; "" if it was not."""
     seen: dict[str, int] = {}
     """Earlier plans whose results could be seen when it was frozen, with their finished trials."""
+    sealed: dict[str, int] = {}
+    """Those of them whose test split was sealed: their results are of the validation split."""
+    again: bool = False
+    """Whether the plan had been frozen before, and others after it."""
 
     @property
     def sentence(self) -> str:
@@ -221,12 +231,27 @@ class Standing(BaseModel):
         registered = f"Registered on {self.registered}. " if self.registered else ""
         if self.number == 1:
             return registered.strip()
-        plans = f"{len(self.seen)} earlier plan{'s' * (len(self.seen) != 1)}"
-        trials = ", ".join(f"{count:,}" for count in self.seen.values())
-        saw = (
-            f"results of {plans} had been seen ({trials} finished trials)" if self.seen else "no results had been seen"
-        )
-        return f"{registered}Attempt {self.number} at this study on this data: {saw}."
+        return f"{registered}Attempt {self.number} at this study on this data: {self._saw}."
+
+    @property
+    def tested(self) -> dict[str, int]:
+        """Those of the earlier plans whose results are of the test split."""
+        return {plan: count for plan, count in self.seen.items() if plan not in self.sealed}
+
+    @property
+    def _saw(self) -> str:
+        """What had been seen, in words."""
+        if not self.seen:
+            return "no results had been seen"
+        told = [_saw(self.tested)] if self.tested else []
+        told += [f"{_saw(self.sealed)} on the validation split"] if self.sealed else []
+        fresh = not self.tested and not self.again
+        return "; ".join([*told, *(["the test split had not been seen"] if fresh else [])])
+
+
+def _saw(seen: Mapping[str, int]) -> str:
+    plans, trials = f"{len(seen)} earlier plan{'s' * (len(seen) != 1)}", ", ".join(f"{n:,}" for n in seen.values())
+    return f"results of {plans} had been seen ({trials} finished trials)"
 
 
 def standing(plan: Plan, store: Store) -> Standing:
@@ -238,7 +263,14 @@ def standing(plan: Plan, store: Store) -> Standing:
     if not mine:  # frozen before ledgers were kept
         return Standing(number=len(plans) + 1, seen=_seen(plan, attempts, store, None))
     registered = next((a.time for a in mine if a.event == "registered"), "")
-    return Standing(number=len(plans) - plans[::-1].index(plan.digest), registered=registered, seen=mine[-1].seen)
+    seen, pilots = mine[-1].seen, {a.plan for a in on_base if a.evaluate != TEST}
+    return Standing(
+        number=len(plans) - plans[::-1].index(plan.digest),
+        registered=registered,
+        seen=seen,
+        sealed={plan: count for plan, count in seen.items() if plan in pilots},
+        again=plans.count(plan.digest) > 1,
+    )
 
 
 def _hash(line: str) -> str:

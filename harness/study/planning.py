@@ -15,14 +15,18 @@ from harness.core import names, plugins
 from harness.core.pinned import pinned
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
-from harness.study import claim_checks, claim_columns, locate
+from harness.study import claim_checks, claim_columns, locate, tuned
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
 from harness.study.dry_run import check_plugins
 from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
+from harness.study.tuned import Tuned
+from harness.trial.encoded import TEST
 from harness.trial.pipeline import Trial
 from harness.trial.score import METRICS, naming
+from harness.trial.sealed import SEALED, Split
 from harness.trial.train import check_parts
+from harness.trial.trial_choice import without_tests
 
 __all__ = [
     "BASE",
@@ -42,6 +46,8 @@ __all__ = [
 ]
 
 MOST_SEEDS = 10_000
+FIELDS = ("evaluate", "tuned")
+"""The fields of a study that the command line can set beside the choices of its variants."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,21 @@ class Plan:
     matched: Mapping[str, str] = field(default_factory=dict)
     """What the variants have in common by construction, and how nearly, in words; ``parameters`` only after ``resolve``."""
 
+    tuned: Tuned | None = None
+    """The tuning whose winners the variants have; None if they were not tuned."""
+
     def trial(self, variant: Variant, seed: int) -> Trial:
         """Return one trial of the plan."""
-        data, other = variant.choice.data, variant.choice.other_data
+        choice = variant.choice if self.split == TEST else without_tests(variant.choice)
+        data, other = choice.data, choice.other_data
         tests = {name: self.revisions[_key(dataset)] for name, dataset in data.tests.items()}
         pretrained_on = "" if other is None else self.revisions[_key(other)]
-        return Trial(variant.choice, seed, self.revisions[_key(data.dataset)], tests, pretrained_on)
+        return Trial(choice, seed, self.revisions[_key(data.dataset)], tests, pretrained_on, self.split)
+
+    @property
+    def split(self) -> Split:
+        """The split that its trials are decoded and scored on."""
+        return self.file.evaluate
 
     def trials(self) -> Iterator[tuple[Variant, int, Trial]]:
         """Yield every trial that can run, seed by seed, so that an unfinished study has whole rows."""
@@ -109,19 +124,40 @@ class Plan:
 
     def frozen(self) -> dict[str, Any]:
         """Return the plan as plain data: what is compared when the study is run again, and kept with its results."""
-        return {
-            "study": self.name,
-            "base": self.base,
-            "question": self.file.question,
-            "expectation": self.file.expectation,
-            "claims": encode(self.file.claims),
-            "seeds": self._design,
-            "revisions": dict(sorted(self.revisions.items())),
-            "variants": [
-                {"name": v.name, "factors": v.factors, "skipped": v.skipped, "choice": encode(v.written)}
-                for v in self.variants
-            ],
-        } | ({"match": encode(self.file.match)} if self.file.match else {})
+        return (
+            {
+                "study": self.name,
+                "base": self.base,
+                "question": self.file.question,
+                "expectation": self.file.expectation,
+                "claims": encode(self.file.claims),
+                "seeds": self._design,
+                "revisions": dict(sorted(self.revisions.items())),
+                "variants": [
+                    {"name": v.name, "factors": v.factors, "skipped": v.skipped, "choice": encode(v.written)}
+                    for v in self.variants
+                ],
+            }
+            | ({"match": encode(self.file.match)} if self.file.match else {})
+            | self._sealed
+            | self._tuned
+        )
+
+    @property
+    def sealed(self) -> str:
+        """A sentence for whoever reads its scores while the test split is sealed; "" otherwise."""
+        return SEALED if self.split != TEST else ""
+
+    @property
+    def _tuned(self) -> dict[str, dict[str, Any]]:
+        """What the plan says of the tuning of its variants; nothing if they were not tuned."""
+        t = self.tuned
+        return {"tuned": {"plan": t.plan, "metric": t.metric, "trials": len(t.tried)}} if t else {}
+
+    @property
+    def _sealed(self) -> dict[str, str]:
+        """What the plan says of a sealed test split; nothing of an open one."""
+        return {"evaluate": self.split} if self.split != TEST else {}
 
     @property
     def digest(self) -> str:
@@ -137,8 +173,8 @@ class Plan:
         ]
         file = self.file
         claims = encode(file.claims, meaning=True)
-        match = [file.match] if file.match else []
-        return digest([file.question, file.expectation, claims, self._design, variants, *match])
+        more = [*([file.match] if file.match else []), *(said for said in (self._sealed, self._tuned) if said)]
+        return digest([file.question, file.expectation, claims, self._design, variants, *more])
 
 
 def _datasets(variant: Variant) -> list[Dataset.Config]:
@@ -236,19 +272,20 @@ def load(
     Args:
         name: a study in ``studies/``, or the path of a study file.
         base: the base to use in place of the one that the file names; needed for all but the first of several.
-        sets: changes to every variant, from the command line.
+        sets: changes to every variant, from the command line; and ``evaluate`` and ``tuned``, in place of the file's.
         seeds: how many seeds, in place of the file's.
 
     Raises:
         SpecError: anything in the study, its base or its claims that cannot be meant.
     """
     path, file, lines = _read_study(name)
+    file, changes = _with_fields(file, sets or {})
     base_path = locate.base(base or _names(file)[0], path.parent)
     called = names.stem(path, "a study"), names.stem(base_path, "a base")
     at = read_base(base_path)
     file = _with_metrics(file, at.primary or PRIMARY)
-    expansion = Expansion(file, lines, at.plain, at.lines, dict(sets or {}))
-    variants = tuple(_judged(variant) for variant in expansion.variants())
+    expansion = Expansion(file, lines, at.plain, at.lines, changes)
+    variants = tuple(judged(variant) for variant in expansion.variants())
     _check_left(variants, lines)
     chosen, looks = _seeds(seeds if seeds is not None else file.seeds)
     if len(set(chosen)) < len(chosen):
@@ -259,13 +296,27 @@ def load(
         )
     folders = (path.parent.absolute(), base_path.parent.absolute(), Path.cwd())
     try:
+        tuned.check(expansion, variants, chosen)
+        found = tuned.load(file, called[1], folders)
+        variants = variants if found is None else tuned.apply(found, file.tune, variants)
         file = file.model_copy(update={"claims": claim_columns.resolve(file.claims, variants, folders)})
         claim_checks.check(file.claims, variants, folders)
+        claim_checks.check_sealed(file.claims, file.evaluate)
     except SpecError as error:
-        raise SpecError(error.message, path=error.path, place=lines.place(error.path.split("."))) from None
+        place = error.place or lines.place(error.path.split("."))
+        raise SpecError(error.message, path=error.path, place=place) from None
     again = command(name, base, sets or {}, seeds)
     matched = file.match.told if file.match else {}
-    return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched)
+    return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched, found)
+
+
+def _with_fields(file: StudyFile, sets: Mapping[str, Any]) -> tuple[StudyFile, dict[str, Any]]:
+    """Return a study with the fields that the command line sets, and the other changes of the command line."""
+    named = {name: value for name, value in sets.items() if name in FIELDS}
+    if named:
+        changed = read(StudyFile, encode(file) | named, lambda _: "--set")
+        file = file.model_copy(update={name: getattr(changed, name) for name in named})
+    return file, {path: value for path, value in sets.items() if path not in FIELDS}
 
 
 def _check_left(variants: Sequence[Variant], lines: Lines) -> None:
@@ -324,27 +375,28 @@ def _with_widths(plan: Plan) -> Plan:
     return replace(plan, variants=variants, matched={**plan.matched, "parameters": told})
 
 
-def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None) -> str:
-    """Return what to type to run a study like this: in a checkout a make target, with what it passes on."""
+def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None, verb: str = "run") -> str:
+    """Return what to type to run (or ``tune``) a study like this: in a checkout a make target, with what it passes on."""
     asked = [f"--seeds {seeds}"] if seeds is not None else []
     asked += [f"--set {shlex.quote(path)}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
     asked += [f"--plugin {shlex.quote(plugin.said)}" for plugin in plugins.loaded()]
-    if Path("studies").resolve() != locate.SHIPPED.resolve():
-        return " ".join(["s2s run", shlex.quote(name), *([f"--base {shlex.quote(base)}"] if base else []), *asked])
+    if verb != "run" or Path("studies").resolve() != locate.SHIPPED.resolve():
+        return " ".join([f"s2s {verb}", shlex.quote(name), *([f"--base {shlex.quote(base)}"] if base else []), *asked])
     words = {"name": shlex.quote(name)} | ({"base": shlex.quote(base)} if base else {})
     words |= {"args": " ".join(asked)} if asked else {}
     # Read by a shell, by make, which takes a dollar sign for a variable, and by the shell that make starts.
     return " ".join(["make study", *(f"{key}={shlex.quote(said.replace('$', '$$'))}" for key, said in words.items())])
 
 
-def _judged(variant: Variant) -> Variant:
+def judged(variant: Variant) -> Variant:
     """Try to build a variant's model and objective without allocating them; an impossible one is skipped with its reason."""
     if variant.skipped:
         return variant
     try:
         # Sizes of vocabularies are not known before data are read, and no pair of parts depends on them.
-        check_parts(variant.choice.model, variant.choice.training, Words(100, 100, variant.choice.data.joint))
-        check_plugins(variant.choice)
+        c = variant.choice
+        check_parts(c.model, c.training, c.decoding.search, Words(100, 100, c.data.joint))
+        check_plugins(c)
     except Incompatible as reason:
         return replace(variant, skipped=f"incompatible: {reason}")
     except RuntimeError as error:

@@ -149,17 +149,18 @@ def _meet(texts: Any, others: Any) -> bool:
 # --------------------------------------------------------------------------------------------------------- warnings
 
 
-def warnings(facts: Mapping[str, Any], *, lowercased: bool, further: bool = False) -> list[str]:
+def warnings(facts: Mapping[str, Any], *, lowercased: bool, further: bool = False, split: str = "test") -> list[str]:
     """Return what a reader of scores must know of the data, one sentence each.
 
     Args:
         facts: those of the stage that read the data: of the prepare stage, or of a further test set.
         lowercased: whether scoring compares without case.
         further: whether they are about a further test set.
+        split: the split that is scored.
     """
-    remedy = "name another test set" if further else "set disjoint: true, or another test set"
-    ceiling = _ceiling_warning(facts["ceiling"]["test"], lowercased)
-    return [*facts["notes"], *_overlap_warning(facts, "train", remedy), *ceiling]
+    remedy = "name another test set" if further else f"set disjoint: true, or another {split} set"
+    ceiling = _ceiling_warning(facts["ceiling"][split], lowercased, split)
+    return [*facts["notes"], *_overlap_warning(facts, "train", remedy, split), *ceiling]
 
 
 def pretraining_warnings(facts: Mapping[str, Any]) -> list[str]:
@@ -184,9 +185,9 @@ def shared_in_words(counts: Mapping[str, Mapping[str, int]], rows: int) -> str:
     return f"of {rows:,} rows: {said}"
 
 
-def known_by(facts: Mapping[str, Any]) -> str:
+def known_by(facts: Mapping[str, Any], split: str = "test") -> str:
     """Return by what a model knows a row again: its source, or its reference where the data have no source."""
-    return "sources" if facts["test"]["source_tokens"] else "references"
+    return "sources" if facts[split]["source_tokens"] else "references"
 
 
 def percent_reachable(counts: Mapping[str, Any], *, lowercased: bool) -> float:
@@ -194,24 +195,28 @@ def percent_reachable(counts: Mapping[str, Any], *, lowercased: bool) -> float:
     return float(100 * counts["lowercase" if lowercased else "cased"] / counts["rows"])
 
 
-def _overlap_warning(facts: Mapping[str, Any], where: str, remedy: str) -> list[str]:
-    what = known_by(facts)
-    shared, rows = facts["overlap"]["test"]["tokens"][what], facts["test"]["pairs"]
+def _overlap_warning(facts: Mapping[str, Any], where: str, remedy: str, split: str = "test") -> list[str]:
+    what = known_by(facts, split)
+    shared, rows = facts["overlap"][split]["tokens"][what], facts[split]["pairs"]
     if shared < MANY * rows:
         return []
-    count = f"all {rows:,} test {what} are" if shared == rows else f"{shared:,} of {rows:,} test {what} are"
+    count = f"all {rows:,} {split} {what} are" if shared == rows else f"{shared:,} of {rows:,} {split} {what} are"
     return [f"{count} in {where}, as the model sees them: scores measure memory too; {remedy}"]
 
 
-def _ceiling_warning(counts: Mapping[str, Any], lowercased: bool) -> Sequence[str]:
+def _shown(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]} ..."
+
+
+def _ceiling_warning(counts: Mapping[str, Any], lowercased: bool, split: str) -> Sequence[str]:
     most = percent_reachable(counts, lowercased=lowercased)
     if most == 100:
         return []
     reasons = [f"in {counts['unknown']:,} rows the vocabulary lacks tokens"] if counts["unknown"] else []
-    if counts["example"] is not None:
-        text, back = counts["example"]
-        reasons.append(f"the target tokenizer changes references: {text!r:.40} comes back as {back!r:.40}")
+    text, back = counts["example"] or ("", "")
+    if text != back and not (lowercased and _meet([lowercase(text)], [lowercase(back)])):
+        reasons.append(f"the target tokenizer changes references: '{_shown(text)}' comes back as '{_shown(back)}'")
     return [
-        f"a perfect model reaches {most:.4g} % exact match on the test: {'; '.join(reasons) or 'case differs'}; change "
+        f"a perfect model reaches {most:.4g} % exact match on the {split}: {'; '.join(reasons) or 'case differs'}; change "
         "data.target or decoding.scoring.lowercase if that is not meant"
     ]

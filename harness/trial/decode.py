@@ -45,15 +45,19 @@ def hypotheses(
     words of each source (see ``source_words``), for a model that copies.
     """
     model.eval()
+    search.prepare(target.encode)
     width = evaluation_width(model.hears_padding, pairs, *([like] if like is not None else []))
     found: dict[int, Hypothesis] = {}
     for index in in_order(pairs, batch_size):
-        tokens_BT, score_B = search.find(model, collate(pairs, index, width).source_BS, limit)
-        for row, tokens, score in zip(index.tolist(), tokens_BT.tolist(), score_B.tolist(), strict=True):
+        tokens_BT, score_B, proven_B = search.find(model, collate(pairs, index, width).source_BS, limit)
+        proofs = [None] * len(index) if proven_B is None else proven_B.tolist()
+        for row, tokens, score, proven in zip(
+            index.tolist(), tokens_BT.tolist(), score_B.tolist(), proofs, strict=True
+        ):
             ended = EOS in tokens
             said = tokens[: tokens.index(EOS)] if ended else [token for token in tokens if token != PAD]
             text = target.decode(said, copied[row]) if copied else target.decode(said)
-            found[row] = Hypothesis(text, said, score, not ended)
+            found[row] = Hypothesis(text, said, score, not ended, proven)
     return [found[row] for row in range(pairs.size)]
 
 
@@ -212,7 +216,7 @@ def decode(
     found = hypotheses(model, choice.search.build(), pairs, choice.limit, choice.batch_size, target, copied=copied)
     seconds = time.monotonic() - began
     examined = examine(model, pairs, found, choice.batch_size)
-    _write_lines(folder / "hypotheses.jsonl", (hypothesis._asdict() for hypothesis in found))
+    _write_lines(folder / "hypotheses.jsonl", (hypothesis.plain() for hypothesis in found))
     _write_lines(
         folder / "oracle.jsonl",
         (

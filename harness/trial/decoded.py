@@ -19,6 +19,12 @@ class Hypothesis(NamedTuple):
     """Summed log-probability that the model gives, in nats."""
     truncated: bool
     """Whether the limit came before EOS."""
+    proven: bool | None = None
+    """Whether the search proved that no hypothesis within the limit is more probable; None if it never does."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data, without a proof where the search never gives one."""
+        return {name: value for name, value in self._asdict().items() if name != "proven" or value is not None}
 
 
 class Decoded(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +50,9 @@ class Pairs(NamedTuple):
     @property
     def lengths(self) -> Lengths:
         """Tokens on both sides, on the CPU."""
-        return Lengths(self.source_lengths.cpu(), self.target_lengths.cpu())
+        source_N, target_N = self.source_lengths.cpu(), self.target_lengths.cpu()
+        rarities = cache(lambda: (_rarity(self.source.cpu(), source_N), _rarity(self.target.cpu(), target_N)))
+        return Lengths(source_N, target_N, rarities)
 
     def to(self, device: torch.device) -> Pairs:
         """Return the same pairs on a device."""
@@ -103,6 +106,13 @@ class Growing:
         save_file(dict(zip(Pairs._fields, parts, strict=True)), path)
         for file in self._files:
             file.close()
+
+
+def _rarity(flat: Tensor, length_N: Tensor) -> Tensor:
+    """Return ``-sum log p(word)`` of every sentence, p the word's share of all tokens."""
+    share_V = flat.long().bincount().double() / max(1, len(flat))
+    row_T = torch.arange(len(length_N)).repeat_interleave(length_N)
+    return torch.zeros(len(length_N), dtype=torch.float64).index_add(0, row_T, -share_V.log()[flat.long()])
 
 
 def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
@@ -26,11 +26,13 @@ from harness.trial import (
     pretrain_stage,
     pretraining_data,
     score_stage,
+    sealed,
     test_sets,
     train_stage,
 )
 from harness.trial.encoded import TEST
 from harness.trial.model import Seq2Seq
+from harness.trial.sealed import VALIDATION, Split
 from harness.trial.train import CHECKPOINT_EVERY, Emit, Workplace
 from harness.trial.trial_choice import TrialChoice as TrialChoice
 from harness.trial.trial_choice import modules, without_tests
@@ -69,6 +71,8 @@ class Trial:
     """The same of every further test set, by name."""
     other_revision: str = ""
     """The same of the dataset that is pretrained on, where that is not the trial's own."""
+    split: Split = "test"
+    """The split that is decoded and scored; while it is ``validation``, the test split and further test sets are sealed."""
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -77,7 +81,7 @@ class Trial:
         ``prepare``, ``train``, ``decode`` and ``score``; and for each further test set a ``test``, ``decode`` and ``score``
         of its own (see ``named``), on which none of these four depends.
         """
-        c, sets = self.choice, self.choice.data.tests
+        c, sets = self.choice, self.choice.data.tests if self.split == TEST else {}
         prepared = self._stage("prepare", modules(c.data.dataset, c.data.source, c.data.target), [])
         pretrained = self._pretrained(prepared)
         training = [value for name, value in c.training if name != "pretraining"]
@@ -120,7 +124,8 @@ class Trial:
         edges = [stage.key for stage in upstream[-1:]]
         edges += [stage.key for stage in upstream if kind == "decode" and stage.name == "test"]
         key = digest({"stage": kind, "choice": meant, "upstream": edges})
-        code = fingerprint([WORKERS[kind].__name__, *parts])
+        seal = [sealed.__name__] if self.split == VALIDATION and kind in ("decode", "score") else []
+        code = fingerprint([WORKERS[kind].__name__, *seal, *parts])
         return Stage(kind, key, spelled, code, {stage.name: stage.key for stage in upstream})
 
     def _choice_of(self, kind: str, test: str, *, meaning: bool) -> dict[str, Any]:
@@ -139,7 +144,9 @@ class Trial:
         if kind == "train":
             return {"model": plain["model"], "training": plain["training"], "seed": self.seed}
         if kind == "decode":
-            return {name: value for name, value in plain["decoding"].items() if name != "scoring"} | {"split": TEST}
+            return {name: value for name, value in plain["decoding"].items() if name != "scoring"} | {
+                "split": self.split
+            }
         return {"scoring": plain["decoding"]["scoring"]}
 
     @property
@@ -152,6 +159,7 @@ class Trial:
         """The trial as plain data, for a file or another process; see ``of``."""
         further: dict[str, Any] = {"tests": dict(self.tests)} if self.tests else {}
         further |= {"other_revision": self.other_revision} if self.choice.other_data is not None else {}
+        further |= {"split": self.split} if self.split != TEST else {}
         return {"choice": encode(self.choice), "seed": self.seed, "revision": self.revision} | further
 
     @classmethod
@@ -161,13 +169,18 @@ class Trial:
         Raises:
             SpecError: they are no trial.
         """
-        choice, known = read(TrialChoice, plain["choice"]), (plain.get("tests", {}), plain.get("other_revision", ""))
-        return cls(choice, plain["seed"], plain["revision"], *known)
+        known = plain.get("tests", {}), plain.get("other_revision", ""), plain.get("split", TEST)
+        return cls(read(TrialChoice, plain["choice"]), plain["seed"], plain["revision"], *known)
 
     @property
     def alone(self) -> Trial:
         """The trial without its further test sets."""
-        return Trial(without_tests(self.choice), self.seed, self.revision, other_revision=self.other_revision)
+        return replace(self, choice=without_tests(self.choice), tests={})
+
+    @property
+    def unsealed(self) -> Trial:
+        """The same training, decoded and scored on the test split."""
+        return replace(self, split="test")
 
 
 def restore(store: Store, beginning: str) -> Trial:
@@ -274,6 +287,11 @@ class Corridor:
             self._prepared = key, encoded.load(self._folder(trial, "prepare"))
         return self._prepared[1]
 
+    def tested(self, trial: Trial) -> encoded.Prepared:
+        """Return the prepared data of a trial as decoding and scoring see them: without the test split while it is sealed."""
+        prepared = self.prepared(trial)
+        return sealed.sealed(prepared) if trial.split == VALIDATION else prepared
+
     def _folder(self, trial: Trial, name: str) -> Path:
         """Return the folder of a finished stage of a trial."""
         return self.store.verified(trial.stages[name].name, trial.stages[name].key)
@@ -305,7 +323,7 @@ class Corridor:
 
     def _decode(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
         model, further = self.model(trial), self._further(trial, test)
-        return decode_stage.run(model, trial.choice.decoding, self.prepared(trial), further, folder, self.device)
+        return decode_stage.run(model, trial.choice.decoding, self.tested(trial), further, folder, self.device)
 
     def _score(self, trial: Trial, test: str, folder: Path) -> dict[str, Any]:
         hypotheses, further = self._folder(trial, named("decode", test)), self._further(trial, test)
@@ -313,4 +331,4 @@ class Corridor:
         dataset: Dataset = (data.tests[test] if test else data.dataset).build(folders=self.folders)
         if not test:
             score_stage.write_trial(trial.alone.plain, folder)
-        return score_stage.run(scoring, dataset, self.prepared(trial), further, hypotheses, folder)
+        return score_stage.run(scoring, dataset, self.tested(trial), further, hypotheses, folder)

@@ -35,7 +35,7 @@ def run(
     Raises:
         Diverged: the loss became infinite or no number.
     """
-    model = train.build(model_choice, choice.initializer, prepared.words, seed)
+    model = train.build(model_choice, choice, prepared.words, seed)
     facts: dict[str, Any] = {}
 
     def train_first(earlier: TrainingChoice, pairs: Mapping[str, Pairs]) -> None:

@@ -33,6 +33,7 @@ def run(
     """
     found, nll, oracle = decoded.load(hypotheses)
     rows = prepared.test(further).rows
+    proofs = [hypothesis.proven for hypothesis in found]
     scored = score.record(
         [hypothesis.text for hypothesis in found],
         [row["references"] for row in rows],
@@ -45,6 +46,7 @@ def run(
         free_nll=nll["free_nll"].numpy(),
         truncated=[hypothesis.truncated for hypothesis in found],
         model_scores=[hypothesis.score for hypothesis in found],
+        proven=proofs if None not in proofs else None,
         oracle=oracle,
     )
     return score.score(choice, scored, folder)

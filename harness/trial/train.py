@@ -16,12 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from harness.contracts import Batch, Initializer, Order, Pass, Words, target_nll
+from harness.contracts import Batch, Initializer, Order, Pass, Search, Words, target_nll
 from harness.contracts.training_choice import TrainingChoice as TrainingChoice
 from harness.contracts.training_choice import foreseen_seconds as foreseen_seconds
 from harness.core.seeds import stream_seed
+from harness.core.spec import Incompatible
 from harness.storage import checkpoint
 from harness.storage.checkpoint import CHECKPOINT, Asked, Place, Postponed, otherwise, spelled
+from harness.trial.averaged import Averaged
 from harness.trial.batches import collate, cut, evaluation_width, in_order, pass_generator
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.pairs import Pairs
@@ -75,12 +77,12 @@ class Position:
     """The training was asked to stop before it had seen whether this update is to be evaluated, or is the last."""
 
 
-def build(choice: ModelChoice, initializer: Initializer.Config, words: Words, seed: int) -> Seq2Seq:
+def build(choice: ModelChoice, training: TrainingChoice, words: Words, seed: int) -> Seq2Seq:
     """Return a model with its first parameters, a function of the choices and the seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, "init"))
+        torch.manual_seed(stream_seed(training.fixed.seed("init", seed), "init"))
         model = Seq2Seq(choice, words)
-        initializer.build().fill(model)
+        training.initializer.build().fill(model)
         model.embeddings.fill(words)
     return model
 
@@ -95,14 +97,20 @@ def count_parameters(choice: ModelChoice, words: Words) -> int:
         return sum(parameter.numel() for parameter in Seq2Seq(choice, words).parameters())
 
 
-def check_parts(model: ModelChoice, training: TrainingChoice, words: Words) -> None:
-    """Check that the parts of a model meet, and its objective with them, without allocating any parameter.
+def check_parts(model: ModelChoice, training: TrainingChoice, search: Search.Config, words: Words) -> None:
+    """Check that the parts of a model meet, and those of its training and its search with them; nothing is allocated.
 
     Raises:
         Incompatible: two parts cannot meet, with the reason.
     """
     with torch.device("meta"), _Unfilled():
-        training.loss.build(model=Seq2Seq(model, words))
+        built = Seq2Seq(model, words)
+        training.loss.build(model=built)
+        training.corruption.build(model=built)
+        initializer: Initializer = training.initializer.build()
+        if reason := initializer.lacks(built):
+            raise Incompatible(reason)
+        search.build().check(built)
 
 
 class _Unfilled(TorchFunctionMode):
@@ -152,7 +160,8 @@ class Training:
         self.last = choice.last_update(pairs["train"].size)
         """The last update, 0 where tokens or seconds alone end the training."""
         self.updater = Updater(self.model, choice, seed, device)
-        torch.manual_seed(stream_seed(seed, "dropout"))
+        self.averaged = Averaged(self.model, choice.averaging)
+        torch.manual_seed(stream_seed(choice.fixed.seed("dropout", seed), "dropout"))
         self.places = [place or {}]
         """Where it ran, this process last, each place once."""
         self.at = Position()
@@ -230,7 +239,8 @@ class Training:
         lengths = pairs.lengths
         order: Order = c.order.build()
         while True:
-            begun, generator = Pass(self.at.epoch, self.at.begun), pass_generator(self.seed, self.at.epoch)
+            seed = self.choice.fixed.seed("order", self.seed)
+            begun, generator = Pass(self.at.epoch, self.at.begun), pass_generator(seed, self.at.epoch)
             rows_N = order.rows(begun, lengths, generator)
             weight_N = order.weights(begun, lengths)
             batches = cut(rows_N, lengths, c.batch_size * c.accumulate, c.pool, generator)
@@ -244,12 +254,14 @@ class Training:
     def _update(self, batch: Batch) -> None:
         self.updater.make(batch, self.at.update, self.last)
         self.at.update += 1
+        self.averaged.follow(self.at.update)
 
     def _evaluate(self, emit: Emit, stop: Postponed) -> None:
         means = self.updater.means()
         if not math.isfinite(means["loss"]):
             raise Diverged(f"the training loss is {means['loss']} after {self.at.update} updates")
-        nll = validation_nll(self.model, self.pairs["validation"], self.choice.batch_size, stop.check)
+        with self.averaged.in_place(self.at.update):
+            nll = validation_nll(self.model, self.pairs["validation"], self.choice.batch_size, stop.check)
         self.updater.forget()
         if not math.isfinite(nll):
             raise Diverged(f"the validation NLL is {nll} after {self.at.update} updates")
@@ -268,7 +280,9 @@ class Training:
     def _parameters(self) -> dict[str, dict[str, Tensor]]:
         """Return copies of the parameters to keep, by the name of the file that they go to."""
         objective = self.updater.objective
-        return {"model": parameters(self.model)} | ({"objective": parameters(objective)} if objective.kept else {})
+        with self.averaged.in_place(self.at.update):
+            model = parameters(self.model)
+        return {"model": model} | ({"objective": parameters(objective)} if objective.kept else {})
 
     def _ratio(self) -> float:
         return min(1.0, self.updater.forcing.ratio(self.at.update - 1))
@@ -278,6 +292,7 @@ class Training:
         state = {
             "model": self.model.state_dict(),
             "updater": self.updater.state(),
+            "averaged": self.averaged.state(),
             "best": self.best,
             "places": self.places,
             "at": vars(self.at),
@@ -301,6 +316,7 @@ class Training:
         self._arrive(state["places"], emit)
         self.model.load_state_dict(state["model"])
         self.updater.resume(state["updater"])
+        self.averaged.resume(state["averaged"], self.device)
         self.best, self.at = state["best"], Position(**state["at"])
         self.curve, self.clock = state["curve"], state["clock"]
         torch.set_rng_state(state["dropout"])

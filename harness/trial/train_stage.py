@@ -34,7 +34,7 @@ def run(
         Diverged: the loss became infinite or no number.
     """
     forget_peak_memory(at.device)
-    model = train.build(model_choice, choice.initializer, prepared.words, seed)
+    model = train.build(model_choice, choice, prepared.words, seed)
     if start is not None:
         parameters.load_start(model, start)
     pairs = prepared.pairs_for(model.output.copies)

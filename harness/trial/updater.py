@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import Batch, Objective, Optimizer, Schedule, Streams, Sum, TeacherForcing
+from harness.contracts import Batch, Corruption, Objective, Optimizer, Schedule, Streams, Sum, TeacherForcing
 from harness.contracts.training_choice import TrainingChoice
 from harness.core.seeds import stream_seed
 from harness.trial.model import Seq2Seq
@@ -23,16 +23,19 @@ class Updater:
 
     def __init__(self, model: Seq2Seq, choice: TrainingChoice, seed: int, device: torch.device) -> None:
         self.model, self.choice, self.device = model, choice, device
-        self.objective = build_objective(model, choice.loss, seed).to(device)
+        fixed = choice.fixed
+        self.objective = build_objective(model, choice.loss, fixed.seed("init", seed)).to(device)
         self.forcing: TeacherForcing = choice.teacher_forcing.build()
+        self.corruption: Corruption = choice.corruption.build(model=model)
         self.schedule: Schedule = choice.schedule.build()
         own = self.objective.optimizer()
         self.parameters = [*model.parameters(), *(self.objective.parameters() if own is None else ())]
         """What the model's optimizer moves, and clipping measures."""
         rule: Optimizer = choice.optimizer.build()
         self.optimizers = [rule.over(self.parameters), *([] if own is None else [own])]
-        self.tosses = torch.Generator().manual_seed(stream_seed(seed, "teacher_forcing"))
-        self.samples = torch.Generator().manual_seed(stream_seed(seed, "samples"))
+        self.tosses = torch.Generator().manual_seed(stream_seed(fixed.seed("teacher_forcing", seed), "teacher_forcing"))
+        self.samples = torch.Generator().manual_seed(stream_seed(fixed.seed("samples", seed), "samples"))
+        self.drops = torch.Generator().manual_seed(stream_seed(fixed.seed("dropout", seed), "corruption"))
         # Summed on the device and read at evaluations only: loss and positions since the last one, words since the start.
         self.loss_sum, self.loss_count, self.words = torch.zeros(3, 1, dtype=torch.float64, device=device)
         self.extras: dict[str, Tensor] = {}
@@ -54,7 +57,7 @@ class Updater:
             group["lr"] = self.choice.optimizer.lr * self.schedule.factor(update, updates)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        self._accumulate(batch, update)
+        self._accumulate(self.corruption.corrupted(batch, update, self.drops), update)
         self.words += batch.real_BT.sum()
         if self.choice.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.choice.clip)
@@ -124,6 +127,7 @@ class Updater:
             "extras": self.extras,
             "tosses": self.tosses.get_state(),
             "samples": self.samples.get_state(),
+            "drops": self.drops.get_state(),
         }
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -136,6 +140,7 @@ class Updater:
         self.extras = {name: part.to(self.device) for name, part in state["extras"].items()}
         self.tosses.set_state(state["tosses"])
         self.samples.set_state(state["samples"])
+        self.drops.set_state(state["drops"])
 
 
 def build_objective(model: nn.Module, choice: Objective.Config, seed: int) -> Objective:

@@ -86,6 +86,7 @@ def _write_pages(plans: Sequence[Plan], found: AcrossDatasets, command: str) -> 
         expectation=first.file.expectation,
         digest=digest([plan.digest for plan in plans]),
         command=command,
+        split=first.split,
     )
     folder = results_folder(first).parent
     write_joint_pages(folder, facts, found)

@@ -120,7 +120,7 @@ def _test_sentences(plan: Plan, store: Store, say: Callable[[str], None]) -> int
     record = store.record("prepare", plan.trial(variant, plan.seeds[0]).stages["prepare"].key)
     if record is None:
         raise SpecError("give the number of test sentences: --sentences N")
-    return int(record.facts["test"]["pairs"])
+    return int(record.facts[plan.split]["pairs"])
 
 
 def _row(

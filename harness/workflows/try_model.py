@@ -15,7 +15,7 @@ from harness.trial import copying
 from harness.trial.batches import collate, evaluation_width
 from harness.trial.decode import hypotheses, reference_nll, source_words
 from harness.trial.decoded import Hypothesis
-from harness.trial.encoded import TEST, Prepared
+from harness.trial.encoded import Prepared
 from harness.trial.model import Seq2Seq
 from harness.trial.n_best import Candidate, n_best
 from harness.trial.pairs import Pairs
@@ -46,21 +46,20 @@ class TrainedModel:
     def __init__(self, store: Store, trial: str) -> None:
         self.trial = restore(store, trial)
         corridor = Corridor(store, (), "cpu")
-        self._prepared: Prepared = corridor.prepared(self.trial)
+        self._prepared: Prepared = corridor.tested(self.trial)
         self._model: Seq2Seq = corridor.model(self.trial)
 
     def translate(self, texts: Sequence[str]) -> list[Hypothesis]:
         """Return the hypothesis for each source text: text, tokens, log-probability in nats, whether it was cut."""
         c, pairs = self.trial.choice.decoding, self._pairs(texts)
-        search, target, like = c.search.build(), self._prepared.target, self._prepared.pairs[TEST]
+        search, target, like = c.search.build(), self._prepared.target, self._like
         copied = source_words(self._model, self._prepared.source, texts)
         return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like, copied)
 
     def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
         """Return the log-probability of each target text given its source text, in nats, with EOS."""
         pairs = self._pairs(texts, self._prepared.target.encode(targets))
-        like = self._prepared.pairs[TEST]
-        nll_N2 = reference_nll(self._model, pairs, self.trial.choice.decoding.batch_size, like)
+        nll_N2 = reference_nll(self._model, pairs, self.trial.choice.decoding.batch_size, self._like)
         return [-nll for nll in nll_N2[:, 0].tolist()]
 
     @torch.no_grad()
@@ -97,8 +96,13 @@ class TrainedModel:
         ids = copying.sources(source, target, texts) if self._model.output.copies else source.encode(texts)
         return Pairs.of(ids, targets if targets is not None else [[] for _ in texts])
 
+    @property
+    def _like(self) -> Pairs:
+        """The pairs that the trial was decoded on, among which its sources were padded."""
+        return self._prepared.test(None).pairs
+
     def _width(self, pairs: Pairs) -> int | None:
-        return evaluation_width(self._model.hears_padding, pairs, self._prepared.pairs[TEST])
+        return evaluation_width(self._model.hears_padding, pairs, self._like)
 
 
 def try_model(

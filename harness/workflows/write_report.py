@@ -17,6 +17,7 @@ from harness.execution.runner import Ran
 from harness.report.provenance import reported_digest, reported_trials, results_digest
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger
+from harness.study.enough_seeds import fixed_streams
 from harness.study.planning import Plan
 from harness.workflows import verify
 
@@ -112,7 +113,12 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         table = _table(outcomes, primary_metrics(outcomes, plan.file.claims, plan.primary))
         verdicts = _verdicts(comparisons[: len(plan.file.claims)])
     return StudyAnswer(
-        notes=[*data_warnings(plan, store), *notes, *(_stale_note(plan, store) if keep_stale else [])],
+        notes=[
+            *data_warnings(plan, store),
+            *fixed_streams(plan),
+            *notes,
+            *(_stale_note(plan, store) if keep_stale else []),
+        ],
         table=table,
         verdicts=verdicts,
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],

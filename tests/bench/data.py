@@ -86,7 +86,7 @@ def begin(payload: dict[str, Any], _settings: dict[str, Any], _device: str, _emi
     before, began = peak_memory_mb(cpu), time.monotonic()
     prepared = encoded.load(folder / "out")
     choice = read(TrainingChoice, branches["training"])
-    model = build(read(ModelChoice, branches["model"]), choice.initializer, prepared.words, 0)
+    model = build(read(ModelChoice, branches["model"]), choice, prepared.words, 0)
     training = Training(model, choice, 0, prepared.pairs, folder, cpu)
     training._update(next(training._updates()))
     return {"seconds": time.monotonic() - began, "before": before, "peak": peak_memory_mb(cpu)}

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.contracts import EOS, Initializer, Search
+from harness.contracts import EOS, Search
 from harness.core.registry import Choice
 from harness.core.spec import read
 from harness.trial.batches import collate, in_order
 from harness.trial.model import ModelChoice, Seq2Seq
-from harness.trial.train import build
+from harness.trial.train import TrainingChoice, build
 from tests.bench.measure import Row, alone, middle
 from tests.bench.models import config, sentences
 
@@ -57,14 +57,12 @@ def rows(_home: Path, repeats: int) -> Iterator[Row]:
 
 class _Parts(Choice):
     search: Search.Config
-    initializer: Initializer.Config
 
 
 def measure(payload: dict[str, Any], _settings: dict[str, Any], _device: str, _emit: Any) -> dict[str, Any]:
     """Search in this process, once to warm up and then as often as asked, always the same sentences."""
     torch.use_deterministic_algorithms(True, warn_only=True)  # as in every study
-    parts = read(_Parts, {"search": payload["search"], "initializer": "default"})
-    model, search = _endless(parts.initializer), parts.search.build()
+    model, search = _endless(), read(_Parts, {"search": payload["search"]}).search.build()
     pairs = sentences("M", payload["sentences"], seed=1)
     batches = [collate(pairs, index).source_BS for index in in_order(pairs, payload["batch_size"])]
     speeds, tokens = [], 0
@@ -75,10 +73,10 @@ def measure(payload: dict[str, Any], _settings: dict[str, Any], _device: str, _e
     return {"speeds": speeds[1:], "tokens": tokens / pairs.size}
 
 
-def _endless(initializer: Initializer.Config) -> Seq2Seq:
+def _endless() -> Seq2Seq:
     """Return an untrained model that never says EOS."""
     branches, words = config("M", {})
-    model = build(read(ModelChoice, branches["model"]), initializer, words, 0).eval()
+    model = build(read(ModelChoice, branches["model"]), read(TrainingChoice, branches["training"]), words, 0).eval()
     with torch.no_grad():
         dict(model.output.named_parameters())["project.bias"][EOS] = -1e4
     return model

@@ -39,7 +39,7 @@ def _ratio(home: Path, sets: dict[str, int]) -> float:
     foreseen = survey(plan, store, {}, workers=1)
     _, _, trial = next(plan.trials())
     prepared, choice = Corridor(store, plan.folders, "cpu").prepared(trial), trial.choice.training
-    model = build(trial.choice.model, choice.initializer, prepared.words, trial.seed)
+    model = build(trial.choice.model, choice, prepared.words, trial.seed)
     with tempfile.TemporaryDirectory() as folder:
         training = Training(model, choice, trial.seed, prepared.pairs, Path(folder), torch.device("cpu"))
         measured = training.run(lambda _: None)["train_seconds"]

@@ -66,7 +66,7 @@ def measure(payload: dict[str, Any], _settings: dict[str, Any], device: str, _em
     for length in [max(2, updates // 4)] + [updates] * payload["repeats"]:
         choice = read(TrainingChoice, branches["training"] | {"updates": length, "evaluate_every": length})
         pairs = {"train": sentences(payload["config"], PAIRS), "validation": sentences(payload["config"], 2)}
-        made = build(model, choice.initializer, words, 0)
+        made = build(model, choice, words, 0)
         with tempfile.TemporaryDirectory() as folder:
             found.append(Training(made, choice, 0, pairs, Path(folder), torch.device(device)).run(lambda _: None))
     return {

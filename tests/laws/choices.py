@@ -10,15 +10,16 @@ import functools
 import itertools
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
 
+import pytest
 import torch
 
 from harness.contracts import PAD, SPECIALS, Search, Words
 from harness.core import plugins
 from harness.core.registry import SLOTS, Choice
-from harness.core.spec import Incompatible, flatten, read
+from harness.core.spec import Incompatible, SpecError, flatten, read
 from harness.trial.model import ModelChoice, Seq2Seq
 
 NUMBERS: dict[str, tuple[Any, ...]] = {
@@ -40,12 +41,54 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "farthest": (2,),
     "dropout": (0.3,),
     "length_penalty": (0.0, 1.0),
-    "search.width": (1, 2, 5),
+    "search.width": (1, 2, 4),
+    "coverage_penalty": (0.0, 0.7),
+    "no_repeat": (0, 1, 2),
+    "min_length": (0, 2),
+    "groups": (1, 2),
+    "diversity": (2.0,),
+    "search.prefix": ("", "d x"),
+    "search.outputs": ((), ("d x", "b y", "b", "d x z p q r s")),
+    "temperature": (1.0, 0.3),
+    "top_k": (0, 2),
+    "nucleus": (1.0, 0.7),
+    "min_p": (0.0, 0.4),
+    "samples": (3,),
+    "expansions": (12,),
+    "loss.samples": (3,),
+    "loss.sharpness": (0.5,),
+    "window": (1,),
+    "positions": (4,),
+    "fertility": (2,),
+    "filters": (2,),
+    "radius": (1,),
+    "chunk": (2,),
+    "hops": (2,),
+    "components": (2,),
+    "cutoffs": ((4, 9),),
+    "divide": (2.0,),
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 
 SIZES = ("width", "hidden", "inner")
 """Settings that ``enlarged`` multiplies."""
+
+NEIGHBOURS = {
+    frozenset(pair)
+    for pair in (
+        ("embeddings", "encoder"),
+        ("embeddings", "decoder"),
+        ("embeddings", "output"),
+        ("encoder", "decoder"),
+        ("encoder", "decoder.bridge"),
+        ("encoder", "decoder.context"),
+        ("encoder.cell", "decoder.bridge"),
+        ("decoder.cell", "decoder.bridge"),
+        ("decoder.context", "output"),
+        ("decoder", "output"),
+    )
+}
+"""Parts of a model that hand something to each other, beside a part and those inside it. Others know nothing of each other."""
 
 SOURCE_WORDS = [*SPECIALS, *"abcdefg"]
 TARGET_WORDS = [*SPECIALS, *"dxbyzpqrs"]
@@ -109,6 +152,13 @@ def options(config: Any, path: str, under: Row) -> Iterator[tuple[str, Any, Row]
                 yield inner, value, under
 
 
+def related(path: str, other: str) -> bool:
+    """Say whether two settings belong to the same part, to a part and one inside it, or to neighbours."""
+    first, second = (each.rpartition(".")[0] for each in (path, other))
+    inside = second.startswith(first + ".") or first.startswith(second + ".")
+    return first == second or inside or frozenset((first, second)) in NEIGHBOURS
+
+
 def draw(config: Any, path: str, wanted: Row, rng: random.Random) -> Any:
     """Return the plain data of one choice, random where ``wanted`` says nothing."""
     plain: Row = {}
@@ -126,9 +176,10 @@ def draw(config: Any, path: str, wanted: Row, rng: random.Random) -> Any:
 
 
 def cover(config: Any, path: str, strength: int, possible: Callable[[Any], bool], tries: int = 12) -> list[Any]:
-    """Return plain choices in which every possible combination of up to ``strength`` settings occurs.
+    """Return plain choices in which every possible combination of up to ``strength`` settings of neighbours occurs.
 
-    Greedy and deterministic: for the first combination not yet seen, the best of a few random completions is taken.
+    Single values come first. Greedy and deterministic: for the first combination not yet seen, the best of a few random
+    completions is taken.
     A combination for which no completion is possible is given up.
     """
     rng = random.Random(0)
@@ -136,6 +187,8 @@ def cover(config: Any, path: str, strength: int, possible: Callable[[Any], bool]
     missing: dict[tuple[tuple[str, Any], ...], Row] = {}
     groups = (itertools.combinations(single, size) for size in range(1, strength + 1))
     for group in itertools.chain.from_iterable(groups):
+        if not all(related(a[0], b[0]) for a, b in itertools.combinations(group, 2)):
+            continue
         row: Row = {}
         claims = [item for key, value, under in group for item in (*under.items(), (key, value))]
         if len({key for key, _, _ in group}) == len(group) and all(row.setdefault(k, v) == v for k, v in claims):
@@ -210,10 +263,43 @@ def models(strength: int = 2) -> list[Any]:
     return [plain for plain in chosen if not PLUGIN or wanted & set(map(str, flatten(plain).values()))]
 
 
+def params(first: Sequence[Any] = (), further: Sequence[Any] = (pytest.mark.slow,)) -> list[Any]:
+    """Return the sample of models as values of a test, with the marks of the first ones, and of the further ones.
+
+    Among the first ones every setting has every value; the further ones are there for pairs of settings.
+    """
+    flat = [set(flatten(plain).items()) for plain in models()]
+    every: set[tuple[str, Any]] = set().union(*flat)
+    covered = itertools.accumulate(flat, set.union)
+    enough = 1 + sum(1 for so_far in covered if so_far != every)
+    return [
+        pytest.param(plain, id=name(plain), marks=first if number < enough else further)
+        for number, plain in enumerate(models())
+    ]
+
+
 @functools.cache
 def searches() -> list[Any]:
-    """Return the plain choices of all searches."""
-    return cover(Search.Config, "search", 3, lambda plain: True, tries=1)
+    """Return plain choices of searches: of each kind every value of every setting, and beams without more settings."""
+    plain: list[Row] = [{"kind": "beam", "width": k, "length_penalty": a} for k in (1, 2, 5) for a in (0.0, 1.0)]
+    for kind in sorted(Search.kinds):
+        config: Any = Search.kinds[kind].Config
+        settings = cover(config, "search", 1, functools.partial(_readable, config))
+        plain += [{"kind": kind, **each} for each in settings or [{}]]
+    return plain
+
+
+def _readable(config: type[Choice], plain: Any) -> bool:
+    try:
+        read(config, plain)
+    except SpecError:
+        return False
+    return True
+
+
+def encode(texts: Sequence[str]) -> list[list[int]]:
+    """Return the target ids of texts of the words above."""
+    return [[TARGET_WORDS.index(word) for word in text.split()] for text in texts]
 
 
 def name(plain: Any) -> str:

@@ -15,13 +15,13 @@ def _built(text: str) -> Any:
     return choices.build(json.loads(text))
 
 
-@pytest.fixture(params=choices.models(), ids=choices.name)
+@pytest.fixture(params=choices.params())
 def model(request: pytest.FixtureRequest) -> Any:
     """A model of the sample; built once, and no law may change it."""
     return _built(json.dumps(request.param))
 
 
-@pytest.fixture(params=choices.models(), ids=choices.name)
+@pytest.fixture(params=choices.params())
 def plain(request: pytest.FixtureRequest) -> Any:
     """The plain choice of a model of the sample."""
     return request.param

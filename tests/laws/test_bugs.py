@@ -7,6 +7,7 @@ To add one, write a line into ``BUGS``: what it is, the function, the text to re
 from __future__ import annotations
 import __future__
 
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -20,31 +21,50 @@ import test_model_laws as laws
 import test_setting_laws
 from unit.variants import (
     test_attention,
+    test_beam,
     test_bridges,
     test_cells,
     test_contexts,
+    test_contexts_pooled,
+    test_contexts_weighing,
     test_decoders,
     test_embeddings,
     test_encoders,
+    test_exact,
     test_outputs,
+    test_outputs_copying,
     test_positions,
+    test_sampling,
     test_searches,
     test_transformer,
 )
 
 from harness import contracts
 from harness.contracts import Cell, Memory, Output, transformer_layers
+from harness.core.spec import flatten
 from harness.trial.model import Seq2Seq
 from variants import (
     attention,
+    attention_positions,
+    beam,
     bridges,
     cells,
     contexts,
+    contexts_coverage,
+    contexts_local,
+    contexts_monotonic,
+    contexts_multihead,
+    contexts_pooled,
     decoders,
     embeddings,
     encoders,
+    exact,
     outputs,
+    outputs_adaptive,
+    outputs_copying,
+    outputs_mixture,
     positions,
+    sampling,
     searches,
     transformer,
 )
@@ -62,13 +82,14 @@ def models(law: Callable[[Any], None]) -> Law:
     return ask
 
 
-def transformers(law: Callable[[Any], None], decoder: str = "transformer") -> Law:
-    """A law about a model, asked of those that have a Transformer for a decoder."""
+def of(kind: str, law: Callable[[Any], None]) -> Law:
+    """A law about a model, asked of those models of the sample in which a part of this kind is."""
 
     def ask() -> None:
-        for plain in choices.models():
-            if plain["decoder"]["kind"] == decoder:
-                law(choices.build(plain))
+        asked = [plain for plain in choices.models() if kind in flatten(plain).values()]
+        assert asked, f"no model of the sample has a part '{kind}'"
+        for plain in asked:
+            law(choices.build(plain))
 
     return ask
 
@@ -121,6 +142,18 @@ LENGTH = having(test_searches.test_length_is_paid_for_by_the_formula)
 TRAP = having(test_searches.test_greedy_falls_into_the_trap_and_a_beam_does_not)
 PATIENCE = having(test_searches.test_a_hypothesis_that_ended_is_not_lost_to_rivals_that_end_up_worse)
 SILENT = having(test_searches.test_what_nobody_says_is_never_said_but_keeps_its_probability)
+FILTERS = having(test_sampling.test_filters_keep_the_words_that_their_definitions_name)
+OFTEN = having(test_sampling.test_samples_come_as_often_as_they_are_probable)
+BLOCKED = having(test_beam.test_a_sequence_is_blocked_just_when_it_would_come_again)
+GROUPS = having(test_beam.test_groups_pay_for_words_of_earlier_groups)
+ALLOWED = models(laws.test_constrained_search_says_what_is_allowed)
+PAID = functools.partial(having, test_beam.test_length_is_paid_for_by_each_formula)
+WIDE = functools.partial(having, test_beam.test_a_wide_beam_finds_the_best_of_all_sequences)
+
+
+def EXACT() -> None:
+    for seed in range(8):
+        test_exact.test_exact_search_finds_the_best_of_all_sequences(seed, 4)
 
 
 def equations(place: str, feed: bool, readout: str = "tanh", merge: str = "concat") -> Law:
@@ -184,7 +217,38 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("final context from c", contexts.Final.summary, "final[0]", "final[-1]", having(test_contexts.test_final_is_the_visible_state_of_the_top_at_every_step)),
     ("additive score without tanh", attention.Additive.forward, "torch.tanh(", "(", having(test_attention.test_additive)),
     ("context left out where it should enter", contracts.Context.join, 'in (at, "both")', "== at", having(test_contexts.test_a_context_enters_where_it_is_told, "both", "concat")),
-    ("context added nowhere", contracts.Join.forward, "x_BTX + self.project(context_BTC)", "x_BTX", plains(test_setting_laws.test_every_switch_does_something)),
+    ("context added nowhere", contracts.Join.forward, "x_BTX + shown_BTX", "x_BTX", plains(test_setting_laws.test_every_switch_does_something)),
+    # contexts that weigh words
+    ("coverage not accumulated", contexts_coverage.Coverage.forward, "memory + weights_B1S[:, 0] * counts_BS", "weights_B1S[:, 0] * counts_BS", having(test_contexts_weighing.test_coverage, 0)),
+    ("coverage of another sentence", contexts_coverage.Coverage.forward, "memory + weights", "memory.roll(1, 0) + weights", of("coverage", laws.test_padding_and_company_change_nothing)),
+    ("fertility upside down", contexts_coverage.Coverage.keys, "1 / (self.most", "1 * (self.most", having(test_contexts_weighing.test_coverage, 2)),
+    ("beam: coverage of the wrong prefix", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "state = (*select(state[:-1], (first_B1 + parent_BK).flatten()), state[-1])", of("coverage", laws.test_search_reports_the_score_the_model_gives)),
+    ("beam: weights before of the wrong prefix", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "state = (*select(state[:-1], (first_B1 + parent_BK).flatten()), state[-1])", of("location_aware", laws.test_search_reports_the_score_the_model_gives)),
+    ("weights of the step before forgotten", contexts_coverage.LocationAware.forward, "weights_B1S, weights_B1S[:, 0]", "weights_B1S, memory", of("location_aware", laws.test_every_parameter_learns)),
+    ("filters see the words one to the left", contexts_coverage.LocationAware.forward, "self.filters(memory.unsqueeze(1))", "self.filters(memory.roll(1, 1).unsqueeze(1))", having(test_contexts_weighing.test_location_aware, 1)),
+    ("window centered off by one", contexts_local._Local.near, "place_S - center_BT", "place_S - 1 - center_BT", having(test_contexts_weighing.test_local_monotonic)),
+    ("window one word short", contexts_local._Local.near, "<= self.window", "< self.window", having(test_contexts_weighing.test_local_monotonic)),
+    ("window over padding", contexts_local._Local.near, "& source.memory.mask_BS.unsqueeze(1)", "", of("local_predictive", laws.test_padding_and_company_change_nothing)),
+    ("window beyond the last word", contexts_local.LocalMonotonic.forward, "torch.minimum(memory, last_B)", "memory", of("local_monotonic", laws.test_padding_and_company_change_nothing)),
+    ("window that stands still", contexts_local.LocalMonotonic.forward, "memory + 1", "memory", having(test_contexts_weighing.test_local_monotonic)),
+    ("predicted position counts padding", contexts_local.LocalPredictive.forward, "source.memory.mask_BS.sum(1, keepdim=True)", "source.memory.mask_BS.shape[1]", of("local_predictive", laws.test_padding_and_company_change_nothing)),
+    ("window as wide as sigma", contexts_local.LocalPredictive.forward, "-2 * (", "-0.5 * (", having(test_contexts_weighing.test_local_predictive)),
+    ("local weights that are no probabilities", contexts_local.LocalPredictive.forward, " / weights_BTS.sum(-1, keepdim=True)", "", of("local_predictive", laws.test_attention_weights_are_probabilities)),
+    ("a monotonic head moves back", contexts_monotonic._moved, "value=1.0) * ahead", "value=1.0)", having(test_contexts_weighing.test_monotonic, True, 1)),
+    ("a monotonic head stands where it started", contexts_monotonic.Monotonic.forward, "_moved(memory, stops_BS)", "_moved(self.start(source), stops_BS)", having(test_contexts_weighing.test_monotonic, False, 1)),
+    ("a monotonic head that is soft at evaluation", contexts_monotonic.Monotonic.stops, "if self.training", "if True", of("monotonic", laws.test_evaluation_draws_nothing_at_random)),
+    ("a monotonic head runs off the end", contexts_monotonic.Monotonic.stops, ".masked_fill(last_BS, 1.0)", "", of("monotonic", laws.test_attention_weights_are_probabilities)),
+    ("a chunk after the stop", contexts_monotonic.Monotonic.spread, "F.pad(shares[:, before - i :, i], (0, before - i))", "F.pad(shares[:, : shares.shape[1] - i, i], (i, 0))", having(test_contexts_weighing.test_monotonic, False, 2)),
+    ("heads scaled by the whole width", contexts_multihead.Multihead.forward, "sqrt(keys.shape[-1])", "sqrt(self.width)", having(test_contexts_weighing.test_multihead_is_torchs_own)),
+    ("heads mixed with words", contexts_multihead.Multihead.forward, ".transpose(1, 2).flatten(2)", ".reshape(*query_BTH.shape[:2], -1)", of("multihead", laws.test_cutting_time_changes_nothing)),
+    ("weights of heads summed", contexts_multihead.Multihead.forward, "weights.mean(1)", "weights.sum(1)", of("multihead", laws.test_attention_weights_are_probabilities)),
+    ("dot product not scaled", attention_positions.ScaledDot.forward, " * self.scale", "", having(test_attention.test_scaled_dot)),
+    ("location beyond the last position", attention_positions.Location.forward, "value=lowest", "value=0.0", having(test_attention.test_location, 2)),
+    # summaries and the gate
+    ("maximum over padding", contexts_pooled.Max.summary, ".masked_fill(~memory.mask_BS.unsqueeze(-1), lowest)", "", having(test_contexts_pooled.test_max_leaves_padding_out)),
+    ("padding projected", contexts_pooled.Projection.summary, " * memory.mask_BS.unsqueeze(-1)", "", having(test_contexts_pooled.test_projection_is_a_map_of_the_first_words, 4, [[4 + 20 - 500], [-3]])),
+    ("padding pooled", contexts_pooled.SelfAttentive.summary, "memory.mask_BS.unsqueeze(1)", "torch.ones_like(memory.mask_BS).unsqueeze(1)", of("self_attentive", laws.test_padding_and_company_change_nothing)),
+    ("gate upside down", contracts.Join.forward, "(1 - gate_BTX) * x_BTX + gate_BTX *", "gate_BTX * x_BTX + (1 - gate_BTX) *", having(test_contexts.test_a_gate_weighs_a_context_against_what_it_meets, 2)),
     # decoders
     ("context asked once, not at each step", decoders.RnnDecoder.advance, "if not self.walks:", "if True:", CUTTING),
     ("state forgotten between steps", decoders.RnnDecoder.advance, "readout, state = self._piece", "readout, _ = self._piece", models(laws.test_the_past_changes_the_present)),
@@ -200,24 +264,24 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("a decoder hides that it hears padding", decoders.RnnDecoder.__init__, "self.hears_padding, self.weighs = self.context.hears_padding,", "_, self.weighs = 0,", PADDING),
     ("a deaf decoder claims to hear", decoders.RnnDecoder.__init__, "self.bridge.hears_source or self.context.width > 0", "True", models(laws.test_a_model_hears_the_source_just_when_it_says_so)),
     # Transformers
-    ("causal mask off by one", transformer_layers.onward, "<= place_1T.unsqueeze(2)", "<= place_1T.unsqueeze(2) + 1", transformers(laws.test_the_future_changes_nothing)),
-    ("places restart at each piece", transformer_layers.onward, "Sight(positions, place_1T, place_1S,", "Sight(positions, place_1T - heard, place_1S - heard,", transformers(laws.test_cutting_time_changes_nothing)),
+    ("causal mask off by one", transformer_layers.onward, "<= place_1T.unsqueeze(2)", "<= place_1T.unsqueeze(2) + 1", of("transformer", laws.test_the_future_changes_nothing)),
+    ("places restart at each piece", transformer_layers.onward, "Sight(positions, place_1T, place_1S,", "Sight(positions, place_1T - heard, place_1S - heard,", of("transformer", laws.test_cutting_time_changes_nothing)),
     ("self-attention sees padding", transformer_layers.inward, "else mask_BS.unsqueeze(1)", "else torch.ones_like(mask_BS).unsqueeze(1)", models(laws.test_an_encoder_hears_padding_just_when_it_says_so)),
-    ("cross-attention sees padding", transformer.TransformerDecoder.advance, "closed_to(source.memory.mask_BS.unsqueeze(1)", "closed_to(torch.ones_like(source.memory.mask_BS).unsqueeze(1)", transformers(laws.test_padding_and_company_change_nothing)),
-    ("the cache of another sentence", transformer.TransformerDecoder.advance, "(state[depth],)", "(tuple(part.roll(1, 0) for part in state[depth]),)", transformers(laws.test_reordering_states_reorders_futures)),
-    ("the cache of another layer", transformer.TransformerDecoder.advance, "tuple(caches)", "tuple(caches[::-1])", transformers(laws.test_cutting_time_changes_nothing)),
+    ("cross-attention sees padding", transformer.TransformerDecoder.advance, "closed_to(source.memory.mask_BS.unsqueeze(1)", "closed_to(torch.ones_like(source.memory.mask_BS).unsqueeze(1)", of("transformer", laws.test_padding_and_company_change_nothing)),
+    ("the cache of another sentence", transformer.TransformerDecoder.advance, "(state[depth],)", "(tuple(part.roll(1, 0) for part in state[depth]),)", of("transformer", laws.test_reordering_states_reorders_futures)),
+    ("the cache of another layer", transformer.TransformerDecoder.advance, "tuple(caches)", "tuple(caches[::-1])", of("transformer", laws.test_cutting_time_changes_nothing)),
     ("cached values turned with the keys once more", transformer_layers.Layer.recall, "sight.turn(key_BPTA), value_BPTA", "sight.turn(key_BPTA), sight.turn(value_BPTA)", having(test_transformer.test_rotated_attention_by_its_equation)),
     ("queries not turned", transformer_layers.Layer.look, "sight.turn(self.own.split(self.own.query(entering_BTD)))", "self.own.split(self.own.query(entering_BTD))", having(test_transformer.test_rotated_attention_by_its_equation)),
     ("units dealt to heads in another order", transformer_layers.Heads.split, "(self.heads, -1))", "(-1, self.heads)).transpose(2, 3)", having(test_transformer.test_the_encoder_is_torchs_own, "pre", "relu")),
-    ("heads mixed with steps", transformer_layers.Heads.merged, "mixed_BPTA.transpose(1, 2).flatten(2)", "mixed_BPTA.flatten(1).unflatten(1, (mixed_BPTA.shape[2], -1))", transformers(laws.test_the_future_changes_nothing)),
+    ("heads mixed with steps", transformer_layers.Heads.merged, "mixed_BPTA.transpose(1, 2).flatten(2)", "mixed_BPTA.flatten(1).unflatten(1, (mixed_BPTA.shape[2], -1))", of("transformer", laws.test_the_future_changes_nothing)),
     ("scores not scaled", transformer_layers._weights, "/ math.sqrt(query_BPTA.shape[-1])", "", having(test_transformer.test_the_decoder_is_torchs_own, "pre", "relu")),
-    ("weights of heads summed, not averaged", transformer_layers.Layer.consult, "weights_BPTS.mean(1)", "weights_BPTS.sum(1)", transformers(laws.test_attention_weights_are_probabilities)),
-    ("a source without words gives NaN", transformer_layers.closed_to, "torch.finfo(like.dtype).min", "-torch.inf", transformers(laws.test_a_source_without_words_is_no_catastrophe)),
+    ("weights of heads summed, not averaged", transformer_layers.Layer.consult, "weights_BPTS.mean(1)", "weights_BPTS.sum(1)", of("transformer", laws.test_attention_weights_are_probabilities)),
+    ("a source without words gives NaN", transformer_layers.closed_to, "torch.finfo(like.dtype).min", "-torch.inf", of("transformer", laws.test_a_source_without_words_is_no_catastrophe)),
     ("norm before and after confused", transformer_layers.Around.after, "sum_BTD if self.pre", "sum_BTD if not self.pre", having(test_transformer.test_the_encoder_is_torchs_own, "post", "relu")),
     ("shared layers have parameters of their own", transformer_layers.Stack.__init__, "1 if cfg.shared else cfg.layers", "cfg.layers", plains(test_setting_laws.test_every_switch_does_something)),
-    ("the target counts on after padding", transformer.TransformerPrefixDecoder._sight, "mask_BS.sum(1, keepdim=True)", "torch.full_like(mask_BS.sum(1, keepdim=True), mask_BS.shape[1])", transformers(laws.test_padding_and_company_change_nothing, "transformer_prefix")),
-    ("the target sees padding of its prompt", transformer.TransformerPrefixDecoder._sight, "closed_to(mask_BS.unsqueeze(1), x_BTE)", "closed_to(torch.ones_like(mask_BS).unsqueeze(1), x_BTE)", transformers(laws.test_padding_and_company_change_nothing, "transformer_prefix")),
-    ("no vectors of distance in the values", positions.Relative.values, "(weights_BPTS.transpose", "0 * (weights_BPTS.transpose", transformers(laws.test_every_parameter_learns)),
+    ("the target counts on after padding", transformer.TransformerPrefixDecoder._sight, "mask_BS.sum(1, keepdim=True)", "torch.full_like(mask_BS.sum(1, keepdim=True), mask_BS.shape[1])", of("transformer_prefix", laws.test_padding_and_company_change_nothing)),
+    ("the target sees padding of its prompt", transformer.TransformerPrefixDecoder._sight, "closed_to(mask_BS.unsqueeze(1), x_BTE)", "closed_to(torch.ones_like(mask_BS).unsqueeze(1), x_BTE)", of("transformer_prefix", laws.test_padding_and_company_change_nothing)),
+    ("no vectors of distance in the values", positions.Relative.values, "(weights_BPTS.transpose", "0 * (weights_BPTS.transpose", of("transformer", laws.test_every_parameter_learns)),
     ("rotary pairs from both halves", positions.Rotary.turn, "x_BPTA[..., 0::2], x_BPTA[..., 1::2]", "x_BPTA.chunk(2, -1)", having(test_positions.test_rotation_is_multiplication_of_complex_numbers)),
     ("distance upside down", positions.Relative._distance, "place_US.unsqueeze(1) - place_UT.unsqueeze(2)", "place_UT.unsqueeze(2) - place_US.unsqueeze(1)", having(test_positions.test_relative_positions_by_loops, False)),
     ("alibi rewards what is far", positions.Alibi.bias, "slope_P11 * ahead_U1TS)", "-slope_P11 * ahead_U1TS)", having(test_positions.test_alibi_by_loops, 2, True)),
@@ -227,6 +291,14 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("log-probabilities not normalized", outputs._Softmax.logp, ".log_softmax(-1)", "", TWO_FACES),
     ("tied weight not shared", outputs.Tied.__init__, "self.weight = embeddings.target_weight_VE", "self.weight = nn.Parameter(embeddings.target_weight_VE.detach().clone())", having(test_outputs.test_a_tied_output_is_the_table_itself)),
     ("tied bias forgotten", outputs.Tied.logits, "self.weight, self.bias", "self.weight", LEARNS),
+    ("pointer to the word before", outputs_copying.PointerGenerator.logp, "source.copies_BS.unsqueeze(1)", "source.copies_BS.roll(1, 1).unsqueeze(1)", of("pointer_generator", laws.test_a_copying_model_knows_each_word_of_its_own_sentence)),
+    ("pointer ids shifted", outputs_copying.PointerGenerator.mixed, "scatter_add(-1, copies,", "scatter_add(-1, (copies + 1) % said.shape[-1],", having(test_outputs_copying.test_a_pointer_generator_mixes_two_distributions)),
+    ("pointer gate on both sides", outputs_copying.PointerGenerator.mixed, "(1 - gate) * weights", "gate * weights", of("pointer_generator", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("pointer of another sentence in training", outputs_copying.PointerGenerator.nll, "counted_BT.nonzero()[:, 0]", "counted_BT.nonzero()[:, 0] * 0", of("pointer_generator", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("mixture weights not normalized", outputs_mixture.MixtureOfSoftmaxes.mixed, "self.prior(features).log_softmax(-1)", "self.prior(features)", of("mixture_of_softmaxes", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("all words in the first cluster", outputs_adaptive.AdaptiveSoftmax.logp, "self.first + i, None", "self.first, None", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("cluster begins one word late", outputs_adaptive.AdaptiveSoftmax.nll, "target_N[rows, None] - start", "(target_N[rows, None] - start - 1) % (end - start)", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
+    ("cluster left out of the score", outputs_adaptive.AdaptiveSoftmax.nll, ".squeeze(1) + inside", ".squeeze(1)", of("adaptive_softmax", laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)),
     # free running
     ("own word heard although reference", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "own_B, own_B)", HEARING),
     ("reference heard although own word", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "inputs_BT[:, t], inputs_BT[:, t])", HEARING),
@@ -242,22 +314,55 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("search begins with EOS", searches._BestWord.find, "(len(source_BS), 1), BOS)", "(len(source_BS), 1), EOS)", SCORE),
     ("recomputation drops the first word", searches.Recompute.hear, "(heard_BT, state", "(heard_BT[:, 1:] if heard_BT.shape[1] > 1 else heard_BT, state", ONE_IS_GREEDY),
     ("recomputation remembers", searches.Recompute.hear, "readout, _ = model.advance(heard_BT, state, source)", "readout, state = model.advance(heard_BT, state, source)", ONE_IS_GREEDY),
-    ("beam: states not reordered", searches.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "pass", SCORE),
-    ("beam: states of another sentence", searches.Beam.find, "(first_B1 + parent_BK)", "parent_BK", SCORE),
-    ("beam: words not reordered", searches._extended, "tokens_BKT.gather(1, parent_BK.unsqueeze(-1).expand_as(tokens_BKT))", "tokens_BKT", SCORE),
-    ("beam: begins with EOS", searches.Beam.find, "(batch, width, 1), BOS)", "(batch, width, 1), EOS)", SCORE),
-    ("beam: all prefixes the same", searches.Beam.find, "score_BK[:, 1:] = -torch.inf", "pass", TRAP),
-    ("beam: EOS ignored", searches._Best.or_ended, "tokens_BKT[:, :, -1] == EOS", "tokens_BKT[:, :, -1] == -1", TRAP),
-    ("beam: speaks on after EOS", searches.Beam.find, "hope_BK = score_BK.masked_fill(word_BK == EOS, -torch.inf)", "hope_BK = score_BK", having(test_searches.test_nothing_is_said_after_eos)),
-    ("beam: normalized score reported", searches._Best.or_ended, "score_BK[row_B, slot_B], self.score_B", "rank_B, self.score_B", SCORE),
-    ("beam: the last to end wins", searches._Best.or_ended, "rank_B > self.rank_B", "rank_B > -torch.inf", exhaustive(0.7)),
-    ("beam: no length penalty", searches.Beam.normalizer, "((5 + length) / 6)", "1", LENGTH),
-    ("beam: another length penalty", searches.Beam.normalizer, "((5 + length) / 6)", "length", LENGTH),
-    ("beam: stops at the first end", searches.Beam.find, "hope_BK <= best.rank_B.unsqueeze(1)", "best.rank_B.unsqueeze(1) > -torch.inf", LENGTH),
-    ("beam: hope without the length still to come", searches.Beam.find, "/ self.normalizer(limit)", "/ self.normalizer(length)", exhaustive(3.0)),
-    ("beam: stops when one sentence has ended", searches.Beam.find, "score_BK.isneginf().all()", "score_BK.isneginf().all(1).any()", COMPANY),
-    ("beam: one word short of the limit", searches.Beam.find, "range(1, limit + 1)", "range(1, max(limit, 2))", ENDING),
-    ("beam: a cut prefix beats an ended one", searches._Best.or_cut, "self.rank_B > -torch.inf", "self.rank_B > score_B", having(test_searches.test_an_ended_hypothesis_goes_before_a_cut_one)),
+    ("beam: states not reordered", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "pass", SCORE),
+    ("beam: states of another sentence", beam.Beam.find, "(first_B1 + parent_BK)", "parent_BK", SCORE),
+    ("beam: words not reordered", beam._extended, "tokens_BKT.gather(1, parent_BK.unsqueeze(-1).expand_as(tokens_BKT))", "tokens_BKT", SCORE),
+    ("beam: begins with EOS", beam.Beam.find, "(batch, width, 1), BOS)", "(batch, width, 1), EOS)", SCORE),
+    ("beam: all prefixes the same", beam.Beam.find, "score_BK.view(batch, self.cfg.groups, -1)[:, :, 1:] = -torch.inf", "pass", TRAP),
+    ("beam: EOS ignored", beam._Best.or_ended, "tokens_BKT[:, :, -1] == EOS", "tokens_BKT[:, :, -1] == -1", TRAP),
+    ("beam: speaks on after EOS", beam.Beam.find, "score_BK.masked_fill(word_BK == EOS, -torch.inf)", "score_BK", having(test_searches.test_nothing_is_said_after_eos)),
+    ("beam: normalized score reported", beam._Best.or_ended, "score_BK[row_B, slot_B], self.score_B", "rank_B, self.score_B", SCORE),
+    ("beam: the last to end wins", beam._Best.or_ended, "rank_B > self.rank_B", "rank_B > -torch.inf", exhaustive(0.7)),
+    ("beam: no length penalty", beam.Beam.rank, "(5 + length) / 6", "1", LENGTH),
+    ("beam: another length penalty", beam.Beam.rank, "(5 + length) / 6", "length", LENGTH),
+    ("beam: stops at the first end", beam.Beam.find, "hope_BK <= best.rank_B.unsqueeze(1)", "best.rank_B.unsqueeze(1) > -torch.inf", LENGTH),
+    ("beam: hope without the length still to come", beam.Beam.find, "-torch.inf), limit)", "-torch.inf), length)", exhaustive(3.0)),
+    ("beam: stops when one sentence has ended", beam.Beam.find, "score_BK.isneginf().all()", "score_BK.isneginf().all(1).any()", COMPANY),
+    ("beam: one word short of the limit", beam.Beam.find, "range(1, limit + 1)", "range(1, max(limit, 2))", ENDING),
+    ("beam: a cut prefix beats an ended one", beam._Best.or_cut, "self.rank_B > -torch.inf", "self.rank_B > score_B", having(test_searches.test_an_ended_hypothesis_goes_before_a_cut_one)),
+    # beams with more settings
+    ("word reward paid once", beam.Beam.rank, "alpha * length", "alpha", PAID("reward", 0.019, 0.022)),
+    ("average over the limit and not the length", beam.Beam.find, "rank_BK = self.rank(score_BK, length)", "rank_BK = self.rank(score_BK, limit)", PAID("average", 0.038, 0.042)),
+    ("coverage before the choice of the parents", beam._Covered.after, "sum_BKS.gather(1, parent_BK.unsqueeze(-1).expand_as(sum_BKS))", "sum_BKS", WIDE({"coverage_penalty": 4.0, "length_penalty": 1.0})),
+    ("coverage not capped at one", beam._Covered.penalty, "clamp(LEAST, 1.0)", "clamp(LEAST)", WIDE({"coverage_penalty": 0.5})),
+    ("coverage rewards", beam.Beam.find, "rank_BK + self", "rank_BK - self", WIDE({"coverage_penalty": 0.5})),
+    ("blocked sequences are one word too long", beam.Beam.permitted, "said_BKT, self.cfg.no_repeat,", "said_BKT, self.cfg.no_repeat + 1,", BLOCKED),
+    ("the last sequence is not looked at", beam._repeating, "said_BKT.unfold(-1, size, 1)", "said_BKT.unfold(-1, size, 1)[:, :, :-1]", BLOCKED),
+    ("blocked after other words", beam._repeating, "spans[..., :-1] == last", "spans[..., :-1] != last", WIDE({"no_repeat": 2, "length_penalty": 3.0})),
+    ("minimum length counts EOS", beam.Beam.permitted, "said_BKT.shape[-1] <", "said_BKT.shape[-1] + 1 <", WIDE({"min_length": 3})),
+    ("a prefix that cannot go on is lost", beam.Beam.permitted, "masked_fill(~stuck_BK, -torch.inf)", "masked_fill(~stuck_BK | stuck_BK, -torch.inf)", having(test_beam.test_where_nothing_else_may_follow_a_short_hypothesis_ends)),
+    ("groups not penalized", beam.Beam._of_group, "total_BKV - self.cfg.diversity * said_BV.unsqueeze(1)", "total_BKV", GROUPS),
+    ("groups penalized in their scores", beam.Beam._of_group, "total_BKV.flatten(1).gather(1, choice_BK)", "judged_BKV.flatten(1).gather(1, choice_BK)", SCORE),
+    ("a group's parents from the first group", beam.Beam._chosen, "parent + start", "parent", SCORE),
+    ("one word that leads out of the trie", beam.Constrained.permitted, "closed_BKV[row, slot, self.trie.get(tuple(prefix), slice(None))] = False", "closed_BKV[row, slot, self.trie.get(tuple(prefix[1:]), slice(None))] = False", ALLOWED),
+    ("an output without its end", beam.Constrained.prepare, "[EOS]", "[]", ALLOWED),
+    # sampling and exact search
+    ("the nucleus drops the first word", sampling.Sampling.odds, "sorted_NV.cumsum(-1) - sorted_NV", "sorted_NV.cumsum(-1)", FILTERS),
+    ("the nucleus keeps words that have too little together", sampling.Sampling.odds, "before_NV < self.cfg.nucleus", "before_NV < self.cfg.nucleus - sorted_NV", FILTERS),
+    ("filters in the order of ids", sampling.Sampling.odds, "scatter(1, order_NV, sorted_NV * kept_NV)", "add(all_NV * kept_NV)", FILTERS),
+    ("min-p of certainty, not of the best word", sampling.Sampling.odds, "self.cfg.min_p * sorted_NV[:, :1]", "self.cfg.min_p", FILTERS),
+    ("temperature upside down", sampling.Sampling.odds, "/ self.cfg.temperature", "* self.cfg.temperature", OFTEN),
+    ("the sampler's numbers depend on the company", sampling.Sampling.draw, "for ids in source_BS.tolist()", "for ids in source_BS.flip(0).tolist()", COMPANY),
+    ("a draw depends on padding", sampling._key, "[word for word in ids if word != PAD]", "list(ids)", COMPANY),
+    ("one number for all words of a sentence", sampling.Sampling.draw, "_uniform(key, step)", "_uniform(key, 0)", OFTEN),
+    ("the score of what was drawn from", sampling.Sampling.draw, "score_N + logp_NV.gather", "score_N + (logp_NV / self.cfg.temperature).gather", SCORE),
+    ("the consensus is what differs most", sampling._consensus, "max(counts", "min(counts", having(test_sampling.test_the_consensus_is_the_sample_most_like_all)),
+    ("each sample counts once", sampling._consensus, "often * utility", "utility", having(test_sampling.test_the_consensus_is_the_sample_most_like_all)),
+    ("a bound that is not admissible", exact._Tree.next, "words[-1][0] <= self.score", "words[-1][0] * 3 <= self.score", having(test_exact.test_a_search_that_gives_up_says_so)),
+    ("the first hypothesis is taken for the best", exact._Tree.next, "words[-1][0] <= self.score", "self.best", EXACT),
+    ("exact search one word short of the limit", exact._Tree.grow, "len(step.said) + 1 <= self.limit", "len(step.said) + 2 <= self.limit", models(laws.test_no_beam_beats_exact_search)),
+    ("a proof that is none", exact._Tree.proven.fget, "not any(score > self.score for branches in self.stack for score, _ in branches.words)", "True", having(test_exact.test_a_search_that_gives_up_says_so)),
+    ("the state of another sentence", exact.Exact.find, "_row(state, place)", "_row(state, 0)", EXACT),
     ("select takes the wrong rows", contracts.select, "part.index_select(0, index_B)", "part.index_select(0, index_B.sort().values)", ROWS),
     ("repeat puts copies in the wrong order", contracts.repeat, "part.repeat_interleave(times, 0)", "part.repeat(times, *[1] * (part.ndim - 1))", COMPANY),
     ("a bridge of the wrong shape", bridges._zeros, "ours.layers", "1", having(test_bridge_laws.test_any_shape_becomes_any_shape, {"kind": "zero"})),

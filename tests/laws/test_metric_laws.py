@@ -33,7 +33,7 @@ def scored(texts: list[str], order: list[int] | None = None) -> Scored:
     return record(
         said, [[text] for text in true], tokenize="13a", sources=true, value=lambda text: float(text.count(" ")),
         labels=lambda: set(TRUE), nll=nll, free_nll=2 * nll, truncated=(~right).tolist(),
-        model_scores=list(-nll[:, 0]), oracle=said,
+        model_scores=list(-nll[:, 0]), oracle=said, proven=right.tolist(),
     )  # fmt: skip
 
 

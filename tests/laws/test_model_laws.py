@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.contracts import BOS, EOS, PAD, UNK, Memory, Output, Readout, Search, Source, rows, sayable, select
+from harness.core.spec import Incompatible, read
 
 SOURCE_BS = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 3, 0, 0], [5, 0, 0, 0, 0]])
 LENGTHS = (5, 3, 1)
@@ -38,11 +39,22 @@ def said(found: Any) -> list[list[int]]:
 
 
 def search(kind: str, **settings: Any) -> Any:
-    return Search.kinds[kind].Config(**settings).build()
+    made = read(Search.kinds[kind].Config, settings).build()
+    made.prepare(choices.encode)
+    return made
 
 
-def searches() -> list[Any]:
-    return [search(**plain) for plain in choices.searches()]
+def searches(model: Any) -> list[Any]:
+    """All searches that a model does not lack anything for."""
+    return [made for plain in choices.searches() if meets(made := search(**plain), model)]
+
+
+def meets(searching: Any, model: Any) -> bool:
+    try:
+        searching.check(model)
+    except Incompatible:
+        return False
+    return True
 
 
 # ------------------------------------------------------------------------------------------------- 1 cutting time
@@ -73,7 +85,7 @@ def test_padding_and_company_change_nothing(model: Any) -> None:
 
 
 def test_decoding_does_not_depend_on_company(model: Any) -> None:
-    for searching in searches():
+    for searching in searches(model):
         together = searching.find(model, SOURCE_BS, LIMIT)
         for row, length in enumerate(LENGTHS):
             kept = SOURCE_BS.shape[1] if model.hears_padding else length
@@ -232,8 +244,8 @@ def test_a_copying_model_knows_each_word_of_its_own_sentence(model: Any) -> None
         word = ours[source_BS[row, place]]
         assert source.copies_BS[row, place] == (theirs.index(word) if word in theirs else new + place)
     close(model.output.nll(readout, source, targets_BT), -logp_BTV.gather(-1, targets_BT.unsqueeze(-1)).flatten())
-    said = logp_BTV.exp()
-    assert bool((said[0, :, model.words.target + 1] > 1e-12).all())
+    said, looked_T = logp_BTV.exp(), readout.weights_BTS[0, :, [1, 3]].sum(-1) > 1e-6
+    assert bool((said[0, looked_T, model.words.target + 1] > 1e-12).all())
     assert bool((said[2, :, model.words.target + 1 :] < 1e-12).all()), "a word of another sentence"
     for row, length in enumerate((5, 4, 2)):
         kept = 5 if model.hears_padding else length
@@ -256,8 +268,8 @@ def test_a_search_copies_and_hears_what_it_copied(model: Any) -> None:
     if not model.output.copies:
         return
     source_BS = unknown(model)[0]
-    for searching in searches():
-        tokens_BT, score_B = searching.find(model, source_BS, LIMIT)
+    for searching in searches(model):
+        tokens_BT, score_B, _ = searching.find(model, source_BS, LIMIT)
         heard_BT = torch.cat([torch.full((3, 1), BOS), tokens_BT[:, :-1]], 1)
         nll_N = model.output.nll(*along(model, source_BS, heard_BT), tokens_BT)
         close(-(nll_N.view_as(tokens_BT) * (tokens_BT != PAD)).sum(1), score_B)
@@ -276,16 +288,16 @@ def test_a_beam_of_one_is_greedy(model: Any) -> None:
 
 
 def test_search_reports_the_score_the_model_gives(model: Any) -> None:
-    for searching in searches():
+    for searching in searches(model):
         for limit in (1, 2, LIMIT):
-            tokens_BT, score_B = searching.find(model, SOURCE_BS, limit)
+            tokens_BT, score_B, _ = searching.find(model, SOURCE_BS, limit)
             heard_BT = torch.cat([torch.full((3, 1), BOS), tokens_BT[:, :-1]], 1)
             nll_N = model.output.nll(*along(model, SOURCE_BS, heard_BT), tokens_BT)
             close(-(nll_N.view_as(tokens_BT) * (tokens_BT != PAD)).sum(1), score_B)
 
 
 def test_hypotheses_end_at_eos_or_at_the_limit(model: Any) -> None:
-    for searching in searches():
+    for searching in searches(model):
         for limit in (1, 2, LIMIT):
             found = searching.find(model, SOURCE_BS, limit)
             for padded, words in zip(found.tokens_BT.tolist(), said(found), strict=True):
@@ -294,14 +306,60 @@ def test_hypotheses_end_at_eos_or_at_the_limit(model: Any) -> None:
                 assert words[-1] == EOS or len(words) == limit
 
 
+def test_a_sampler_that_may_only_say_the_best_is_greedy(model: Any) -> None:
+    greedy = search("greedy").find(model, SOURCE_BS, LIMIT)
+    narrow: list[dict[str, Any]] = [{"temperature": 1e-9}, {"top_k": 1}, {"nucleus": 1e-9}, {"min_p": 1.0}]
+    for settings in narrow:
+        for kind, more in (("sampling", {}), ("minimum_bayes_risk", {"samples": 2})):
+            found = search(kind, **settings, **more).find(model, SOURCE_BS, LIMIT)
+            assert said(found) == said(greedy)
+            close(found.score_B, greedy.score_B)
+
+
+def test_filters_that_leave_all_words_leave_the_draws(model: Any) -> None:
+    plain = search("sampling").find(model, SOURCE_BS, LIMIT)
+    for settings in ({"top_k": 10**6}, {"nucleus": 1 - 1e-15}, {"min_p": 1e-300}):
+        assert said(search("sampling", **settings).find(model, SOURCE_BS, LIMIT)) == said(plain)
+    assert said(search("minimum_bayes_risk", samples=1).find(model, SOURCE_BS, LIMIT)) == said(plain)
+
+
+def test_no_beam_beats_exact_search(model: Any) -> None:
+    for limit in (1, 2):
+        exact = search("exact").find(model, SOURCE_BS, limit)
+        assert bool(exact.proven_B.all())
+        for width in (1, 5):
+            found = search("beam", width=width).find(model, SOURCE_BS, limit)
+            ended = [EOS in row for row in found.tokens_BT.tolist()]
+            assert bool((exact.score_B >= found.score_B - 1e-9)[torch.tensor(ended)].all())
+
+
+def test_constrained_search_says_what_is_allowed(model: Any) -> None:
+    outputs = ("d x", "b y", "b", "d x z p q r s")
+    ways = [[*ids, EOS][:LIMIT] for ids in choices.encode(outputs)]
+    for width in (1, 4):
+        closed = search("constrained", outputs=outputs, width=width).find(model, SOURCE_BS, LIMIT)
+        assert all(words in ways for words in said(closed))
+        begun = search("constrained", prefix="d x", width=width).find(model, SOURCE_BS, LIMIT)
+        assert all(words[:2] == choices.encode(["d x"])[0] for words in said(begun))
+
+
 # ------------------------------------------------------------------------------------------------------ 10 learning
 
 
-def test_every_parameter_learns(model: Any) -> None:
+def without_gradient(model: Any) -> set[str]:
+    """The parameters that a target teaches nothing."""
     model.zero_grad()
     model.output.nll(*along(model, SOURCE_BS, INPUTS_BT), INPUTS_BT.roll(-1, 1)).sum().backward()
     dead = {name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)}
     model.zero_grad()
+    return dead
+
+
+def test_every_parameter_learns(model: Any) -> None:
+    if dead := without_gradient(model):
+        # What chooses hard at evaluation passes a gradient in training, where it computes an expectation.
+        dead &= without_gradient(model.train())
+        model.eval()
     reading = {name for name, _ in model.named_parameters() if name.startswith(("encoder.", "embeddings.source"))}
     assert dead <= (set() if model.hears_source else reading)
 
@@ -319,7 +377,7 @@ def test_a_model_hears_the_source_just_when_it_says_so(model: Any) -> None:
 def test_evaluation_draws_nothing_at_random(model: Any) -> None:
     before = torch.get_rng_state()
     runs = [model(SOURCE_BS, INPUTS_BT) for _ in range(2)]
-    found = [searching.find(model, SOURCE_BS, LIMIT) for _ in range(2) for searching in searches()]
+    found = [searching.find(model, SOURCE_BS, LIMIT) for _ in range(2) for searching in searches(model)]
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
     assert all(torch.equal(a.tokens_BT, b.tokens_BT) for a, b in zip(found, found[len(found) // 2 :], strict=False))
     assert torch.equal(before, torch.get_rng_state())

@@ -51,14 +51,21 @@ def learn(plain: Any, updates: int, rate: float) -> tuple[bool, Any]:
     return False, model
 
 
-@pytest.mark.parametrize("plain", choices.models()[::10], ids=choices.name)
+def check(learnt: bool, model: Any) -> None:
+    """Learns by heart just when it hears the source, word after word; a context that sees positions may do so too."""
+    decoder = model.decoder
+    assert learnt or not decoder.hears_order, "hears the source, word after word, and does not learn it"
+    assert decoder.hears_order or decoder.sees_positions or not learnt, "learns what it claims not to hear"
+
+
+@pytest.mark.parametrize("plain", choices.params()[:30:6])
 def test_eight_pairs_are_learnt_by_heart(plain: Any) -> None:
     learnt, model = learns(plain, 300)
-    assert learnt == model.decoder.hears_order, "learns by heart just when it hears the source, word after word"
+    check(learnt, model)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plain", choices.models(), ids=choices.name)
+@pytest.mark.parametrize("plain", choices.params((), [pytest.mark.full]))
 def test_eight_pairs_are_learnt_by_heart_by_all(plain: Any) -> None:
     learnt, model = learns(plain, 600)
-    assert learnt == model.decoder.hears_order, "learns by heart just when it hears the source, word after word"
+    check(learnt, model)

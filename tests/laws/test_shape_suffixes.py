@@ -61,7 +61,7 @@ def watch(model: Any) -> Spy:
             readout = model(laws.SOURCE_BS, laws.INPUTS_BT, gold_BT, replace, torch.Generator())
         readout, source = laws.along(model, laws.SOURCE_BS, laws.INPUTS_BT)
         model.output.nll(readout, source, laws.INPUTS_BT, None, 0.1)
-        for searching in laws.searches():
+        for searching in laws.searches(model):
             searching.find(model, laws.SOURCE_BS, laws.LIMIT)
     finally:
         sys.setprofile(None)
@@ -71,7 +71,7 @@ def watch(model: Any) -> Spy:
 def test_shape_suffixes_hold(model: Any) -> None:
     spy = watch(model)
     assert not spy.found, "\n".join(sorted(spy.found))
-    assert "model.py:Seq2Seq.follow" in spy.seen and "searches.py:Beam.find" in spy.seen
+    assert "model.py:Seq2Seq.follow" in spy.seen and "beam.py:Beam.find" in spy.seen
 
 
 @pytest.mark.parametrize(

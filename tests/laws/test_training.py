@@ -20,6 +20,8 @@ from safetensors.torch import load_file
 
 from harness.contracts import (
     PAD,
+    Averaging,
+    Corruption,
     Initializer,
     Objective,
     Optimizer,
@@ -73,9 +75,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "teacher_forcing-exponential": {"k": 0.9},
     "schedule": {"every": 2, "warmup": 3},
     "optimizer": {"lr": 0.01},
-    "loss": {"mask": False, "normalize": "padded", "smoothing": 0.1},
-    "initializer": {},
-    "order": {"over": 6},
+    "loss": {
+        "mask": False,
+        "normalize": "padded",
+        "smoothing": 0.1,
+        "samples": 3,
+        "likelihood": 0.5,
+        "count_eos": False,
+    },
+    "initializer": {"forget_bias": 1.0, "matrices": "xavier", "embeddings": {"kind": "normal", "scale": 0.2}},
+    "order": {"over": 6, "difficulty": "rarity"},
+    "averaging": {"decay": 0.7, "start": 2, "last": 2, "every": 2},
+    "corruption": {"source": 0.3, "target": 0.3},
 }
 
 
@@ -98,6 +109,8 @@ def training_choices() -> Iterator[tuple[str, TrainingChoice]]:
         "schedule": Schedule,
         "initializer": Initializer,
         "order": Order,
+        "averaging": Averaging,
+        "corruption": Corruption,
     }
     for name, slot in slots.items():
         for kind, part in slot.kinds.items():
@@ -142,10 +155,10 @@ def trained(
                 raise Killed
 
         dying = type("Dying", (Training,), {"_save": kill})
-        first = build(model, choice.initializer, WORDS, seed)
+        first = build(model, choice, WORDS, seed)
         with pytest.raises(Killed):
             dying(first, choice, seed, PAIRS, folder, device).run(lambda _: None, checkpoint_every=0.0)
-    Training(build(model, choice.initializer, WORDS, seed), choice, seed, PAIRS, folder, device).run(lambda _: None)
+    Training(build(model, choice, WORDS, seed), choice, seed, PAIRS, folder, device).run(lambda _: None)
     return {name: (folder / name).read_bytes() for name in ("model.safetensors", "curve.jsonl")}
 
 
@@ -203,7 +216,7 @@ def stopped(choice: TrainingChoice, folder: Path, seed: int, at: int, *, evaluat
 
     before = signal.signal(signal.SIGTERM, end)
     try:
-        model = build(MODEL, choice.initializer, WORDS, seed)
+        model = build(MODEL, choice, WORDS, seed)
         training = Signalled(model, choice, seed, PAIRS, folder, torch.device("cpu"))
         with pytest.raises(Ended):
             training.run(lambda _: None)
@@ -227,7 +240,7 @@ def test_stopped_by_a_signal_it_goes_on_bit_for_bit(name: str, evaluating: bool,
     if first < last - 1:
         second = stopped(choice, folder, 3, draw.randint(first + 1, last - 1), evaluating=evaluating)
         assert second > first
-    Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu")).run(print)
+    Training(build(MODEL, choice, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu")).run(print)
     assert {file: (folder / file).read_bytes() for file in whole} == whole
 
 
@@ -236,9 +249,7 @@ def test_a_signal_after_the_last_evaluation_takes_nothing_away(tmp_path: Path) -
     whole = trained(choice, tmp_path / "whole")
     (tmp_path / "stopped").mkdir()
     assert stopped(choice, tmp_path / "stopped", 3, choice.updates, evaluating=True) == choice.updates
-    training = Training(
-        build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, tmp_path / "stopped", torch.device("cpu")
-    )
+    training = Training(build(MODEL, choice, WORDS, 3), choice, 3, PAIRS, tmp_path / "stopped", torch.device("cpu"))
     assert training.run(lambda _: None)["updates"] == choice.updates, "it only owes the evaluation"
     assert {file: (tmp_path / "stopped" / file).read_bytes() for file in whole} == whole
 
@@ -254,7 +265,7 @@ def test_stopped_again_and_again_amid_the_same_evaluation_it_loses_nothing(
     folder.mkdir()
     first, *more = (stopped(choice, folder, 3, at, evaluating=True) for _ in range(3))
     assert at <= first < at + choice.evaluate_every and set(more) == {first}
-    Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu")).run(print)
+    Training(build(MODEL, choice, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu")).run(print)
     assert {file: (folder / file).read_bytes() for file in whole} == whole
 
 
@@ -285,8 +296,7 @@ def test_the_weights_are_those_of_the_best_update_even_if_a_training_goes_on_oth
     """On another machine, or by the clock, it does not come again to what was better than all before."""
     choice = read(TrainingChoice, BASE | {"evaluate_every": 2})
     first, second = (
-        Watched(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, tmp_path, torch.device("cpu"))
-        for _ in range(2)
+        Watched(build(MODEL, choice, WORDS, 3), choice, 3, PAIRS, tmp_path, torch.device("cpu")) for _ in range(2)
     )
     first.seen = second.seen = {}
     first.killed_at = killed_at
@@ -309,7 +319,7 @@ def test_a_training_that_goes_on_elsewhere_says_so(tmp_path: Path) -> None:
         folder.mkdir()
         notes: list[str] = []
         for at, place in enumerate(places, 1):
-            model = build(MODEL, choice.initializer, WORDS, 3)
+            model = build(MODEL, choice, WORDS, 3)
             training = Watched(model, choice, 3, PAIRS, folder, torch.device("cpu"), place)
             training.seen, training.killed_at = {}, 2 + at if at < len(places) else 0
             with suppress(Ended):
@@ -343,9 +353,7 @@ def test_a_damaged_checkpoint_is_thrown_away_and_said(tmp_path: Path) -> None:
     for damaged in (good[: len(good) // 2], b"", bytes(bad)[:-1]):
         path.write_bytes(damaged)
         said: list[dict[str, Any]] = []
-        Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu")).run(
-            said.append
-        )
+        Training(build(MODEL, choice, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu")).run(said.append)
         assert "thrown away" in said[0]["note"]
         assert {file: (folder / file).read_bytes() for file in whole} == whole
 
@@ -362,7 +370,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "sync", full)
-    training = Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu"))
+    training = Training(build(MODEL, choice, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu"))
     with pytest.raises(OSError, match="No space left"):
         training.run(lambda _: None, checkpoint_every=0.0)
     assert (folder / "checkpoint.pt").read_bytes() == before and not list(folder.glob("*.part"))
@@ -379,7 +387,7 @@ def test_pad_content_matters_exactly_without_the_mask(loss: dict[str, Any]) -> N
     assert pad_BT.any()
     results = []
     for word in (PAD, 7):
-        model = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 1).eval().double()
+        model = build(MODEL, read(TrainingChoice, BASE), WORDS, 1).eval().double()
         objective = build_objective(model, read(TrainingChoice, BASE | {"loss": loss}).loss, 1).double()
         # The words that the decoder hears at padded steps, as strange as may be.
         strange = batch._replace(inputs_BT=torch.where(pad_BT, word, batch.inputs_BT))
@@ -395,7 +403,7 @@ def test_pad_content_matters_exactly_without_the_mask(loss: dict[str, Any]) -> N
 def test_every_parameter_of_an_objective_learns(loss: dict[str, Any], tmp_path: Path) -> None:
     """Law 10; those of the model learn from every objective, too."""
     choice = read(TrainingChoice, BASE | {"loss": loss, "updates": 2})
-    training = Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, tmp_path, torch.device("cpu"))
+    training = Training(build(MODEL, choice, WORDS, 3), choice, 3, PAIRS, tmp_path, torch.device("cpu"))
     modules = training.model, training.updater.objective
     before = [p.detach().clone() for module in modules for p in module.parameters()]
     training.run(lambda _: None)
@@ -419,7 +427,7 @@ def test_splitting_a_batch_changes_nothing(
     made = []
     for size, accumulate in ((8, 1), (4, 2)):
         choice = read(TrainingChoice, plain | {"batch_size": size, "accumulate": accumulate})
-        model = build(read(ModelChoice, silent), choice.initializer, WORDS, 5).double()
+        model = build(read(ModelChoice, silent), choice, WORDS, 5).double()
         folder = tmp_path / str(size)
         folder.mkdir()
         training = Training(model, choice, 5, PAIRS, folder, torch.device("cpu"))
@@ -435,6 +443,19 @@ def batches_of(choice: TrainingChoice, seed: int, number: int = 0, update: int =
     lengths, generator = PAIRS["train"].lengths, pass_generator(seed, number)
     order: Order = choice.order.build()
     return cut(order.rows(Pass(number, update), lengths, generator), lengths, 4, choice.pool, generator)
+
+
+STREAMS = ("init", "order", "dropout", "teacher_forcing", "samples")
+
+
+@pytest.mark.parametrize("free", STREAMS)
+def test_a_stream_that_is_fixed_does_not_follow_the_seed(free: str, tmp_path: Path) -> None:
+    plain = BASE | {"teacher_forcing": {"kind": "constant", "ratio": 0.5}}
+    fixed = {stream: 3 for stream in STREAMS if stream != free}
+    choice = read(TrainingChoice, plain | {"fixed": fixed})
+    third, fourth = (trained(choice, tmp_path / str(seed), seed) for seed in (3, 4))
+    assert third == trained(read(TrainingChoice, plain), tmp_path / "plain", 3)
+    assert (third == fourth) == (free == "samples"), "no objective here draws samples"
 
 
 @pytest.mark.parametrize("kind", Order.kinds)
@@ -453,20 +474,29 @@ def check_order(choice: TrainingChoice) -> None:
 
 @pytest.mark.parametrize("loss", OBJECTIVES, ids=choices.name)
 def test_a_pair_of_weight_zero_changes_nothing(loss: dict[str, Any]) -> None:
-    """Whatever it holds, as long as it is as wide; and a pair of weight two counts as much as two."""
+    """Whatever it holds, as long as it is as wide; and a pair of weight two counts as much as two.
+
+    Of an objective that draws samples, two equal pairs have two draws: what one of them adds is then doubled.
+    """
+    samples = torch.Generator()
+    untouched = samples.get_state()
 
     def value(rows: list[int], weights: list[float] | None) -> float:
         batch = collate(PAIRS["train"], torch.tensor(rows))
         batch = batch._replace(weight_B=None if weights is None else torch.tensor(weights))
-        model = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 1).eval()
+        model = build(MODEL, read(TrainingChoice, BASE), WORDS, 1).eval()
         objective = build_objective(model, read(TrainingChoice, BASE | {"loss": loss}).loss, 1)
-        made = objective(model, batch, Streams(None, "argmax", *(torch.Generator() for _ in range(2))), 0)
+        samples.set_state(untouched)
+        made = objective(model, batch, Streams(None, "argmax", torch.Generator(), samples), 0)
         return float(made.value.detach())
 
     longest = int(PAIRS["train"].target_lengths.argmax())
     other = [row for row in range(4) if row != longest]
     assert value([longest, other[0]], [1.0, 0.0]) == pytest.approx(value([longest, other[1]], [1.0, 0.0]))
-    assert value([longest, other[0]], [1.0, 2.0]) == pytest.approx(value([longest, other[0], other[0]], None))
+    none, once, twice = (value([longest, other[0]], [1.0, weight]) for weight in (0.0, 1.0, 2.0))
+    assert once == pytest.approx(value([longest, other[0]], None)) and twice - once == pytest.approx(once - none)
+    if torch.equal(samples.get_state(), untouched):
+        assert twice == pytest.approx(value([longest, other[0], other[0]], None))
 
 
 def test_position_holds_plain_numbers_only() -> None:
@@ -475,7 +505,7 @@ def test_position_holds_plain_numbers_only() -> None:
 
 def test_training_hears_what_the_coins_say() -> None:
     """The gold mask of teacher forcing decides, token by token, what the decoder hears."""
-    model: Seq2Seq = build(MODEL, Initializer.kinds["default"].Config(), WORDS, 2).eval()
+    model: Seq2Seq = build(MODEL, read(TrainingChoice, BASE), WORDS, 2).eval()
     batch = collate(PAIRS["train"], torch.arange(4))
     gold_BT = torch.rand(batch.inputs_BT.shape, generator=torch.Generator().manual_seed(0)) < 0.5
     gold_BT[:, 0] = True
@@ -511,7 +541,7 @@ def facts_of(folder: Path, every: float = 60.0, **changes: Any) -> tuple[dict[st
     """Train under changes to the base choice; return the facts, and what was said on the way."""
     choice, said = read(TrainingChoice, BASE | changes), list[dict[str, Any]]()
     folder.mkdir(exist_ok=True)
-    training = Training(build(MODEL, choice.initializer, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu"))
+    training = Training(build(MODEL, choice, WORDS, 3), choice, 3, PAIRS, folder, torch.device("cpu"))
     return training.run(said.append, checkpoint_every=every), said
 
 

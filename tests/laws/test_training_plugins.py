@@ -21,7 +21,7 @@ from harness.trial.train import TrainingChoice
 
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 OBJECTIVES = [
-    ("two_pass_objective", {"kind": "r_drop", "alpha": 2.0}),
+    ("two_pass_objective", {"kind": "fraternal_dropout", "kappa": 2.0}),
     ("bag_of_words_objective", {"kind": "bag_of_words", "weight": 0.5}),
 ]
 
@@ -72,7 +72,7 @@ def unweighed(choice: TrainingChoice) -> TrainingChoice:
 
 
 @pytest.mark.parametrize(
-    ("file", "loss", "extra"), [(*each, name) for each, name in zip(OBJECTIVES, ("kl", "bag"), strict=True)]
+    ("file", "loss", "extra"), [(*each, name) for each, name in zip(OBJECTIVES, ("apart", "bag"), strict=True)]
 )
 def test_extras_are_columns_of_the_curve(
     file: str, loss: dict[str, Any], extra: str, load: Any, tmp_path: Path
@@ -99,8 +99,8 @@ def test_an_extra_may_not_hide_a_column_of_the_curve(
     load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load("two_pass_objective")
-    part = SLOTS["objective"].kinds["r_drop"]
+    part = SLOTS["objective"].kinds["fraternal_dropout"]
     forward = part.forward
     monkeypatch.setattr(part, "forward", lambda *given: forward(*given)._replace(extras={"lr": torch.zeros(())}))
     with pytest.raises(ValueError, match="extra 'lr' has the name of another column"):
-        laws.trained(read(TrainingChoice, laws.BASE | {"loss": "r_drop"}), tmp_path / "trained")
+        laws.trained(read(TrainingChoice, laws.BASE | {"loss": "fraternal_dropout"}), tmp_path / "trained")

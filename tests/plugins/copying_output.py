@@ -12,7 +12,7 @@ from harness.contracts import Embeddings, Output, Readout, Source
 from harness.core.registry import register
 
 
-@register("pointer_generator")
+@register("copying")
 class PointerGenerator(Output):
     """``p(w) = g softmax(W r + b)_w + (1 - g) sum_{s: x_s = w} a_s``, ``g = sigmoid(v . r + c)`` (See et al. 2017, eq. 8 and 9).
 

@@ -12,7 +12,7 @@ from harness.contracts import Context, Memory, Source
 from harness.core.registry import register
 
 
-@register("coverage")
+@register("additive_coverage")
 class Coverage(Context):
     """Additive attention with coverage (See et al. 2017, equations 10 and 11).
 

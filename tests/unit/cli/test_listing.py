@@ -114,7 +114,8 @@ def test_a_catalogue_is_kept_until_a_source_changes(
     assert first == listing.everything() and len(list(home.iterdir())) == 1
     monkeypatch.setattr(listing, "everything", pytest.fail)
     assert catalog.catalog(nothing) == first
-    assert [part["kind"] for part in catalog.catalog(nothing, "search")["parts"]] == ["beam", "greedy", "recompute"]
+    kinds = ["beam", "constrained", "drifting", "exact", "greedy", "minimum_bayes_risk", "recompute", "sampling"]
+    assert [part["kind"] for part in catalog.catalog(nothing, "search")["parts"]] == kinds
     (tmp_path / "mine.yaml").write_text("question: Why?\n")
     monkeypatch.setattr(locate, "studies", lambda: {"mine": tmp_path / "mine.yaml"})
     monkeypatch.setattr(listing, "everything", dict)

@@ -215,7 +215,7 @@ EDITS = [
     ("variants/pretraining.py", "not self.cfg.keep or", "not self.cfg.keep and", ["pretrain"]),
     ("variants/losses.py", "rows * steps", "rows + steps", ["pretrain", "train"]),
     ("variants/decoders.py", "self.context.width > 0", "self.context.width < 0", ["decode", "pretrain", "train"]),
-    ("variants/searches.py", "rank_B > self.rank_B", "rank_B < self.rank_B", ["decode"]),
+    ("variants/searches.py", "word_B == EOS", "word_B != EOS", ["decode"]),
     ("variants/metrics_whole.py", "missed = probable > ", "missed = probable < ", ["score"]),
 ]
 """File, operator, another one in its place, and the kinds of stages that run this code."""

@@ -14,7 +14,7 @@ from harness.cli import print_plans
 from harness.execution import estimate
 from harness.storage.store import Store
 from harness.study import enough_seeds, planning
-from harness.study.enough_seeds import too_few
+from harness.study.enough_seeds import fixed_streams, too_few
 from harness.study.planning import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -88,3 +88,15 @@ def test_validate_and_plan_say_it(
     monkeypatch.setattr(estimate, "_estimate", lambda *_: (None, ""))
     rows = estimate.survey(resolved, Store(tmp_path / "runs"), {}, workers=1)
     assert any("cannot decide 2 claims" in text for text in rows["warnings"])
+
+
+def test_streams_that_do_not_follow_the_seed_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    assert fixed_streams(study(path, 3)) == []
+    some = fixed_streams(study(path, 3, vary={"training.fixed.init": [0, 1]}))
+    assert some == [
+        "seeds do not vary init (training.fixed): their spread leaves it out, and intervals are too narrow for new trainings "
+        "(variants: init=1)"
+    ]
+    (every,) = fixed_streams(study(path, 3, set={"training.fixed.init": 1, "training.fixed.order": 2}))
+    assert every.startswith("seeds do not vary init, order (training.fixed)") and "variants" not in every

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -24,6 +26,15 @@ def test_a_fixed_width_pads_further() -> None:
     assert evaluation_width(True, PAIRS, Pairs.of([[4] * 9], [[4]])) == 10
     with pytest.raises(ValueError, match="would cut"):
         collate(PAIRS, torch.tensor([0]), width=3)
+
+
+def test_a_sentence_of_rare_words_is_rare() -> None:
+    """By hand: of seven source tokens 4 comes four times, 5 twice, 6 once."""
+    pairs = Pairs.of([[4, 4, 5], [], [4, 6], [4, 5]], [[7], [7], [7], [7]])
+    four, five, six = (math.log(count / 7) for count in (4, 2, 1))
+    source_N, target_N = pairs.lengths.rarity()
+    assert source_N.tolist() == pytest.approx([-2 * four - five, 0.0, -four - six, -four - five])
+    assert target_N.tolist() == [0.0] * 4
 
 
 def test_pairs_without_any_token_are_pairs() -> None:

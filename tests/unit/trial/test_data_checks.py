@@ -137,6 +137,9 @@ def test_warnings_speak_of_the_scoring_that_is_chosen(tmp_path: Path) -> None:
     (warning,) = warnings(facts, lowercased=False)
     assert warning.startswith("a perfect model reaches 0 % exact match on the test: the target tokenizer changes ")
     assert "'T0' comes back as 't0'" in warning
+    some = facts | {"ceiling": {"test": facts["ceiling"]["test"] | {"lowercase": 11, "unknown": 1}}}
+    (warning,) = warnings(some, lowercased=True)
+    assert "in 1 rows the vocabulary lacks tokens; change" in warning, "case does not count here"
     few = facts | {"overlap": {"test": {"tokens": {"sources": 3}}}}
     assert warnings(few, lowercased=True)[0].startswith("3 of 12 test sources are in train")
 

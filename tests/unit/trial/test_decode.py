@@ -60,6 +60,9 @@ def found(built: Any, limit: int = 7) -> list[Hypothesis]:
         def decode(self, ids: list[int]) -> str:
             return " ".join(map(str, ids))
 
+        def encode(self, texts: list[str]) -> list[list[int]]:
+            return [list(map(int, text.split())) for text in texts]
+
     return hypotheses(built, Search.kinds["greedy"].Config().build(), PAIRS, limit, 2, Numbers())  # type: ignore[arg-type]
 
 

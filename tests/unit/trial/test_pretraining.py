@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from harness.contracts import SPECIALS, UNK, Words
 from harness.core import plugins
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError, override, read
 from harness.storage.store import Store
 from harness.study.planning import read_base
 from harness.trial.data_checks import pretraining_warnings
+from harness.trial.pairs import Pairs
 from harness.trial.pipeline import Corridor, Trial, TrialChoice, restore
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -131,8 +134,9 @@ def test_other_data_are_an_edge_of_the_pretraining_and_not_of_the_data(other: Pa
 
 def test_without_other_data_the_digest_stands() -> None:
     earlier = {"kind": "trained", "training": plain(training__updates=6)["training"]}
-    before, after = (trial(plain(training__pretraining=earlier | more)) for more in ({}, {"dataset": None}))
-    assert before.digest == after.digest == pretrained([]).digest == "d0eadccab3996851"
+    changes: list[dict[str, Any]] = [{}, {"dataset": None}, {"task": "translation"}]
+    before, *after = (trial(plain(training__pretraining=earlier | more)) for more in changes)
+    assert {each.digest for each in (before, *after, pretrained([]))} == {"d0eadccab3996851"}
     assert Trial.of(before.plain) == before and "other_revision" not in before.plain
 
 
@@ -168,6 +172,44 @@ def test_an_autoencoder_of_the_target_side_is_a_dataset_whose_source_is_its_targ
     ran = Corridor(store, (other,), "cpu").run(made, lambda _: None, ("prepare", "pretraining_data", "pretrain"))
     facts = {name: record.facts for name, record, _ in ran}
     assert facts["pretraining_data"]["train"]["pairs"] == 3 and facts["pretrain"]["updates"] == 6
+
+
+@pytest.mark.parametrize(
+    ("task", "sources"),
+    [
+        ("translation", [[4, 5], [6]]),
+        # The target words 4 to 6 are b, d and c: 5, unknown and 6 of the source. 9 is a copied word that no vocabulary has.
+        ("autoencoder", [[5, 3, 6], [3]]),
+        ("language_model", [[], []]),
+    ],
+)
+def test_a_task_gives_targets_their_sources(task: str, sources: list[list[int]]) -> None:
+    lists = [*SPECIALS, "a", "b", "c"], [*SPECIALS, "b", "d", "c"]
+    model = SimpleNamespace(words=Words(7, 7, lists=lambda: lists))
+    given = Pairs.of([[4, 5], [6]], [[4, 5, 6], [9]])
+    said = plain(training__pretraining={"kind": "trained", "training": plain()["training"], "task": task})
+    seen: list[Any] = []
+    trial(said).choice.training.pretraining.build().start(model, {"train": given}, lambda *got: seen.extend(got))
+    posed = seen[1]["train"]
+    lengths = posed.source_lengths.tolist()
+    assert [part.tolist() for part in posed.source.split(lengths)] == sources
+    said_last = 9 if task == "translation" else UNK
+    assert posed.target.tolist() == [4, 5, 6, said_last] and torch.equal(posed.target_starts, given.target_starts)
+
+
+@pytest.mark.parametrize("task", ["autoencoder", "language_model"])
+def test_a_model_is_pretrained_on_targets_alone(task: str, tmp_path: Path) -> None:
+    store, earlier = Store(tmp_path), plain(training__updates=6)["training"]
+    made = trial(
+        plain(training__pretraining={"kind": "trained", "training": earlier, "task": task, "keep": ["decoder"]})
+    )
+    run(made, store)
+    start, usual = (
+        load_file(store.folder("pretrain", each.stages["pretrain"].key) / "start.safetensors")
+        for each in (made, _run_whole(pretrained(["decoder"]), store))
+    )
+    assert {name.partition(".")[0] for name in start} == {"decoder"}
+    assert not all(torch.equal(start[name], usual[name]) for name in start)
 
 
 def test_other_data_that_changed_since_the_plan_are_refused(other: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_perfect_corpus_reaches_the_best_value_of_every_metric():
     texts = ["one two three four five", "six seven eight nine ten"]
     nll = np.array([[0.0, 6], [0.0, 6]])
     options = {"nll": nll, "free_nll": nll, "truncated": [False, False], "value": lambda text: 3.0}
-    options |= {"model_scores": [0.0, 0.0], "oracle": texts}
+    options |= {"model_scores": [0.0, 0.0], "oracle": texts, "proven": [True, True]}
     got = scored(texts, [[text] for text in texts], **options)
     assert set(got) == {name for name, metric in METRICS.items() if metric.default}
     for name, metric in METRICS.items():

@@ -41,3 +41,24 @@ def test_additive() -> None:
         for s, memory in enumerate(VALUES_BSM[0]):
             torch.testing.assert_close(scores[t, s], torch.dot(v, torch.tanh(w @ query + u @ memory + b)))
     assert sum(p.numel() for p in additive.parameters()) == 4 * 2 + 4 * 3 + 4 + 4
+
+
+def test_scaled_dot() -> None:
+    scaled = Attention.kinds["scaled_dot"].Config().build(memory=2, query=2)
+    got = scaled(QUERY_BTH, scaled.keys(VALUES_BSM[..., :2]))
+    torch.testing.assert_close(got * 2**0.5, torch.tensor([[[1.0, 4.0, 0.0], [0.0, -1.0, 0.0]]]))
+    with pytest.raises(Incompatible, match="memory has 3 and the query 2"):
+        Attention.kinds["scaled_dot"].Config().build(memory=3, query=2)
+
+
+@pytest.mark.parametrize("positions", (2, 3, 5))
+def test_location(positions: int) -> None:
+    location = Attention.kinds["location"].Config(positions=positions).build(memory=3, query=2)
+    with torch.no_grad():
+        location.where.weight[:] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0], [9.0, 9.0], [9.0, 9.0]])[
+            :positions
+        ]
+    weights = location(QUERY_BTH, location.keys(VALUES_BSM)).softmax(-1)
+    scores = torch.tensor([[[1.0, 2.0, 6.0], [0.0, -1.0, -2.0]]])
+    scores[..., positions:] = -torch.inf
+    torch.testing.assert_close(weights, scores.softmax(-1))

@@ -78,3 +78,14 @@ def test_a_context_enters_where_it_is_told(place: str, merge: str) -> None:
             assert join(x_BTX, context_BTC).tolist() == want and join.width == len(want[0][0])
         else:
             assert join.width == 2
+
+
+@pytest.mark.parametrize("wide", (2, 3))
+def test_a_gate_weighs_a_context_against_what_it_meets(wide: int) -> None:
+    context = Context.kinds["mean"].Config.model_validate({"merge": "gate"}).build(memory=wide, query=2)
+    join = context.join("input", 2)
+    x, c = torch.tensor([1.0, -2.0]), torch.arange(1.0, wide + 1)
+    z = torch.sigmoid(join.gate.weight @ torch.cat([x, c]) + join.gate.bias)
+    shown = c if wide == 2 else join.project.weight @ c
+    assert join.width == 2
+    torch.testing.assert_close(join(x.view(1, 1, -1), c.view(1, 1, -1))[0, 0], (1 - z) * x + z * shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -76,3 +77,20 @@ def test_label_smoothing_spreads_a_share_over_all_words() -> None:
     everywhere = -sum(math.log(p) for p in (0.4, 0.3, 0.2, 0.1)) / 4
     value = float(summed(loss, torch.tensor([[2]])).value)
     assert value == pytest.approx(0.9 * -math.log(0.2) + 0.1 * everywhere)
+
+
+@pytest.mark.parametrize(
+    ("mask", "normalize", "expected"),
+    [
+        (True, "token", -math.log(0.3 * 0.1) / 2),
+        (True, "sentence", -math.log(0.3 * 0.1) / 2),
+        (False, "token", -math.log(0.3 * 0.1 * 0.4**3) / 2),
+        (False, "padded", -math.log(0.3 * 0.1 * 0.4**3) / 8),
+    ],
+)
+def test_the_end_of_a_target_may_be_left_out(mask: bool, normalize: Any, expected: float) -> None:
+    """Of the first target 1 and 3 count, of the second nothing: 2 is EOS."""
+    made = summed(CrossEntropy(CrossEntropy.Config(mask=mask, normalize=normalize, count_eos=False), None), TARGETS)
+    assert made.normalizer is not None
+    assert float(made.value) / float(made.normalizer) == pytest.approx(expected)
+    assert int(made.positions) == (2 if mask else 5)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from harness.contracts import BOS, EOS, PAD, UNK, Found, Readout, Search, Source, Words
+from harness.core.spec import read
 from harness.trial.model import ModelChoice, Seq2Seq
 
 A, B = 3, 4
@@ -176,3 +177,34 @@ def tiny(seed: int) -> Seq2Seq:
         for parameter in model.parameters():
             parameter.normal_()
     return model
+
+
+def test_drifting_shows_the_decoder_its_own_state_as_the_context() -> None:
+    """Against the published loop: the context of each step is the top layer of the state before it."""
+    cell = {"kind": "gru", "hidden": 4, "layers": 2}
+    plain = {
+        "embeddings": {"kind": "separate", "width": 3},
+        "encoder": {"kind": "rnn", "cell": cell, "bidirectional": False},
+        "decoder": {"kind": "rnn", "cell": cell, "bridge": "copy", "context": {"kind": "final", "place": "input"}},
+        "output": "linear",
+    }
+    torch.manual_seed(3)
+    model = Seq2Seq(read(ModelChoice, plain), Words(9, 9)).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=1.5)
+    source_BS = torch.tensor([[4, 5, 6], [7, 8, 4]])
+    found = Search.kinds["drifting"].Config().build().find(model, source_BS, 8)
+    said, (state_BLH,) = [], model.encoder(model.embeddings.source(source_BS), source_BS != PAD).final
+    word_B = torch.full((2,), BOS)
+    for _ in range(found.tokens_BT.shape[1]):
+        entering_B1X = torch.cat([model.embeddings.target(word_B), state_BLH[:, -1]], -1).unsqueeze(1)
+        output_B1H, (state_BLH,) = model.decoder.cell(entering_B1X, (state_BLH,))
+        logits_BV = model.output.project(output_B1H[:, 0])
+        logits_BV[:, [PAD, BOS]] = -torch.inf
+        word_B = logits_BV.argmax(-1)
+        said.append(word_B)
+    for row, words in zip(found.tokens_BT.tolist(), torch.stack(said, 1).tolist(), strict=True):
+        length = words.index(EOS) + 1 if EOS in words else len(words)
+        assert row[:length] == words[:length] and not any(row[length:])
+    greedy = Search.kinds["greedy"].Config().build().find(model, source_BS, 8)
+    assert found.tokens_BT.tolist() != greedy.tokens_BT.tolist(), "the drift shows in this example"

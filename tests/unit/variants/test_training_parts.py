@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from harness.contracts import Initializer, Lengths, Pass
-from variants import initializers, optimizers, orders, schedules, teacher_forcing
+from variants import initializers, optimizers, orders, orders_competence, schedules, teacher_forcing
 
 
 def test_ratios_follow_their_formulas() -> None:
@@ -68,6 +68,24 @@ def test_short_pairs_come_first_and_all_in_the_end() -> None:
     assert visited(10, start=0.5) == visited(999, start=0.5) == list(range(6))
     assert visited(0, start=0.01) == [1], "one pair at least"
     assert visited(0, start=0.5, by="target") == [0, 1, 2]
+
+
+def test_the_easiest_pairs_come_first_by_competence() -> None:
+    lengths = Lengths(torch.tensor([5, 1, 4, 2, 3, 9]), torch.tensor([1, 2, 3, 4, 5, 6]))
+    rare = lengths._replace(rarities=lambda: (torch.tensor([6.0, 5, 4, 3, 2, 1]), torch.tensor([1.0, 9, 2, 9, 9, 9])))
+
+    def visited(update: int, given: Lengths = lengths, seed: int = 0, **settings: Any) -> list[int]:
+        order = orders_competence.Competence(orders_competence.Competence.Config(over=10, start=0.5, **settings))
+        return sorted(order.rows(Pass(0, update), given, torch.Generator().manual_seed(seed)).tolist())
+
+    # The share of six pairs is sqrt(0.25 + 0.75 i / 10) or 0.5 + 0.5 i / 10: 0.69 and 0.65 at update 3.
+    assert visited(3, growth="square_root") == [0, 1, 2, 3, 4] and visited(3, growth="linear") == [1, 2, 3, 4]
+    assert visited(0) == [1, 3, 4] and visited(0, by="target") == [0, 1, 2]
+    assert visited(0, rare, difficulty="rarity") == [3, 4, 5] and visited(10) == visited(999) == [*range(6)]
+    among_equals = {tuple(visited(0, rare, seed, difficulty="rarity", by="target")) for seed in range(30)}
+    assert among_equals == {(0, 1, 2), (0, 2, 3), (0, 2, 4), (0, 2, 5)}, "equally difficult ones take turns"
+    with pytest.raises(ValueError, match="only lengths are known"):
+        visited(0, difficulty="rarity")
 
 
 def one_step(optimizer: torch.optim.Optimizer, weight: nn.Parameter, gradient: float) -> float:

@@ -1,0 +1,54 @@
+"""A fault of published code as a search, so that a study can measure what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from harness.contracts import BOS, EOS, PAD, Found, Search, Source, State, sayable
+from harness.core.registry import register
+
+
+@register("drifting")
+class Drifting(Search):
+    """Greedy search in which the decoder takes its own last state for the encoder's final state, at every step.
+
+    Zhang et al., Dive into Deep Learning, 10.7, before edition 1.0: the decoder makes its context of the state that it is
+    handed. Training hands it the encoder's state once, for all steps; prediction hands it its own, one step at a time, so
+    that the context drifts away from the source. Other contexts do not look at that state, and are searched greedily; so
+    are decoders whose state is not shaped as the encoder's. The score is what the model gives to the words, without drift.
+    """
+
+    class Config(Search.Config):
+        """The fault has no settings."""
+
+    @torch.no_grad()
+    def find(self, model: Any, source_BS: torch.Tensor, limit: int) -> Found:
+        """Return one hypothesis per source of at most ``limit`` tokens, EOS counted."""
+        true, source = model.read(source_BS)
+        state, drifted = true, source
+        heard_BT = source_BS.new_full((len(source_BS), 1), BOS)
+        done_B = torch.zeros(len(source_BS), dtype=torch.bool, device=source_BS.device)
+        score_B = torch.zeros(len(source_BS), device=source_BS.device)
+        for _ in range(limit):
+            readout, state = model.advance(heard_BT[:, -1:], state, drifted)
+            word_B = sayable(model.next_logp(readout, drifted)).argmax(-1).masked_fill(done_B, PAD)
+            readout, true = model.advance(heard_BT[:, -1:], true, source)
+            given_B = model.next_logp(readout, source).gather(1, word_B.unsqueeze(1)).squeeze(1)
+            score_B = score_B + given_B.masked_fill(done_B, 0.0)
+            heard_BT = torch.cat([heard_BT, word_B.unsqueeze(1)], 1)
+            done_B = done_B | (word_B == EOS)
+            if bool(done_B.all()):
+                break
+            drifted = _seen_from(state, model, source)
+        return Found(heard_BT[:, 1:], score_B)
+
+
+def _seen_from(state: State, model: Any, source: Source) -> Source:
+    """Return the source as it looks to a decoder that holds its own state for the encoder's final one."""
+    own, final = state[0], source.memory.final
+    if not final or not isinstance(own, tuple) or [part.shape for part in own] != [part.shape for part in final]:
+        return source
+    _, seen = model.decoder.start(source.memory._replace(final=own))
+    return source._replace(memory=seen.memory, keys=seen.keys)
