@@ -78,7 +78,7 @@ class RnnDecoder(Decoder):
     def start(self, memory: Memory) -> tuple[State, Source]:
         """Return the first state and the fixed view of the source."""
         fed_BR = memory.values_BSM.new_zeros(len(memory.mask_BS), self.width if self.feed else 0)
-        first = self.bridge(memory)
+        first = self.cell.begin(self.bridge(memory))
         source = Source(memory, self.context.keys(memory))
         return (first, fed_BR, self.context.start(source)), source
 
@@ -150,7 +150,7 @@ class PrefixDecoder(Decoder):
     def start(self, memory: Memory) -> tuple[State, Source]:
         """Return the state after the source, padding skipped, and a view of the source that is not looked at again."""
         _, state = self.cell.read(memory.values_BSM, memory.mask_BS)
-        return state, Source(memory, ())
+        return self.cell.begin(state), Source(memory, ())
 
     def advance(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Hear T words and return T readouts and the state after the last."""

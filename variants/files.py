@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice, zip_longest
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic.config import JsonDict
 
 from harness.contracts import Dataset, Row, Rows, digests
@@ -25,6 +25,7 @@ from harness.contracts.row_reader import (
     named_columns,
     require_room,
     source_text,
+    with_labels,
 )
 from harness.core.formats import format_of, lines, records
 from harness.core.registry import Choice, register
@@ -109,6 +110,14 @@ class Files(ReadRows):
             default=NO_COLUMNS, json_schema_extra={"neutral": NO_COLUMNS}
         )
         """Columns that travel with the rows, to group scores by: by index or name, or ``{category: 2}`` to name them."""
+        labels: tuple[str, ...] = Field(default=NO_COLUMNS, json_schema_extra={"neutral": NO_COLUMNS})
+        """The classes that references name, shown before every source: ``labels: good, bad text: the film was long``."""
+
+        @model_validator(mode="after")
+        def _classified(self) -> Self:
+            if self.labels and (self.source == NO_SOURCE or isinstance(self.source, Mapping)):
+                raise ValueError("labels stand before one source text; name a column, or several to join, as source")
+            return self
 
     cfg: Config
 
@@ -171,6 +180,7 @@ class Files(ReadRows):
         self._look_for_a_header(where)
         require_room(self.scratch, self._foreseen(where))
         found = self.keep(islice(self._read(where), self.cfg.limit), name)
+        found = with_labels(found, self.cfg.labels) if self.cfg.labels else found
         if self.cfg.merge:
             found = _merged(Rows.of(found, self.scratch, named_columns(self.cfg.columns)))
         if self.cfg.group == APART:

@@ -26,7 +26,7 @@ class Default(Initializer):
 class _Redrawn(Initializer):
     """Initializers that redraw every matrix and set every bias to zero; the vectors of padding stay zero.
 
-    The stacked matrices of a fused recurrent layer are drawn gate by gate, as the separate matrices that they are.
+    The stacked matrices of a recurrent layer are drawn gate by gate, as the separate matrices that they are.
     """
 
     class Config(Initializer.Config):
@@ -40,7 +40,9 @@ class _Redrawn(Initializer):
     def fill(self, model: nn.Module) -> None:
         """Redraw the parameters in place."""
         for module in model.modules():
-            gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1) if isinstance(module, nn.RNNBase) else 1
+            gates = int(getattr(module, "stacked", 1))
+            if isinstance(module, nn.RNNBase):
+                gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
             for parameter in module.parameters(recurse=False):
                 if parameter.ndim < 2:
                     parameter.zero_()

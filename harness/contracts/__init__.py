@@ -39,6 +39,7 @@ from harness.contracts.tensors import (
     select,
 )
 from harness.contracts.contexts import Merge, Place, Summary, Weighing, softmax_over
+from harness.contracts.layered_cells import ParallelCell, ScannedCell, Stacked, StepwiseCell
 from harness.contracts.training import (
     Batch,
     Initializer,
@@ -91,6 +92,7 @@ __all__ = [
     "Optimizer",
     "Order",
     "Output",
+    "ParallelCell",
     "Pass",
     "Place",
     "Positions",
@@ -98,12 +100,15 @@ __all__ = [
     "Readout",
     "Row",
     "Rows",
+    "ScannedCell",
     "Schedule",
     "Scored",
     "Search",
     "Source",
+    "Stacked",
     "State",
     "StateShape",
+    "StepwiseCell",
     "Streams",
     "Sum",
     "Summary",

@@ -69,6 +69,9 @@ class Cell(nn.Module, ABC):
         dropout: float = Field(0.0, ge=0.0, lt=1.0)
         """Probability of dropping an input of every layer but the first."""
 
+    reads_visible: bool = True
+    """Whether the next step depends on the visible tensor; if not, only a context may look at what a bridge put there."""
+
     def __init__(self, cfg: Any, entering: int, directions: int = 1) -> None:
         super().__init__()
         self.hidden, self.layers, self.directions, self.entering = cfg.hidden, cfg.layers, directions, entering
@@ -84,6 +87,10 @@ class Cell(nn.Module, ABC):
     def shape(self) -> StateShape:
         """The shape of this cell's state, both directions side by side."""
         return StateShape(self.layers, tuple((*shape[:-1], shape[-1] * self.directions) for shape in self.tensors))
+
+    def begin(self, state: tuple[Tensor, ...]) -> State:
+        """Return the first state of a sequence from tensors of this cell's shape; a cell may add what a sequence carries."""
+        return state
 
     @abstractmethod
     def step(self, layer: int, direction: int, input_BX: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ from harness.core.spec import SpecError
 
 C = TypeVar("C")
 NO_COLUMNS: Any = ()
-"""The default of ``columns``, and its neutral value in digests."""
+"""The default of ``columns`` and ``labels``, and its neutral value in digests."""
 HELD_OUT = ("test", "validation")
 
 
@@ -63,6 +63,24 @@ class ReadRows(Dataset):
                     )
                 train, found[name] = train.carve(fraction, name)
         return found | {"train": train}
+
+
+def label_prompt(labels: Iterable[str], text: str) -> str:
+    """Return a text with the labels to choose from before it: ``labels: good, bad text: the film was long``."""
+    return f"labels: {', '.join(labels)} text: {text}"
+
+
+def with_labels(found: Iterable[Row], labels: Sequence[str]) -> Iterator[Row]:
+    """Yield rows whose source shows the labels to choose from.
+
+    Raises:
+        SpecError: a reference is none of them.
+    """
+    for row in found:
+        wrong = next((text for text in row.references if text not in labels), None)
+        if wrong is not None:
+            raise SpecError(f"{wrong!r:.60} is none of labels ({', '.join(labels)}); add it there", place=row.place)
+        yield row._replace(source=label_prompt(labels, row.source))
 
 
 def named_columns(columns: Iterable[C] | Mapping[str, C]) -> dict[str, C]:

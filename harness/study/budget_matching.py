@@ -15,7 +15,7 @@ from harness.core.spec import Incompatible, SpecError, digest, encode, flatten, 
 from harness.trial import corpus
 from harness.trial.model import ModelChoice
 from harness.trial.pipeline import TrialChoice
-from harness.trial.prepare import DataChoice, learn
+from harness.trial.prepare import DataChoice, learn, training
 from harness.trial.train import count_parameters
 
 TOLERANCE = 0.02
@@ -131,7 +131,7 @@ def match_parameters(
 
 def learned_words(choice: DataChoice, folders: tuple[Path, ...]) -> Words:
     """Return what a model must know of the vocabularies of some data, without writing anything."""
-    source, target = learn(choice, corpus.load(choice.dataset, folders).splits["train"])
+    source, target = learn(choice, training(choice, corpus.load(choice.dataset, folders).splits["train"]))
     return Words(source.size, target.size, choice.joint)
 
 

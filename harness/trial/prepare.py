@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+import numpy as np
+from pydantic import Field, field_validator, model_validator
 
-from harness.contracts import Dataset, Rows, Tokenizer
+from harness.contracts import Dataset, Rows, Tokenizer, digests
 from harness.core.registry import Choice
 from harness.core.spec import SpecError
 from harness.trial import corpus, data_checks, vocabulary
@@ -37,6 +38,10 @@ class DataChoice(Choice):
     """Training pairs with more tokens on either side are too long, and counted; held-out pairs never are."""
     too_long: Literal["leave_out", "truncate"] = Field(default="leave_out", json_schema_extra={"neutral": "leave_out"})
     """What becomes of training pairs that are too long: left out, or cut after so many tokens on each side."""
+    train_rows: int | None = Field(default=None, ge=1, json_schema_extra={"neutral": None})
+    """Rows of the training split that are used, the first ones of a shuffle (fewer are part of more); none uses all."""
+    train_draw: int = Field(default=0, json_schema_extra={"neutral": 0})
+    """Seed of the shuffle that ``train_rows`` takes the first rows of; it does not depend on the seed of a trial."""
     tests: dict[str, Dataset.Config] = Field(default={}, json_schema_extra={"neutral": {}})
     """Further test sets by name: of each dataset its test split, decoded and scored beside the main test."""
 
@@ -47,6 +52,12 @@ class DataChoice(Choice):
             if not NAME.fullmatch(name) or name in RESERVED:
                 raise ValueError(f"'{name}' cannot name a test set; {NAMING}")
         return tests
+
+    @model_validator(mode="after")
+    def _drawn(self) -> Self:
+        if self.train_draw and self.train_rows is None:
+            raise ValueError("train_draw shuffles what train_rows takes; name train_rows, or leave train_draw out")
+        return self
 
 
 def prepare(choice: DataChoice, revision: str, folders: tuple[Path, ...], folder: Path) -> dict[str, Any]:
@@ -71,7 +82,8 @@ def write(choice: DataChoice, found: corpus.Corpus, folder: Path, scratch: Path)
     Raises:
         SpecError: the data cannot be used, and what to do about it.
     """
-    source, target = learn(choice, found.splits["train"])
+    rows = {**found.splits, "train": training(choice, found.splits["train"])}
+    source, target = learn(choice, rows["train"])
     source.save(folder / "source.json")
     target.save(folder / "target.json")
     facts: dict[str, Any] = {"dataset_sha256": found.sha256, "revision": found.revision}
@@ -85,10 +97,28 @@ def write(choice: DataChoice, found: corpus.Corpus, folder: Path, scratch: Path)
         "joint": choice.joint,
     }
     splits, truncate = Splits(source, target, folder, scratch), choice.too_long == "truncate"
-    facts |= {name: splits.write(name, rows, choice.longest, truncate=truncate) for name, rows in found.splits.items()}
-    facts["overlap"] = data_checks.overlap(found.splits, folder)
+    facts |= {name: splits.write(name, part, choice.longest, truncate=truncate) for name, part in rows.items()}
+    facts["overlap"] = data_checks.overlap(rows, folder)
     facts["ceiling"] = {name: data_checks.ceiling(found.splits[name], target) for name in HELD_OUT}
     return facts
+
+
+def training(choice: DataChoice, rows: Rows) -> Rows:
+    """Return the rows of the training split that are used, in their order.
+
+    Raises:
+        SpecError: there are fewer than ``train_rows`` asks for.
+    """
+    if choice.train_rows is None:
+        return rows
+    if choice.train_rows > len(rows):
+        raise SpecError(
+            f"training has {len(rows)} rows, not {choice.train_rows}; ask for fewer", path="data.train_rows"
+        )
+    order = np.argsort(digests(f"{choice.train_draw}/{number}" for number in range(len(rows))), kind="stable")
+    wanted = np.zeros(len(rows), bool)
+    wanted[order[: choice.train_rows]] = True
+    return rows.where(wanted)
 
 
 def learn(choice: DataChoice, train: Rows) -> tuple[Vocabulary, Vocabulary]:

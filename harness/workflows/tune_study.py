@@ -74,7 +74,7 @@ def _write(file: Path, plan: Plan, found: Tuned) -> None:
     if not isinstance(known, dict):
         raise SpecError("is no file of tunings; move it away", place=str(file))
     text = io.StringIO()
-    yaml = YAML()
+    yaml = YAML(typ="rt")
     yaml.default_flow_style = None
     yaml.width = 4096
     yaml.dump({**known, plan.base: encode(found)}, text)

@@ -40,6 +40,9 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "longest": (20,),
     "farthest": (2,),
     "dropout": (0.3,),
+    "zoneout": (0.0, 0.2),
+    "forget_bias": (0.0, 1.0),
+    "states": (3,),
     "length_penalty": (0.0, 1.0),
     "search.width": (1, 2, 4),
     "coverage_penalty": (0.0, 0.7),
@@ -71,6 +74,12 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
 """Values of settings that are numbers; one that is not named keeps its default."""
 
 SIZES = ("width", "hidden", "inner")
+ALONE = ("cell",)
+"""Parts that have laws of their own, over their own settings in pairs (``test_cell_laws``): the sample of models has each of
+their settings, but not each together with every setting of the model, which would be hundreds of models; those of a plugin
+it has."""
+
+SIZES = ("width", "hidden")
 """Settings that ``enlarged`` multiplies."""
 
 NEIGHBOURS = {
@@ -191,6 +200,9 @@ def cover(config: Any, path: str, strength: int, possible: Callable[[Any], bool]
             continue
         row: Row = {}
         claims = [item for key, value, under in group for item in (*under.items(), (key, value))]
+        alone = any(name in key.split(".")[:-1] for key, _, _ in group for name in ALONE)
+        if len(group) > 1 and alone and not {kind for _, kind in PLUGIN_KINDS} & {str(value) for _, value in claims}:
+            continue
         if len({key for key, _, _ in group}) == len(group) and all(row.setdefault(k, v) == v for k, v in claims):
             missing[tuple((key, value) for key, value, _ in group)] = row
     chosen = []
@@ -253,6 +265,7 @@ def enlarged(plain: Any, times: int) -> Any:
     changed = {key: enlarged(value, times) for key, value in plain.items()}
     changed |= {key: changed[key] * times for key in SIZES if key in changed}
     return changed | {key: off for key, off in (("dropout", 0.0), ("scale", False)) if key in changed}
+    return changed | {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
 
 
 @functools.cache
@@ -276,6 +289,18 @@ def params(first: Sequence[Any] = (), further: Sequence[Any] = (pytest.mark.slow
         pytest.param(plain, id=name(plain), marks=first if number < enough else further)
         for number, plain in enumerate(models())
     ]
+
+
+@functools.cache
+def cells() -> list[Any]:
+    """Return the plain choices of cells, without depth and width: all pairs of settings that a kind has of its own."""
+    chosen = []
+    for kind in kinds_of("cell"):
+        config = SLOTS["cell"].kinds[kind].Config
+        chosen += [{"kind": kind} | plain for plain in cover(config, "alone", 2, lambda plain: True)]
+    common = set(SLOTS["cell"].Config.model_fields)
+    own = [{key: value for key, value in plain.items() if key not in common} for plain in chosen]
+    return [plain for place, plain in enumerate(own) if plain not in own[:place]]
 
 
 @functools.cache

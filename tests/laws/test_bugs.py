@@ -23,6 +23,8 @@ from unit.variants import (
     test_attention,
     test_beam,
     test_bridges,
+    test_cell_formulas,
+    test_cell_settings,
     test_cells,
     test_contexts,
     test_contexts_pooled,
@@ -40,7 +42,16 @@ from unit.variants import (
 )
 
 from harness import contracts
-from harness.contracts import Cell, Memory, Output, transformer_layers
+from harness.contracts import (
+    Cell,
+    Memory,
+    Output,
+    ParallelCell,
+    ScannedCell,
+    StepwiseCell,
+    layered_cells,
+    transformer_layers,
+)
 from harness.core.spec import flatten
 from harness.trial.model import Seq2Seq
 from variants import (
@@ -49,6 +60,10 @@ from variants import (
     beam,
     bridges,
     cells,
+    cells_gated,
+    cells_matrix,
+    cells_normalized,
+    cells_scan,
     contexts,
     contexts_coverage,
     contexts_local,
@@ -59,6 +74,7 @@ from variants import (
     embeddings,
     encoders,
     exact,
+    initializers,
     outputs,
     outputs_adaptive,
     outputs_copying,
@@ -160,6 +176,17 @@ def equations(place: str, feed: bool, readout: str = "tanh", merge: str = "conca
     return having(test_decoders.test_the_decoder_follows_its_equations, place, feed, readout, merge)
 
 
+SCAN = having(test_cell_settings.test_a_scan_is_its_formula_whatever_the_signs, layered_cells.doubling_scan, 8)
+
+
+def walking(kind: str) -> Law:
+    return having(test_cell_laws.test_walking_is_stepping, kind, 3)
+
+
+def reading(kind: str) -> Law:
+    return having(test_cell_laws.test_reading_is_stepping, kind, 3, 2, test_cell_laws.MASK_BS)
+
+
 def exhaustive(alpha: float) -> Law:
     def ask() -> None:
         for seed in range(8):
@@ -175,21 +202,56 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("dropout at evaluation", embeddings.Separate.target, "self.drop(", "nn.functional.dropout(", CALM),
     ("no dropout of target words", embeddings.Shared.target, "self.drop(self.table(ids_BT))", "self.table(ids_BT)", having(test_embeddings.test_dropout_drops_while_training_only, "shared")),
     # cells
-    ("LSTM: gates in another order", cells.Lstm.step, "in_BH, forget_BH, new_BH, out_BH =", "in_BH, forget_BH, out_BH, new_BH =", CUTTING),
-    ("LSTM: c shown for h", cells.Lstm.step, "torch.sigmoid(out_BH) * torch.tanh(carried_BH), carried_BH", "carried_BH, torch.sigmoid(out_BH) * torch.tanh(carried_BH)", CUTTING),
+    ("LSTM: gates in another order", cells.Lstm.step, "in_BH, forget_BH, new_BH, out_BH =", "in_BH, forget_BH, out_BH, new_BH =", walking("lstm")),
+    ("LSTM: c shown for h", cells.Lstm.step, "torch.sigmoid(out_BH) * torch.tanh(carried_BH), carried_BH", "carried_BH, torch.sigmoid(out_BH) * torch.tanh(carried_BH)", walking("lstm")),
     ("LSTM: no tanh of c", cells.Lstm.step, "* torch.tanh(carried_BH)", "* carried_BH", having(test_cells.test_lstm)),
-    ("GRU: gates in another order", cells.Gru.step, "reset_x_BH, update_x_BH, new_x_BH =", "update_x_BH, reset_x_BH, new_x_BH =", CUTTING),
+    ("GRU: gates in another order", cells.Gru.step, "reset_x_BH, update_x_BH, new_x_BH =", "update_x_BH, reset_x_BH, new_x_BH =", walking("gru")),
     ("GRU: update gate upside down", cells.Gru.step, "new_BH + update_BH * (hidden_BH - new_BH)", "hidden_BH + update_BH * (new_BH - hidden_BH)", having(test_cells.test_gru)),
     ("GRU: reset gate before the product", cells.Gru.step, "torch.sigmoid(reset_x_BH + reset_h_BH) * new_h_BH", "new_h_BH", having(test_cells.test_gru)),
-    ("recurrent bias forgotten in a step", cells.Fused.products, "F.linear(state_BH, recurrent, recurrent_bias)", "F.linear(state_BH, recurrent)", CUTTING),
+    ("recurrent bias forgotten in a step", cells.Fused.products, "F.linear(state_BH, recurrent, recurrent_bias)", "F.linear(state_BH, recurrent)", walking("gru")),
     ("step of the wrong layer", cells.Fused.products, 'f"l{layer}"', 'f"l{layer and self.layers - 1}"', having(test_cell_laws.test_walking_is_stepping, "gru", 3)),
     ("step of the wrong direction", cells.Fused.products, "if direction == 1", "if direction == 0 and self.directions == 2", READING),
-    ("packing dropped", cells.Fused.read, "if mask_BS is None", "if True", PADDING),
+    ("packing dropped", cells.Fused.read, "if mask_BS is None", "if True", READING),
     ("directions swapped in the final state", cells.Fused._batch_first, ".permute(2, 0, 1, 3)", ".flip(1).permute(2, 0, 1, 3)", READING),
     ("layers and directions confused", cells.Fused._batch_first, "(self.layers, self.directions)).permute(2, 0, 1, 3)", "(self.directions, self.layers)).permute(2, 1, 0, 3)", READING),
     ("c is taken for the visible state", Cell.top, "state[0]", "state[-1]", VISIBLE),
     ("the bottom layer is taken for the top", Cell.top, "[:, -1]", "[:, 0]", VISIBLE),
     ("dropout after the last layer too", Cell.forward, "if layer + 1 < self.layers", "if True", having(test_cells.test_dropout_is_between_layers_only, "gru")),
+    # cells that walk by themselves, or compute all steps at once
+    ("residual sum remembered as h", StepwiseCell.scan, "state[1:] if self.apart", "(state[0], *state[2:]) if self.apart", having(test_cell_settings.test_a_residual_layer_adds_its_input, "stepwise_lstm")),
+    ("residual sum with the other direction's half", layered_cells.LayeredCell.summed, "direction * self.hidden : (direction + 1) * self.hidden", ": self.hidden", having(test_cell_settings.test_each_direction_adds_its_half, "mlstm")),
+    ("no mask for the sequence", StepwiseCell.begin, "(*state, F.dropout(ones, self.variational))", "state", having(test_cell_settings.test_a_sequence_keeps_its_mask_however_time_is_cut, "stepwise_gru")),
+    ("a decoder begins no sequence", decoders.RnnDecoder.start, "self.cell.begin(self.bridge(memory))", "self.bridge(memory)", having(test_cell_settings.test_a_decoder_that_feeds_itself_keeps_one_mask_a_sequence)),
+    ("one mask for all sentences", StepwiseCell.begin, "F.dropout(ones, self.variational)", "F.dropout(ones[:1], self.variational).expand_as(ones)", having(test_cell_settings.test_one_mask_is_for_all_steps_and_each_row_has_its_own, "mgu")),
+    ("mask of the input put on h", StepwiseCell.scan, "drawn[0][:, -self.hidden :]", "drawn[0][:, : self.hidden]", having(test_cell_settings.test_the_recurrent_input_is_dropped_and_what_is_carried_is_not, "stepwise_gru")),
+    ("zoneout upside down", StepwiseCell._zoned, "< self.zoneout", "> self.zoneout", having(test_cell_settings.test_zoneout_keeps_units_in_training_and_takes_the_mean_elsewhere, "stepwise_lstm", 0.2)),
+    ("zoneout without its mean", StepwiseCell._zoned, "self.zoneout * before + (1 - self.zoneout) * after", "after", having(test_cell_settings.test_zoneout_keeps_units_in_training_and_takes_the_mean_elsewhere, "sru", 0.2)),
+    ("recurrent dropout of what is carried", cells_gated.StepwiseLstm.next, "forget_BH * old_BH + in_BH * self.drop_new(torch.tanh(new_BH))", "self.drop_new(forget_BH * old_BH + in_BH * torch.tanh(new_BH))", having(test_cell_settings.test_a_dropped_candidate_loses_nothing_that_is_carried, "stepwise_lstm")),
+    ("forget bias left out", cells_gated.StepwiseLstm.next, "forget_BH + self.forget_bias", "forget_BH", having(test_cell_formulas.test_relatives_of_the_lstm, "own", False)),
+    ("output gate peeps at the old c", cells_gated.StepwiseLstm.next, "maps.peep[1] * carried_BH", "maps.peep[1] * old_BH", having(test_cell_formulas.test_relatives_of_the_lstm, "own", True)),
+    ("MGU: the candidate hears all of h", cells_gated.MinimalGatedUnit.next, "maps.new(forget_BH * heard_BH)", "maps.new(heard_BH)", having(test_cell_formulas.test_stepwise_gru_and_mgu)),
+    ("SRU: the input passed on by the wrong gate", cells_gated.SimpleRecurrentUnit.next, "(1 - reset_BH) * skip_BH", "(1 - forget_BH) * skip_BH", having(test_cell_formulas.test_sru)),
+    ("sLSTM: stabilizer forgotten", cells_gated.ScalarLstm.next, "torch.maximum(kept_BH, in_BH)", "torch.zeros_like(in_BH)", having(test_cell_formulas.test_exponential_gates_do_not_overflow, "slstm")),
+    ("sLSTM: stabilizer never subtracted from the input gate", cells_gated.ScalarLstm.next, "torch.exp(in_BH - most_BH)", "torch.exp(in_BH)", having(test_cell_formulas.test_slstm_is_the_formula_without_a_stabilizer)),
+    ("layer norm of c left out", cells_normalized.LayerNormLstm.next, "maps.cell_norm(carried_BH)", "carried_BH", having(test_cell_formulas.test_layer_norm_lstm)),
+    ("one layer norm of the sum of both products", cells_normalized.LayerNormGru.next, "gates + maps.recur_norm(recurrent)", "maps.recur_norm(gates + recurrent)", having(test_cell_formulas.test_layer_norm_gru)),
+    ("minGRU: gate upside down", cells_scan.MinGru.drive, "torch.sigmoid(-gate_BTH), torch.sigmoid(gate_BTH)", "torch.sigmoid(gate_BTH), torch.sigmoid(-gate_BTH)", having(test_cell_formulas.test_mingru_and_minlstm)),
+    ("RG-LRU: input of another size than what fades", cells_scan.RgLru.drive, ".clamp_min(1e-12).sqrt()", "", having(test_cell_formulas.test_rglru)),
+    ("S6: the input not passed on", cells_scan.SelectiveStateSpace.say, "(1 + maps.skip)", "maps.skip", having(test_cell_formulas.test_s6)),
+    ("scan off by one", layered_cells.doubling_scan, "factor[:, span:] * factor[:, :-span]", "factor[:, :-span] * factor[:, :-span]", SCAN),
+    ("scan forgets where it starts", layered_cells.doubling_scan, "torch.addcmul(added[:, :1], factor[:, :1], first.unsqueeze(1))", "added[:, :1]", SCAN),
+    ("scan shows each state a step early", layered_cells.linear_scan, "first = torch.addcmul(added_t, factor_t, first)\n        states.append(first)", "states.append(first)\n        first = torch.addcmul(added_t, factor_t, first)", walking("minlstm")),
+    ("state returned before its update", ScannedCell.one, "return after, (after,)", "return after, carried", walking("s6")),
+    ("padding fades what is carried", ParallelCell._rested, "~mask_BS.view", "mask_BS.view", reading("mingru")),
+    ("state at the last column, not at the last word", layered_cells._last, "if mask_BS is None", "if True", reading("gla")),
+    ("backward direction read forwards", ParallelCell.scan, "if direction == 1:", "if False:", reading("mlstm")),
+    ("pieces forget each other", ParallelCell.scan, "read, carried = self.many(piece, carried)", "read, last = self.many(piece, carried)", having(test_cell_formulas.test_longer_inputs_are_computed_in_pieces, "gla", 65)),
+    ("mLSTM: stabilizer of a piece forgets the one before", cells_matrix.MatrixLstm.many, "torch.maximum(most, (into - faded).cummax(-1).values)", "(into - faded).cummax(-1).values", walking("mlstm")),
+    ("mLSTM: key and value exchanged in a step", cells_matrix.MatrixLstm.one, "(new * key).unsqueeze(-1) * value.unsqueeze(-2)", "value.unsqueeze(-1) * (new * key).unsqueeze(-2)", walking("mlstm")),
+    ("GLA: a write fades at once", cells_matrix.GatedLinearAttention.many, "faded.unsqueeze(3) - faded.unsqueeze(2)", "faded.unsqueeze(3) - faded.unsqueeze(2) + fade.unsqueeze(2)", walking("gla")),
+    ("DeltaNet: a write replaces nothing", cells_matrix.DeltaNet.one, "(value - old)", "value", walking("deltanet")),
+    ("DeltaNet: later writes are read", cells_matrix.DeltaNet.many, ".tril() @ new", " @ new", walking("deltanet")),
+    ("gates drawn as one matrix", initializers._Redrawn.fill, 'getattr(module, "stacked", 1)', "1", having(test_cell_settings.test_gates_side_by_side_are_initialized_each_by_itself)),
     # encoders
     ("reversal not undone", encoders.RnnEncoder.forward, "values_BSM = _take(values_BSM, index_BS)", "pass", REVERSED),
     ("no reversal", encoders.RnnEncoder.forward, "if self.reverse", "if False", REVERSED),

@@ -15,10 +15,17 @@ INPUT_BTX = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dty
 MASK_BS = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]], dtype=torch.bool)
 
 
-def cell(kind: str, directions: int, layers: int) -> Any:
+def cell(kind: Any, directions: int, layers: int) -> Any:
+    """A cell by its kind, or by its kind and settings, with numbers large enough that every mistake shows."""
     torch.manual_seed(1)
-    config = Cell.kinds[kind].Config(hidden=6, layers=layers, dropout=0.5)
-    return config.build(entering=5, directions=directions).double().eval()
+    named = {"kind": kind} if isinstance(kind, str) else kind
+    layers = max(layers, 2) if named.get("residual") else layers  # a stack of one has no input as wide as its output
+    config = Cell.kinds[named["kind"]].Config.model_validate(named | {"hidden": 6, "layers": layers, "dropout": 0.5})
+    made = config.build(entering=5, directions=directions).double().eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.normal_(0.0, 0.6)
+    return made
 
 
 def close(got: Any, want: Any) -> None:
@@ -43,14 +50,21 @@ def stepped(made: Any, input_BTX: Any, state: Any) -> Any:
     return torch.stack(outputs, 1), state
 
 
-every_cell = pytest.mark.parametrize("kind", choices.kinds_of("cell"))
+def named(plain: Any) -> str:
+    """A readable name of a cell: its kind, and the settings that are not zero or false."""
+    return "-".join(
+        str(value) if isinstance(value, str) else f"{key}{value:g}" for key, value in plain.items() if value
+    )
+
+
+every_cell = pytest.mark.parametrize("kind", choices.cells(), ids=named)
 every_depth = pytest.mark.parametrize("layers", (1, 3))
 every_direction = pytest.mark.parametrize("directions", (1, 2))
 
 
 @every_cell
 @every_depth
-def test_walking_is_stepping(kind: str, layers: int) -> None:
+def test_walking_is_stepping(kind: Any, layers: int) -> None:
     made = cell(kind, 1, layers)
     for steps in (1, 4):
         close(made(INPUT_BTX[:, :steps], state_of(made)), stepped(made, INPUT_BTX[:, :steps], state_of(made)))
@@ -60,7 +74,7 @@ def test_walking_is_stepping(kind: str, layers: int) -> None:
 @every_depth
 @every_direction
 @pytest.mark.parametrize("mask_BS", (None, MASK_BS, torch.ones_like(MASK_BS)), ids=("unmasked", "padded", "full"))
-def test_reading_is_stepping(kind: str, layers: int, directions: int, mask_BS: Any) -> None:
+def test_reading_is_stepping(kind: Any, layers: int, directions: int, mask_BS: Any) -> None:
     made = cell(kind, directions, layers)
     close(made.read(INPUT_BTX, mask_BS), Cell.read(made, INPUT_BTX, mask_BS))
     zeros = tuple(torch.zeros(3, *shape, dtype=torch.double) for shape in made.tensors)
@@ -72,7 +86,7 @@ def test_reading_is_stepping(kind: str, layers: int, directions: int, mask_BS: A
 @every_cell
 @every_depth
 @every_direction
-def test_a_row_without_words_leaves_zeros(kind: str, layers: int, directions: int) -> None:
+def test_a_row_without_words_leaves_zeros(kind: Any, layers: int, directions: int) -> None:
     made = cell(kind, directions, layers)
     mask_BS = MASK_BS.clone()
     mask_BS[1] = False
@@ -83,17 +97,17 @@ def test_a_row_without_words_leaves_zeros(kind: str, layers: int, directions: in
 
 @every_cell
 @every_depth
-def test_the_visible_state_is_the_output_of_the_top(kind: str, layers: int) -> None:
+def test_the_visible_state_is_the_output_of_the_top(kind: Any, layers: int) -> None:
     made = cell(kind, 1, layers)
     output_BTH, state = made(INPUT_BTX, state_of(made))
     close(made.top(state), output_BTH[:, -1])
-    assert [tuple(part.shape) for part in state] == [(3, layers, *shape) for shape in made.shape.tensors]
+    assert [tuple(part.shape) for part in state] == [(3, made.layers, *shape) for shape in made.shape.tensors]
     assert made.shape.width == made.width == output_BTH.shape[-1]
 
 
 @every_cell
 @every_depth
-def test_final_states_belong_to_the_last_word_read(kind: str, layers: int) -> None:
+def test_final_states_belong_to_the_last_word_read(kind: Any, layers: int) -> None:
     made = cell(kind, 2, layers)
     values_BSM, final = made.read(INPUT_BTX, MASK_BS)
     last_B = MASK_BS.sum(1) - 1
@@ -102,7 +116,16 @@ def test_final_states_belong_to_the_last_word_read(kind: str, layers: int) -> No
 
 
 @every_cell
-def test_the_forward_direction_reads_as_if_it_were_alone(kind: str) -> None:
+def test_a_step_reads_the_visible_state_just_when_it_says_so(kind: Any) -> None:
+    made = cell(kind, 1, 1)
+    state = tuple(part[:, 0] for part in state_of(made))
+    other = (state[0] + 1, *state[1:])
+    steps = [made.step(0, 0, INPUT_BTX[:, 0], start) for start in (state, other)]
+    assert all(map(torch.equal, *steps)) != made.reads_visible
+
+
+@pytest.mark.parametrize("kind", [plain for plain in choices.cells() if not plain.get("residual")], ids=named)
+def test_the_forward_direction_reads_as_if_it_were_alone(kind: Any) -> None:
     both, alone = cell(kind, 2, 1), cell(kind, 1, 1)
     alone.load_state_dict({name: both.state_dict()[name] for name in alone.state_dict()})
     close(both.read(INPUT_BTX, MASK_BS)[0][..., :6], alone.read(INPUT_BTX, MASK_BS)[0])
@@ -110,4 +133,4 @@ def test_the_forward_direction_reads_as_if_it_were_alone(kind: str) -> None:
 
 def test_the_sample_has_every_cell() -> None:
     text = str(choices.models())
-    assert all(f"'kind': '{kind}'" in text for kind in Cell.kinds)
+    assert all(f"'kind': '{kind}'" in text for kind in choices.kinds_of("cell"))

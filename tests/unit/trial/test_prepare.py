@@ -295,3 +295,31 @@ def test_a_million_pairs_take_less_memory_than_lists_of_their_texts_and_tokens_w
     )  # fmt: skip
     grown = float(done.stdout.split()[-1]) * 2**20
     assert grown < lists, f"{grown / 2**20:.0f} MiB, where strings and slots alone would be {lists / 2**20:.0f} MiB"
+
+
+def test_fewer_training_rows_are_part_of_more_and_teach_the_vocabulary(folder: Path) -> None:
+    def known(rows: int | None, draw: int = 0) -> tuple[set[str], int]:
+        words = {"kind": "words"}
+        dataset = {"kind": "files", "train": str(folder / "train.tsv"), "group": "none"}
+        settings = {"dataset": dataset, "source": words, "target": words, "train_rows": rows, "train_draw": draw}
+        choice = read(DataChoice, settings)
+        (folder / "out").mkdir(exist_ok=True)
+        facts = prepare.prepare(choice, choice.dataset.build().revision(), (), folder / "out")
+        assert (facts["validation"]["pairs"], facts["test"]["pairs"]) == (4, 4)
+        return set(json.loads((folder / "out/source.json").read_text())["model"]["vocab"]), facts["train"]["pairs"]
+
+    few, more, every = known(5), known(12), known(None)
+    assert (few[1], more[1], every[1]) == (5, 12, 32)
+    assert few[0] < more[0] < every[0]
+    assert len(few[0]) == 4 + 5 + 1, "special tokens, a word of each row, and one that all have"
+    assert known(5) == few != known(5, draw=1)
+    assert known(32) == every
+    with pytest.raises(SpecError, match="training has 32 rows, not 33; ask for fewer"):
+        known(33)
+    with pytest.raises(SpecError, match="name train_rows"):
+        known(None, draw=1)
+
+
+def test_all_training_rows_leave_old_digests_as_they_are(tmp_path: Path) -> None:
+    meaning = encode(data_choice(tmp_path / "train.tsv"), meaning=True)
+    assert not {"train_rows", "train_draw"} & set(meaning)

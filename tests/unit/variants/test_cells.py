@@ -92,5 +92,5 @@ def test_dropout_is_between_layers_only(kind: str) -> None:
         torch.manual_seed(0)
         cell = Cell.kinds[kind].Config(hidden=8, layers=layers, dropout=0.5).build(entering=3).train()
         for steps in (1, 3):
-            x, state = torch.ones(2, steps, 3), tuple(torch.zeros(2, layers, 8) for _ in cell.tensors)
+            x, state = torch.ones(2, steps, 3), tuple(torch.zeros(2, layers, *shape) for shape in cell.tensors)
             assert torch.equal(cell(x, state)[0], cell(x, state)[0]) == (layers == 1)

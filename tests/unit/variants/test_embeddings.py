@@ -69,12 +69,12 @@ PLUGIN = """
 import sys, torch
 import variants
 from pathlib import Path
-from harness.contracts import Embeddings, Initializer, Words
+from harness.contracts import Embeddings, Words
 from harness.core import plugins
 from harness.core.pinned import pinned
 from harness.core.spec import read
 from harness.trial.model import ModelChoice
-from harness.trial.train import build, count_parameters
+from harness.trial.train import TrainingChoice, build, count_parameters
 
 plugins.load([sys.argv[1]])
 lists = ["<pad>", "<bos>", "<eos>", "<unk>", "red", "blue"]
@@ -88,7 +88,14 @@ plain = {
 }
 choice = pinned(read(ModelChoice, plain), [Path(sys.argv[2])])
 count_parameters(choice, Words(6, 6))
-model = build(choice, Initializer.kinds["uniform"].Config(), words, 1)
+training = {
+    "loss": {"kind": "cross_entropy", "mask": True, "normalize": "token"},
+    "teacher_forcing": {"kind": "constant", "ratio": 1.0},
+    "optimizer": {"kind": "sgd", "lr": 0.1},
+    "schedule": "constant",
+    "initializer": "uniform",
+} | dict(batch_size=1, pool=1, updates=1, evaluate_every=1)
+model = build(choice, read(TrainingChoice, training), words, 1)
 print(model.embeddings.target(torch.tensor([[4, 5]])).tolist())
 """
 

@@ -503,3 +503,19 @@ def test_parallel_and_packed_files() -> None:
         (DATA,),
     )
     assert any(len(texts) > 1 for texts in cmu.load()["test"].references)
+
+
+def test_labels_stand_before_every_source_and_other_targets_are_refused(folder: Path) -> None:
+    rows = [(f"text {n}", "good" if n % 2 else "bad") for n in range(30)]
+    name = write(folder, "reviews.tsv", tsv(rows))
+    plain, shown = (files(folder, train=name, **more).load() for more in ({}, {"labels": ["good", "bad"]}))
+    for split, (before, after) in zip(plain, zip(plain.values(), shown.values(), strict=True), strict=True):
+        assert after.source == [f"labels: good, bad text: {text}" for text in before.source], split
+        assert (after.references, after.group) == (before.references, before.group)
+    with pytest.raises(SpecError, match=r"reviews\.tsv:1: 'bad' is none of labels \(good\); add it there"):
+        files(folder, train=name, labels=["good"]).load()
+    for source in ("none", {"a": 0, "b": 1}):
+        with pytest.raises(SpecError, match="labels stand before one source text"):
+            files(folder, train=name, labels=["good", "bad"], source=source)
+    assert digest(read(Files.Config, {"train": "a", "labels": []})) == digest(read(Files.Config, {"train": "a"}))
+    assert "labels" not in encode(read(Files.Config, {"train": "a"}), meaning=True)
