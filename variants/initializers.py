@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from harness.contracts import Initializer
 from harness.core.registry import register
 
+NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+"""Layers whose weight is a gain, not a bias, though it is no matrix either."""
+
 
 @register("default")
 class Default(Initializer):
@@ -24,7 +27,8 @@ class Default(Initializer):
 
 
 class _Redrawn(Initializer):
-    """Initializers that redraw every matrix and set every bias to zero; the vectors of padding stay zero.
+    """Initializers that redraw every matrix and set every bias to zero, every gain of a norm to one; the vectors of
+    padding stay zero.
 
     The stacked matrices of a recurrent layer are drawn gate by gate, as the separate matrices that they are.
     """
@@ -45,7 +49,8 @@ class _Redrawn(Initializer):
                 gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
             for parameter in module.parameters(recurse=False):
                 if parameter.ndim < 2:
-                    parameter.zero_()
+                    gain = isinstance(module, NORMS) and parameter is module.weight
+                    parameter.fill_(1.0 if gain else 0.0)
                     continue
                 for matrix in parameter.chunk(gates):
                     self.draw(matrix)

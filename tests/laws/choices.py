@@ -73,13 +73,12 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 
-SIZES = ("width", "hidden", "inner")
 ALONE = ("cell",)
 """Parts that have laws of their own, over their own settings in pairs (``test_cell_laws``): the sample of models has each of
 their settings, but not each together with every setting of the model, which would be hundreds of models; those of a plugin
 it has."""
 
-SIZES = ("width", "hidden")
+SIZES = ("width", "hidden", "inner")
 """Settings that ``enlarged`` multiplies."""
 
 NEIGHBOURS = {
@@ -264,8 +263,8 @@ def enlarged(plain: Any, times: int) -> Any:
         return plain
     changed = {key: enlarged(value, times) for key, value in plain.items()}
     changed |= {key: changed[key] * times for key in SIZES if key in changed}
-    return changed | {key: off for key, off in (("dropout", 0.0), ("scale", False)) if key in changed}
-    return changed | {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
+    changed |= {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
+    return changed | {key: False for key in changed if key == "scale"}
 
 
 @functools.cache
