@@ -320,6 +320,17 @@ def test_deltanet() -> None:
     check(cell, state, outputs, [outputs[-1], S])
 
 
+def test_deltanet_trains_in_bf16() -> None:
+    cell = made("deltanet", heads=2).float()
+    input_BTX, state = INPUT_BTX.float(), tuple(part.float() for part in zeros(cell))
+    want = cell(input_BTX, state)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = cell(input_BTX, state)[0]
+    got.sum().backward()
+    torch.testing.assert_close(got.float(), want, rtol=0.1, atol=0.1)
+    assert all(bool(p.grad.isfinite().all()) for p in cell.parameters())
+
+
 def test_a_full_overwrite_reads_back_what_was_written() -> None:
     cell = made("deltanet")
     key = F.normalize(torch.randn(B, 1, H, dtype=torch.double), dim=-1)
