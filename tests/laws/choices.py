@@ -92,6 +92,7 @@ NEIGHBOURS = {
         ("encoder", "decoder.context"),
         ("encoder.cell", "decoder.bridge"),
         ("decoder.cell", "decoder.bridge"),
+        ("decoder.bridge", "decoder.context"),
         ("decoder.context", "output"),
         ("decoder", "output"),
     )
@@ -275,19 +276,27 @@ def models(strength: int = 2) -> list[Any]:
     return [plain for plain in chosen if not PLUGIN or wanted & set(map(str, flatten(plain).values()))]
 
 
-def params(first: Sequence[Any] = (), further: Sequence[Any] = (pytest.mark.slow,)) -> list[Any]:
-    """Return the sample of models as values of a test, with the marks of the first ones, and of the further ones.
+QUICK = 24
+"""Models of the sample that the fast tests ask."""
 
-    Among the first ones every setting has every value; the further ones are there for pairs of settings.
-    """
+
+def params(*marks: Any) -> list[Any]:
+    """Return the sample of models as values of a test: a few quick ones; slow ones, up to which every setting had every
+    value; and for pairs of settings those that are left to ``make test-full``. All have ``marks``, too."""
     flat = [set(flatten(plain).items()) for plain in models()]
     every: set[tuple[str, Any]] = set().union(*flat)
-    covered = itertools.accumulate(flat, set.union)
-    enough = 1 + sum(1 for so_far in covered if so_far != every)
-    return [
-        pytest.param(plain, id=name(plain), marks=first if number < enough else further)
-        for number, plain in enumerate(models())
-    ]
+    single = 1 + sum(1 for so_far in itertools.accumulate(flat, set.union) if so_far != every)
+    values = []
+    for number, plain in enumerate(models()):
+        more = (
+            []
+            if number < QUICK or PLUGIN
+            else [pytest.mark.slow]
+            if number < single
+            else [pytest.mark.slow, pytest.mark.full]
+        )
+        values.append(pytest.param(plain, id=name(plain), marks=[*marks, *more]))
+    return values
 
 
 @functools.cache
