@@ -24,9 +24,10 @@ class Default(Initializer):
 
 
 class _Redrawn(Initializer):
-    """Initializers that redraw every matrix and set every bias to zero; the vectors of padding stay zero.
+    """Initializers that redraw every matrix and set every bias to zero, and every gain of a layer norm to one.
 
-    The stacked matrices of a recurrent layer are drawn gate by gate, as the separate matrices that they are.
+    The vectors of padding stay zero. The stacked matrices of a recurrent layer are drawn gate by gate, as the separate
+    matrices that they are.
     """
 
     class Config(Initializer.Config):
@@ -40,6 +41,9 @@ class _Redrawn(Initializer):
     def fill(self, model: nn.Module) -> None:
         """Redraw the parameters in place."""
         for module in model.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+                continue
             gates = int(getattr(module, "stacked", 1))
             if isinstance(module, nn.RNNBase):
                 gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
