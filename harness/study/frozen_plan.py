@@ -153,7 +153,7 @@ def _written_late(plan: Plan, store: Store) -> dict[str, str]:
         where: {v.name: sum(scored(store, plan.trial(v, seed)) for seed in plan.seeds) for v in running}
         for where, scored in (("", _done), (LOOKED, _piloted))
     }
-    made = {}
+    made: dict[str, str] = {}
     for claim in plan.file.claims:
         with suppress(SpecError):  # what it compares will not run
             found = groups(claim, {variant.name: variant.factors for variant in running})
