@@ -40,11 +40,11 @@ class Beam(Search):
         length_penalty: float = Field(0.0, ge=0.0)
         """The strength alpha: 0 ranks by log-probability, more favours longer hypotheses."""
         penalty: Literal["gnmt", "average", "reward"] = Field("gnmt", json_schema_extra={"neutral": "gnmt"})
-        """How length n, EOS counted, enters the rank: ``gnmt`` divides by ``((5 + n) / 6)^alpha`` (Wu et al. 2016, eq. 14),
+        """How length n, EOS counted, enters the rank: ``gnmt`` divides by ``((5 + n) / 6)^alpha`` (Wu et al. 2016, section 7),
         ``average`` by ``n^alpha``, ``reward`` adds ``alpha n`` (He et al. 2016; Murray and Chiang 2018)."""
         coverage_penalty: float = Field(0.0, ge=0.0, json_schema_extra={"neutral": 0.0})
         """The strength beta of ``sum_s log min(sum_t a_ts, 1)``, which ranks down hypotheses that attended to some source
-        word too little (Wu et al. 2016, eq. 15); only with attention."""
+        word too little (Wu et al. 2016, section 7); only with attention."""
         no_repeat: int = Field(0, ge=0, json_schema_extra={"neutral": 0})
         """No sequence of so many tokens is said twice (Paulus et al. 2018); 0 forbids nothing."""
         min_length: int = Field(0, ge=0, json_schema_extra={"neutral": 0})

@@ -29,8 +29,9 @@ class Nothing(Corruption):
 class WordDropout(Corruption):
     """Words that the model hears become UNK with a probability, apart on source and decoder input.
 
-    Of single tokens (Iyyer et al. 2015; at the decoder Bowman et al. 2016), or of all occurrences of a word in a sentence
-    together (Gal & Ghahramani 2016). Special words are never dropped.
+    Of single tokens (at the decoder Bowman et al. 2016), or of all occurrences of a word in a sentence together (Gal &
+    Ghahramani 2016, who set the vector to zero and scale the others; Iyyer et al. 2015 leave tokens out). Special words are
+    never dropped.
 
     Raises:
         Incompatible: source words are to be dropped that the output of the model copies.

@@ -79,8 +79,8 @@ class Noisy(Dataset):
 
     @property
     def exhaustive(self) -> bool:
-        """Whether the dataset without noise is."""
-        return self.clean.exhaustive
+        """Whether the dataset without noise is; a noisy test is one of many that could have been drawn."""
+        return self.clean.exhaustive and not (self.cfg.swaps and "test" in self.cfg.splits)
 
     @property
     def numeric(self) -> bool:

@@ -17,9 +17,10 @@ class Exact(Search):
     """The most probable hypothesis that ends within the limit, by depth-first search (Stahlberg and Byrne 2019, Algorithm 1).
 
     Log-probabilities only fall as a prefix grows, so that no prefix whose own is not above the best hypothesis found so far
-    can become better: its branch is cut, and what remains is proven to be the best. More probable words go first, so that
-    the first hypothesis is the greedy one. After ``expansions`` prefixes of a sentence the search gives up and returns the
-    best so far, which is then reported as not proven (the diagnostic ``unproven``).
+    can become better: its branch is cut, and what remains is proven to be the best. Each prefix is a hypothesis at once, by
+    its EOS, the empty one first; then more probable words go first, down the greedy path. The paper begins with the bound
+    that a beam search has found; here there is none. After ``expansions`` prefixes of a sentence the search gives up and
+    returns the best so far, which is then reported as not proven (the diagnostic ``unproven``).
     """
 
     class Config(Search.Config):

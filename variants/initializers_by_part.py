@@ -47,20 +47,20 @@ class Normal(Initializer):
 
 @register("by_part")
 class ByPart(Initializer):
-    """One initializer for the word vectors, another for all else, and the bias of forget gates.
+    """One initializer for tables of vectors, another for all else, and the bias of forget gates.
 
-    Word vectors are drawn after all else, from torch's own values. A forget bias of 1 lets an LSTM keep what it has
-    before it has learned to (Gers et al. 2000; Jozefowicz et al. 2015); biases that are added are set so
-    that their sum is it.
+    Tables hold vectors of words, or of learned positions. They are drawn after all else, from torch's own values. A forget
+    bias of 1 lets an LSTM keep what it has before it has learned to (Gers et al. 2000; Jozefowicz et al. 2015); biases that
+    are added are set so that their sum is it.
     """
 
     class Config(Initializer.Config):
         """The initializers of the parts."""
 
         matrices: Initializer.Config = Field(default_factory=_default)
-        """Of all parameters but word vectors."""
+        """Of all parameters but tables of vectors."""
         embeddings: Initializer.Config = Field(default_factory=_default)
-        """Of tables of word vectors, an output that is tied to one included."""
+        """Of tables of vectors (words, learned positions), an output that is tied to one included."""
         forget_bias: float | None = None
         """Bias of the gate that forgets, where a cell has one; none: as ``matrices`` has it."""
 

@@ -15,9 +15,9 @@ from harness.core.registry import register
 class SelfPaced(Objective):
     """``sum over pairs with nll per token < limit of nll``, per token of all pairs; the limit is ``start growth^i``.
 
-    ``i`` is the update. Pairs that the model finds hard wait until the limit, ``1 / K`` in the paper, has passed their
-    loss (Kumar et al. 2010, who choose pairs and parameters in turn). It is no order of the data: a pair of the batch
-    counts or does not.
+    ``i`` is the update. Pairs that the model finds hard wait until the limit, ``1 / K`` in the paper, has passed their loss
+    (Kumar et al. 2010, who take the whole loss of a pair, and choose pairs and parameters in turn). It is no order of the
+    data: a pair of the batch counts or does not.
     """
 
     class Config(Objective.Config):

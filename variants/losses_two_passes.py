@@ -24,7 +24,7 @@ class RDrop(Objective):
         """Settings of R-drop."""
 
         alpha: float = Field(default=1.0, ge=0)
-        """Weight of the divergence; the paper takes 1 to 5."""
+        """Weight of the divergence; the paper takes 5 for translation."""
         smoothing: float = Field(default=0.0, ge=0, lt=1)
         """Label smoothing of both likelihoods: the share of probability spread evenly over all words."""
 

@@ -19,7 +19,8 @@ class Competence(Order):
 
     ``i`` is the number of updates before the pass; ``p`` is 1 for a linear and 2 for a square-root competence (Platanios
     et al. 2019, section 2). Difficult is a long sentence, or one of rare words: ``-sum log p(word)``, ``p`` the word's
-    share of the training tokens. Among equally difficult pairs chance decides, anew in each pass.
+    share of the training tokens. Among equally difficult pairs chance decides, anew in each pass. The paper draws every batch
+    at random from the share of its own update; here a pass visits its share once.
     """
 
     class Config(Order.Config):

@@ -2,7 +2,8 @@
 
 A draw belongs to its sentence. The number behind the t-th word is a hash of the setting ``seed``, of the source's own ids,
 of the number of the sample and of t, on any machine: neither other sentences nor padding change it, the same trial draws the
-same words again, and equal sources get equal hypotheses. All variants of a study draw with the same numbers.
+same words again, and equal sources get equal hypotheses. Variants with the same source tokens draw with the same
+numbers.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ class Sampling(Search):
         temperature: float = Field(1.0, gt=0.0)
         """What logits are divided by before the rest: below 1 sharper, above 1 flatter."""
         top_k: int = Field(0, ge=0)
-        """So many of the most probable words (Fan et al. 2018, section 5.3); 0: all."""
+        """So many of the most probable words (Fan et al. 2018); 0: all."""
         nucleus: float = Field(1.0, gt=0.0, le=1.0)
-        """The fewest most probable words that have this probability together (Holtzman et al. 2020, eq. 2-3); 1: all."""
+        """The fewest most probable words that have this probability together (Holtzman et al. 2020); 1: all."""
         min_p: float = Field(0.0, ge=0.0, le=1.0)
-        """Words at least so probable in relation to the most probable one (Nguyen et al. 2024, eq. 1-2); 0: all."""
+        """Words at least so probable in relation to the most probable one (Nguyen et al. 2024); 0: all."""
         seed: int = Field(1, ge=0)
         """Another seed draws other words."""
 
@@ -94,7 +95,7 @@ class Sampling(Search):
 
 @register("minimum_bayes_risk")
 class MinimumBayesRisk(Sampling):
-    """Of several samples, the one that is most like all of them (Kumar and Byrne 2004; Eikema and Aziz 2020, eq. 4).
+    """Of several samples, the one that is most like all of them (Kumar and Byrne 2004; Eikema and Aziz 2020).
 
     ``argmax_h mean_s u(h, s)`` over the samples h and s of a source, each as often as it was drawn; of equals the first
     drawn. Utilities compare tokens.

@@ -14,10 +14,11 @@ from harness.core.registry import register
 class Drifting(Search):
     """Greedy search in which the decoder takes its own last state for the encoder's final state, at every step.
 
-    Zhang et al., Dive into Deep Learning, 10.7, before edition 1.0: the decoder makes its context of the state that it is
-    handed. Training hands it the encoder's state once, for all steps; prediction hands it its own, one step at a time, so
-    that the context drifts away from the source. Other contexts do not look at that state, and are searched greedily; so
-    are decoders whose state is not shaped as the encoder's. The score is what the model gives to the words, without drift.
+    Zhang et al., Dive into Deep Learning, before edition 1.0 (there 9.7, today 10.7): the decoder makes its context of the
+    state that it is handed. Training hands it the encoder's state once, for all steps; prediction hands it its own, one
+    step at a time, so that the context drifts away from the source. Other contexts do not look at that state, and are
+    searched greedily; so are decoders whose state is not shaped as the encoder's. The score is what the model gives to the
+    words, without drift.
     """
 
     class Config(Search.Config):

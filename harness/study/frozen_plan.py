@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from harness.trial.sealed import VALIDATION
 
 PILOT = "answered on the validation split, as a pilot; the test split is sealed"
 """Why claims are exploratory while the test split is sealed."""
+LOOKED = ", of the same trainings on the validation split; other seeds would be new to it"
+"""Ends the reason of a claim that is exploratory for what a pilot showed of the very trainings that the test is about."""
 
 
 def check(plan: Plan, store: Store) -> bool:
@@ -54,7 +56,8 @@ def freeze(plan: Plan, store: Store, results: Path | None = None, event: ledger.
     """Store the plan before its first trial, and enter it into the study's ledger; it stays until a run with ``--replan``.
 
     A claim that is added after results is exploratory from then on. A claim that was stated in time and is later removed
-    or changed is recorded as dropped: it still counts in the correction of p values.
+    or changed is recorded as dropped: it still counts in the correction of p values. Scores of the same trainings on the
+    validation split count as results too, for a training that does well there does well on the test.
 
     Args:
         plan: the plan, its data pinned.
@@ -64,7 +67,7 @@ def freeze(plan: Plan, store: Store, results: Path | None = None, event: ledger.
     """
     before = _frozen(plan, store)
     late = {"exploratory": _late(plan, store, before), "dropped": _dropped(plan, store, before)}
-    seen = bool(before) and any(_seen(plan, store, _seeds(plan, before)))
+    seen = bool(before) and _visible(plan, store, before)
     came = extension.batches(plan, before, ledger.read(ledger.of_store(store, plan.name)), seen=seen)
     said = plan.frozen() | {"digest": plan.digest} | late | ({"batches": came} if came else {})
     text = json.dumps(said, indent=1, ensure_ascii=False)
@@ -127,10 +130,17 @@ def _late(plan: Plan, store: Store, before: dict[str, Any]) -> dict[str, str]:
     if not before:
         return _written_late(plan, store)
     done = _seen(plan, store, _seeds(plan, before))
-    late = f"written or changed after {sum(done)} of {len(done)} trials had finished" if any(done) else ""
+    tested = any(done)
+    piloted = [] if tested else _seen(plan, store, plan.seeds, _piloted)
+    known = done if tested else piloted
+    ending = "" if tested else LOOKED
+    late = f"written or changed after {sum(known)} of {len(known)} trials had finished{ending}" if any(known) else ""
     attempts = ledger.read(ledger.of_store(store, plan.name))
-    reseeded = {c.name: extension.undeclared(plan, before, attempts, c) if any(done) else "" for c in plan.file.claims}
-    reasons = before.get("exploratory", {})
+    reseeded = dict.fromkeys((claim.name for claim in plan.file.claims), "")
+    if tested or (any(piloted) and before["seeds"] != plan.frozen()["seeds"]):
+        found = {claim.name: extension.undeclared(plan, before, attempts, claim) for claim in plan.file.claims}
+        reseeded |= {name: f"{reason}{ending}" for name, reason in found.items() if reason}
+    reasons = {n: why for n, why in before.get("exploratory", {}).items() if any(known) or not why.endswith(LOOKED)}
     earlier = {_meaning(read(Claim, said)): reasons.get(said["name"], "") for said in before["claims"]}
     made = {claim.name: earlier.get(_meaning(claim), late) or reseeded[claim.name] for claim in plan.file.claims}
     return {name: reason for name, reason in made.items() if reason}
@@ -139,21 +149,26 @@ def _late(plan: Plan, store: Store, before: dict[str, Any]) -> dict[str, str]:
 def _written_late(plan: Plan, store: Store) -> dict[str, str]:
     """Return the claims of a study without an earlier plan that trials of other studies have answered already."""
     running = [variant for variant in plan.variants if not variant.skipped]
-    done = {v.name: sum(_done(store, plan.trial(v, seed)) for seed in plan.seeds) for v in running}
-    made = {}
+    known = {
+        where: {v.name: sum(scored(store, plan.trial(v, seed)) for seed in plan.seeds) for v in running}
+        for where, scored in (("", _done), (LOOKED, _piloted))
+    }
+    made: dict[str, str] = {}
     for claim in plan.file.claims:
         with suppress(SpecError):  # what it compares will not run
             found = groups(claim, {variant.name: variant.factors for variant in running})
-            fewest = min(done[name] for group in found for name in group.variants)
-            if fewest >= min(2, len(plan.seeds)):
-                made[claim.name] = (
-                    f"written when {fewest} seeds of all that it compares had finished, for another study"
-                )
+            for where, done in known.items():
+                fewest = min(done[name] for group in found for name in group.variants)
+                if fewest >= min(2, len(plan.seeds)):
+                    reason = (
+                        f"written when {fewest} seeds of all that it compares had finished, for another study{where}"
+                    )
+                    made.setdefault(claim.name, reason)
     return made
 
 
 def _dropped(plan: Plan, store: Store, before: dict[str, Any]) -> list[dict[str, Any]]:
-    if not before or not any(_seen(plan, store, _seeds(plan, before))):
+    if not before or not _visible(plan, store, before):
         return []
     now, late = {_meaning(claim) for claim in plan.file.claims}, before.get("exploratory", {})
     stated = [said for said in before["claims"] if said["name"] not in late] + before.get("dropped", [])
@@ -167,15 +182,25 @@ def _seeds(plan: Plan, before: dict[str, Any]) -> list[int]:
     return list(dict.fromkeys([*plan.seeds, *earlier]))
 
 
-def _seen(plan: Plan, store: Store, seeds: Iterable[int]) -> list[bool]:
-    """Return whether the results of each trial of a plan with these seeds exist."""
-    runnable = [variant for variant in plan.variants if not variant.skipped]
-    return [_done(store, plan.trial(variant, seed)) for seed in seeds for variant in runnable]
+def _visible(plan: Plan, store: Store, before: dict[str, Any]) -> bool:
+    """Return whether results could be seen: on the test, or of a training of the plan itself on the validation split."""
+    return any(_seen(plan, store, _seeds(plan, before))) or any(_seen(plan, store, plan.seeds, _piloted))
 
 
 def _done(store: Store, trial: Trial) -> bool:
-    """Return whether results of a trial on the test split exist: those on the validation split leave claims confirmatory."""
+    """Return whether results of a training on the test split exist."""
     return store.record("score", trial.unsealed.digest) is not None
+
+
+def _piloted(store: Store, trial: Trial) -> bool:
+    """Return whether results of a training on the validation split exist: its seed is no new one for the test."""
+    return store.record("score", trial.sealed.digest) is not None
+
+
+def _seen(plan: Plan, store: Store, seeds: Iterable[int], scored: Callable[[Store, Trial], bool] = _done) -> list[bool]:
+    """Return whether the results of each trial of a plan with these seeds exist."""
+    runnable = [variant for variant in plan.variants if not variant.skipped]
+    return [scored(store, plan.trial(variant, seed)) for seed in seeds for variant in runnable]
 
 
 def _meaning(claim: Claim) -> str:

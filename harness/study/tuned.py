@@ -17,6 +17,8 @@ from harness.study.tune import Tune
 from harness.trial.pipeline import TrialChoice
 
 AGAIN = "run `s2s tune` again"
+MEASURED = ("data.dataset", "data.tests", "decoding.scoring")
+"""What decides on which sentences scores are, and how they are computed: scores of different settings do not compare."""
 
 
 class TunedVariant(Choice):
@@ -75,7 +77,9 @@ def best(scores: Sequence[float | None], *, lower: bool) -> int:
 
 
 def check(expansion: Expansion, variants: Sequence[Variant], seeds: Sequence[int]) -> None:
-    """Check that a study tunes nothing that it varies, sets by the command line or matches, and that values can be meant.
+    """Check that a study tunes nothing that it varies, sets by the command line, matches or measures by.
+
+    All values that it names must be possible.
 
     Raises:
         SpecError: it does; its path says which setting.
@@ -92,6 +96,9 @@ def check(expansion: Expansion, variants: Sequence[Variant], seeds: Sequence[int
         for other, what in [*((p, "varies") for p in varied), *((p, "matches") for p in matched)]:
             if overlap(path, other):
                 raise SpecError(f"the study {what} '{other}' too; leave one of them out", f"tune.over.{path}", place)
+        if any(overlap(path, other) for other in MEASURED):
+            message = "decides on which sentences scores are, or how; tune what is trained or searched"
+            raise SpecError(message, f"tune.over.{path}", place)
         if file.match and file.match.parameters and path.startswith(("data.", "model.")):
             message = "changes the size that `match: parameters` gives all variants; tune training or decoding"
             raise SpecError(message, f"tune.over.{path}", place)
@@ -146,9 +153,13 @@ def apply(found: Tuned, tune: Tune | None, variants: Sequence[Variant]) -> tuple
     """Return the variants with the settings that won for each.
 
     Raises:
-        SpecError: a variant was not tuned, or other settings were tried than the study now names.
+        SpecError: a variant was not tuned, or other settings were tried than the study now names, or it names none.
     """
-    if tune is not None and list(found.tried) != tune.points:
+    if tune is None:
+        raise SpecError(
+            "names the winners of a tuning, but the study does not say what was tuned; keep `tune`", "tuned"
+        )
+    if list(found.tried) != tune.points:
         raise SpecError(f"other settings were tried than `tune` names now; {AGAIN}", "tuned")
     made = []
     for variant in variants:

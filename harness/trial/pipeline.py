@@ -182,6 +182,11 @@ class Trial:
         """The same training, decoded and scored on the test split."""
         return replace(self, split="test")
 
+    @property
+    def sealed(self) -> Trial:
+        """The same training, decoded and scored on the validation split."""
+        return replace(self.alone, split=VALIDATION)
+
 
 def restore(store: Store, beginning: str) -> Trial:
     """Return the finished trial whose digest begins so, from what its last stage says it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,84 @@ def test_lines_of_plans_on_the_test_are_as_they_were(tmp_path: Path) -> None:
     frozen_plan.freeze(plan("validation"), store)
     first, second = ledger.of_store(store, "masking").read_text("utf-8").splitlines()
     assert '"evaluate"' not in first and '"evaluate": "validation"' in second
+
+
+def claims(folder: Path, **changes: Any) -> Path:
+    """Change the claim of the study of ``study``."""
+    path = folder / "mine.yaml"
+    text = path.read_text("utf-8").splitlines()
+    said = {"name": "d", "better": "{training.loss.mask: false}", "than": "{training.loss.mask: true}"} | changes
+    path.write_text(
+        "\n".join([*text[:4], f"claims: [{{{', '.join(f'{k}: {v}' for k, v in said.items())}, metric: nll}}]"]), "utf-8"
+    )
+    return path
+
+
+def after_a_pilot(folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch, seeds: tuple[int, ...]) -> Plan:
+    """Run a pilot with seeds 1 to 3, turn its claim round, and freeze the test with some seeds."""
+    path = study(folder)
+    pilot = planning.resolve(planning.load(path, sets={"evaluate": "validation"}, seeds=3))
+    frozen_plan.freeze(pilot, store)
+    finish(store, pilot, monkeypatch)
+    claims(folder)
+    final = planning.resolve(replace(planning.load(path), seeds=seeds, looks=(len(seeds),)))
+    frozen_plan.freeze(final, store)
+    return final
+
+
+def test_a_claim_made_from_a_pilot_is_exploratory_on_the_same_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that wins on validation wins on the test: choosing a claim there and testing it here is one look, not two."""
+    store = Store(tmp_path / "runs")
+    final = after_a_pilot(tmp_path, store, monkeypatch, (1, 2, 3))
+    reason = "written or changed after 6 of 6 trials had finished, of the same trainings on the validation split"
+    assert frozen_plan.exploratory(final, store)["d"].startswith(reason)
+    assert frozen_plan.dropped(final, store) == ["c"]
+    fresh = planning.resolve(replace(final, seeds=(4, 5, 6)))
+    frozen_plan.freeze(fresh, store)
+    assert frozen_plan.exploratory(fresh, store) == {}, "new trainings"
+    frozen_plan.freeze(final, store)
+    assert "the seeds were changed" in frozen_plan.exploratory(final, store)["d"], "no way back"
+
+
+def test_a_claim_made_from_a_pilot_is_confirmatory_on_new_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "runs")
+    final = after_a_pilot(tmp_path, store, monkeypatch, (4, 5, 6))
+    assert frozen_plan.exploratory(final, store) == {} and frozen_plan.dropped(final, store) == []
+    finish(store, final, monkeypatch)
+    claims(tmp_path, name="e", by=0.5)
+    later = planning.resolve(replace(planning.load(str(tmp_path / "mine.yaml")), seeds=(4, 5, 6), looks=(3,)))
+    frozen_plan.freeze(later, store)
+    assert "after 6 of 6 trials had finished" in frozen_plan.exploratory(later, store)["e"]
+
+
+@pytest.mark.parametrize(("seeds", "kept"), [((1, 2), False), ((1, 2, 3, 4), False), ((4, 5), True), ((1, 2, 3), True)])
+def test_seeds_cannot_be_chosen_by_a_pilot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeds: tuple[int, ...], kept: bool
+) -> None:
+    store, path = Store(tmp_path / "runs"), study(tmp_path)
+    pilot = planning.resolve(planning.load(path, sets={"evaluate": "validation"}, seeds=3))
+    frozen_plan.freeze(pilot, store)
+    finish(store, pilot, monkeypatch)
+    final = planning.resolve(replace(planning.load(path), seeds=seeds, looks=(len(seeds),)))
+    frozen_plan.freeze(final, store)
+    late = frozen_plan.exploratory(final, store)
+    assert (late == {}) is kept
+    assert kept or late["c"].startswith("the seeds were changed after results could be seen, of the same trainings")
+
+
+def test_a_pilot_under_another_name_is_a_look_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, path = Store(tmp_path / "runs"), Path(study(tmp_path))
+    pilot = planning.resolve(planning.load(str(path), sets={"evaluate": "validation"}, seeds=3))
+    frozen_plan.freeze(pilot, store)
+    finish(store, pilot, monkeypatch)
+    path.rename(tmp_path / "other.yaml")
+    other = planning.resolve(planning.load(str(tmp_path / "other.yaml"), seeds=3))
+    frozen_plan.freeze(other, store)
+    assert "for another study, of the same trainings" in frozen_plan.exploratory(other, store)["c"]
+    fresh = planning.resolve(replace(other, seeds=(4, 5, 6)))
+    frozen_plan.freeze(fresh, store)
+    assert frozen_plan.exploratory(fresh, store) == {}

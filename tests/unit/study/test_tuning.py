@@ -84,6 +84,8 @@ def test_every_variant_has_the_same_settings_tried_on_validation_with_a_seed_of_
         ({"tune": TUNE | {"over": {"training.updates": [5]}, "trials": 0}, "match": {"updates": 9}}, {}, "the study matches"),
         ({"tune": TUNE | {"over": {"model.decoder.cell.hidden": [5]}, "trials": 0},
           "match": {"parameters": "model.decoder.cell.hidden"}}, {}, "changes the size"),
+        ({"tune": TUNE | {"over": {"data.dataset.seed": [0, 1]}, "trials": 0}}, {}, "over.data.dataset.seed: decides on which"),
+        ({"tune": TUNE | {"over": {"decoding.scoring.lowercase": [True]}, "trials": 0}}, {}, "decides on which sentences"),
         ({}, {LR: 0.1}, "--set: training.optimizer.lr: is tuned"),
         ({"seeds": [1_000_001]}, {}, "tune.seed: trains with seed 1000001"),
         ({"tuned": "none.yaml"}, {}, "mine.yaml:1: tuned: no such file: none.yaml; `s2s tune` writes it"),
@@ -176,3 +178,13 @@ def test_the_report_tells_the_cost_the_winners_and_the_curve(tmp_path: Path) -> 
     assert table.frame["best of 4"][0] == pytest.approx(result.variants["mask=true"].expected[-1])
     assert told.figures[0].draw() is not None
     assert section.sections(None, current=True) == []
+
+
+def test_winners_without_what_was_tried_are_refused(tmp_path: Path) -> None:
+    """The report compares the study with what was tuned: without ``tune`` it could not."""
+    plan = load(tmp_path)
+    _write(tmp_path / "tuned.yaml", plan, found(plan))
+    bare = {name: value for name, value in STUDY.items() if name != "tune"} | {"tuned": "tuned.yaml"}
+    (tmp_path / "mine.yaml").write_text(json.dumps(bare), encoding="utf-8")
+    with pytest.raises(SpecError, match=r"tuned: .* does not say what was tuned; keep `tune`"):
+        planning.load(str(tmp_path / "mine.yaml"))

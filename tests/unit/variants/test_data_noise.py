@@ -65,7 +65,9 @@ def test_the_dataset_inside_says_what_it_says_outside() -> None:
     strings = dataset({"kind": "strings", "task": "copy", "train": 30, "validation": 5, "test": 5}, mismatched=0.5)
     assert strings.columns == ("length",)
     assert strings.load()["train"].names == ("length",)
-    assert dataset({"kind": "scan", "split": "length"}).exhaustive
+    scan = {"kind": "scan", "split": "length"}
+    assert dataset(scan).exhaustive and dataset(scan, swaps=0.5).exhaustive
+    assert not dataset(scan, swaps=0.5, splits=["test"]).exhaustive, "other noise would give another test"
 
 
 def test_noise_is_the_same_again_and_another_with_another_seed() -> None:

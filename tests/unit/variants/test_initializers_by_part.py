@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from harness.contracts import Cell
+from harness.core.registry import SLOTS
 from variants.cells import Lstm, Rnn
 from variants.initializers_by_part import ByPart, Identity, Normal
 
@@ -72,3 +73,15 @@ def test_identity_keeps_the_state_of_an_elman_network() -> None:
         (after_BH,) = cell.step(layer, 0, torch.zeros(1, width), (state_BH,))
         torch.testing.assert_close(after_BH, torch.tanh(0.5 * state_BH))
     assert cell.fused.weight_ih_l0.any(), "other weights are as torch has them"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform", "xavier", "orthogonal", "by_part"])
+def test_a_layer_norm_keeps_its_gain(kind: str) -> None:
+    """A gain of zero would silence what it norms, and all layers below: nothing but the gain itself would have a gradient."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4))
+    nn.init.constant_(model[1].bias, 0.5)  # type: ignore[arg-type]
+    settings = {"matrices": "xavier"} if kind == "by_part" else {}
+    SLOTS["initializer"].kinds[kind].Config.model_validate(settings).build().fill(model)
+    assert (model[1].weight == 1).all() and not model[1].bias.any() and not model[0].bias.any()  # type: ignore[union-attr,operator]
+    model(torch.randn(2, 4)).sum().backward()
+    assert model[0].weight.grad.any(), "what is below learns"  # type: ignore[union-attr]
