@@ -62,6 +62,9 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "components": (2,),
     "cutoffs": ((4, 9),),
     "divide": (2.0,),
+    "longest": (20,),
+    "encoder.kernel": (2, 3),
+    "decoder.kernel": (3,),
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 
