@@ -9,41 +9,33 @@ from torch import Tensor, nn
 
 from harness.contracts import Cell, Encoder, Memory, StateShape
 from harness.core.registry import register
-from harness.core.spec import Incompatible
 
 
 @register("gnmt")
 class GnmtEncoder(Encoder):
     """A deep recurrent stack of any cell (Wu et al. 2016, sections 3.1 and 3.2; theirs has eight layers of LSTM).
 
-    The first layer reads in both directions, H units each; the second reads ``[forward; backward]`` from left to right, and
-    so do the others, each of which adds its input to its output (equation 6, from the third layer on). Values are the sums at
-    the top, M = H. ``final`` holds the last states of layers 2 and up: the first layer's is twice as wide, and stays behind.
-
-    Raises:
-        Incompatible: the cell has a single layer.
+    The first layer reads in both directions, H units each; the layers of ``cell`` stand on top of it: the lowest reads
+    ``[forward; backward]`` from left to right, and so do the others, each of which adds its input to its output (equation 6, from
+    the third layer on). Values are the sums at the top, M = H. ``final`` holds the last states of the layers of ``cell``: the
+    first layer's is twice as wide, and stays behind.
     """
 
     class Config(Encoder.Config):
         """Settings of the stack."""
 
         cell: Cell.Config
-        """What reads; its ``layers`` are those of the whole stack."""
+        """What reads; its ``layers`` stand on top of the one in both directions (the paper: 7 and 1)."""
 
     def __init__(self, cfg: Config, embedded: int) -> None:
         super().__init__(cfg, embedded)
-        layers = cfg.cell.layers
-        if layers < 2:
-            raise Incompatible(
-                "the encoder 'gnmt' reads in both directions first and forward on top of that; set its cell.layers to 2 or more"
-            )
         one = cfg.cell.changed(layers=1)
         self.both: Cell = one.build(entering=embedded, directions=2)
         width = self.both.width // 2
-        entering = [2 * width, *[width] * (layers - 2)]
+        entering = [2 * width, *[width] * (cfg.cell.layers - 1)]
         self.forward_layers = nn.ModuleList(one.build(entering=each) for each in entering)
         first = cast(Cell, self.forward_layers[0]).shape
-        self.width, self.shape = width, StateShape(layers - 1, first.tensors)
+        self.width, self.shape = width, StateShape(cfg.cell.layers, first.tensors)
         self.drop = nn.Dropout(cfg.cell.dropout)
 
     def forward(self, embedded_BSE: Tensor, mask_BS: Tensor) -> Memory:

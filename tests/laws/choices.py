@@ -11,6 +11,7 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -21,6 +22,9 @@ from harness.core import plugins
 from harness.core.registry import SLOTS, Choice
 from harness.core.spec import Incompatible, SpecError, flatten, read
 from harness.trial.model import ModelChoice, Seq2Seq
+
+VECTORS = str(Path(__file__).with_name("vectors.txt"))
+"""Vectors of five numbers for the words a, d, x and the unknown one."""
 
 NUMBERS: dict[str, tuple[Any, ...]] = {
     # By dotted path, or by its end. Widths differ on purpose; an even number of units fits every head.
@@ -62,6 +66,9 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "components": (2,),
     "cutoffs": ((4, 9),),
     "divide": (2.0,),
+    "source_vectors": (None, VECTORS),
+    "target_vectors": (VECTORS,),
+    "rank": (3,),
     "longest": (20,),
     "encoder.kernel": (2, 3),
     "decoder.kernel": (3,),
@@ -249,6 +256,7 @@ def build(plain: Any) -> Seq2Seq:
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):
                 module.weight[PAD] = 0.0
+    model.embeddings.fill(model.words)
     return model
 
 
