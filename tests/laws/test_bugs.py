@@ -35,6 +35,7 @@ from unit.variants import (
     test_decoders,
     test_embeddings,
     test_embeddings_factorized,
+    test_embeddings_features,
     test_embeddings_pretrained,
     test_encoders,
     test_encoders_bag,
@@ -70,6 +71,7 @@ from variants import (
     decoders,
     embeddings,
     embeddings_factorized,
+    embeddings_features,
     embeddings_pretrained,
     encoders,
     encoders_bag,
@@ -177,6 +179,7 @@ def with_files(law: Callable[..., None], *values: Any) -> None:
         law(test_embeddings_pretrained.maker(Path(folder)), *values)
 
 
+FEATURES = having(test_embeddings_features.test_a_vector_is_the_words_and_those_of_its_features)
 FILLED = having(with_files, test_embeddings_pretrained.test_a_word_gets_the_vector_of_its_line_and_others_keep_theirs)
 FROZEN = having(with_files, test_embeddings_pretrained.test_frozen_vectors_stay_and_all_others_learn, True)
 
@@ -219,6 +222,10 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("frozen vectors fade with weight decay", embeddings_pretrained._Table.forward, "self.given_VE[ids]", "super().forward(ids).detach()", FROZEN),
     ("all vectors are frozen", embeddings_pretrained._Table.fill, "self.kept_V.fill_(False)[list(vectors)] = True", "self.kept_V.fill_(True)", FROZEN),
     ("special tokens count as words that a file covers", embeddings_pretrained._Table.fill, "number >= len(SPECIALS)", "number >= 0", having(with_files, test_embeddings_pretrained.test_the_share_of_each_vocabulary_is_noted)),
+    ("each token has a word vector of its own", embeddings_features.Features.fill, "first.setdefault(word, number)", "number", FEATURES),
+    ("features read from the left", embeddings_features.Features.fill, "token.rsplit(", "token.split(", FEATURES),
+    ("features in one table of values", embeddings_features.Features.fill, "values[place].setdefault", "values[0].setdefault", FEATURES),
+    ("padding has the features of a bare word", embeddings_features.Features.__init__, "rows[PAD] = 0", "pass", FEATURES),
     # cells
     ("LSTM: gates in another order", cells.Lstm.step, "in_BH, forget_BH, new_BH, out_BH =", "in_BH, forget_BH, out_BH, new_BH =", walking("lstm")),
     ("LSTM: c shown for h", cells.Lstm.step, "torch.sigmoid(out_BH) * torch.tanh(carried_BH), carried_BH", "carried_BH, torch.sigmoid(out_BH) * torch.tanh(carried_BH)", walking("lstm")),
