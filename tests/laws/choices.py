@@ -35,6 +35,14 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "width": (4,),
     "layers": (1, 2),
     "heads": (2,),
+    # A Transformer's: as wide as some words, so that a prefix may follow; three heads of two units.
+    "encoder.width": (6,),
+    "decoder.width": (6,),
+    "encoder.heads": (3,),
+    "decoder.heads": (3,),
+    "inner": (6,),
+    "longest": (24,),
+    "farthest": (2,),
     "dropout": (0.3,),
     "zoneout": (0.0, 0.2),
     "forget_bias": (0.0, 1.0),
@@ -72,7 +80,6 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "features": (2,),
     "feature_width": (2,),
     "embeddings.values": (6,),
-    "longest": (20,),
     "encoder.kernel": (2, 3),
     "decoder.kernel": (3,),
 }
@@ -83,7 +90,7 @@ ALONE = ("cell",)
 their settings, but not each together with every setting of the model, which would be hundreds of models; those of a plugin
 it has."""
 
-SIZES = ("width", "hidden")
+SIZES = ("width", "hidden", "inner")
 """Settings that ``enlarged`` multiplies."""
 
 NEIGHBOURS = {
@@ -97,6 +104,7 @@ NEIGHBOURS = {
         ("encoder", "decoder.context"),
         ("encoder.cell", "decoder.bridge"),
         ("decoder.cell", "decoder.bridge"),
+        ("decoder.bridge", "decoder.context"),
         ("decoder.context", "output"),
         ("decoder", "output"),
     )
@@ -264,11 +272,12 @@ def build(plain: Any) -> Seq2Seq:
 
 
 def enlarged(plain: Any, times: int) -> Any:
-    """Return a choice with all sizes multiplied and no dropout."""
+    """Return a choice with all sizes multiplied and no dropout; torch's word vectors, of size one, are not scaled up."""
     if not isinstance(plain, dict):
         return plain
     changed = {key: enlarged(value, times) for key, value in plain.items()}
     changed |= {key: changed[key] * times for key in SIZES if key in changed}
+    return changed | {key: off for key, off in (("dropout", 0.0), ("scale", False)) if key in changed}
     return changed | {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
 
 
@@ -280,19 +289,27 @@ def models(strength: int = 2) -> list[Any]:
     return [plain for plain in chosen if not PLUGIN or wanted & set(map(str, flatten(plain).values()))]
 
 
-def params(first: Sequence[Any] = (), further: Sequence[Any] = (pytest.mark.slow,)) -> list[Any]:
-    """Return the sample of models as values of a test, with the marks of the first ones, and of the further ones.
+QUICK = 24
+"""Models of the sample that the fast tests ask."""
 
-    Among the first ones every setting has every value; the further ones are there for pairs of settings.
-    """
+
+def params(*marks: Any) -> list[Any]:
+    """Return the sample of models as values of a test: a few quick ones; slow ones, up to which every setting had every
+    value; and for pairs of settings those that are left to ``make test-full``. All have ``marks``, too."""
     flat = [set(flatten(plain).items()) for plain in models()]
     every: set[tuple[str, Any]] = set().union(*flat)
-    covered = itertools.accumulate(flat, set.union)
-    enough = 1 + sum(1 for so_far in covered if so_far != every)
-    return [
-        pytest.param(plain, id=name(plain), marks=first if number < enough else further)
-        for number, plain in enumerate(models())
-    ]
+    single = 1 + sum(1 for so_far in itertools.accumulate(flat, set.union) if so_far != every)
+    values = []
+    for number, plain in enumerate(models()):
+        more = (
+            []
+            if number < QUICK or PLUGIN
+            else [pytest.mark.slow]
+            if number < single
+            else [pytest.mark.slow, pytest.mark.full]
+        )
+        values.append(pytest.param(plain, id=name(plain), marks=[*marks, *more]))
+    return values
 
 
 @functools.cache
