@@ -36,14 +36,16 @@ class Exact(Search):
         asked: list[int] = []
         source: Source = everything
         while steps := {row: step for row, tree in enumerate(trees) if (step := tree.next())}:
-            if asked != list(steps):
-                asked = list(steps)
-                source = select(everything, torch.tensor(asked, device=source_BS.device))
-            heard_N1 = torch.tensor([[step.said[-1]] for step in steps.values()], device=source_BS.device)
-            readout, state = model.advance(heard_N1, _joined([step.state for step in steps.values()]), source)
-            logp_NV = sayable(model.next_logp(readout, source)).cpu()
-            for place, (row, step) in enumerate(steps.items()):
-                trees[row].grow(step, logp_NV[place], _row(state, place))
+            for together in _alike(steps):
+                if asked != list(together):
+                    asked = list(together)
+                    source = select(everything, torch.tensor(asked, device=source_BS.device))
+                heard_N1 = torch.tensor([[step.said[-1]] for step in together.values()], device=source_BS.device)
+                before = _joined([step.state for step in together.values()])
+                readout, state = model.advance(heard_N1, before, source)
+                logp_NV = sayable(model.next_logp(readout, source)).cpu()
+                for place, (row, step) in enumerate(together.items()):
+                    trees[row].grow(step, logp_NV[place], _row(state, place))
         return _found(trees, source_BS)
 
 
@@ -110,6 +112,21 @@ def _found(trees: list[_Tree], source_BS: Tensor) -> Found:
         torch.tensor([tree.score for tree in trees], dtype=torch.double, device=source_BS.device),
         torch.tensor([tree.proven for tree in trees], device=source_BS.device),
     )
+
+
+def _alike(steps: dict[int, _Step]) -> list[dict[int, _Step]]:
+    """Return the steps in groups whose states have the same shapes: those of some decoders grow with what was said."""
+    groups: dict[Any, dict[int, _Step]] = {}
+    for row, step in steps.items():
+        groups.setdefault(_shapes(step.state), {})[row] = step
+    return list(groups.values())
+
+
+def _shapes(tree: Any) -> Any:
+    """Return the shapes of all tensors of a state."""
+    if isinstance(tree, Tensor):
+        return tree.shape
+    return tuple(map(_shapes, tree)) if isinstance(tree, tuple) else ()
 
 
 def _row(state: State, row: int) -> State:

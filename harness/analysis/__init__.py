@@ -1,7 +1,7 @@
 """Trials to tidy frames, and claims to answers with honest error bars: the door to pandas and scipy."""
 
 from harness.analysis.answers import compare_all, primary_metrics
-from harness.analysis.arms import Arm
+from harness.analysis.arm import Arm
 from harness.analysis.compare import compare, holm
 from harness.analysis.comparison import (
     COMPARISON_COLUMNS,

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from harness.analysis.arms import Contrast, Term, Trials, Weights
+from harness.analysis.bayes import believed
 from harness.analysis.compare import estimate, holm, verdict
 from harness.analysis.comparison import ONE_SEED, PILOT, POWER, SUCCESS_RATES, Comparison
 from harness.analysis.frames import spelled
@@ -110,7 +111,9 @@ def _answer(claim: Claim, variants: Mapping[str, Factors], trials: Trials) -> Co
     except SpecError:  # the plan was checked, so the variants it asks for turned out to be incompatible
         a, b = (_said(claim, factors) for factors in (claim.better or claim.when, claim.than or claim.rather_than))
         return estimate(Contrast(a, b, math.nan, math.nan, 0, 0, [], _kind(claim)), trials.metric, claim)
-    result = estimate(contrast_of(claim, found, trials), trials.metric, claim)
+    contrast = contrast_of(claim, found, trials)
+    result = estimate(contrast, trials.metric, claim)
+    result = replace(result, posterior=believed(result, contrast, trials.metric, claim))
     result = replace(result, floor=trials.floor(_subset(claim.when)))
     if result.kind == "matched":
         result = _with_gain(result, claim, found, trials)

@@ -1,14 +1,14 @@
-"""The arms of a comparison: one number per seed, computed from the scores of trials."""
+"""The contrasts of a comparison, and the trials whose scores make their arms."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from harness.analysis.arm import Arm, LostSeed
 from harness.analysis.floor import floor
 from harness.analysis.outcome import Outcome, Subset, TestSet
 from harness.analysis.resample import Resampler
@@ -19,72 +19,6 @@ FAILED = {"diverged", "error", "timeout", "out_of_memory"}
 """How a trial that ran ends without scores."""
 BALANCED = 1e-9
 """Sums of weights up to this are zero."""
-
-
-class LostSeed(NamedTuple):
-    """A seed that ran and has no score."""
-
-    seed: int
-    status: str
-    """``diverged``, ``timeout``, ``out_of_memory`` or ``error``."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One number per seed: the mean score of some variants, or another weighted sum of scores."""
-
-    label: str
-    scores: Array
-    """One score per seed."""
-    resampled: Array
-    """Scores on the resamples, seeds x B."""
-    sentences: int
-    """Units that are drawn again: sentences, or the groups that they come in."""
-    unit: str = "test sentences"
-    """Those units by name."""
-    exhaustive: bool = False
-    """Whether the test sentences are all there are; the resamples then repeat the scores."""
-    lost: tuple[LostSeed, ...] = ()
-    """Further seeds, which ran and have no score."""
-    signatures: frozenset[str] = frozenset()
-    """How the scores were computed."""
-    tests: Mapping[str, float] = field(default_factory=dict)
-    """The weight of each test set in the sum, by the name of the set."""
-
-    @property
-    def seeds(self) -> int:
-        """Number of seeds."""
-        return len(self.scores)
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds; NaN without any."""
-        return float(self.scores.mean()) if self.seeds else math.nan
-
-    @property
-    def var_seed(self) -> float:
-        """Variance of the mean over seeds, ``s^2 / S``."""
-        return float(self.scores.var(ddof=1) / self.seeds)
-
-    @property
-    def var_both(self) -> float:
-        """The part of the variance of the mean that seeds and sentences both contain (module docstring)."""
-        deviations = self.resampled - self.resampled.mean(0)
-        return float(deviations.var(axis=1, ddof=1).sum() / (self.seeds * (self.seeds - 1)))
-
-    @property
-    def diverged(self) -> int:
-        """The number of lost seeds whose training diverged: they have not succeeded at anything."""
-        return sum(seed.status == "diverged" for seed in self.lost)
-
-    def taking(self, indices: Sequence[int]) -> Arm:
-        """Return the arm with the scores of some of its seeds, which may come twice."""
-        return replace(self, scores=self.scores[list(indices)], resampled=self.resampled[list(indices)], lost=())
-
-    def successes(self, threshold: float, metric: Metric) -> int:
-        """Return how many seeds reach a value, in the good direction of the metric."""
-        good = self.scores <= threshold if metric.direction == "lower" else self.scores >= threshold
-        return int(good.sum())
 
 
 class Contrast(NamedTuple):
@@ -155,6 +89,7 @@ class Trials:
     def __init__(self, outcomes: Sequence[Outcome], metric: Metric, resampler: Resampler) -> None:
         self.outcomes, self.metric, self.resampler = outcomes, metric, resampler
         self._scored: dict[Subset, dict[tuple[str, int], Scored]] = {}
+        self._batch = {outcome.seed: outcome.batch for outcome in outcomes}
 
     def arm(self, label: str, weights: Weights) -> Arm:
         """Return a weighted sum of scores, for every seed that all its variants finished.
@@ -182,6 +117,7 @@ class Trials:
             lost=self._lost({cell.variant for cell in weights}),
             signatures=frozenset(one.signature for one in used if one.signature),
             tests=tests,
+            batches=tuple(self._batch[seed] for seed in seeds) if any(self._batch.values()) else (),
         )
 
     def floor(self, subset: Subset = ()) -> float:
@@ -253,7 +189,7 @@ class Trials:
             if o.variant in variants:
                 ended.setdefault(o.seed, set()).add(o.status)
         failed = {seed: sorted(found & FAILED) for seed, found in ended.items() if found <= FAILED | {"ok"}}
-        return tuple(LostSeed(seed, found[0]) for seed, found in sorted(failed.items()) if found)
+        return tuple(LostSeed(seed, found[0], self._batch[seed]) for seed, found in sorted(failed.items()) if found)
 
     def _of(self, subset: Subset) -> dict[tuple[str, int], Scored]:
         """Return the scores of all trials on a subset, by variant and seed; computed once, for all systems together."""

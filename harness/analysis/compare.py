@@ -40,7 +40,8 @@ import numpy as np
 from scipy import special, stats
 
 from harness.analysis import lost_seeds, rates
-from harness.analysis.arms import Arm, Contrast
+from harness.analysis.arm import Arm
+from harness.analysis.arms import Contrast
 from harness.analysis.comparison import (
     FLOOR,
     ONE_SEED,
@@ -56,7 +57,7 @@ from harness.analysis.comparison import (
 )
 from harness.analysis.floor import at_floor
 from harness.analysis.power import least_p
-from harness.analysis.variance_components import ALPHA, two_way
+from harness.analysis.variance_components import ALPHA, Share, two_way
 from harness.contracts.metric import Metric
 from harness.study.claims import Claim
 from harness.study.enough_seeds import LEAST_SEEDS
@@ -106,11 +107,11 @@ def estimate(contrast: Contrast, metric: Metric, claim: Claim | None = None) -> 
 def _estimated(blank: Comparison, contrast: Contrast, metric: Metric, claim: Claim | None) -> Comparison:
     """Estimate a contrast from the seeds that have scores."""
     arms = [arm for _, arm in contrast.parts]
-    resampled = np.sum([weight * arm.resampled.mean(0) for weight, arm in contrast.parts], axis=0)
+    resampled = np.sum([weight * arm.resampled_mean for weight, arm in contrast.parts], axis=0)
     delta = float(sum(weight * arm.mean for weight, arm in contrast.parts))
     var_sentence = 0.0 if all(arm.exhaustive for arm in arms) else float(resampled.var(ddof=1))
     found = replace(blank, mean_a=contrast.mean_a, mean_b=contrast.mean_b, delta=delta, var_sentence=var_sentence)
-    fewest = min(arm.seeds for arm in arms)
+    fewest = min(arm.df + 1 for arm in arms)
     if fewest < 2:
         half = float(stats.norm.isf((100 - found.confidence) / 200)) * math.sqrt(var_sentence)
         found = replace(found, verdict=ONE_SEED, method=SENTENCES_ONLY)
@@ -158,7 +159,7 @@ def _blank(contrast: Contrast, metric: Metric, claim: Claim | None) -> Compariso
 def _judged(found: Comparison, contrast: Contrast, metric: Metric, claim: Claim | None, fewest: int) -> Comparison:
     """Add variance, interval, and a p value where there are seeds enough."""
     parts, arms = contrast.parts, [arm for _, arm in contrast.parts]
-    shares = [(weight**2 * arm.var_seed, arm.seeds) for weight, arm in parts]
+    shares = [Share(weight**2 * arm.var_seed, arm.effective_seeds, arm.df) for weight, arm in parts]
     var_both = sum(weight**2 * arm.var_both for weight, arm in parts)
     spread = two_way(shares, found.var_sentence, var_both, found.sentences)
     variance, df = float(spread.variance), float(spread.df)

@@ -101,6 +101,8 @@ class Comparison:
     """Earlier ones among them whose results on the test could be seen when it was frozen."""
     exploratory: str = ""
     """Why the row is no answer to a claim that was stated before the run; empty if it is one."""
+    posterior: float = math.nan
+    """The probability that the claim is true, given the scores and weak priors (``harness.analysis.bayes``)."""
 
     @property
     def marked_verdict(self) -> str:

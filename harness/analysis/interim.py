@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from scipy import stats
 
-from harness.analysis.answers import compare_all, judged
+from harness.analysis import unplanned
+from harness.analysis.answers import compare_all, judged, with_needs
 from harness.analysis.comparison import FLOOR, Comparison
 from harness.analysis.load_outcomes import gather
 from harness.analysis.outcome import Outcome
-from harness.analysis.sequential import futile, information, nominal_levels, sequential_p
+from harness.analysis.sequential import Spending, futile, information, nominal_levels, sequential_p, spent
 from harness.analysis.variance_components import ALPHA
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger
@@ -36,9 +38,22 @@ class Design:
     """The metric that the base names as the one to judge its task by."""
     datasets: int = 1
     """The number of datasets that the study names; its claims on all of them are one family."""
+    unplanned: bool = False
+    """Whether each look is at one batch of seeds more, added as results were seen (``harness.analysis.unplanned``)."""
+
+    @property
+    def spend(self) -> Spending:
+        """How much of the level may be used up at an information fraction."""
+        return unplanned.halved if self.unplanned else spent
+
+    def repeats(self, claim: Claim) -> bool:
+        """Whether a claim is answered over several looks; the unplanned rule is about differences of means only."""
+        return claim.compares_means if self.unplanned else len(self.looks) > 1
 
     def shares(self, look: int) -> list[float]:
         """Return the information fraction at each look so far (``harness.analysis.sequential``)."""
+        if self.unplanned:
+            return unplanned.information(look)
         return [information(count, self.looks[-1]) for count in self.looks[:look]]
 
 
@@ -75,18 +90,28 @@ def latest_look(plan: Plan, store: Store, *, keep_stale: bool = False) -> Latest
 
     The looks depend on the store alone, so that a study that was killed or run again ends with the same seeds.
     """
-    found = gather(plan, store, keep_stale=keep_stale)
-    design, late = Design(plan.seeds, plan.looks, plan.primary, plan.datasets), frozen_plan.exploratory(plan, store)
+    batches = frozen_plan.batches(plan, store)
+    batch = {seed: number for number, seeds in enumerate(batches) for seed in seeds}
+    found = [replace(o, batch=batch.get(o.seed, 0)) for o in gather(plan, store, keep_stale=keep_stale)]
+    design, late = _design(plan, batches), frozen_plan.exploratory(plan, store)
     dropped = len(frozen_plan.dropped(plan, store))
     with plan.naming():
         for look in answer_looks(design, found, plan.file.claims, plan.digest, late, dropped):
             outcomes = [outcome for outcome in found if outcome.seed in look.seeds]
             unfinished = any(outcome.status == "missing" for outcome in outcomes)
-            if unfinished or not look.more:
+            if not design.unplanned and (unfinished or not look.more):
                 break
     now, place = plan.upto(len(look.seeds)), ledger.standing(plan, store)
     comparisons = [replace(c, attempt=place.number, plans_seen=len(place.tested)) for c in look.comparisons]
     return LatestLook(now, outcomes, comparisons, wanted=len(look.seeds) if unfinished else 0)
+
+
+def _design(plan: Plan, batches: Sequence[Sequence[int]]) -> Design:
+    """Return the design of a plan; where seeds are added by ``unplanned:`` it has a look at each batch."""
+    if not plan.file.unplanned:
+        return Design(plan.seeds, plan.looks, plan.primary, plan.datasets)
+    seeds, looks = tuple(chain.from_iterable(batches)), tuple(accumulate(map(len, batches)))
+    return Design(seeds, looks, plan.primary, plan.datasets, unplanned=True)
 
 
 def answer_looks(
@@ -119,7 +144,9 @@ def answer_looks(
         marked = [replace(a, exploratory=late.get(claim.name, "")) for a, claim in zip(answers, claims, strict=True)]
         answers, more = judged(marked, claims, dropped, design.datasets), False
         for index, claim in enumerate(claims):
-            if number < len(design.looks) and answers[index].verdict not in DECIDED:
+            if design.unplanned:
+                answers[index] = _at_first_look(answers[index], design, claim)
+            elif number < len(design.looks) and answers[index].verdict not in DECIDED:
                 stopped = _futile(seen[-1][index], design, number, claim)
                 more = more or not stopped
                 note = "; ".join(filter(None, [answers[index].note, FUTILE]))
@@ -130,23 +157,39 @@ def answer_looks(
 def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> Comparison:
     """Return the latest answer with the p value and interval over all looks; a decided claim keeps its direction."""
     last, two_sided = answers[-1], claim.within is None
-    if len(design.looks) == 1 or math.isnan(last.p):
+    if not design.repeats(claim) or math.isnan(last.p):
         return last
     shares = design.shares(len(answers))
     so_far = [
-        sequential_p([answer.p for answer in answers[:number]], shares[:number], two_sided=two_sided)
+        sequential_p([a.p for a in answers[:number]], shares[:number], two_sided=two_sided, spend=design.spend)
         for number in range(1, len(answers) + 1)
     ]
-    sides = 2 if two_sided else 1
-    level = nominal_levels(ALPHA, shares, two_sided=two_sided)[-1]
-    law = stats.norm() if math.isnan(last.df) else stats.t(last.df)
-    wider = float(law.isf(level / sides) / law.isf(ALPHA / sides)) if level > 0 else math.inf
-    ends = (last.ci_low, last.ci_high)
-    low, high = (end if end == last.delta else last.delta + wider * (end - last.delta) for end in ends)
     decided = answers[so_far.index(so_far[-1])]
-    return replace(
-        last, p=so_far[-1], in_favour=decided.in_favour, ci_low=max(low, -last.limit), ci_high=min(high, last.limit)
-    )
+    known = [(answer, share) for answer, share in zip(answers, shares, strict=True) if not math.isnan(answer.p)]
+    levels = nominal_levels(ALPHA, [share for _, share in known], two_sided=two_sided, spend=design.spend)
+    repeated = [_repeated(a, level, two_sided=two_sided) for (a, _), level in zip(known, levels, strict=True)]
+    low, high = repeated[-1]
+    if design.unplanned:  # what the intervals of all looks have in common, so that it agrees with p, and the estimate
+        low = min(last.delta, max(end for end, _ in repeated))
+        high = max(last.delta, min(end for _, end in repeated))
+    return replace(last, p=so_far[-1], in_favour=decided.in_favour, ci_low=low, ci_high=high)
+
+
+def _repeated(answer: Comparison, level: float, *, two_sided: bool) -> tuple[float, float]:
+    """Return the interval of one look, as wide as its part of the level asks for."""
+    sides = 2 if two_sided else 1
+    law = stats.norm() if math.isnan(answer.df) else stats.t(answer.df)
+    wider = float(law.isf(level / sides) / law.isf(ALPHA / sides)) if level > 0 else math.inf
+    ends = (answer.ci_low, answer.ci_high)
+    low, high = (end if end == answer.delta else answer.delta + wider * (end - answer.delta) for end in ends)
+    return max(low, -answer.limit), min(high, answer.limit)
+
+
+def _at_first_look(answer: Comparison, design: Design, claim: Claim) -> Comparison:
+    """Return an answer whose needs are at the level that a new study of the same design has at its first look."""
+    if not design.repeats(claim):
+        return answer
+    return with_needs(replace(answer, level=design.spend(answer.level, 1)), claim)
 
 
 def _futile(answer: Comparison, design: Design, look: int, claim: Claim) -> bool:

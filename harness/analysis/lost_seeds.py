@@ -15,10 +15,12 @@ has no bad end of its own: its lost seeds score as its lowest seed, or as its hi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from harness.analysis.arms import Arm, Contrast
+from harness.analysis.arm import Arm
+from harness.analysis.arms import Contrast
 from harness.contracts.metric import Metric
 
 Parts = Sequence[tuple[float, Arm]]
@@ -61,7 +63,8 @@ def _readings(contrast: Contrast, metric: Metric) -> Iterator[Parts]:
 def _filled(arm: Arm, *, lowest: bool) -> Arm:
     """Return an arm whose lost seeds score as its lowest, or highest, seed."""
     end = int(arm.scores.argmin() if lowest else arm.scores.argmax())
-    return arm.taking([*range(arm.seeds), *[end] * len(arm.lost)])
+    filled = arm.taking([*range(arm.seeds), *[end] * len(arm.lost)])
+    return replace(filled, batches=(*arm.batches, *(seed.batch for seed in arm.lost)) if arm.batches else ())
 
 
 def _trimmed(arm: Arm, surplus: int, highest: bool) -> Arm:

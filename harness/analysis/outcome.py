@@ -168,6 +168,8 @@ class Outcome:
     """The facts of a failed trial: its measurements, the traceback, the log."""
     tests: dict[str, Tested] = field(default_factory=dict)
     """Hypotheses and scores on each further test set, by name; the fields above are about the main test."""
+    batch: int = 0
+    """Which batch of seeds its own came with: 0 for those planned at first, and more where a study was extended."""
 
     @property
     def tested(self) -> Tested:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from harness.analysis.variance_components import ALPHA, TwoWay, two_way
+from harness.analysis.variance_components import ALPHA, Share, TwoWay, two_way
 from harness.study.enough_seeds import LEAST_SEEDS
 
 SEEDS = 1000
@@ -83,7 +83,8 @@ class Components(NamedTuple):
         count, own, slices = sentences or self.sentences, max(1, seeds - 1), round(POINTS ** (1 / self.sides))
         u = stats.chi2.ppf((np.arange(slices) + 0.5) / slices, own) / own
         sides = np.meshgrid(*[u / u.mean() * self.var_seed_1 / self.sides / seeds] * self.sides)
-        return two_way([(side.ravel(), seeds) for side in sides], self.var_sentence_1 / count, 0.0, count)
+        shares = [Share(side.ravel(), seeds, own) for side in sides]
+        return two_way(shares, self.var_sentence_1 / count, 0.0, count)
 
 
 def stated(sd_seed: float, sd_sentence: float, sentences: int) -> Components:

@@ -27,7 +27,7 @@ normal ones; degrees of freedom (seeds less one) count therefore, and a tenth of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -40,6 +40,8 @@ from harness.analysis.power import Components
 from harness.analysis.variance_components import ALPHA
 
 Array = NDArray[np.float64]
+Spending = Callable[[float, float], float]
+"""How much of a level may be used up at an information fraction."""
 
 RHO = 2.0
 """Exponent of the spending function: with 3 of 20 seeds 1 % of the level is spent, with 10 a fifth."""
@@ -66,21 +68,26 @@ def spent(alpha: float, fraction: float) -> float:
     return (1 - RESERVE) * alpha * math.pow(min(1.0, fraction), RHO)
 
 
-def nominal_levels(alpha: float, fractions: Sequence[float], *, two_sided: bool = True) -> list[float]:
+def nominal_levels(
+    alpha: float, fractions: Sequence[float], *, two_sided: bool = True, spend: Spending = spent
+) -> list[float]:
     """Return the level at which each look's own p value is significant, so that all looks together keep ``alpha``.
 
     Args:
         alpha: the level of the whole design, in (0, 1).
         fractions: the information fraction of each look, in (0, 1]; made not decreasing.
         two_sided: whether the p values are of two-sided tests.
+        spend: how much of the level may be used up by then.
 
     Returns:
         One nominal level a look; 0 for a look that brings less than ``NEWS`` of new information.
     """
-    return list(_nominal_levels(alpha, tuple(accumulate(fractions, max)), two_sided))
+    return list(_nominal_levels(alpha, tuple(accumulate(fractions, max)), two_sided, spend))
 
 
-def sequential_p(p: Sequence[float], fractions: Sequence[float], *, two_sided: bool = True) -> float:
+def sequential_p(
+    p: Sequence[float], fractions: Sequence[float], *, two_sided: bool = True, spend: Spending = spent
+) -> float:
     """Return the smallest level at which some look so far crosses its boundary: a sequential p value.
 
     It never rises from look to look, and under the null hypothesis it is at most x with probability at most x, at
@@ -91,6 +98,7 @@ def sequential_p(p: Sequence[float], fractions: Sequence[float], *, two_sided: b
         p: the p value of every look so far; NaN where a look had none (too few seeds finished).
         fractions: the information fraction of every look so far, in (0, 1]; made not decreasing.
         two_sided: whether the p values are of two-sided tests.
+        spend: how much of the level may be used up by then; a rule of its own may measure the information in other units.
 
     Returns:
         The p value, NaN if no look had one.
@@ -100,7 +108,7 @@ def sequential_p(p: Sequence[float], fractions: Sequence[float], *, two_sided: b
     """
     if len(p) != len(fractions):
         raise ValueError(f"{len(p)} p values for {len(fractions)} looks")
-    if not all(0 < fraction <= 1 for fraction in fractions):
+    if not all(0 < fraction <= (1 if spend is spent else math.inf) for fraction in fractions):
         raise ValueError(f"information fractions are in (0, 1], got {list(fractions)}")
     looks = [(value, fraction) for value, fraction in zip(p, fractions, strict=True) if not math.isnan(value)]
     if not looks:
@@ -109,7 +117,7 @@ def sequential_p(p: Sequence[float], fractions: Sequence[float], *, two_sided: b
 
     def crossed(log_alpha: float) -> float:
         """Positive where some look crosses at this level."""
-        levels = nominal_levels(math.exp(log_alpha), known, two_sided=two_sided)
+        levels = nominal_levels(math.exp(log_alpha), known, two_sided=two_sided, spend=spend)
         pairs = zip(levels, values, strict=True)
         return max(_log(level) - _log(value) for level, value in pairs if level)
 
@@ -178,7 +186,7 @@ class Look(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _nominal_levels(alpha: float, fractions: tuple[float, ...], two_sided: bool) -> tuple[float, ...]:
+def _nominal_levels(alpha: float, fractions: tuple[float, ...], two_sided: bool, spend: Spending) -> tuple[float, ...]:
     levels: list[float] = []
     before: Look | None = None
     used = 0.0
@@ -186,8 +194,8 @@ def _nominal_levels(alpha: float, fractions: tuple[float, ...], two_sided: bool)
         if before is not None and fraction < before.information * (1 + NEWS):
             levels.append(0.0)
             continue
-        boundary = _boundary(before, fraction, spent(alpha, fraction) - used, two_sided)
-        used = spent(alpha, fraction)
+        boundary = _boundary(before, fraction, spend(alpha, fraction) - used, two_sided)
+        used = spend(alpha, fraction)
         levels.append(float(special.ndtr(-boundary) * (1 + two_sided)))
         before = _survivors(before, fraction, boundary, two_sided)
     return tuple(levels)

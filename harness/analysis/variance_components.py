@@ -1,11 +1,12 @@
 """The variance of a contrast over seeds and sentences, and its degrees of freedom: also used to foresee power.
 
-With ``v_k = w_k^2 s_k^2 / S_k`` the share of arm k::
+With ``v_k = w_k^2 s_k^2 / S_k`` the share of arm k, whose ``s_k^2`` has ``f_k`` degrees of freedom (``S_k - 1``; where seeds came
+in batches ``S_k`` and ``f_k`` are those of ``harness.analysis.arms``)::
 
-    s^2     = sum( (S_k - 1) w_k^2 s_k^2 ) / sum(S_k - 1)                 (pooled)
+    s^2     = sum( f_k w_k^2 s_k^2 ) / sum(f_k)                           (pooled)
     V_seed  = max( sum v_k, s^2 sum 1/S_k )
     V       = max(V_seed + V_sentence - V_both, V_seed)
-    df_seed = (sum v_k)^2 / sum( v_k^2 / (S_k + 1) ) - 2,  kept between min(S_k - 1) and sum(S_k - 1)
+    df_seed = (sum v_k)^2 / sum( v_k^2 / (f_k + 2) ) - 2,  kept between min(f_k) and sum(f_k)
     df      = V^2 / ( V_seed^2 / df_seed + V_sentence^2 / (N - 1) ),  at least 1
 
 ``V`` is unbiased but where it is cut off. ``V_sentence`` is no lower bound: where seeds differ by nothing but the
@@ -39,6 +40,17 @@ LARGEST_DF = 1e4
 """Beyond, t is normal, and its noncentral form slow."""
 
 
+class Share(NamedTuple):
+    """The part of the seeds' variance that one arm contributes."""
+
+    variance: ArrayLike
+    """``v_k``."""
+    seeds: float
+    """``S_k``."""
+    df: int
+    """``f_k``, 1 or more."""
+
+
 class TwoWay(NamedTuple):
     """A variance and its degrees of freedom."""
 
@@ -47,27 +59,25 @@ class TwoWay(NamedTuple):
     var_seed: NDArray[np.float64]
 
 
-def two_way(
-    shares: Sequence[tuple[ArrayLike, int]], var_sentence: ArrayLike, var_both: ArrayLike, sentences: int
-) -> TwoWay:
+def two_way(shares: Sequence[Share], var_sentence: ArrayLike, var_both: ArrayLike, sentences: int) -> TwoWay:
     """Return V and df; arrays of variances give arrays of both.
 
     Args:
-        shares: of each arm its share ``v_k`` of the variance, and its number of seeds, 2 or more.
+        shares: of each arm.
         var_sentence: the variance over resamples of sentences.
         var_both: the part of the variance that both contain.
         sentences: N.
     """
-    parts = [np.asarray(share, np.float64) for share, _ in shares]
+    parts = [np.asarray(share.variance, np.float64) for share in shares]
+    known = [share.df for share in shares]
     sentence = np.asarray(var_sentence, np.float64)
     shared = np.sum(parts, axis=0)
-    squares = np.sum([part * seeds * (seeds - 1) for part, (_, seeds) in zip(parts, shares, strict=True)], axis=0)
-    pooled = squares / sum(seeds - 1 for _, seeds in shares) * sum(1 / seeds for _, seeds in shares)
+    squares = np.sum([part * one.seeds * one.df for part, one in zip(parts, shares, strict=True)], axis=0)
+    pooled = squares / sum(known) * sum(1 / one.seeds for one in shares)
     var_seed = np.maximum(shared, pooled)
     variance = np.maximum(var_seed + sentence - np.asarray(var_both, np.float64), var_seed)
-    spread = sum(part**2 / (seeds + 1) for part, (_, seeds) in zip(parts, shares, strict=True))
-    own = [seeds - 1 for _, seeds in shares]
-    df_seed = np.clip(shared**2 / np.where(spread > 0, spread, 1) - 2, min(own), sum(own))
+    spread = sum(part**2 / (df + 2) for part, df in zip(parts, known, strict=True))
+    df_seed = np.clip(shared**2 / np.where(spread > 0, spread, 1) - 2, min(known), sum(known))
     inverse = var_seed**2 / df_seed + sentence**2 / max(1, sentences - 1)
     df = np.where(inverse > 0, variance**2 / np.where(inverse > 0, inverse, 1), LARGEST_DF)
     return TwoWay(variance, np.clip(df, 1, LARGEST_DF), var_seed)

@@ -111,6 +111,11 @@ RESULTS = {
     return [tensor.tolist() for tensor in part(MEMORY)]""",
     "attention": """part = trial(kind).$path.build(memory=4, query=4)
     return part(torch.ones(1, 1, 4), part.keys(MEMORY.values_BSM)).tolist()""",
+    "positions": """part = trial(kind).$path.build(width=4, heads=2, layers=1, causal=True)
+    place, x = torch.arange(3).unsqueeze(0), torch.randn(1, 3, 4)
+    query = part.turn(torch.randn(1, 2, 3, 2), place)
+    bias = part.bias(0, query, place, place)
+    return [part.enter(x, place).tolist(), query.tolist(), None if bias is None else bias.tolist()]""",
     "context": """part = trial(kind).$path.build(memory=4, query=4)
     source = Source(MEMORY, part.keys(MEMORY))
     return part(torch.ones(1, 1, 4), source, part.start(source))[0].tolist()""",

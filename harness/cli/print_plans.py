@@ -14,6 +14,8 @@ from rich.text import Text
 from harness.cli.terminal import duration, entry, grid, heading, indented, number_of, say
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from harness.study.claims import Claim, Group
     from harness.study.planning import Plan
     from harness.workflows.register import Registration
@@ -45,7 +47,15 @@ def print_validated(plan: Plan) -> None:
         say(entry(claim.name, _question(claim)))
         compared = groups(claim, factors)
         say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
-    say(*(indented(sentence, style="yellow") for sentence in [*too_few(plan), *fixed_streams(plan)]))
+    say(*_rule(plan), *(indented(sentence, style="yellow") for sentence in [*too_few(plan), *fixed_streams(plan)]))
+
+
+def _rule(plan: Plan) -> list[RenderableType]:
+    """Return a line on seeds that may be added, where the study declares a rule for it."""
+    text = (
+        "unplanned: combine: seeds may be added after results (--seeds N --replan); half of the level is kept for that"
+    )
+    return [indented(text)] if plan.file.unplanned else []
 
 
 def print_registered(done: Registration) -> None:
@@ -100,7 +110,7 @@ def _settings(condition: Mapping[str, Any]) -> str:
 def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
     """Print the trials of each variant by state, the reasons for stale and failed ones, and the time to run the rest."""
     say(Text(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}", style="bold"))
-    say(*map(indented, _scoring(plan)))
+    say(*map(indented, _scoring(plan)), *_rule(plan))
     shown = [[row["variant"], _states(row), _size(row["params"])] for row in rows["variants"]]
     say("", grid(shown, indent=0, headers=["variant", "trials", "parameters"], right=1))
     for why, trials in _reasons(rows["variants"]).items():

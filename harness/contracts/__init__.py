@@ -9,6 +9,7 @@ H      hidden             C      context width       A      attention width
 R      readout width      V      vocabulary          K      beam
 X      any input width    N      chosen positions    D      model width
 F      fed back           G      cells of a grid      1, 0   just so many
+P      heads              U      the batch, or 1
 ====== ================== ====== =================== ====== ======================
 
 Batch comes first everywhere, in states too.
@@ -18,7 +19,7 @@ Batch comes first everywhere, in states too.
 # isort: off
 from harness.contracts.splits import COLUMNS, Row, Rows, digests
 from harness.contracts.data import FIELDS, Dataset, Tokenizer, split_fields
-from harness.contracts.model import Attention, Bridge, Cell, Context, Decoder, Embeddings, Encoder, Output
+from harness.contracts.model import Attention, Bridge, Cell, Context, Decoder, Embeddings, Encoder, Output, Positions
 from harness.contracts.tensors import (
     BOS,
     EOS,
@@ -94,6 +95,7 @@ __all__ = [
     "ParallelCell",
     "Pass",
     "Place",
+    "Positions",
     "Pretraining",
     "Readout",
     "Row",

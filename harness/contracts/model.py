@@ -235,6 +235,42 @@ class Attention(nn.Module, ABC):
 
 
 @slot
+class Positions(nn.Module, ABC):
+    """How layers of self-attention learn where words stand: by their vectors, their queries and keys, or the scores.
+
+    One part serves one stack of layers of a ``width`` and of so many ``heads``; where ``causal``, no key stands after its
+    query. ``layers`` is the number of layers with parameters of their own. A part overrides what it needs.
+    """
+
+    class Config(Choice):
+        """Names a kind of positions."""
+
+    hears_order: bool = True
+    """Whether a layer learns from it in which order words stand."""
+    weighs_values: bool = False
+    """Whether ``values`` adds something to what attention reads."""
+
+    def __init__(self, cfg: Any, width: int, heads: int, layers: int, causal: bool) -> None:
+        super().__init__()
+
+    def enter(self, x_BTD: Tensor, place_UT: Tensor) -> Tensor:
+        """Return word vectors with their places (from 0) in them; U is the batch, or 1 where all rows stand alike."""
+        return x_BTD
+
+    def turn(self, x_BPTA: Tensor, place_UT: Tensor) -> Tensor:
+        """Return the queries, or the keys, of all heads as their places change them."""
+        return x_BPTA
+
+    def bias(self, layer: int, query_BPTA: Tensor, place_UT: Tensor, place_US: Tensor) -> Tensor | None:
+        """Return what the places of queries and keys add to the scores, to be broadcast to B x P x T x S."""
+        return None
+
+    def values(self, layer: int, weights_BPTS: Tensor, place_UT: Tensor, place_US: Tensor) -> Tensor:
+        """Return what the places add to the values that the weights collect, B x P x T x A."""
+        raise NotImplementedError
+
+
+@slot
 class Context(nn.Module, ABC):
     """What of the source the decoder sees at each step, and where it enters.
 

@@ -70,7 +70,9 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         signatures=signatures,
         origins=origins,
         provenance=provenance,
-        plan=plan.frozen() | {"digest": plan.digest, "exploratory": frozen_plan.exploratory(plan, store)},
+        plan=plan.frozen()
+        | {"digest": plan.digest, "exploratory": frozen_plan.exploratory(plan, store)}
+        | ({"batches": frozen_plan.batches(plan, store)} if plan.file.unplanned else {}),
         split=plan.split,
         tuned=plan.tuned,
         tuned_as_now=_tuned_as_now(plan),

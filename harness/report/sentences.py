@@ -55,6 +55,8 @@ class Answer(NamedTuple):
     """The difference that this design can find, and the sources of its uncertainty."""
     decides: str = ""
     """Seeds or sentences that would decide an open claim."""
+    belief: str = ""
+    """The probability that the claim is true."""
     note: str = ""
     """A remark on the claim."""
 
@@ -114,6 +116,7 @@ def answer(result: Comparison, claim: Claim) -> Answer:
         f"{_method(result)} {_improvement(result)}".strip(),
         _power(result),
         _decides(result, claim),
+        _belief(result, claim),
         note,
     )
 
@@ -228,6 +231,16 @@ def _decides(result: Comparison, claim: Claim) -> str:
     if claim.within is None and (result.method == SUCCESS_RATES or math.isclose(gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
     return "No number of seeds would decide it if all is as seen here: there are too few test sentences."
+
+
+def _belief(result: Comparison, claim: Claim) -> str:
+    """Return how probable the claim is by the hierarchical model."""
+    if math.isnan(result.posterior):
+        return ""
+    margin = score(claim.metric, claim.within or claim.by)
+    what = "there is a gain" + (f" of more than {margin}" if claim.by else "")
+    what = f"the difference is smaller than {margin}" if claim.within is not None else what
+    return f"By a Bayesian model with weak priors the probability that {what} is {number(result.posterior, 3)}."
 
 
 def _finite(value: float) -> str:

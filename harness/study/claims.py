@@ -95,6 +95,11 @@ class Claim(Choice):
         return self.better_with_more or self.better_with_less
 
     @property
+    def compares_means(self) -> bool:
+        """Whether it is about a sum of mean scores, and counts neither seeds nor pairs of them."""
+        return self.succeeds_at is None and self.wins is None
+
+    @property
     def conditions(self) -> list[dict[str, Scalar]]:
         """Under what the question is asked: once, or twice for an interaction."""
         return [self.when, self.rather_than] if self.rather_than else [self.when]

@@ -18,6 +18,8 @@ from harness.trial.trial_choice import TrialChoice
 
 LEVEL = 0.05
 """The level of all claims of a study together."""
+FIRST_LOOK = 0.5
+"""The part of the level that there is before seeds are added by ``unplanned:`` (``harness.analysis.unplanned``)."""
 LEAST_SEEDS = 3
 """Seeds a side for a verdict."""
 
@@ -49,23 +51,24 @@ def fixed_streams(plan: Plan) -> list[str]:
 
 def _too_few(plan: Plan, family: str) -> Iterator[str]:
     claims = [claim for claim in plan.file.claims if claim.family == family]
+    level = LEVEL * (FIRST_LOOK if plan.file.unplanned else 1)
     seeds, bounded = plan.looks[-1], sum(_bounded(claim, plan) for claim in claims)
     if claims and seeds < LEAST_SEEDS:
         count = "one seed decides" if seeds == 1 else f"{seeds} seeds decide"
         yield f"{count} no claim: a verdict needs {LEAST_SEEDS} seeds a side"
-    elif bounded and (enough := _enough(bounded * plan.datasets)) > seeds:
+    elif bounded and (enough := _enough(bounded * plan.datasets, level)) > seeds:
         size = f"{bounded} claims" if bounded > 1 else "a claim"
         size += f" on {plan.datasets} datasets" if plan.datasets > 1 else ""
-        first = LEVEL / (bounded * plan.datasets)
+        first = level / (bounded * plan.datasets)
         yield (
             f"{seeds} seeds a side cannot decide {size}: p is never below {least_p(seeds):.3f}, and the first must be below "
             f"{first:.3f}; {enough} seeds can"
         )
 
 
-def _enough(claims: int) -> int:
+def _enough(claims: int, level: float) -> int:
     seeds = LEAST_SEEDS
-    while claims * least_p(seeds) >= LEVEL:
+    while claims * least_p(seeds) >= level:
         seeds += 1
     return seeds
 

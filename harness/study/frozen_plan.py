@@ -9,19 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from harness.core.names import inside
 from harness.core.spec import SpecError, digest, encode, flatten, read
 from harness.storage import garbage
 from harness.storage import store as disk
 from harness.storage.store import Store
-from harness.study import ledger
+from harness.study import extension, ledger
 from harness.study.claims import Claim, groups
-from harness.study.grid import SequentialSeeds
+from harness.study.frozen_schema import check_frozen
 from harness.study.planning import Plan
 from harness.trial.pipeline import Trial
-from harness.trial.sealed import VALIDATION, Split
+from harness.trial.sealed import VALIDATION
 
 PILOT = "answered on the validation split, as a pilot; the test split is sealed"
 """Why claims are exploratory while the test split is sealed."""
@@ -66,11 +64,16 @@ def freeze(plan: Plan, store: Store, results: Path | None = None, event: ledger.
     """
     before = _frozen(plan, store)
     late = {"exploratory": _late(plan, store, before), "dropped": _dropped(plan, store, before)}
-    text = json.dumps(plan.frozen() | {"digest": plan.digest} | late, indent=1, ensure_ascii=False)
+    seen = bool(before) and any(_seen(plan, store, _seeds(plan, before)))
+    came = extension.batches(plan, before, ledger.read(ledger.of_store(store, plan.name)), seen=seen)
+    said = plan.frozen() | {"digest": plan.digest} | late | ({"batches": came} if came else {})
+    text = json.dumps(said, indent=1, ensure_ascii=False)
     changes = _difference(before, plan.frozen()).splitlines() if before else []
     if before:
         ledger.remember(_attempt(plan, store, before), plan.name, store, results)
-    ledger.enter(plan, store, results, changes, event)  # first: a plan without its line would hide an attempt
+    ledger.enter(
+        plan, store, results, ledger.Frozen(event, changes, came)
+    )  # first: a plan without its line would hide an attempt
     disk.write(file_of(plan, store), text)
 
 
@@ -109,6 +112,12 @@ def exploratory(plan: Plan, store: Store) -> dict[str, str]:
     return said
 
 
+def batches(plan: Plan, store: Store) -> list[list[int]]:
+    """Return the seeds of a study batch by batch; in one batch where no rule for adding them is declared."""
+    came: list[list[int]] = _frozen(plan, store).get("batches", [])
+    return came or [list(plan.seeds)]
+
+
 def dropped(plan: Plan, store: Store) -> list[str]:
     """Return the names of claims that were stated in time, and removed or changed after results."""
     return [said["name"] for said in _frozen(plan, store).get("dropped", [])]
@@ -119,11 +128,11 @@ def _late(plan: Plan, store: Store, before: dict[str, Any]) -> dict[str, str]:
         return _written_late(plan, store)
     done = _seen(plan, store, _seeds(plan, before))
     late = f"written or changed after {sum(done)} of {len(done)} trials had finished" if any(done) else ""
-    reseeded = "the seeds were changed after results could be seen"
-    reseeded = reseeded if any(done) and before["seeds"] != plan.frozen()["seeds"] else ""
+    attempts = ledger.read(ledger.of_store(store, plan.name))
+    reseeded = {c.name: extension.undeclared(plan, before, attempts, c) if any(done) else "" for c in plan.file.claims}
     reasons = before.get("exploratory", {})
     earlier = {_meaning(read(Claim, said)): reasons.get(said["name"], "") for said in before["claims"]}
-    made = {claim.name: earlier.get(_meaning(claim), late) or reseeded for claim in plan.file.claims}
+    made = {claim.name: earlier.get(_meaning(claim), late) or reseeded[claim.name] for claim in plan.file.claims}
     return {name: reason for name, reason in made.items() if reason}
 
 
@@ -187,7 +196,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     try:
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _check(said)
+        check_frozen(said)
     except (ValueError, RecursionError) as error:
         message = (
             f"the plan that was frozen is damaged ({error}); put the file back from a copy, or remove it: the results stay, "
@@ -214,67 +223,19 @@ def folder(store: Store, study: str, base: str) -> Path:
 # --------------------------------------------------------------------------------------------------- from elsewhere
 
 
-class _Variant(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: str
-    factors: dict[str, Any]
-    skipped: str
-    choice: dict[str, Any] | None
-
-
-class Frozen(BaseModel):
-    """The schema of a frozen plan; plans from elsewhere are checked against it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    study: str
-    base: str
-    question: str
-    expectation: str
-    claims: list[dict[str, Any]]
-    seeds: list[int] | dict[str, Any]
-    revisions: dict[str, str]
-    variants: list[_Variant]
-    match: dict[str, Any] | None = None
-    evaluate: Split = "test"
-    tuned: dict[str, Any] | None = None
-    digest: str
-    exploratory: dict[str, str] = {}
-    dropped: list[dict[str, Any]] = []
-
-
-def _check(said: Any) -> Frozen:
-    """Return plain data as a frozen plan.
-
-    Raises:
-        SpecError: the data are no frozen plan.
-    """
-    try:
-        plan = Frozen.model_validate(said)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise SpecError(f"is no frozen plan: {first['msg']}", ".".join(map(str, first["loc"])), "plan.json") from None
-    for claim in (*plan.claims, *plan.dropped):
-        read(Claim, claim, lambda _: "plan.json", root="claims")
-    if isinstance(plan.seeds, dict):
-        read(SequentialSeeds, plan.seeds, lambda _: "plan.json", root="seeds")
-    return plan
-
-
 def admissible(said: Any, store: Store) -> Path:
     """Return the file for a plan that was frozen elsewhere; nothing is written yet.
 
     Raises:
         SpecError: it is no frozen plan, or the store has another plan of the study; names the differences.
     """
-    plan = _check(said)
+    plan = check_frozen(said)
     path = folder(store, plan.study, plan.base) / "plan.json"
     before = _read(path)
     if before and before != said:
         late = {
             key: [before.get(key), said.get(key)]
-            for key in ("exploratory", "dropped")
+            for key in ("exploratory", "dropped", "batches")
             if before.get(key) != said.get(key)
         }
         raise SpecError(
@@ -295,7 +256,7 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 def _lines(plan: dict[str, Any]) -> list[str]:
     variants = {v["name"]: v for v in plan["variants"]}
     claims = {c["name"]: c for c in plan["claims"]}
-    named = {k: v for k, v in plan.items() if k not in ("digest", "exploratory", "dropped")} | {
+    named = {k: v for k, v in plan.items() if k not in ("digest", "exploratory", "dropped", "batches")} | {
         "variants": variants,
         "claims": claims,
     }

@@ -115,6 +115,8 @@ class StudyFile(Choice):
     seeds: Seeds = Field(
         default=5, description="How many seeds (counted from 1), or which, or a design that adds them until decided."
     )
+    unplanned: Literal["", "combine"] = Field(default="", json_schema_extra={"neutral": ""})
+    """What holds if seeds are added after results were seen: ``combine`` keeps the claims, each batch with the same say."""
     evaluate: Split = Field(default="test", json_schema_extra={"neutral": "test"})
     """What is decoded and scored: the test split, or the validation split while the test split stays sealed."""
     tune: Tune | None = None
@@ -123,6 +125,14 @@ class StudyFile(Choice):
     """The file that ``s2s tune`` wrote: every variant has the settings that won for it."""
     claims: tuple[Claim, ...] = ()
     """What is claimed, written before the run and answered after it."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> StudyFile:
+        if self.unplanned and isinstance(self.seeds, SequentialSeeds):
+            raise ValueError(
+                "`unplanned:` is for a fixed number of seeds; a design that adds them has a rule of its own"
+            )
+        return self
 
 
 @dataclass(frozen=True)

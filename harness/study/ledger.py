@@ -11,12 +11,12 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -25,6 +25,7 @@ from harness.core.spec import SpecError
 from harness.storage.disk import write
 from harness.storage.store import Store
 from harness.study.planning import Plan
+from harness.study.standing import Standing
 from harness.trial.encoded import TEST
 from harness.trial.sealed import Split
 
@@ -53,8 +54,25 @@ class Attempt(BaseModel):
     """Other plans on this base that had finished trials by then, by digest, with their number."""
     previous: str
     """sha256 of the line before; "" in the first."""
+    batches: list[list[int]] = []
+    """Where the study declares ``unplanned:``, its seeds, batch by batch; else nothing."""
     evaluate: Split = "test"
     """The split that its trials are scored on; a line says so only where the test split was sealed."""
+
+    @property
+    def only_adds_seeds(self) -> bool:
+        """Whether it is the plan before with more seeds, by the rule that it declares."""
+        return len(self.batches) > 1 and all(line[1:].startswith("seeds: ") for line in self.changes)
+
+
+class Frozen(NamedTuple):
+    """What happened to a plan now."""
+
+    event: Event
+    changes: Sequence[str]
+    """What differs from the plan before."""
+    batches: list[list[int]]
+    """Its seeds, batch by batch, where it declares a rule for adding them."""
 
 
 def of_store(store: Store, study: str) -> Path:
@@ -95,30 +113,30 @@ def _lines(path: Path) -> list[Attempt]:
     return attempts
 
 
-def enter(plan: Plan, store: Store, results: Path | None, changes: Iterable[str], event: Event) -> None:
+def enter(plan: Plan, store: Store, results: Path | None, done: Frozen) -> None:
     """Add a line for a plan that is frozen or registered now, unless the last line on its base says the same.
 
     Args:
         plan: the plan, its data pinned.
         store: whose ledger it is.
         results: the folder of the study's reports, where an earlier store may have left a copy.
-        changes: what differs from the plan before.
-        event: what happened.
+        done: what happened.
     """
     with _changing(plan.name, store, results) as attempts:
         on_base = [attempt for attempt in attempts if attempt.base == plan.base]
-        if on_base and (on_base[-1].plan, on_base[-1].event) == (plan.digest, event):
+        if on_base and (on_base[-1].plan, on_base[-1].event) == (plan.digest, done.event):
             return
         now = Attempt(
             time=stamp(time.time()),
-            event=event,
+            event=done.event,
             base=plan.base,
             plan=plan.digest,
             claims=[claim.name for claim in plan.file.claims],
             trials=[trial.digest for _, _, trial in plan.trials()],
-            changes=list(changes),
+            changes=list(done.changes),
             seen=_seen(plan, attempts, store, results),
             previous="",
+            batches=done.batches,
             evaluate=plan.split,
         )
         attempts.append(now)
@@ -177,8 +195,8 @@ def _write(path: Path, attempts: Sequence[Attempt]) -> None:
     lines: list[str] = []
     for attempt in attempts:
         previous = _hash(lines[-1]) if lines else ""
-        line = attempt.model_copy(update={"previous": previous}).model_dump(exclude_defaults=True)
-        lines.append(json.dumps(line, ensure_ascii=False))
+        said = attempt.model_copy(update={"previous": previous}).model_dump(exclude_defaults=True)
+        lines.append(json.dumps(said, ensure_ascii=False))
     write(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -209,68 +227,35 @@ def admit(store: Store, study: str, lines: str, place: str) -> None:
         _write(of_store(store, study), attempts)
 
 
-class Standing(BaseModel):
-    """The place of a plan among the attempts at a study on its base."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int = 1
-    """1 for the first plan that was frozen on this base; a plan that is frozen again after others counts again."""
-    registered: str = ""
-    """When it was registered; "" if it was not."""
-    seen: dict[str, int] = {}
-    """Earlier plans whose results could be seen when it was frozen, with their finished trials."""
-    sealed: dict[str, int] = {}
-    """Those of them whose test split was sealed: their results are of the validation split."""
-    again: bool = False
-    """Whether the plan had been frozen before, and others after it."""
-
-    @property
-    def sentence(self) -> str:
-        """One sentence for a report; "" for a first attempt that was not registered."""
-        registered = f"Registered on {self.registered}. " if self.registered else ""
-        if self.number == 1:
-            return registered.strip()
-        return f"{registered}Attempt {self.number} at this study on this data: {self._saw}."
-
-    @property
-    def tested(self) -> dict[str, int]:
-        """Those of the earlier plans whose results are of the test split."""
-        return {plan: count for plan, count in self.seen.items() if plan not in self.sealed}
-
-    @property
-    def _saw(self) -> str:
-        """What had been seen, in words."""
-        if not self.seen:
-            return "no results had been seen"
-        told = [_saw(self.tested)] if self.tested else []
-        told += [f"{_saw(self.sealed)} on the validation split"] if self.sealed else []
-        fresh = not self.tested and not self.again
-        return "; ".join([*told, *(["the test split had not been seen"] if fresh else [])])
-
-
-def _saw(seen: Mapping[str, int]) -> str:
-    plans, trials = f"{len(seen)} earlier plan{'s' * (len(seen) != 1)}", ", ".join(f"{n:,}" for n in seen.values())
-    return f"results of {plans} had been seen ({trials} finished trials)"
-
-
 def standing(plan: Plan, store: Store) -> Standing:
     """Return the place of a plan among the attempts at its study."""
     attempts = read(of_store(store, plan.name))
     on_base = [a for a in attempts if a.base == plan.base]
-    plans = [plan for plan, _ in groupby(a.plan for a in on_base)]
+    first = _first_of_each(on_base)
+    plans = [plan for plan, _ in groupby(first[a.plan] for a in on_base)]
     mine = [a for a in on_base if a.plan == plan.digest]
     if not mine:  # frozen before ledgers were kept
         return Standing(number=len(plans) + 1, seen=_seen(plan, attempts, store, None))
-    registered = next((a.time for a in mine if a.event == "registered"), "")
-    seen, pilots = mine[-1].seen, {a.plan for a in on_base if a.evaluate != TEST}
+    registered = next((a.time for a in on_base if a.event == "registered" and first[a.plan] == first[plan.digest]), "")
+    seen = {other: count for other, count in mine[-1].seen.items() if first.get(other) != first[plan.digest]}
+    pilots = {a.plan for a in on_base if a.evaluate != TEST}
     return Standing(
-        number=len(plans) - plans[::-1].index(plan.digest),
+        number=len(plans) - plans[::-1].index(first[plan.digest]),
         registered=registered,
         seen=seen,
         sealed={plan: count for plan, count in seen.items() if plan in pilots},
-        again=plans.count(plan.digest) > 1,
+        again=plans.count(first[plan.digest]) > 1,
+        batches=mine[-1].batches,
     )
+
+
+def _first_of_each(attempts: Sequence[Attempt]) -> dict[str, str]:
+    """Return, for each plan, the one that it adds seeds to by a declared rule, or itself."""
+    first: dict[str, str] = {}
+    for before, attempt in zip([None, *attempts], attempts, strict=False):
+        extends = before is not None and attempt.only_adds_seeds
+        first.setdefault(attempt.plan, first[before.plan] if before is not None and extends else attempt.plan)
+    return first
 
 
 def _hash(line: str) -> str:

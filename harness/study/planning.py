@@ -141,7 +141,13 @@ class Plan:
             | ({"match": encode(self.file.match)} if self.file.match else {})
             | self._sealed
             | self._tuned
+            | self._extensible
         )
+
+    @property
+    def _extensible(self) -> dict[str, str]:
+        """What the plan says of seeds that may be added; nothing without a rule for it."""
+        return {"unplanned": self.file.unplanned} if self.file.unplanned else {}
 
     @property
     def sealed(self) -> str:
@@ -173,7 +179,10 @@ class Plan:
         ]
         file = self.file
         claims = encode(file.claims, meaning=True)
-        more = [*([file.match] if file.match else []), *(said for said in (self._sealed, self._tuned) if said)]
+        more = [
+            *([file.match] if file.match else []),
+            *(said for said in (self._sealed, self._tuned, self._extensible) if said),
+        ]
         return digest([file.question, file.expectation, claims, self._design, variants, *more])
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.spec import SpecError
-from tests.calibration import departures, experiments, further, page, real
+from tests.calibration import added, departures, experiments, further, page, real
 from tests.calibration.experiments import Size
 
 FULL = Size(repetitions=2000, slow=1000)
@@ -22,6 +22,7 @@ QUICK = Size(repetitions=100, slow=50, seeds=(3, 5), worlds=(("exact_match", "la
 EXPERIMENTS: dict[str, Callable[[Size], Iterator[dict[str, Any]]]] = {
     "null": experiments.null,
     "sequential": experiments.sequential,
+    "added": added.added,
     "margin": experiments.margin,
     "sentences": departures.sentences,
     "groups": departures.groups,
@@ -32,6 +33,7 @@ EXPERIMENTS: dict[str, Callable[[Size], Iterator[dict[str, Any]]]] = {
     "floor": departures.floor,
     "contrasts": further.contrasts,
     "wins": further.wins,
+    "belief": added.belief,
     "needs": further.needs,
     "predicted": experiments.predicted,
 }

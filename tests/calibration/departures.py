@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.analysis import ALPHA, Arm, compare
-from harness.analysis.arms import LostSeed
+from harness.analysis.arm import LostSeed
 from harness.analysis.compare import verdict
 from harness.trial.score import METRICS
 from tests.calibration.experiments import RESAMPLER, SPREADS, Row, Size, Tally, claim, differ, stream

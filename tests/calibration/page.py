@@ -85,6 +85,12 @@ LAYOUTS = {
         ("metric", "seed SD"),
         across="method",
     ),
+    "added": Layout(
+        f"Seeds are added up to three times, until it is decided: {FALSE}",
+        "Exact match. *Ours* is the declared rule `unplanned: combine`; below it stands what adding seeds without a rule does. Few "
+        "or many: 2 seeds where p was below 20 %, else 10.",
+        ("world", "added", "method"),
+    ),
     "margin": Layout(
         "Two variants that differ by the margin: how often they are called equivalent, in percent, at a nominal 5 %",
         "Far below 5 % where the interval is wider than the margin allows: then nothing is called equivalent.",
@@ -94,6 +100,14 @@ LAYOUTS = {
         "P(a seed of A beats one of B): how often its interval holds the truth, in percent, at a nominal 95 %",
         "Normal scores. Percentiles of a bootstrap over seeds are the usual thing to print.",
         ("P(A beats B)", "SDs of A and B", "method"),
+        false=False,
+    ),
+    "belief": Layout(
+        "The Bayesian probability that the difference is below its true value: how often it falls into each fifth, in percent",
+        "Simulation-based calibration (Talts et al. 2018): SDs of seeds are drawn from their prior, then scores; if the "
+        "probabilities are right, 20 % of them are in each fifth.",
+        ("seeds",),
+        across="fifth",
         false=False,
     ),
     "needs": Layout(

@@ -70,12 +70,16 @@ def test_calibration():
     assert all(band(row, 3, 7) for row in rows["null"] if row["method"] == "ours")
     assert all(band(row, 0, 5) for row in rows["sequential"] if row["method"] == "ours")
     assert all(row["percent"] > 8 for row in rows["sequential"] if row["method"] != "ours")
+    assert all(band(row, 0, 5) for row in rows["added"] if row["method"] == "ours")
+    pleased = [row for row in rows["added"] if row["method"] != "ours" and row["world"] == "seeds vary much"]
+    assert all(row["percent"] > 5 for row in pleased)
     assert all(band(row, 0, 5) for row in rows["margin"])
     for name in ("sentences", "groups", "lost", "unequal", "bimodal", "floor"):
         ours = [row for row in rows[name] if row.get("method", "ours").startswith("ours")]
         assert all(band(row, 0, 7) for row in ours), name
     # Where one arm varies and the others hardly do, three seeds a side are few: up to 9 % (docs/statistics.md).
     assert all(band(row, 0, 9) for name in ("spread", "contrasts") for row in rows[name])
+    assert all(abs(row["percent"] - 20) <= 4 * row["se"] for row in rows["belief"])
     for row in rows["predicted"]:
         assert abs(row["percent"] - row["predicted"]) <= 3 + 3 * row["se"], row
     for row in rows["needs"]:

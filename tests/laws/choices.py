@@ -31,6 +31,14 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "width": (4,),
     "layers": (1, 2),
     "heads": (2,),
+    # A Transformer's: as wide as some words, so that a prefix may follow; three heads of two units.
+    "encoder.width": (6,),
+    "decoder.width": (6,),
+    "encoder.heads": (3,),
+    "decoder.heads": (3,),
+    "inner": (6,),
+    "longest": (20,),
+    "farthest": (2,),
     "dropout": (0.3,),
     "zoneout": (0.0, 0.2),
     "forget_bias": (0.0, 1.0),
@@ -65,6 +73,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 
+SIZES = ("width", "hidden", "inner")
 ALONE = ("cell",)
 """Parts that have laws of their own, over their own settings in pairs (``test_cell_laws``): the sample of models has each of
 their settings, but not each together with every setting of the model, which would be hundreds of models; those of a plugin
@@ -250,11 +259,12 @@ def build(plain: Any) -> Seq2Seq:
 
 
 def enlarged(plain: Any, times: int) -> Any:
-    """Return a choice with all sizes multiplied and no dropout."""
+    """Return a choice with all sizes multiplied and no dropout; torch's word vectors, of size one, are not scaled up."""
     if not isinstance(plain, dict):
         return plain
     changed = {key: enlarged(value, times) for key, value in plain.items()}
     changed |= {key: changed[key] * times for key in SIZES if key in changed}
+    return changed | {key: off for key, off in (("dropout", 0.0), ("scale", False)) if key in changed}
     return changed | {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
 
 

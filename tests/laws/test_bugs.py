@@ -35,12 +35,23 @@ from unit.variants import (
     test_exact,
     test_outputs,
     test_outputs_copying,
+    test_positions,
     test_sampling,
     test_searches,
+    test_transformer,
 )
 
 from harness import contracts
-from harness.contracts import Cell, Memory, Output, ParallelCell, ScannedCell, StepwiseCell, layered_cells
+from harness.contracts import (
+    Cell,
+    Memory,
+    Output,
+    ParallelCell,
+    ScannedCell,
+    StepwiseCell,
+    layered_cells,
+    transformer_layers,
+)
 from harness.core.spec import flatten
 from harness.trial.model import Seq2Seq
 from variants import (
@@ -68,8 +79,10 @@ from variants import (
     outputs_adaptive,
     outputs_copying,
     outputs_mixture,
+    positions,
     sampling,
     searches,
+    transformer,
 )
 
 Law = Callable[[], None]
@@ -312,6 +325,28 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("readout without dropout", decoders.RnnDecoder._features, "self.drop(self.readout(output_BTX))", "self.readout(output_BTX)", DROPS),
     ("a decoder hides that it hears padding", decoders.RnnDecoder.__init__, "self.hears_padding, self.weighs = self.context.hears_padding,", "_, self.weighs = 0,", PADDING),
     ("a deaf decoder claims to hear", decoders.RnnDecoder.__init__, "self.bridge.hears_source or self.context.width > 0", "True", models(laws.test_a_model_hears_the_source_just_when_it_says_so)),
+    # Transformers
+    ("causal mask off by one", transformer_layers.onward, "<= place_1T.unsqueeze(2)", "<= place_1T.unsqueeze(2) + 1", of("transformer", laws.test_the_future_changes_nothing)),
+    ("places restart at each piece", transformer_layers.onward, "Sight(positions, place_1T, place_1S,", "Sight(positions, place_1T - heard, place_1S - heard,", of("transformer", laws.test_cutting_time_changes_nothing)),
+    ("self-attention sees padding", transformer_layers.inward, "else mask_BS.unsqueeze(1)", "else torch.ones_like(mask_BS).unsqueeze(1)", models(laws.test_an_encoder_hears_padding_just_when_it_says_so)),
+    ("cross-attention sees padding", transformer.TransformerDecoder.advance, "closed_to(source.memory.mask_BS.unsqueeze(1)", "closed_to(torch.ones_like(source.memory.mask_BS).unsqueeze(1)", of("transformer", laws.test_padding_and_company_change_nothing)),
+    ("the cache of another sentence", transformer.TransformerDecoder.advance, "(state[depth],)", "(tuple(part.roll(1, 0) for part in state[depth]),)", of("transformer", laws.test_reordering_states_reorders_futures)),
+    ("the cache of another layer", transformer.TransformerDecoder.advance, "tuple(caches)", "tuple(caches[::-1])", of("transformer", laws.test_cutting_time_changes_nothing)),
+    ("cached values turned with the keys once more", transformer_layers.Layer.recall, "sight.turn(key_BPTA), value_BPTA", "sight.turn(key_BPTA), sight.turn(value_BPTA)", having(test_transformer.test_rotated_attention_by_its_equation)),
+    ("queries not turned", transformer_layers.Layer.look, "sight.turn(self.own.split(self.own.query(entering_BTD)))", "self.own.split(self.own.query(entering_BTD))", having(test_transformer.test_rotated_attention_by_its_equation)),
+    ("units dealt to heads in another order", transformer_layers.Heads.split, "(self.heads, -1))", "(-1, self.heads)).transpose(2, 3)", having(test_transformer.test_the_encoder_is_torchs_own, "pre", "relu")),
+    ("heads mixed with steps", transformer_layers.Heads.merged, "mixed_BPTA.transpose(1, 2).flatten(2)", "mixed_BPTA.flatten(1).unflatten(1, (mixed_BPTA.shape[2], -1))", of("transformer", laws.test_the_future_changes_nothing)),
+    ("scores not scaled", transformer_layers._weights, "/ math.sqrt(query_BPTA.shape[-1])", "", having(test_transformer.test_the_decoder_is_torchs_own, "pre", "relu")),
+    ("weights of heads summed, not averaged", transformer_layers.Layer.consult, "weights_BPTS.mean(1)", "weights_BPTS.sum(1)", of("transformer", laws.test_attention_weights_are_probabilities)),
+    ("a source without words gives NaN", transformer_layers.closed_to, "torch.finfo(like.dtype).min", "-torch.inf", of("transformer", laws.test_a_source_without_words_is_no_catastrophe)),
+    ("norm before and after confused", transformer_layers.Around.after, "sum_BTD if self.pre", "sum_BTD if not self.pre", having(test_transformer.test_the_encoder_is_torchs_own, "post", "relu")),
+    ("shared layers have parameters of their own", transformer_layers.Stack.__init__, "1 if cfg.shared else cfg.layers", "cfg.layers", plains(test_setting_laws.test_every_switch_does_something)),
+    ("the target counts on after padding", transformer.TransformerPrefixDecoder._sight, "mask_BS.sum(1, keepdim=True)", "torch.full_like(mask_BS.sum(1, keepdim=True), mask_BS.shape[1])", of("transformer_prefix", laws.test_padding_and_company_change_nothing)),
+    ("the target sees padding of its prompt", transformer.TransformerPrefixDecoder._sight, "closed_to(mask_BS.unsqueeze(1), x_BTE)", "closed_to(torch.ones_like(mask_BS).unsqueeze(1), x_BTE)", of("transformer_prefix", laws.test_padding_and_company_change_nothing)),
+    ("no vectors of distance in the values", positions.Relative.values, "(weights_BPTS.transpose", "0 * (weights_BPTS.transpose", of("transformer", laws.test_every_parameter_learns)),
+    ("rotary pairs from both halves", positions.Rotary.turn, "x_BPTA[..., 0::2], x_BPTA[..., 1::2]", "x_BPTA.chunk(2, -1)", having(test_positions.test_rotation_is_multiplication_of_complex_numbers)),
+    ("distance upside down", positions.Relative._distance, "place_US.unsqueeze(1) - place_UT.unsqueeze(2)", "place_UT.unsqueeze(2) - place_US.unsqueeze(1)", having(test_positions.test_relative_positions_by_loops, False)),
+    ("alibi rewards what is far", positions.Alibi.bias, "slope_P11 * ahead_U1TS)", "-slope_P11 * ahead_U1TS)", having(test_positions.test_alibi_by_loops, 2, True)),
     # outputs
     ("smoothing with the wrong sign", Output.nll, "- smoothing * logp_NV", "+ smoothing * logp_NV", TWO_FACES),
     ("smoothing forgotten", outputs._Softmax.nll, "label_smoothing=smoothing", "label_smoothing=0.0", TWO_FACES),

@@ -20,11 +20,21 @@ def padded(rows: list[list[int]]) -> torch.Tensor:
     return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 
 
-def learn(plain: Any, updates: int) -> tuple[bool, Any]:
+RATES = (0.01, 0.003)
+"""Learning rates: what recurrent networks learn fast with makes some stacks of attention diverge."""
+
+
+def learns(plain: Any, updates: int) -> tuple[bool, Any]:
+    """Return whether a model learns with one of the rates, and the model."""
+    learnt, model = learn(plain, updates, RATES[0])
+    return (learnt, model) if learnt else learn(plain, updates, RATES[1])
+
+
+def learn(plain: Any, updates: int, rate: float) -> tuple[bool, Any]:
     """Return whether a model says every target exactly before so many updates are over, and the model."""
     torch.manual_seed(0)
     model = choices.assemble(choices.enlarged(plain, 5)).train()
-    adam = torch.optim.Adam(model.parameters(), lr=0.01)
+    adam = torch.optim.Adam(model.parameters(), lr=rate)
     source_BS = padded(SOURCES)
     inputs_BT, targets_BT = padded([[BOS, *row] for row in TARGETS]), padded([[*row, EOS] for row in TARGETS])
     for update in range(1, updates + 1):
@@ -50,12 +60,12 @@ def check(learnt: bool, model: Any) -> None:
 
 @pytest.mark.parametrize("plain", choices.params()[:30:6])
 def test_eight_pairs_are_learnt_by_heart(plain: Any) -> None:
-    learnt, model = learn(plain, 300)
+    learnt, model = learns(plain, 300)
     check(learnt, model)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plain", choices.params((), [pytest.mark.full]))
 def test_eight_pairs_are_learnt_by_heart_by_all(plain: Any) -> None:
-    learnt, model = learn(plain, 600)
+    learnt, model = learns(plain, 600)
     check(learnt, model)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from posterior import probability
 from rescored import Metric
 from scipy import stats
 
@@ -90,6 +91,8 @@ def estimate(contrast: Contrast, metric: Metric, claim: Row, floor: float) -> Ro
     if not all(arm.seeds for arm in arms):
         return found
     seen = found | _estimated(contrast, metric, claim)
+    if claim:
+        seen["posterior"] = probability(contrast, seen, metric, claim)
     if any(arm.lost for arm in arms) and not math.isnan(seen["p"]):
         others = [found | _estimated(other, metric, claim) for other in _endings(contrast, metric)]
         agreed = all(other["in_favour"] == seen["in_favour"] for other in others)

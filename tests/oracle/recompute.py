@@ -7,8 +7,8 @@ report, and from the store the texts, likelihoods and vocabularies of each trial
 comparison with the first variant anew, and compares. CSV files of a report have ten digits, so that a number agrees
 if it differs by less than 1e-9 of itself. Exit code 0: everything agrees; 1: something differs; 2: nothing can be compared.
 
-Left out: metrics that need the harness to read a text (numbers, labels), metrics with settings, plans that look several times, and
-what a new study would need (`mde80`, `needed_*`).
+Left out: metrics that need the harness to read a text (numbers, labels), metrics with settings, plans that look several times or
+may (`unplanned:`), and what a new study would need (`mde80`, `needed_*`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROUNDING = 1e-13
 NUMBERS = (
     "mean_a", "mean_b", "delta", "ci_low", "ci_high", "confidence", "p", "p_holm", "level", "seeds_a", "seeds_b", "sentences",
     "var_seed", "var_sentence", "improvement", "improvement_low", "improvement_high", "success_a", "success_b", "threshold",
-    "floor",
+    "floor", "posterior",
 )  # fmt: skip
 WORDS = ("verdict", "method", "kind")
 
@@ -205,8 +205,10 @@ def main(words: list[str]) -> int:
     asked.add_argument("--datasets", type=int, default=1, help="the number of bases that the study names (1)")
     given = asked.parse_args(words)
     report = Report(given.store, given.results, given.datasets)
-    if isinstance(report.plan["seeds"], dict):
-        print("the plan looks several times: its p values and intervals are not recomputed here", file=sys.stderr)
+    if isinstance(report.plan["seeds"], dict) or report.plan.get("unplanned"):
+        print(
+            "the plan looks several times, or may: its p values and intervals are not recomputed here", file=sys.stderr
+        )
         return 2
     found = [one for one in (*report.scores(), *report.answers()) if not one.empty]
     if not found:

@@ -126,3 +126,27 @@ def test_seeds_added_after_looking_make_claims_exploratory(tmp_path: Path) -> No
     assert "seeds were changed" in comparisons["exploratory"][0]
     plan = planning.load(str(tmp_path / "mask.yaml"), sets=SMALL)
     assert frozen_plan.exploratory(plan, Store(tmp_path / "runs"))
+
+
+@pytest.mark.slow
+def test_seeds_added_after_results_by_the_declared_rule_keep_the_claim(tmp_path: Path) -> None:
+    """The claim stays confirmatory and its p is that of two looks; without the rule the same study ends exploratory."""
+    ruled = {"unplanned": "combine", "claims": [CLAIM | {"within": 0.02}]}
+    answered(tmp_path, seeds=3, **ruled)
+    (first,) = results(tmp_path)[1].head(1).to_dict("records")
+    answered(tmp_path, replan=True, seeds=5, **ruled)
+    trials, comparisons = results(tmp_path)
+    assert len(trials) == 10 and comparisons["seeds_a"][0] == 5
+    assert (
+        pd.isna(comparisons["exploratory"][0]) and comparisons["plans_seen"][0] == 0 and comparisons["attempt"][0] == 1
+    )
+    assert comparisons["p"][0] <= first["p"]
+    report = (tmp_path / "results/mask/numbers/report.md").read_text("utf-8")
+    assert "3 seeds, then 2 more after results could be seen" in report and "half of the level" not in report
+    assert json.loads((tmp_path / "results/mask/numbers/plan.json").read_text("utf-8"))["batches"] == [
+        [1, 2, 3],
+        [4, 5],
+    ]
+    assert '"batches": [[1, 2, 3], [4, 5]]' in (tmp_path / "results/mask/ledger.jsonl").read_text("utf-8")
+    answered(tmp_path, replan=True, seeds=6, claims=ruled["claims"])
+    assert "were changed after results" in results(tmp_path)[1]["exploratory"][0]

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from harness.analysis import Resampler, compare, compare_all
-from harness.analysis.arms import LostSeed, Term, Trials
+from harness.analysis.arm import LostSeed
+from harness.analysis.arms import Term, Trials
 from harness.analysis.compare import estimate
 from harness.analysis.lost_seeds import scenarios
 from harness.trial.score import METRICS

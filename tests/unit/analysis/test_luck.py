@@ -12,7 +12,7 @@ from scipy import stats
 
 from harness.analysis import compare
 from harness.analysis.power import least_p
-from harness.analysis.variance_components import two_way
+from harness.analysis.variance_components import Share, two_way
 from harness.contracts.metric import Metric
 from unit.analysis.test_compare import EXACT, claim, flat
 
@@ -129,7 +129,7 @@ def test_the_variance_of_equal_numbers_is_that_of_both_arms():
 def test_three_seeds_against_ten_rarely_err_where_every_second_seed_learns_nothing():
     rng, runs = np.random.default_rng(1), 4000
     a_RS, b_RS = (np.where(rng.random((runs, n)) < 0.5, 90.0, 10.0) + rng.normal(0, 1, (runs, n)) for n in (3, 10))
-    shares = [(scores.var(1, ddof=1) / n, n) for scores, n in ((a_RS, 3), (b_RS, 10))]
+    shares = [Share(scores.var(1, ddof=1) / n, n, n - 1) for scores, n in ((a_RS, 3), (b_RS, 10))]
     test = two_way(shares, 0.0, 0.0, 100)
     p_R = 2 * stats.t.sf(abs(a_RS.mean(1) - b_RS.mean(1)) / np.sqrt(test.variance), test.df)
     assert (np.maximum(p_R, least_p((3, 10))) < 0.05).mean() < 0.06

@@ -22,7 +22,7 @@ from harness.analysis.power import (
     sentences_for,
     stated,
 )
-from harness.analysis.variance_components import two_way
+from harness.analysis.variance_components import Share, two_way
 from harness.cli import print_plans
 from harness.trial.score import METRICS
 
@@ -52,7 +52,7 @@ def test_with_few_seeds_it_is_what_simulation_finds(seeds, var_sentence):
     delta = 3.5 * math.sqrt(have.variance(seeds))
     a_RS, b_RS = rng.normal(0, 1, (2, runs, seeds))
     found_R = a_RS.mean(1) - b_RS.mean(1) + delta + rng.normal(0, math.sqrt(var_sentence), runs)
-    sides = [(scores.var(1, ddof=1) / seeds, seeds) for scores in (a_RS, b_RS)]
+    sides = [Share(scores.var(1, ddof=1) / seeds, seeds, seeds - 1) for scores in (a_RS, b_RS)]
     test = two_way(sides, var_sentence * rng.chisquare(499, runs) / 499, 0.0, 500)
     hits = abs(found_R) / np.sqrt(test.variance) > stats.t.isf(0.025, test.df)
     assert power(delta, have, seeds) == pytest.approx(hits.mean(), abs=0.012)
@@ -61,23 +61,27 @@ def test_with_few_seeds_it_is_what_simulation_finds(seeds, var_sentence):
 @pytest.mark.parametrize("seeds", [2, 3, 8])
 def test_degrees_of_freedom_are_the_pooled_tests_or_the_one_arms(seeds):
     """With equal variances those of Student's test, with all variance in one arm those of its seeds, and none beyond."""
-    assert two_way([(2.0, seeds), (2.0, seeds)], 0.0, 0.0, 100).df == pytest.approx(2 * seeds - 2)
-    assert two_way([(2.0, seeds), (0.0, seeds)], 0.0, 0.0, 100).df == pytest.approx(seeds - 1)
-    assert two_way([(0.0, seeds), (0.0, seeds)], 3.0, 0.0, 100).df == pytest.approx(99)
-    between = two_way([(2.0, seeds), (0.2, seeds)], 0.0, 0.0, 100).df
+    assert two_way([Share(2.0, seeds, seeds - 1), Share(2.0, seeds, seeds - 1)], 0.0, 0.0, 100).df == pytest.approx(
+        2 * seeds - 2
+    )
+    assert two_way([Share(2.0, seeds, seeds - 1), Share(0.0, seeds, seeds - 1)], 0.0, 0.0, 100).df == pytest.approx(
+        seeds - 1
+    )
+    assert two_way([Share(0.0, seeds, seeds - 1), Share(0.0, seeds, seeds - 1)], 3.0, 0.0, 100).df == pytest.approx(99)
+    between = two_way([Share(2.0, seeds, seeds - 1), Share(0.2, seeds, seeds - 1)], 0.0, 0.0, 100).df
     assert seeds - 1 < between < 2 * seeds - 2
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
 def test_seeds_that_agree_by_luck_still_have_a_degree_of_freedom(seeds):
     """Where seeds differ by nothing but sentences a small V_seed meets a large V_sentence; the level holds all the same."""
-    assert two_way([(0.001, seeds), (0.001, seeds)], 1.0, 1.0, 100).df == 1
+    assert two_way([Share(0.001, seeds, seeds - 1), Share(0.001, seeds, seeds - 1)], 1.0, 1.0, 100).df == 1
     rng, runs, sentences = np.random.default_rng(0), 6000, 100
     right_RASN = rng.random((runs, 2, seeds, sentences)) < 0.5
     score_RAS, mean_RAN = right_RASN.mean(-1), right_RASN.mean(2)
     var_sentence = (mean_RAN[:, 0] - mean_RAN[:, 1]).var(-1) / sentences
     own_RAS = (right_RASN - mean_RAN[:, :, None]).var(-1) / sentences
-    shares = [(score_RAS[:, arm].var(1, ddof=1) / seeds, seeds) for arm in (0, 1)]
+    shares = [Share(score_RAS[:, arm].var(1, ddof=1) / seeds, seeds, seeds - 1) for arm in (0, 1)]
     test = two_way(shares, var_sentence, own_RAS.sum((1, 2)) / (seeds * (seeds - 1)), sentences)
     assert (test.df == 1).mean() > 0.01, "it happens"
     apart_R = abs(score_RAS[:, 0].mean(-1) - score_RAS[:, 1].mean(-1))
@@ -85,15 +89,17 @@ def test_seeds_that_agree_by_luck_still_have_a_degree_of_freedom(seeds):
 
 
 def test_what_is_counted_twice_leaves_the_variance_once():
-    made = two_way([(2.0, 5), (1.0, 5)], 0.8, 0.5, 100)
+    made = two_way([Share(2.0, 5, 4), Share(1.0, 5, 4)], 0.8, 0.5, 100)
     assert made.variance == pytest.approx(3.3)
-    assert two_way([(2.0, 5), (1.0, 5)], 0.4, 0.5, 100).variance == pytest.approx(3.0), "never less than the seeds'"
+    assert two_way([Share(2.0, 5, 4), Share(1.0, 5, 4)], 0.4, 0.5, 100).variance == pytest.approx(3.0), (
+        "never less than the seeds'"
+    )
 
 
 def test_equivalence_as_simulated():
     rng, runs, seeds, margin = np.random.default_rng(0), 100_000, 6, 2.2
     a_RS, b_RS = rng.normal(0, 1, (2, runs, seeds))
-    test = two_way([(scores.var(1, ddof=1) / seeds, seeds) for scores in (a_RS, b_RS)], 0.0, 0.0, 10)
+    test = two_way([Share(scores.var(1, ddof=1) / seeds, seeds, seeds - 1) for scores in (a_RS, b_RS)], 0.0, 0.0, 10)
     found_R, reach_R = a_RS.mean(1) - b_RS.mean(1), stats.t.isf(0.05, test.df) * np.sqrt(test.variance)
     for delta in (0.0, 0.7, margin):
         inside = abs(found_R + delta) + reach_R < margin

@@ -11,7 +11,7 @@ from scipy import special
 
 from harness.analysis import compare, compare_all
 from harness.analysis.answers import with_needs
-from harness.analysis.arms import LostSeed
+from harness.analysis.arm import LostSeed
 from harness.analysis.rates import wins
 from harness.trial.score import METRICS
 from unit.analysis.test_analyze import about, outcome

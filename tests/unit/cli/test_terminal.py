@@ -201,6 +201,14 @@ def test_a_valid_study_says_what_each_claim_compares(plan: Any, capsys: pytest.C
     assert "masking on numbers is valid: 4 variants with 5 seeds, 20 trials" in out
     assert "better  mask=true, normalize=token; mask=true, normalize=padded" in out
     assert "no difference of more than 3" in out and "equal  mask=true, normalize=token" in out
+    assert "unplanned" not in out
+
+
+def test_a_study_that_may_add_seeds_says_what_it_costs(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ruled = replace(plan, file=plan.file.model_copy(update={"unplanned": "combine"}))
+    print_plans.print_validated(ruled)
+    print_plans.print_plan(ruled, survey(ruled) | {"variants": [], "to_run": 0})
+    assert capsys.readouterr().out.count("half of the level is kept") == 2
 
 
 def test_skipped_variants_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

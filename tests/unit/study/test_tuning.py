@@ -13,7 +13,8 @@ from harness.analysis import Outcome
 from harness.analysis.expected_best import tuned
 from harness.core.spec import SpecError, encode, flatten, read
 from harness.report import tuning as section
-from harness.study import frozen_plan, planning
+from harness.study import planning
+from harness.study.frozen_schema import check_frozen
 from harness.study.planning import Plan
 from harness.study.tune import Tune
 from harness.study.tuned import Tuned, best
@@ -128,7 +129,7 @@ def test_the_winners_are_used_and_the_plan_says_how_they_were_found(tmp_path: Pa
     worst = max(s for v in result.variants.values() for s in v.scores if s is not None)
     assert result.variants["mask=true"].scores[0] is None
     assert result.variants["mask=true"].expected[0] == pytest.approx(np.mean([worst, 2.0, 0.5, 4.0]))
-    frozen_plan._check(now.frozen() | {"digest": now.digest})
+    check_frozen(now.frozen() | {"digest": now.digest})
 
 
 def test_a_file_with_unequal_trials_or_another_winner_is_refused(tmp_path: Path) -> None:

@@ -61,6 +61,18 @@ def test_attention_adds_its_products() -> None:
     assert counted("gru", attention) - counted("gru", {"kind": "none"}) == scores_and_means + wider_output
 
 
+def test_fused_attention_does_not_hide_its_products() -> None:
+    """One layer a side, D = 6: projections, scores and means of three attentions, and two feed-forward networks."""
+    layers = {"kind": "transformer", "positions": "none", "width": 6, "heads": 3, "layers": 1, "inner": 9}
+    plain = {"embeddings": {"kind": "separate", "width": 6}, "encoder": layers, "decoder": layers, "output": "linear"}
+    projections = 4 * S * 36 + 4 * T * 36 + (2 * T + 2 * S) * 36
+    attention = 2 * 6 * (S * S + T * T + T * S)
+    networks = 2 * 6 * 9 * (S + T)
+    assert counted("", None, built=choices.build(plain).float()) == 3 * 2 * (
+        projections + attention + networks + T * 6 * V
+    )
+
+
 def test_walking_says_its_own_words_at_the_cost_of_the_output() -> None:
     # Step by step, the first step's word aside, nothing else changes.
     own_words = 2 * T * H * V
