@@ -73,13 +73,12 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 
-SIZES = ("width", "hidden", "inner")
 ALONE = ("cell",)
 """Parts that have laws of their own, over their own settings in pairs (``test_cell_laws``): the sample of models has each of
 their settings, but not each together with every setting of the model, which would be hundreds of models; those of a plugin
 it has."""
 
-SIZES = ("width", "hidden")
+SIZES = ("width", "hidden", "inner")
 """Settings that ``enlarged`` multiplies."""
 
 NEIGHBOURS = {
@@ -93,6 +92,7 @@ NEIGHBOURS = {
         ("encoder", "decoder.context"),
         ("encoder.cell", "decoder.bridge"),
         ("decoder.cell", "decoder.bridge"),
+        ("decoder.bridge", "decoder.context"),
         ("decoder.context", "output"),
         ("decoder", "output"),
     )
@@ -276,19 +276,27 @@ def models(strength: int = 2) -> list[Any]:
     return [plain for plain in chosen if not PLUGIN or wanted & set(map(str, flatten(plain).values()))]
 
 
-def params(first: Sequence[Any] = (), further: Sequence[Any] = (pytest.mark.slow,)) -> list[Any]:
-    """Return the sample of models as values of a test, with the marks of the first ones, and of the further ones.
+QUICK = 24
+"""Models of the sample that the fast tests ask."""
 
-    Among the first ones every setting has every value; the further ones are there for pairs of settings.
-    """
+
+def params(*marks: Any) -> list[Any]:
+    """Return the sample of models as values of a test: a few quick ones; slow ones, up to which every setting had every
+    value; and for pairs of settings those that are left to ``make test-full``. All have ``marks``, too."""
     flat = [set(flatten(plain).items()) for plain in models()]
     every: set[tuple[str, Any]] = set().union(*flat)
-    covered = itertools.accumulate(flat, set.union)
-    enough = 1 + sum(1 for so_far in covered if so_far != every)
-    return [
-        pytest.param(plain, id=name(plain), marks=first if number < enough else further)
-        for number, plain in enumerate(models())
-    ]
+    single = 1 + sum(1 for so_far in itertools.accumulate(flat, set.union) if so_far != every)
+    values = []
+    for number, plain in enumerate(models()):
+        more = (
+            []
+            if number < QUICK or PLUGIN
+            else [pytest.mark.slow]
+            if number < single
+            else [pytest.mark.slow, pytest.mark.full]
+        )
+        values.append(pytest.param(plain, id=name(plain), marks=[*marks, *more]))
+    return values
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import test_training as laws
 import torch
 from safetensors.torch import load_file
 
-from harness.contracts import UNK, Corruption
+from harness.contracts import UNK, Corruption, Search
 from harness.core.spec import Incompatible, encode, read
 from harness.trial import train
 from harness.trial.batches import collate
@@ -138,14 +138,14 @@ def test_evaluation_hears_all_words(tmp_path: Path) -> None:
 def test_parts_that_do_not_meet_are_seen_before_any_training() -> None:
     choice = read(TrainingChoice, laws.BASE | {"initializer": "identity"})
     with pytest.raises(Incompatible, match="needs an Elman network"):
-        train.check_parts(laws.MODEL, choice, laws.WORDS)
+        train.check_parts(laws.MODEL, choice, Search.kinds["greedy"].Config(), laws.WORDS)
     plain = json.loads(json.dumps(encode(laws.MODEL)))
     for side in ("encoder", "decoder"):
         plain[side]["cell"]["kind"] = "gru"
     gru = read(type(laws.MODEL), plain)
     with pytest.raises(Incompatible, match="no cell of this model has a forget gate"):
-        train.check_parts(gru, laws.CHOICES["initializer-by_part"], laws.WORDS)
-    train.check_parts(laws.MODEL, laws.CHOICES["initializer-by_part"], laws.WORDS)
+        train.check_parts(gru, laws.CHOICES["initializer-by_part"], Search.kinds["greedy"].Config(), laws.WORDS)
+    train.check_parts(laws.MODEL, laws.CHOICES["initializer-by_part"], Search.kinds["greedy"].Config(), laws.WORDS)
 
 
 def test_word_dropout_follows_the_seed_of_dropout(tmp_path: Path) -> None:

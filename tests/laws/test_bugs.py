@@ -302,7 +302,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("a monotonic head runs off the end", contexts_monotonic.Monotonic.stops, ".masked_fill(last_BS, 1.0)", "", of("monotonic", laws.test_attention_weights_are_probabilities)),
     ("a chunk after the stop", contexts_monotonic.Monotonic.spread, "F.pad(shares[:, before - i :, i], (0, before - i))", "F.pad(shares[:, : shares.shape[1] - i, i], (i, 0))", having(test_contexts_weighing.test_monotonic, False, 2)),
     ("heads scaled by the whole width", contexts_multihead.Multihead.forward, "sqrt(keys.shape[-1])", "sqrt(self.width)", having(test_contexts_weighing.test_multihead_is_torchs_own)),
-    ("heads mixed with words", contexts_multihead.Multihead.forward, ".transpose(1, 2).flatten(2)", ".reshape(*query_BTH.shape[:2], -1)", of("multihead", laws.test_cutting_time_changes_nothing)),
+    ("heads mixed with words", contexts_multihead.Multihead.forward, ".transpose(1, 2).flatten(2)", ".reshape(*query_BTH.shape[:2], -1)", having(test_contexts_weighing.test_multihead_is_torchs_own)),
     ("weights of heads summed", contexts_multihead.Multihead.forward, "weights.mean(1)", "weights.sum(1)", of("multihead", laws.test_attention_weights_are_probabilities)),
     ("dot product not scaled", attention_positions.ScaledDot.forward, " * self.scale", "", having(test_attention.test_scaled_dot)),
     ("location beyond the last position", attention_positions.Location.forward, "value=lowest", "value=0.0", having(test_attention.test_location, 2)),

@@ -195,7 +195,9 @@ def test_sampled_words_follow_the_generator_and_not_always_the_best(model: Any) 
         for seed in (0, 0, *range(1, 12))
     ]
     assert torch.equal(runs[0], runs[1])
-    assert any(not torch.equal(runs[0], other) for other in runs[2:])
+    readout, source = along(model, SOURCE_BS, INPUTS_BT, free_BT)
+    certain = bool((model.output.logp(readout, source).exp().amax(-1) > 0.99).all())
+    assert certain or any(not torch.equal(runs[0], other) for other in runs[2:])
 
 
 # --------------------------------------------------------------------------------------------------- 6 two faces

@@ -58,14 +58,13 @@ def check(learnt: bool, model: Any) -> None:
     assert decoder.hears_order or decoder.sees_positions or not learnt, "learns what it claims not to hear"
 
 
-@pytest.mark.parametrize("plain", choices.params()[:30:6])
+@pytest.mark.parametrize("plain", choices.params()[: choices.QUICK : 6])
 def test_eight_pairs_are_learnt_by_heart(plain: Any) -> None:
     learnt, model = learns(plain, 300)
     check(learnt, model)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("plain", choices.params((), [pytest.mark.full]))
+@pytest.mark.parametrize("plain", choices.params(pytest.mark.slow))
 def test_eight_pairs_are_learnt_by_heart_by_all(plain: Any) -> None:
     learnt, model = learns(plain, 600)
     check(learnt, model)

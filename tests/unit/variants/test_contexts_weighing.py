@@ -210,9 +210,11 @@ def test_multihead_is_torchs_own() -> None:
         torchs.out_proj.load_state_dict(context.out.state_dict())
         projected = context.query(queries), context.key(values), context.value(values)
         want, want_weights = torchs(*projected, key_padding_mask=~MASK_BS)
-    shown, weights, _ = walk(context, values, queries)
-    np.testing.assert_allclose(shown, want, atol=1e-12)
-    np.testing.assert_allclose(weights, want_weights, atol=1e-12)
+        memory = Memory(values, MASK_BS, ())
+        at_once = context(queries, Source(memory, context.keys(memory)), ())[:2]
+    for shown, weights in (walk(context, values, queries)[:2], at_once):
+        np.testing.assert_allclose(shown, want, atol=1e-12)
+        np.testing.assert_allclose(weights, want_weights, atol=1e-12)
 
 
 def test_heads_divide_the_width() -> None:
