@@ -17,7 +17,7 @@ from harness.cli import listing
 from harness.core.spec import SpecError, encode, override, read
 from harness.execution import runner
 from harness.storage.store import Store
-from harness.study import data_checks, frozen_plan, locate, planning
+from harness.study import data_checks, frozen_plan, planning
 from harness.study.budget_matching import learned_words
 from harness.trial.encoded import words_of
 from harness.trial.pipeline import TrialChoice
@@ -560,13 +560,6 @@ def test_bases_are_found_beside_the_study_in_studies_and_by_path(tmp_path: Path)
     assert dataset("studies/bases/scan.yaml") == "scan"
     with pytest.raises(SpecError, match=r"known: .*, files, mine, multi30k, .*, numbers, "):
         dataset("nothing at all")
-
-
-def test_presets_build_on_numbers() -> None:
-    assert len(locate.presets()) >= 5
-    for name in locate.presets():
-        page = listing.page(name, None, [])
-        assert not page["skipped"] and "20" in page["source"] and "ours" in page["sizes"]
 
 
 def test_the_schema_of_study_files_is_current() -> None:
