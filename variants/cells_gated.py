@@ -158,8 +158,9 @@ class SimpleRecurrentUnit(StepwiseCell):
     """Simple recurrent unit (Lei et al. 2018, equations 1 to 4): all products are of the input, before the walk.
 
     ``f = sigmoid(W_f x + v_f * c + b_f)``, ``c' = f * c + (1 - f) * (W x)``, ``r = sigmoid(W_r x + v_r * c + b_r)``,
-    ``h' = r * c' + (1 - r) * x``; an input of another width than the output goes through a matrix. The state is
-    ``(h, c)``. What the gates see of c takes the place of recurrent inputs for variational dropout.
+    ``h' = r * c' + (1 - r) * x``; an input of another width than the output goes through a matrix, and x is not
+    scaled (the paper multiplies it by a constant that depends on the reset bias). The state is ``(h, c)``. What the gates see
+    of c takes the place of recurrent inputs for variational dropout.
     """
 
     class Config(StepwiseCell.Config):
@@ -190,9 +191,10 @@ class ScalarLstm(StepwiseCell):
 
     ``z = tanh(.)``, ``o = sigmoid(.)``, ``f = sigmoid(.)``, each of its own ``W x + R h + b``, and i likewise;
     ``m' = max(log f + m, i)``, ``c' = e^(log f + m - m') c + e^(i - m') z``, ``n' = e^(log f + m - m') n + e^(i - m')``,
-    ``h' = o * c' / n'``. The state is ``(h, c, n, m)``; R is one matrix (one head). From a state of zeros ``|c| <= n``
-    always; a bridge may give another, so that the divisor is at least ``|c|``. Zoneout keeps values of h alone: c and n
-    mean nothing without their m.
+    ``h' = o * c' / n'``. The state is ``(h, c, n, m)``; R is one matrix (one head), and the norm, convolution and
+    projections of the paper's block are left out. From a state of zeros ``|c| <= n``, without dropout of candidates; a
+    bridge or that dropout may give more, so that the divisor is at least ``|c|`` and h stays within ``(-o, o)``. Zoneout
+    keeps values of h alone: c and n mean nothing without their m.
     """
 
     class Config(StepwiseCell.Config):

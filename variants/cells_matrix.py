@@ -56,8 +56,18 @@ def _later(steps: int, like: Tensor) -> Tensor:
     return torch.ones(steps, steps, dtype=torch.bool, device=like.device).triu(1)
 
 
+def _directed(x: Tensor) -> Tensor:
+    """Return x over its length; over .001 where it is shorter, so that gradients at zero do not overflow."""
+    return F.normalize(x, dim=-1, eps=1e-3)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Return x in single precision at least: torch solves no systems of bf16 numbers."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _one(highest: Tensor) -> Tensor:
-    """Return one as it is after stabilization, ``e^-m``, or ``e^60`` where that is more, to stay finite."""
+    """Return one as it is after stabilization, ``e^-m``; at most ``e^60``, to stay finite."""
     return torch.exp((-highest).clamp_max(60.0))
 
 
@@ -212,10 +222,11 @@ class _DeltaLayer(nn.Module):
 class DeltaNet(_MatrixCell):
     """DeltaNet (Schlag et al. 2021; Yang, Wang, Zhang, Shen & Kim 2024): a write replaces what stood under its key.
 
-    ``q, k = silu(W x + b)`` over their lengths, ``v = silu(W_v x + b_v)``, for each head ``w = sigmoid(w_w x + b_w)``;
-    ``S' = S + w k (v - S^T k)^T``, ``y = W_O norm(S'^T q)``. The norm is the root mean square of each head. All steps
-    of a piece at once: the replaced values u solve the triangular system ``(I + L) u = w (V - K S)``, L the products
-    ``w_t k_t . k_s`` of earlier steps s. The state is ``(y, S)``.
+    ``q, k = silu(W x + b)`` over their lengths (.001 at least), ``v = silu(W_v x + b_v)``, for each head
+    ``w = sigmoid(w_w x + b_w)``; ``S' = S + w k (v - S^T k)^T``, ``y = W_O norm(S'^T q)``. The norm is the root mean square
+    of each head; the short convolutions of the later paper are left out. All steps of a piece at once: the replaced values
+    u solve the triangular system ``(I + L) u = w (V - K S)``, L the products ``w_t k_t . k_s`` of earlier steps s. The
+    state is ``(y, S)``.
     """
 
     class Config(_MatrixCell.Config):
@@ -231,7 +242,7 @@ class DeltaNet(_MatrixCell):
         """Return the strength of writing, keys, values and queries."""
         query, key, value = self.split(F.silu(maps.enter(input_BTX)), 3)
         strength = torch.sigmoid(maps.strength(input_BTX)).unsqueeze(-1)
-        return strength, F.normalize(key, dim=-1), value, F.normalize(query, dim=-1)
+        return strength, _directed(key), value, _directed(query)
 
     def one(self, drive: tuple[Tensor, ...], carried: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return what is read after one step, and the next ``S``."""
@@ -244,7 +255,8 @@ class DeltaNet(_MatrixCell):
         """Return what is read after every step, and the last ``S``."""
         (strength, key, value, query), (matrix,) = _by_head(drive), carried
         same = (strength * (key @ key.transpose(-1, -2))).tril(-1)  # torch takes the diagonal to be one
-        new = torch.linalg.solve_triangular(same, strength * (value - key @ matrix), upper=False, unitriangular=True)
+        same, new = (_wide(part) for part in (same, strength * (value - key @ matrix)))
+        new = torch.linalg.solve_triangular(same, new, upper=False, unitriangular=True)
         read = query @ matrix + (query @ key.transpose(-1, -2)).tril() @ new
         return read.transpose(1, 2), (matrix + key.transpose(-1, -2) @ new,)
 

@@ -143,7 +143,8 @@ class SelectiveStateSpace(ScannedCell):
     ``u = W norm(x) + b``, the norm by the root mean square, as a block of state spaces begins with one;
     pace ``d = softplus(V_2 V_1 u + b_d - 4)``; ``B = W_B u`` and ``C = W_C u``, with N numbers each;
     ``S' = exp(d A) * S + (d * u) B^T``, ``y = S' C + (1 + D) * u``. A is diagonal for each unit and starts at -1 to -N.
-    The state is ``(y, S)`` of shapes H and H x N.
+    B enters times the pace, as in the authors' code, where the paper's equation 4 has an exact integral; the block's
+    convolution and gate are left out. The state is ``(y, S)`` of shapes H and H x N.
     """
 
     START = -4.0

@@ -51,7 +51,7 @@ class Coverage(_Remembering):
         """Settings of attention with coverage."""
 
         fertility: int = Field(0, ge=0)
-        """The most that one word can be worth, N (Tu et al. 2016 take 2); 0: all weights count alike."""
+        """The most that one word can be worth, N (Tu et al. 2016); 0: all weights count alike."""
 
     def __init__(self, cfg: Config, memory: int, query: int) -> None:
         super().__init__(cfg, memory, query)
@@ -64,7 +64,8 @@ class Coverage(_Remembering):
         """Return ``U m + b``, B x S x A, and what a weight on each word counts, B x S."""
         counts_BS = torch.ones_like(memory.values_BSM[..., 0])
         if self.most:
-            counts_BS = 1 / (self.most * torch.sigmoid(self.fertility(memory.values_BSM).squeeze(-1)))
+            worth_BS = self.most * torch.sigmoid(self.fertility(memory.values_BSM).squeeze(-1))
+            counts_BS = 1 / worth_BS.clamp_min(1e-6)  # the sigmoid of a very negative number is zero
         return self.memory(memory.values_BSM), counts_BS
 
     def forward(self, query_BTH: Tensor, source: Source, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:

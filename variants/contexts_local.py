@@ -83,6 +83,7 @@ class LocalPredictive(_Local):
     def forward(self, query_BTH: Tensor, source: Source, memory: Any) -> tuple[Tensor, Tensor, Any]:
         """Return the context of every query, B x T x C, and its weights, B x T x S."""
         share_BT = torch.sigmoid(self.position(torch.tanh(self.hidden(query_BTH)))).squeeze(-1)
+        share_BT = share_BT.to(torch.promote_types(share_BT.dtype, torch.float32))  # bf16 has no position 257
         aligned_BTS, offset_BTS = self.near(query_BTH, source, source.memory.mask_BS.sum(1, keepdim=True) * share_BT)
         weights_BTS = aligned_BTS * torch.exp(-2 * (offset_BTS / self.window) ** 2)
         return weights_BTS @ source.memory.values_BSM, weights_BTS / weights_BTS.sum(-1, keepdim=True), memory

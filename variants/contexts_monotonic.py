@@ -13,14 +13,18 @@ from harness.core.registry import register
 
 @register("monotonic")
 class Monotonic(Weighing):
-    """From where it last stopped, a head reads on and stops at word s with ``p_ts = sigmoid(score(q_t, m_s) + r)``.
+    """From where it last stopped, a head reads on and stops at word s with ``p_ts = sigmoid(score(q_t, m_s) + r - 1)``.
 
     In training the weights are the expectation of where it stops (Raffel et al. 2017, section 2): ``alpha_ts = p_ts
     sum_{k <= s} alpha_{t-1,k} prod_{k <= l < s} (1 - p_tl)``, with noise added to the scores so that they become decided.
     Elsewhere it stops at the first word with ``p > 1/2``. It always stops at the last word, so that weights sum to one (the
     paper shows zeros there). With a ``chunk`` of w words a softmax of a second score spreads the weight over the w words
-    that end where the head stopped (MoChA, Chiu & Raffel 2018).
+    that end where the head stopped (MoChA, Chiu & Raffel 2018). r is learned from 0, so that heads pass most words at
+    first, whatever the initializer; the score is any kind, where the paper normalizes an additive one.
     """
+
+    START = -1.0
+    """What is added to scores before r has learned anything."""
 
     class Config(Weighing.Config):
         """Settings of monotonic attention."""
@@ -38,7 +42,7 @@ class Monotonic(Weighing):
         super().__init__(cfg, memory, query)
         self.noise, self.chunk = cfg.noise, cfg.chunk
         self.score: Attention = cfg.score.build(memory=memory, query=query)
-        self.offset = nn.Parameter(torch.full((1,), -1.0))
+        self.offset = nn.Parameter(torch.zeros(1))
         if cfg.chunk > 1:
             self.chunk_score: Attention = cfg.score.build(memory=memory, query=query)
 
@@ -56,7 +60,8 @@ class Monotonic(Weighing):
     def forward(self, query_BTH: Tensor, source: Source, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the context and weights of one query, and where the head stopped, B x S."""
         mask_BS = source.memory.mask_BS
-        stops_BS = self.stops(self.score(query_BTH, source.keys[0])[:, 0] + self.offset, mask_BS)
+        scores_BS = self.score(query_BTH, source.keys[0])[:, 0] + self.offset + self.START
+        stops_BS = self.stops(scores_BS, mask_BS)
         stopped_BS = _moved(memory, stops_BS)
         weights_BS = stopped_BS
         if self.chunk > 1:
@@ -80,7 +85,10 @@ class Monotonic(Weighing):
         inside = F.pad(torch.ones_like(scores_BS), (before, 0)).unfold(1, self.chunk, 1) > 0
         shares = stopped_BS.unsqueeze(-1) * softmax_over(windows, inside)
         # Column i of the chunk that ends at s is word s - before + i.
-        return sum((F.pad(shares[:, before - i :, i], (0, before - i)) for i in range(self.chunk)), torch.zeros(()))
+        spread_BS = torch.zeros_like(scores_BS)
+        for i in range(max(0, self.chunk - scores_BS.shape[1]), self.chunk):
+            spread_BS = spread_BS + F.pad(shares[:, before - i :, i], (0, before - i))
+        return spread_BS
 
 
 def _moved(before_BS: Tensor, stops_BS: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from harness.contracts import Initializer
 from harness.core.registry import register
 
+NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+"""Layers whose weight is a gain, not a bias, though it is no matrix either."""
+
 
 @register("default")
 class Default(Initializer):
@@ -24,10 +27,10 @@ class Default(Initializer):
 
 
 class _Redrawn(Initializer):
-    """Initializers that redraw every matrix and set every bias to zero, and every gain of a layer norm to one.
+    """Initializers that redraw every matrix and set every bias to zero, every gain of a norm to one; the vectors of
+    padding stay zero.
 
-    The vectors of padding stay zero. The stacked matrices of a recurrent layer are drawn gate by gate, as the separate
-    matrices that they are.
+    The stacked matrices of a recurrent layer are drawn gate by gate, as the separate matrices that they are.
     """
 
     class Config(Initializer.Config):
@@ -41,15 +44,13 @@ class _Redrawn(Initializer):
     def fill(self, model: nn.Module) -> None:
         """Redraw the parameters in place."""
         for module in model.modules():
-            if isinstance(module, nn.LayerNorm):
-                module.reset_parameters()
-                continue
             gates = int(getattr(module, "stacked", 1))
             if isinstance(module, nn.RNNBase):
                 gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
             for parameter in module.parameters(recurse=False):
                 if parameter.ndim < 2:
-                    parameter.zero_()
+                    gain = isinstance(module, NORMS) and parameter is module.weight
+                    parameter.fill_(1.0 if gain else 0.0)
                     continue
                 for matrix in parameter.chunk(gates):
                     self.draw(matrix)

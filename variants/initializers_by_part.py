@@ -9,6 +9,9 @@ from torch import nn
 from harness.contracts import Cell, Initializer
 from harness.core.registry import SLOTS, register
 
+NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+"""Layers whose weight is a gain, not a bias, though it is no matrix either."""
+
 
 def _default() -> Initializer.Config:
     """Return the choice that leaves torch's own values."""
@@ -18,7 +21,9 @@ def _default() -> Initializer.Config:
 
 @register("normal")
 class Normal(Initializer):
-    """Every weight from ``N(0, scale^2)``, every bias zero, every gain of a layer norm one; the vectors of padding stay zero."""
+    """Every weight from ``N(0, scale^2)``, every bias zero, every gain of a norm one; the vectors of padding
+    stay zero.
+    """
 
     class Config(Initializer.Config):
         """Settings of normal values."""
@@ -30,12 +35,10 @@ class Normal(Initializer):
     def fill(self, model: nn.Module) -> None:
         """Redraw the parameters in place."""
         for module in model.modules():
-            if isinstance(module, nn.LayerNorm):
-                module.reset_parameters()
-                continue
             for parameter in module.parameters(recurse=False):
                 if parameter.ndim < 2:
-                    parameter.zero_()
+                    gain = isinstance(module, NORMS) and parameter is module.weight
+                    parameter.fill_(1.0 if gain else 0.0)
                 else:
                     parameter.normal_(0.0, self.cfg.scale)
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:

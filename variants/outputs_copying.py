@@ -49,8 +49,12 @@ class PointerGenerator(Output):
         return nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV[:, : self.words].mean(-1)
 
     def mixed(self, features: Tensor, weights: Tensor, copies: Tensor) -> Tensor:
-        """Return the logarithm of the mixture; leading axes are free, the last becomes V + S."""
-        gate = torch.sigmoid(self.gate(features))
-        said = F.pad(gate * self.project(features).softmax(-1), (0, copies.shape[-1]))
-        both = said.scatter_add(-1, copies, (1 - gate) * weights)
+        """Return the logarithm of the mixture; leading axes are free, the last becomes V + S.
+
+        Probabilities are mixed in single precision at least, whatever the precision of features and weights.
+        """
+        wide = torch.promote_types(features.dtype, torch.float32)
+        gate = torch.sigmoid(self.gate(features).to(wide))
+        said = F.pad(gate * self.project(features).softmax(-1, dtype=wide), (0, copies.shape[-1]))
+        both = said.scatter_add(-1, copies, (1 - gate) * weights.to(wide))
         return both.clamp_min(torch.finfo(both.dtype).tiny).log()

@@ -15,9 +15,13 @@ from harness.core.spec import Incompatible
 
 
 def _angles(place_UT: Tensor, pairs: int, width: int, like: Tensor) -> Tensor:
-    """Return ``place / 10000^(2i / width)`` for pair ``i`` of numbers, on a new last axis."""
-    power = torch.arange(pairs, dtype=like.dtype, device=like.device) * (-2 / width)
-    return place_UT.to(like.dtype).unsqueeze(-1) * 10000.0**power
+    """Return ``place / 10000^(2i / width)`` for pair ``i`` of numbers, on a new last axis.
+
+    In single precision at least: bf16 has no 257, and an angle near 200 would be wrong by half a radian.
+    """
+    wide = torch.promote_types(like.dtype, torch.float32)
+    power = torch.arange(pairs, dtype=wide, device=like.device) * (-2 / width)
+    return place_UT.to(wide).unsqueeze(-1) * 10000.0**power
 
 
 @register("none")
@@ -42,7 +46,7 @@ class Sinusoidal(Positions):
         width = x_BTD.shape[-1]
         angle_UTX = _angles(place_UT, math.ceil(width / 2), width, x_BTD)
         wave_UTD = torch.stack([angle_UTX.sin(), angle_UTX.cos()], -1).flatten(-2)[..., :width]
-        return x_BTD + wave_UTD
+        return x_BTD + wave_UTD.to(x_BTD.dtype)
 
 
 @register("learned")
@@ -103,7 +107,7 @@ class Rotary(Positions):
             real_BPTX * cosine_U1TX - imaginary_BPTX * sine_U1TX,
             real_BPTX * sine_U1TX + imaginary_BPTX * cosine_U1TX,
         )
-        return torch.stack(turned, -1).flatten(-2)
+        return torch.stack(turned, -1).flatten(-2).to(x_BPTA.dtype)
 
 
 @register("alibi")

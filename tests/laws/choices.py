@@ -264,8 +264,8 @@ def enlarged(plain: Any, times: int) -> Any:
         return plain
     changed = {key: enlarged(value, times) for key, value in plain.items()}
     changed |= {key: changed[key] * times for key in SIZES if key in changed}
-    return changed | {key: off for key, off in (("dropout", 0.0), ("scale", False)) if key in changed}
-    return changed | {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
+    changed |= {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
+    return changed | {key: False for key in changed if key == "scale"}
 
 
 @functools.cache

@@ -320,6 +320,31 @@ def test_deltanet() -> None:
     check(cell, state, outputs, [outputs[-1], S])
 
 
+def test_deltanet_trains_in_bf16() -> None:
+    cell = made("deltanet", heads=2).float()
+    input_BTX, state = INPUT_BTX.float(), tuple(part.float() for part in zeros(cell))
+    want = cell(input_BTX, state)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = cell(input_BTX, state)[0]
+    got.sum().backward()
+    torch.testing.assert_close(got.float(), want, rtol=0.1, atol=0.1)
+    assert all(bool(p.grad.isfinite().all()) for p in cell.parameters())
+
+
+def test_a_word_without_a_vector_does_not_blow_up_gradients() -> None:
+    """Keys and queries of zero have no length: padding read like words, under an initializer without biases."""
+    for kind in ("deltanet", "gla", "mlstm", "s6"):
+        cell = made(kind).float()
+        with torch.no_grad():
+            for name, parameter in cell.named_parameters():
+                if name.endswith("bias"):
+                    parameter.zero_()
+        input_BTX = INPUT_BTX.float()
+        input_BTX[:, 3:] = 0.0
+        cell(input_BTX, tuple(part.float() for part in zeros(cell)))[0].sum().backward()
+        assert max(float(p.grad.abs().max()) for p in cell.parameters()) < 1e8, kind
+
+
 def test_a_full_overwrite_reads_back_what_was_written() -> None:
     cell = made("deltanet")
     key = F.normalize(torch.randn(B, 1, H, dtype=torch.double), dim=-1)

@@ -12,6 +12,7 @@ from torch import nn
 
 from harness.contracts import Context, Memory, Source
 from harness.core.spec import Incompatible
+from variants.initializers import Xavier
 
 Array = NDArray[np.float64]
 LENGTHS = (5, 3)
@@ -83,6 +84,13 @@ def test_coverage(fertility: int) -> None:
         np.testing.assert_allclose(after[row, :length], seen, atol=1e-12)
 
 
+def test_a_word_worth_nothing_counts_much_but_not_infinitely() -> None:
+    context = made("coverage", width=4, fertility=2).float()
+    values, queries = (part.float() for part in inputs())
+    shown, _, after = walk(context, 1e4 * values, queries)
+    assert np.isfinite(shown).all() and bool(after.isfinite().all())
+
+
 @pytest.mark.parametrize("radius", (0, 1, 2))
 def test_location_aware(radius: int) -> None:
     context, (values, queries) = made("location_aware", width=4, filters=3, radius=radius), inputs()
@@ -144,6 +152,16 @@ def test_local_predictive() -> None:
             np.testing.assert_allclose(weights[row, t], want / want.sum(), atol=1e-12)
 
 
+def test_a_predicted_position_is_exact_in_long_sources_of_bf16() -> None:
+    """bf16 rounds 299 to 300: a window around the middle would slip, and with it the weights."""
+    context = made("local_predictive", memory=2, score="dot", window=1).float()
+    values, query = torch.randn(1, 597, 2), torch.zeros(1, 1, 2)
+    memory = Memory(values, torch.ones(1, 597, dtype=torch.bool), ())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        weights = context(query, Source(memory, context.keys(memory)), ())[1]
+    assert weights[0, 0].nonzero().squeeze(1).tolist() == [298, 299]  # 597 / 2 = 298.5
+
+
 # ------------------------------------------------------------------------------------------------------ monotonic
 
 
@@ -167,7 +185,7 @@ def chunked(stopped: Array, scores: list[float], chunk: int) -> Array:
 
 
 @pytest.mark.parametrize("training", (True, False))
-@pytest.mark.parametrize("chunk", (1, 2, 3))
+@pytest.mark.parametrize("chunk", (1, 2, 3, 8))
 def test_monotonic(training: bool, chunk: int) -> None:
     context = made("monotonic", score="general", noise=0.0, chunk=chunk)
     values, queries = inputs()
@@ -178,13 +196,33 @@ def test_monotonic(training: bool, chunk: int) -> None:
         stopped = np.eye(length)[0]
         for t in range(4):
             first, second = ([q[row, t] @ (w @ m[row, s]) for s in range(length)] for w in maps)
-            stop = [sigmoid(score + context.offset.item()) for score in first]
+            stop = [sigmoid(score + context.offset.item() - 1) for score in first]
             stop = [*(p if training else float(p > 0.5) for p in stop[:-1]), 1.0]
             stopped = expected(stopped, stop)
             want = chunked(stopped, second, chunk)
             np.testing.assert_allclose(weights[row, t], np.pad(want, (0, 5 - length)), atol=1e-12)
             np.testing.assert_allclose(shown[row, t], want @ m[row, :length], atol=1e-12)
         np.testing.assert_allclose(after[row, :length], stopped, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", (1, 2))
+def test_a_chunk_may_be_longer_than_the_source(steps: int) -> None:
+    context, (values, queries) = made("monotonic", score="general", chunk=4), inputs(steps=1)
+    memory = Memory(values[:, :steps], torch.ones(2, steps, dtype=torch.bool), ())
+    source = Source(memory, context.keys(memory))
+    _, weights, _ = context(queries, source, context.start(source))
+    assert weights.shape == (2, 1, steps)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 1).double())
+
+
+def test_a_monotonic_head_begins_as_published_whatever_the_initializer() -> None:
+    """The offset of a score starts at -1, also where an initializer sets vectors to zero."""
+    context, (values, queries) = made("monotonic", score="dot", memory=2, noise=0.0), inputs(memory=2, steps=1)
+    Xavier(Xavier.Config()).fill(context)
+    memory = Memory(values, MASK_BS, ())
+    source = Source(memory, context.keys(memory))
+    _, weights, _ = context.train()(torch.zeros_like(queries), source, context.start(source))
+    assert weights[0, 0, 0].item() == pytest.approx(sigmoid(-1))
 
 
 def test_a_monotonic_head_never_moves_back_and_is_noisy_in_training_only() -> None:

@@ -38,6 +38,16 @@ def test_a_pointer_generator_mixes_two_distributions() -> None:
             assert got[row, step].sum() == pytest.approx(1)
 
 
+def test_a_pointer_generator_takes_weights_of_another_precision() -> None:
+    embeddings = Embeddings.kinds["separate"].Config(width=5).build(words=Words(9, 6))
+    output = Output.kinds["pointer_generator"].Config().build(readout=3, embeddings=embeddings)
+    features, weights, copies = torch.randn(4, 3), torch.full((4, 2), 0.5), torch.tensor([[4, 7]] * 4)
+    want = output.mixed(features, weights, copies)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = output.mixed(features, weights.bfloat16(), copies)
+    torch.testing.assert_close(got.exp(), want.exp(), rtol=0.05, atol=0.01)
+
+
 # ------------------------------------------------------------------------------------------------ held-out words
 
 KNOWN = [f"k{i}" for i in range(8)]

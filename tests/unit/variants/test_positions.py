@@ -65,6 +65,21 @@ def test_rotated_scores_depend_on_distance_alone() -> None:
     torch.testing.assert_close(*scores)
 
 
+def test_places_beyond_256_are_exact_in_bf16() -> None:
+    """bf16 has no 257; its angles would be wrong by whole radians, those in single precision are rounded at the end."""
+    place = torch.tensor([[200, 257, 1001]])
+    given = torch.ones(1, 1, 3, 4, dtype=torch.bfloat16)
+    for kind, act in (
+        ("rotary", lambda part, x: part.turn(x, place)),
+        ("sinusoidal", lambda part, x: part.enter(x, place)),
+    ):
+        part = positions(kind)
+        got = act(part, given if kind == "rotary" else given[0])
+        assert got.dtype == torch.bfloat16
+        want = act(part, given.double() if kind == "rotary" else given[0].double())
+        torch.testing.assert_close(got.double(), want, rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize("causal", (False, True))
 @pytest.mark.parametrize("heads", (2, 4))
 def test_alibi_by_loops(heads: int, causal: bool) -> None:

@@ -120,6 +120,19 @@ def test_initializers_leave_padding_at_zero(kind: str) -> None:
     assert not model["words"].weight[0].any() and model["words"].weight[1:].all()  # type: ignore[index]
 
 
+@pytest.mark.parametrize("kind", sorted(Initializer.kinds))  # type: ignore[attr-defined]
+def test_initializers_leave_norms_as_they_start(kind: str) -> None:
+    """The gain of a norm is a vector, but no bias: at zero it would silence all that stands behind it."""
+    model = nn.ModuleDict(
+        {"cell": nn.RNN(4, 6), "one": nn.LayerNorm(6), "two": nn.RMSNorm(6), "three": nn.GroupNorm(2, 6)}
+    )
+    part = Initializer.kinds[kind]  # type: ignore[attr-defined]
+    part(part.Config()).fill(model)
+    for name in ("one", "two", "three"):
+        assert model[name].weight.eq(1).all()  # type: ignore[union-attr,operator]
+    assert not model["one"].bias.any()  # type: ignore[union-attr,operator]
+
+
 def test_initializers_draw_as_published() -> None:
     model = small()
     initializers.Orthogonal(initializers.Orthogonal.Config()).fill(model)
