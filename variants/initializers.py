@@ -27,10 +27,10 @@ class Default(Initializer):
 
 
 class _Redrawn(Initializer):
-    """Initializers that redraw every matrix and set every bias to zero, every gain of a norm to one; the vectors of
-    padding stay zero.
+    """Initializers that redraw every matrix, and set every bias to zero and every gain of a norm to one.
 
-    The stacked matrices of a recurrent layer are drawn gate by gate, as the separate matrices that they are.
+    The vectors of padding stay zero. The stacked matrices of a recurrent layer are drawn gate by gate, as the separate
+    matrices that they are.
     """
 
     class Config(Initializer.Config):

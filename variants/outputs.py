@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from harness.contracts import Embeddings, Output, Readout, Source
 from harness.core.registry import register
+from harness.core.spec import Incompatible
 
 
 class _Softmax(Output):
@@ -62,6 +63,9 @@ class Tied(_Softmax):
     P is a learned map without bias where readout and word vectors differ in width, else the identity. The output also
     trains the row of the padding token, as every output layer does. With separate embeddings it is their two-way tying
     (input and output of the decoder), with shared embeddings the three-way tying (the encoder's input too).
+
+    Raises:
+        Incompatible: the embeddings keep target vectors as they are.
     """
 
     class Config(Output.Config):
@@ -69,6 +73,10 @@ class Tied(_Softmax):
 
     def __init__(self, cfg: Config, readout: int, embeddings: Embeddings) -> None:
         super().__init__(cfg, readout, embeddings)
+        if embeddings.fixed:
+            raise Incompatible(
+                "a tied output would train the word vectors that embeddings.frozen keeps; set it to false, or take another output"
+            )
         self.weight = embeddings.target_weight_VE
         size, width = self.weight.shape
         self.project: nn.Module = nn.Identity() if readout == width else nn.Linear(readout, width, bias=False)

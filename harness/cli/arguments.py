@@ -65,7 +65,7 @@ Preset = Annotated[
         metavar="NAME",
         callback=_keep_preset,
         is_eager=True,
-        help="Use the model and training of this preset where the study does not set its own.",
+        help="Use the choices of this preset where the study does not set its own.",
     ),
 ]
 Seeds = Annotated[

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from harness.cli.templates import copied
-from harness.contracts import Words
+from harness.contracts import SPECIALS, Words
 from harness.core.registry import SLOTS, Choice
 from harness.core.spec import Incompatible, SpecError, override, read
 from harness.study import locate
@@ -21,6 +21,8 @@ BASE = "numbers"
 """The base in which a new part is tested."""
 LISTS = {"metric": "decoding.scoring.metrics"}
 """Paths of the slots that hold a list of parts in a trial."""
+WORDS = Words(9, 9, joint=True, lists=lambda: ([*SPECIALS, *"abcde"],) * 2)
+"""A vocabulary to build a part with."""
 DEEPEST = 6
 """Most names in the dotted path of a slot: the search ends there, because a slot may hold slots of its own kind."""
 
@@ -70,7 +72,7 @@ def _with_company(base: Any, around: dict[str, Any], part: dict[str, Any]) -> di
 def _builds(base: Any, changes: dict[str, Any]) -> bool:
     try:
         choice = read(TrialChoice, override(TrialChoice, base, changes))
-        build(choice.model, choice.training, Words(9, 9, joint=True), seed=1)
+        build(choice.model, choice.training, WORDS, seed=1)
     except (SpecError, Incompatible):
         return False
     return True

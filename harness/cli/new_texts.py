@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from harness.contracts import FIELDS, Batch, Lengths, Memory, Pass, Scored, Source, StateShape, Streams, Words
+from harness.contracts import FIELDS, SPECIALS, Batch, Lengths, Memory, Pass, Scored, Source, StateShape, Streams, Words
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError, encode, override, read
 from harness.study.planning import read_base
@@ -19,7 +19,7 @@ from harness.trial.pipeline import TrialChoice
 from harness.trial.train import build
 
 BASE = Path(__file__).resolve().parents[3] / "studies/bases/numbers.yaml"
-WORDS = Words(source=9, target=9, joint=True)
+WORDS = Words(source=9, target=9, joint=True, lists=lambda: ([*SPECIALS, *"abcde"],) * 2)
 SOURCE_BS = torch.tensor([[4, 5, 6], [7, 8, 0]])
 HEARD_BT = torch.tensor([[1, 4, 5], [1, 6, 0]])
 MEMORY = Memory(torch.arange(12.0).view(1, 3, 4), torch.ones(1, 3, dtype=torch.bool), (torch.ones(1, 1, 4),))

@@ -24,9 +24,13 @@ class Embeddings(nn.Module, ABC):
         """Names a kind of embeddings."""
 
     width: int
+    fixed: bool = False
+    """Whether target vectors stay as they are in part, so that no output may learn in the same table."""
 
     def __init__(self, cfg: Any, words: Words) -> None:
         super().__init__()
+        self.notes: list[str] = []
+        """What a reader of scores should know of vectors that were known beforehand, found by ``fill``."""
 
     def fill(self, words: Words) -> None:
         """Set vectors that are known beforehand, by the words of the vocabularies; called after the initializer.

@@ -28,9 +28,13 @@ def data_warnings(plan: Plan, store: Store) -> list[str]:
 
 
 def _of(variant: Variant, plan: Plan, store: Store) -> Iterator[str]:
-    """Yield warnings about the data of one variant: its training and main test, further test sets, pretraining data."""
+    """Yield warnings about the data of one variant: its training and main test, further test sets, pretraining data.
+
+    Where it is trained, what its word vectors were found to lack is among them.
+    """
     lowercased = variant.choice.decoding.scoring.lowercase
-    for name, stage in plan.trial(variant, plan.seeds[0]).stages.items():
+    stages = plan.trial(variant, plan.seeds[0]).stages
+    for name, stage in stages.items():
         record = store.record(stage.name, stage.key) if stage.name in DATA else None
         if record is None:
             continue
@@ -44,3 +48,5 @@ def _of(variant: Variant, plan: Plan, store: Store) -> Iterator[str]:
         elif "ceiling" in facts:  # older code did not look
             told = warnings(facts, lowercased=lowercased, further="/" in name, split=plan.split)
             yield from (f"{where}{text}" for text in told)
+    trained = store.record("train", stages["train"].key)
+    yield from trained.facts.get("notes", ()) if trained is not None else ()

@@ -25,8 +25,10 @@ def read_preset(name: str) -> tuple[dict[str, Any], Lines]:
     if not isinstance(plain, dict) or not isinstance(plain.get("set"), dict):
         raise SpecError("a preset names `about`, `source` and `set`, dotted paths with values", place=f"{path}:1")
     for key in plain["set"]:
-        if not key.startswith(("model.", "training.")):
-            raise SpecError("a preset sets model and training only", path=key, place=lines.place(["set", key]))
+        if not key.startswith(("model.", "training.", "decoding.")):
+            raise SpecError(
+                "a preset sets model, training and decoding only", path=key, place=lines.place(["set", key])
+            )
     return plain, lines
 
 

@@ -42,4 +42,5 @@ def run(
     facts = training.run(at.emit, at.checkpoint_every, at.stop) | {"peak_memory_mb": peak_memory_mb(at.device)}
     updater = training.updater
     per_token = flops.training_flops(model, updater.objective, updater.forcing, pairs["train"], facts["updates"] // 2)
+    facts |= {"notes": model.embeddings.notes} if model.embeddings.notes else {}
     return facts | {"train_flops_per_token": per_token, "train_flops": per_token * facts["target_tokens"]}

@@ -11,6 +11,7 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -21,6 +22,9 @@ from harness.core import plugins
 from harness.core.registry import SLOTS, Choice
 from harness.core.spec import Incompatible, SpecError, flatten, read
 from harness.trial.model import ModelChoice, Seq2Seq
+
+VECTORS = str(Path(__file__).with_name("vectors.txt"))
+"""Vectors of five numbers for the words a, d, x and the unknown one."""
 
 NUMBERS: dict[str, tuple[Any, ...]] = {
     # By dotted path, or by its end. Widths differ on purpose; an even number of units fits every head.
@@ -37,7 +41,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "encoder.heads": (3,),
     "decoder.heads": (3,),
     "inner": (6,),
-    "longest": (20,),
+    "longest": (24,),
     "farthest": (2,),
     "dropout": (0.3,),
     "zoneout": (0.0, 0.2),
@@ -70,6 +74,14 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "components": (2,),
     "cutoffs": ((4, 9),),
     "divide": (2.0,),
+    "source_vectors": (None, VECTORS),
+    "target_vectors": (VECTORS,),
+    "rank": (3,),
+    "features": (2,),
+    "feature_width": (2,),
+    "embeddings.values": (6,),
+    "encoder.kernel": (2, 3),
+    "decoder.kernel": (3,),
 }
 """Values of settings that are numbers; one that is not named keeps its default."""
 
@@ -255,6 +267,7 @@ def build(plain: Any) -> Seq2Seq:
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):
                 module.weight[PAD] = 0.0
+    model.embeddings.fill(model.words)
     return model
 
 

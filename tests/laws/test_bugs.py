@@ -9,8 +9,10 @@ import __future__
 
 import functools
 import inspect
+import tempfile
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import choices
@@ -29,9 +31,15 @@ from unit.variants import (
     test_contexts,
     test_contexts_pooled,
     test_contexts_weighing,
+    test_convolution,
     test_decoders,
     test_embeddings,
+    test_embeddings_factorized,
+    test_embeddings_features,
+    test_embeddings_pretrained,
     test_encoders,
+    test_encoders_bag,
+    test_encoders_gnmt,
     test_exact,
     test_outputs,
     test_outputs_copying,
@@ -70,9 +78,15 @@ from variants import (
     contexts_monotonic,
     contexts_multihead,
     contexts_pooled,
+    convolution,
     decoders,
     embeddings,
+    embeddings_factorized,
+    embeddings_features,
+    embeddings_pretrained,
     encoders,
+    encoders_bag,
+    encoders_gnmt,
     exact,
     initializers,
     outputs,
@@ -172,6 +186,17 @@ def EXACT() -> None:
         test_exact.test_exact_search_finds_the_best_of_all_sequences(seed, 4)
 
 
+def with_files(law: Callable[..., None], *values: Any) -> None:
+    """A test of vectors from files, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        law(test_embeddings_pretrained.maker(Path(folder)), *values)
+
+
+FEATURES = having(test_embeddings_features.test_a_vector_is_the_words_and_those_of_its_features)
+FILLED = having(with_files, test_embeddings_pretrained.test_a_word_gets_the_vector_of_its_line_and_others_keep_theirs)
+FROZEN = having(with_files, test_embeddings_pretrained.test_frozen_vectors_stay_and_all_others_learn, True)
+
+
 def equations(place: str, feed: bool, readout: str = "tanh", merge: str = "concat") -> Law:
     return having(test_decoders.test_the_decoder_follows_its_equations, place, feed, readout, merge)
 
@@ -201,6 +226,19 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("target read from the source's table", embeddings.Separate.target, "self.target_table(ids_BT)", "self.source_table(ids_BT)", having(test_embeddings.test_separate_tables_are_two_and_a_shared_table_is_one)),
     ("dropout at evaluation", embeddings.Separate.target, "self.drop(", "nn.functional.dropout(", CALM),
     ("no dropout of target words", embeddings.Shared.target, "self.drop(self.table(ids_BT))", "self.table(ids_BT)", having(test_embeddings.test_dropout_drops_while_training_only, "shared")),
+    ("narrow source vectors mapped as target vectors", embeddings_factorized.Factorized.source, "self.source_map", "self.target_map", having(test_embeddings_factorized.test_a_vector_is_a_row_of_the_product, "source")),
+    ("narrow target vectors from the source's table", embeddings_factorized.Factorized.target, "self.target_table(ids_BT)", "self.source_table(ids_BT % 8)", having(test_embeddings_factorized.test_a_vector_is_a_row_of_the_product, "target")),
+    ("vectors of a file on the wrong rows", embeddings_pretrained._Table.fill, "self.weight[number] =", "self.weight[number - 1] =", FILLED),
+    ("the last line of a word counts", embeddings_pretrained._vectors, " or number in found", "", FILLED),
+    ("padding gets a vector of a file", embeddings_pretrained._Table.fill, " if number != PAD", "", FILLED),
+    ("frozen vectors are trained", embeddings_pretrained._Table.forward, "self.given_VE[ids]", "super().forward(ids)", FROZEN),
+    ("frozen vectors fade with weight decay", embeddings_pretrained._Table.forward, "self.given_VE[ids]", "super().forward(ids).detach()", FROZEN),
+    ("all vectors are frozen", embeddings_pretrained._Table.fill, "self.kept_V.fill_(False)[list(vectors)] = True", "self.kept_V.fill_(True)", FROZEN),
+    ("special tokens count as words that a file covers", embeddings_pretrained._Table.fill, "number >= len(SPECIALS)", "number >= 0", having(with_files, test_embeddings_pretrained.test_the_share_of_each_vocabulary_is_noted)),
+    ("each token has a word vector of its own", embeddings_features.Features.fill, "first.setdefault(word, number)", "number", FEATURES),
+    ("features read from the left", embeddings_features.Features.fill, "token.rsplit(", "token.split(", FEATURES),
+    ("features in one table of values", embeddings_features.Features.fill, "values[place].setdefault", "values[0].setdefault", FEATURES),
+    ("padding has the features of a bare word", embeddings_features.Features.__init__, "rows[PAD] = 0", "pass", FEATURES),
     # cells
     ("LSTM: gates in another order", cells.Lstm.step, "in_BH, forget_BH, new_BH, out_BH =", "in_BH, forget_BH, out_BH, new_BH =", walking("lstm")),
     ("LSTM: c shown for h", cells.Lstm.step, "torch.sigmoid(out_BH) * torch.tanh(carried_BH), carried_BH", "carried_BH, torch.sigmoid(out_BH) * torch.tanh(carried_BH)", walking("lstm")),
@@ -258,6 +296,17 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("padding reversed with the words", encoders._mirror, "torch.where(mask_BS, mask_BS.sum(1, keepdim=True) - 1 - place_1S, place_1S)", "(mask_BS.shape[1] - 1 - place_1S).expand_as(mask_BS)", PADDING),
     ("packing not to be switched off", encoders.RnnEncoder.forward, "mask_BS if self.pack else None", "mask_BS", models(laws.test_an_encoder_hears_padding_just_when_it_says_so)),
     ("an encoder hides that it hears padding", encoders.RnnEncoder.__init__, "self.hears_padding = not cfg.pack", "pass", PADDING),
+    ("padding leaks into a convolution", convolution.ConvolutionalEncoder.forward, "x_BSH * real_BS1", "x_BSH", of("convolutional", laws.test_padding_and_company_change_nothing)),
+    ("padding in the mean of a convolution's memory", convolution.ConvolutionalEncoder.forward, "+ word_BSE) * real_BS1", "+ word_BSE)", having(test_convolution.test_the_encoder_follows_its_equations_sentence_by_sentence, 3)),
+    ("a convolution's window one word to the right", convolution.ConvolutionalEncoder.forward, "(0, 0, *self.around)", "(0, 0, *self.around[::-1])", having(test_convolution.test_the_encoder_follows_its_equations_sentence_by_sentence, 2)),
+    ("a residual sum of convolutions not scaled", convolution.ConvolutionalEncoder.forward, "x_BSH = HALF * (x_BSH + layer", "x_BSH = (x_BSH + layer", having(test_convolution.test_a_gated_convolution_is_torchs_own)),
+    ("value and gate of a convolution confused", convolution._Gated.forward, "F.glu(self.convolve(x_BNH.transpose(1, 2)), 1)", "F.glu(self.convolve(x_BNH.transpose(1, 2)).flip(1), 1)", having(test_convolution.test_a_gated_convolution_is_torchs_own)),
+    ("places counted anew in every call", convolution._Places.forward, "before_B.unsqueeze(1)", "before_B.unsqueeze(1) * 0", of("convolutional", laws.test_cutting_time_changes_nothing)),
+    ("bag sums padding", encoders_bag.BagEncoder.forward, " * mask_BS.unsqueeze(-1)", "", having(test_encoders_bag.test_a_bag_is_a_map_of_each_word_and_their_mean_or_sum, "sum", [[7.0, 14], [2, 4]])),
+    ("bag: the mean for the sum", encoders_bag.BagEncoder.forward, 'self.pool == "mean"', "True", plains(test_setting_laws.test_every_switch_does_something)),
+    ("GNMT without residual sums", encoders_gnmt.GnmtEncoder.forward, "output_BSM + values_BSX", "output_BSM", having(test_encoders_gnmt.test_a_stack_is_torchs_own_networks_with_residual_sums, "lstm", 2)),
+    ("GNMT reads padding", encoders_gnmt.GnmtEncoder.forward, "self.both.read(embedded_BSE, mask_BS)", "self.both.read(embedded_BSE, None)", of("gnmt", laws.test_padding_and_company_change_nothing)),
+    ("GNMT: no dropout between layers", encoders_gnmt.GnmtEncoder.forward, "read(self.drop(values_BSX), mask_BS)", "read(values_BSX, mask_BS)", having(test_encoders_gnmt.test_dropout_is_between_layers_only)),
     # bridges
     ("copy drops c", bridges.Copy.forward, "zip(memory.final,", "zip(memory.final[:1],", having(test_bridges.test_copy_is_a_copy)),
     ("copy takes the bottom layers", bridges.Copy.forward, "deeper, 0)", "0, deeper)", having(test_bridges.test_copy_takes_the_top_layers)),
@@ -325,6 +374,13 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("readout without dropout", decoders.RnnDecoder._features, "self.drop(self.readout(output_BTX))", "self.readout(output_BTX)", DROPS),
     ("a decoder hides that it hears padding", decoders.RnnDecoder.__init__, "self.hears_padding, self.weighs = self.context.hears_padding,", "_, self.weighs = 0,", PADDING),
     ("a deaf decoder claims to hear", decoders.RnnDecoder.__init__, "self.bridge.hears_source or self.context.width > 0", "True", models(laws.test_a_model_hears_the_source_just_when_it_says_so)),
+    ("convolution hears the next word", convolution.ConvolutionalDecoder.advance, "torch.cat([cache, self.drop(x_BTH)], 1)", "torch.cat([cache, self.drop(x_BTH)], 1).roll(-1, 1)", of("convolutional", laws.test_the_future_changes_nothing)),
+    ("cache of a convolution one step short", convolution.ConvolutionalDecoder.advance, "window_BNH[:, steps:]", "F.pad(window_BNH[:, steps + 1 :], (0, 0, 1, 0))", of("convolutional", laws.test_cutting_time_changes_nothing)),
+    ("cache of a convolution one step late", convolution.ConvolutionalDecoder.advance, "window_BNH[:, steps:]", "window_BNH[:, steps - 1 : -1]", of("convolutional", laws.test_cutting_time_changes_nothing)),
+    ("words of a convolution counted once a call", convolution.ConvolutionalDecoder.advance, "heard_B + steps", "heard_B + 1", of("convolutional", laws.test_cutting_time_changes_nothing)),
+    ("a convolution's attention scaled by padding too", convolution._Attending.forward, "memory.mask_BS.sum(1)", "torch.ones_like(memory.mask_BS).sum(1)", of("convolutional", laws.test_padding_and_company_change_nothing)),
+    ("a convolution's query does not see the word", convolution._Attending.forward, "self.ask(seen_BTH) + word_BTE", "self.ask(seen_BTH)", having(test_convolution.test_the_decoder_follows_its_equations, 3)),
+    ("all layers ask the first layer's keys", convolution.ConvolutionalDecoder.advance, "layer(window_BNH, word_BTE, keys,", "layer(window_BNH, word_BTE, source.keys[0],", of("convolutional", laws.test_every_parameter_learns)),
     # Transformers
     ("causal mask off by one", transformer_layers.onward, "<= place_1T.unsqueeze(2)", "<= place_1T.unsqueeze(2) + 1", of("transformer", laws.test_the_future_changes_nothing)),
     ("places restart at each piece", transformer_layers.onward, "Sight(positions, place_1T, place_1S,", "Sight(positions, place_1T - heard, place_1S - heard,", of("transformer", laws.test_cutting_time_changes_nothing)),

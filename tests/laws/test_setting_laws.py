@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import choices
 import torch
-from test_model_laws import INPUTS_BT, SOURCE_BS
+from test_model_laws import INPUTS_BT, SOURCE_BS, along
 
 from harness.contracts import PAD
 from harness.core.registry import Choice
@@ -34,6 +34,17 @@ def observed(plain: Any) -> list[torch.Tensor]:
     return [memory.values_BSM, *memory.final, *model(SOURCE_BS, INPUTS_BT)]
 
 
+def taught(plain: Any) -> list[torch.Tensor]:
+    """What a target teaches the parameters of a model."""
+    model = choices.build(plain)
+    model.output.nll(*along(model, SOURCE_BS, INPUTS_BT), INPUTS_BT.roll(-1, 1)).sum().backward()
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+
+
+def alike(before: list[torch.Tensor], after: list[torch.Tensor]) -> bool:
+    return len(before) == len(after) and all(map(torch.equal, before, after))
+
+
 def test_every_switch_does_something(plain: Any) -> None:
     before = observed(plain)
     for path, value in switches(ModelChoice.model_validate(plain)):
@@ -41,7 +52,7 @@ def test_every_switch_does_something(plain: Any) -> None:
             after = observed(override(ModelChoice, plain, {path: value}))
         except Incompatible:
             continue
-        same = len(before) == len(after) and all(map(torch.equal, before, after))
+        same = alike(before, after) and alike(taught(plain), taught(override(ModelChoice, plain, {path: value})))
         assert not same, f"{path}: {value} changes nothing"
 
 

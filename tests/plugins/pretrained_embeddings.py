@@ -13,8 +13,8 @@ from harness.core.pinned import File
 from harness.core.registry import register
 
 
-@register("pretrained")
-class Pretrained(Embeddings):
+@register("target_from_file")
+class TargetFromFile(Embeddings):
     """Two tables whose target vectors come from a file: a word and its numbers on each line, with spaces between.
 
     Words that the file does not have keep the vectors of the initializer.

@@ -262,6 +262,8 @@ def test_a_preset_is_set_over_a_base(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "someone2014.yaml").write_text(PRESET.replace("clip", "clap"))
     with pytest.raises(SpecError, match=r"someone2014\.yaml:5: training\.clap: unknown setting"):
         listing.page("someone2014", None, [])
-    (tmp_path / "someone2014.yaml").write_text(PRESET.replace("training.clip", "decoding.limit"))
-    with pytest.raises(SpecError, match=r"someone2014\.yaml:5: decoding\.limit: a preset sets model and training only"):
+    (tmp_path / "someone2014.yaml").write_text(PRESET.replace("training.clip: 5.0", "data.longest: 9"))
+    with pytest.raises(
+        SpecError, match=r"someone2014\.yaml:5: data\.longest: a preset sets model, training and decoding"
+    ):
         listing.page("someone2014", None, [])

@@ -13,20 +13,24 @@ from harness.execution import runner
 from harness.execution.data_warnings import data_warnings
 from harness.storage.store import Store
 from harness.study import planning
+from harness.trial.pipeline import Corridor
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def warned(folder: Path, sets: dict[str, Any], **study: Any) -> list[str]:
-    """Prepare the data of a study, and return its warnings."""
+def warned(folder: Path, sets: dict[str, Any], *, trained: bool = False, **study: Any) -> list[str]:
+    """Prepare the data of a study, train its first trial where that is asked, and return its warnings."""
     splits = {name: f"{name}.tsv" for name in ("train", "validation", "test")}
     plain = {"question": "?", "expectation": "?", "base": str(ROOT / "studies/bases/files.yaml"), "seeds": 1} | study
     dataset = {f"data.dataset.{name}": path for name, path in splits.items()}
     plain["set"] = dataset | {"data.source": {"kind": "words", "lowercase": True}} | sets
     (folder / "s.yaml").write_text(json.dumps(plain), encoding="utf-8")
     plan = planning.resolve(planning.load(str(folder / "s.yaml")))
-    runner.prepare_data(plan, Store(folder / "runs"), lambda _: None)
-    return data_warnings(plan, Store(folder / "runs"))
+    store = Store(folder / "runs")
+    runner.prepare_data(plan, store, lambda _: None)
+    if trained:
+        list(Corridor(store, plan.folders, "cpu").run(plan.trial(plan.variants[0], 1), lambda _: None, ("train",)))
+    return data_warnings(plan, store)
 
 
 @pytest.fixture
@@ -56,3 +60,14 @@ def test_what_some_variants_alone_have_names_them(folder: Path) -> None:
     (folder / "fresh.tsv").write_text("t t t\tWort 1\n", encoding="utf-8")
     (found,) = warned(folder, {}, cases={"seen": {}, "fresh": {"data.dataset.test": "fresh.tsv"}})
     assert found.startswith("all 1 test sources are in train") and found.endswith("(variants: seen)")
+
+
+def test_the_share_of_words_that_have_vectors_from_a_file_is_said_once_the_model_is_trained(folder: Path) -> None:
+    (folder / "vectors.txt").write_text("word 1 2 3\n1 4 5 6\n", encoding="utf-8")
+    embeddings = {"kind": "pretrained", "width": 3, "source_vectors": "vectors.txt", "frozen": True}
+    small = {"training.updates": 2, "training.evaluate_every": 2, "data.dataset.skip_empty": True}
+    sets = small | {"model.embeddings": embeddings, "data.source.kind": "words"}
+    assert not any("vectors.txt" in text for text in warned(folder, sets))
+    assert warned(folder, sets, trained=True)[-1] == (
+        "the vectors of vectors.txt cover 2 of 41 source words (4.88 % of the vocabulary); the others start at random"
+    )

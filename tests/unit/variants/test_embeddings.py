@@ -81,7 +81,7 @@ lists = ["<pad>", "<bos>", "<eos>", "<unk>", "red", "blue"]
 words = Words(6, 6, True, lambda: (lists, lists))
 rnn = {"kind": "gru", "hidden": 2}
 plain = {
-    "embeddings": {"kind": "pretrained", "width": 2, "vectors": "vectors.txt"},
+    "embeddings": {"kind": "target_from_file", "width": 2, "vectors": "vectors.txt"},
     "encoder": {"kind": "rnn", "cell": rnn},
     "decoder": {"kind": "rnn", "cell": rnn, "bridge": "copy", "context": "none"},
     "output": "linear",
