@@ -289,7 +289,7 @@ def models(strength: int = 2) -> list[Any]:
     return [plain for plain in chosen if not PLUGIN or wanted & set(map(str, flatten(plain).values()))]
 
 
-QUICK = 24
+QUICK = 16
 """Models of the sample that the fast tests ask."""
 
 
