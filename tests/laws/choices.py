@@ -293,23 +293,15 @@ QUICK = 16
 """Models of the sample that the fast tests ask."""
 
 
-def params(*marks: Any) -> list[Any]:
+def params() -> list[Any]:
     """Return the sample of models as values of a test: a few quick ones; slow ones, up to which every setting had every
-    value; and for pairs of settings those that are left to ``make test-full``. All have ``marks``, too."""
+    value; and for pairs of settings those that are left to ``make test-full``."""
     flat = [set(flatten(plain).items()) for plain in models()]
     every: set[tuple[str, Any]] = set().union(*flat)
     single = 1 + sum(1 for so_far in itertools.accumulate(flat, set.union) if so_far != every)
-    values = []
-    for number, plain in enumerate(models()):
-        more = (
-            []
-            if number < QUICK or PLUGIN
-            else [pytest.mark.slow]
-            if number < single
-            else [pytest.mark.slow, pytest.mark.full]
-        )
-        values.append(pytest.param(plain, id=name(plain), marks=[*marks, *more]))
-    return values
+    pairs = [pytest.mark.slow, pytest.mark.full]
+    marks = [pairs[: (number >= QUICK) + (number >= single)] for number in range(len(flat))]
+    return [pytest.param(plain, id=name(plain), marks=own) for plain, own in zip(models(), marks, strict=True)]
 
 
 @functools.cache

@@ -487,6 +487,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "old", "new", "law"), [bug[1:] for bug in BUGS], ids=[bug[0] for bug in BUGS])
 def test_a_bug_is_noticed(function: Any, old: str, new: str, law: Law, monkeypatch: pytest.MonkeyPatch) -> None:
     inject(monkeypatch, function, old, new)

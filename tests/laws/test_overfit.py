@@ -15,6 +15,14 @@ SOURCES = [[4, 5, 6], [6, 5, 4], [7, 8], [8, 7], [9, 4, 7, 10], [10], [5, 5, 9],
 TARGETS = [[5, 6, 7], [7, 6, 5, 4], [8], [4, 9, 9], [10, 8, 5], [6, 10], [9, 4], [7, 5, 10, 8]]
 
 
+BY_HEART = [
+    pytest.param(
+        *model.values, id=model.id, marks=[pytest.mark.slow, *([pytest.mark.full] if place >= choices.QUICK else [])]
+    )
+    for place, model in enumerate(choices.params())
+]
+
+
 def padded(rows: list[list[int]]) -> torch.Tensor:
     longest = max(map(len, rows))
     return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
@@ -64,7 +72,7 @@ def test_eight_pairs_are_learnt_by_heart(plain: Any) -> None:
     check(learnt, model)
 
 
-@pytest.mark.parametrize("plain", choices.params(pytest.mark.slow))
+@pytest.mark.parametrize("plain", BY_HEART)
 def test_eight_pairs_are_learnt_by_heart_by_all(plain: Any) -> None:
     learnt, model = learns(plain, 600)
     check(learnt, model)
