@@ -12,7 +12,6 @@ from harness.contracts.generated import Sized
 from harness.contracts.row_reader import label_prompt
 from harness.core.registry import register
 
-# ruff: noqa: SIM905 (words in a row read better than a list of strings)
 BIT_LABELS = {"parity": ("even", "odd"), "majority": ("zeros", "ones")}
 OPINIONS = ("negative", "positive")
 
@@ -78,19 +77,19 @@ class Adjectives(NamedTuple):
 
 THINGS = (
     Adjectives(
-        tuple("film plot ending dialogue opening".split()),
-        tuple("gripping funny moving clever fresh".split()),
-        tuple("boring predictable silly slow flat".split()),
+        ("film", "plot", "ending", "dialogue", "opening"),
+        ("gripping", "funny", "moving", "clever", "fresh"),
+        ("boring", "predictable", "silly", "slow", "flat"),
     ),
     Adjectives(
-        tuple("soup bread dessert coffee sauce".split()),
-        tuple("delicious rich tasty hot creamy".split()),
-        tuple("bland stale salty watery sour".split()),
+        ("soup", "bread", "dessert", "coffee", "sauce"),
+        ("delicious", "rich", "tasty", "hot", "creamy"),
+        ("bland", "stale", "salty", "watery", "sour"),
     ),
     Adjectives(
-        tuple("room bed view garden balcony".split()),
-        tuple("cosy clean lovely quiet spacious".split()),
-        tuple("dirty cramped noisy gloomy shabby".split()),
+        ("room", "bed", "view", "garden", "balcony"),
+        ("cosy", "clean", "lovely", "quiet", "spacious"),
+        ("dirty", "cramped", "noisy", "gloomy", "shabby"),
     ),
 )
 DEGREES = ("", "very", "really", "rather", "truly")

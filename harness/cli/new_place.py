@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
@@ -79,24 +80,30 @@ def _builds(base: Any, changes: dict[str, Any]) -> bool:
 
 
 def _places(slot: Any, base: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every path of a slot, shortest first, with the kinds above it that differ from the base."""
-    waiting: deque[tuple[Any, Any, list[str], dict[str, Any]]] = deque([(TrialChoice, base, [], {})])
+    """Yield every path of a slot, with the kinds above it that differ from the base: those first that change least of it.
+
+    A kind far inside a trial changes less than one further up; among equals the shortest path comes first.
+    """
+    order = count()
+    waiting: list[tuple[int, int, Any, Any, list[str], dict[str, Any]]] = [(0, next(order), TrialChoice, base, [], {})]
     while waiting:
-        config, plain, above, around = waiting.popleft()
+        changes, _, config, plain, above, around = heappop(waiting)
         for name, field in config.model_fields.items():
             inner, path = _choice_in(field), [*above, name]
             if inner is None or len(path) > DEEPEST:
                 continue
             here = plain.get(name) if isinstance(plain, Mapping) else None
             if not inner.is_slot():
-                waiting.append((inner, here, path, around))
+                heappush(waiting, (changes, next(order), inner, here, path, around))
                 continue
             if inner.slot is slot:
                 yield ".".join(path), around
             current = here.get("kind") if isinstance(here, Mapping) else here
             for kind, part in sorted(inner.slot.kinds.items(), key=lambda item: item[0] != current):
-                changed = {} if kind == current else {f"{'.'.join(path)}.kind": kind}
-                waiting.append((part.Config, here if kind == current else None, path, around | changed))
+                same = kind == current
+                changed = {} if same else {f"{'.'.join(path)}.kind": kind}
+                size = changes if same else max(changes, DEEPEST - len(path) + 1)
+                heappush(waiting, (size, next(order), part.Config, here if same else None, path, around | changed))
 
 
 def _required(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def test_help_and_completion_load_nothing_heavy(argv: list[str], env: dict[str, 
     assert "Traceback" not in ran.stderr.replace("SystemExit", "")
 
 
+@pytest.mark.slow
 def test_a_second_list_loads_no_parts(tmp_path: Path) -> None:
     env = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     for argv in (["list"], ["list", "attention", "--json"], ["list"]):

@@ -51,6 +51,7 @@ EXAMPLES = [
     Example(["new", "base", "mine", "--like", "files"], 0, "written: studies/bases/mine.yaml"),
     Example(["validate", "hearing", "--base", "mine"], 0, "is valid"),
     Example(["sync", "masking"], 2, NOTHING),
+    Example(["tune", "masking"], 2, "does not say what to tune"),
     Example(["verify", "masking"], 2, NOTHING),
     Example(["export", "masking"], 2, NOTHING),
     Example(["import", "nothing.tar"], 2, "nothing.tar"),

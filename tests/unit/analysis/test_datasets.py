@@ -228,6 +228,7 @@ def with_p(p, *claims, datasets=1, dropped=0):
     )
 
 
+@pytest.mark.slow
 def test_every_claim_on_every_dataset_is_one_family():
     """Holm's procedure on each dataset (statsmodels), times their number: a level of 5 % / 2 on each."""
     for p in ([0.02, 0.3], [0.03, 0.01], [0.9, 0.8]):

@@ -155,6 +155,7 @@ def test_the_boundary_of_the_second_look_by_another_way():
     assert 2 * stats.norm.sf(optimize.brentq(outside, 1.5, 4)) == pytest.approx(second, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_five_and_five_seeds_extended_when_it_pleases_keep_the_level():
     """Every study that is not decided goes on, with few or many seeds as its result asks for; without error from sentences."""
     rng, levels, hits, runs = np.random.default_rng(3), nominal_levels(0.05, information(2), spend=halved), 0, 1500

@@ -146,6 +146,7 @@ def test_names_that_are_none_are_refused(
     assert not (HOME / f"variants/{slot}_{kind}.py").exists()
 
 
+@pytest.mark.slow
 def test_outside_of_the_checkout_a_plugin_is_written_that_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

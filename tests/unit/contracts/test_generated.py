@@ -82,6 +82,7 @@ def test_splits_have_their_sizes_and_share_no_source_and_no_group(kind: str, set
             assert group and all(columns[name] for name in part.columns)
 
 
+@pytest.mark.slow
 def test_the_same_rows_in_a_fresh_process_and_others_for_another_seed() -> None:
     chosen = [{"kind": kind} | settings for kind, settings in EVERY]
     made = subprocess.run(

@@ -221,6 +221,7 @@ EDITS = [
 """File, operator, another one in its place, and the kinds of stages that run this code."""
 
 
+@pytest.mark.slow
 def test_an_operator_changes_the_stages_that_run_it_and_no_others(tmp_path: Path) -> None:
     for folder in ("harness", "variants", "studies"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -128,6 +128,7 @@ def test_the_page_says_which_trials_were_done_once_more(folder, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_same_trials_give_the_same_bytes(folder, tmp_path):
     for path in write(tmp_path, facts(), synthetic()):
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), path.name
@@ -188,6 +189,7 @@ def test_failures_stay_in_sight(tmp_path):
     assert "| diverged |" in row
 
 
+@pytest.mark.slow
 def test_what_a_failed_trial_last_said_is_shown_as_it_is_and_all_of_it_kept_beside_the_pages(tmp_path):
     outcomes = synthetic(seeds=3, sentences=60)
     lines = [f"line {n}" for n in range(20)] + ["```", "</pre><script>alert(1)</script>", "# no heading"]
@@ -206,6 +208,7 @@ def test_what_a_failed_trial_last_said_is_shown_as_it_is_and_all_of_it_kept_besi
     assert not list(tmp_path.glob("failures/*")) and "Failed trials" not in page(tmp_path)
 
 
+@pytest.mark.slow
 def test_reports_written_at_once_or_broken_off_leave_one_that_is_whole(tmp_path, monkeypatch):
     def names(folder):
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -403,6 +406,7 @@ def test_the_page_asks_the_network_for_nothing(folder):
             assert attributes.get(name, "#").startswith(("#", "data:"))
 
 
+@pytest.mark.slow
 def test_nothing_of_an_earlier_report_stays(tmp_path):
     write(tmp_path, facts(), synthetic(seeds=2, sentences=60))
     left = [tmp_path / "tables/old.csv", tmp_path / "tables/old.tex", tmp_path / "figures/old.svg"]
@@ -543,6 +547,7 @@ def test_a_gain_of_any_size_says_so():
     assert "of any size" not in answer(OPEN, CLAIMS[0].model_copy(update={"by": 1.0})).meaning
 
 
+@pytest.mark.slow
 def test_later_attempts_are_marked_at_every_verdict(tmp_path):
     again = replace(OPEN, verdict="supported", attempt=3, plans_seen=1)
     assert claims_table(CLAIMS[:1], [again], []).rows[0][1] == "supported, attempt 3"
@@ -583,6 +588,7 @@ def test_metrics_that_decide_come_first():
     assert led.origins[0, 2].metric == "nll"
 
 
+@pytest.mark.slow
 def test_models_that_both_sides_share_are_named(tmp_path):
     """Two ways of decoding the same models: one difference a seed, and a reader must know."""
     made = [replace(o, stages={"train": f"seed {o.seed}"}) for o in synthetic()]

@@ -52,11 +52,13 @@ def test_a_record_travels_as_one_line(tmp_path: Path) -> None:
     assert type(from_line(line).trials[0].curve[0]["update"]) is int  # a digest is made of it
 
 
+@pytest.mark.slow
 def test_what_it_writes_is_what_a_sync_would_write(tracker: Tracker, tmp_path: Path) -> None:
     assert tracker.write(_study(tmp_path)) == ""
     assert MlflowStore(tmp_path).sync(_study(tmp_path)) == (0, 3, 0, "")
 
 
+@pytest.mark.slow
 def test_workers_come_first_where_cores_are_shared_out_by_process_and_where_by_session(
     tracker: Tracker, tmp_path: Path
 ) -> None:
@@ -73,6 +75,7 @@ def test_workers_come_first_where_cores_are_shared_out_by_process_and_where_by_s
     assert group.read_text(encoding="ascii").split()[-1] == "0", "it is waited for"
 
 
+@pytest.mark.slow
 def test_trouble_is_told_and_does_not_end_it(tracker: Tracker, tmp_path: Path) -> None:
     database = tmp_path / "mlflow" / "mlflow.db"
     database.mkdir(parents=True)
@@ -135,6 +138,7 @@ def test_a_mirror_that_is_given_up_starts_no_other(tmp_path: Path, monkeypatch: 
         assert not mirroring.thread.is_alive() and [process.alive for process in Hanging.made] == [False]
 
 
+@pytest.mark.slow
 def test_it_ends_with_its_parent_even_amid_a_call_that_hangs(tmp_path: Path) -> None:
     code = (
         "import sys, threading; from pathlib import Path;"

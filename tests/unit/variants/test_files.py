@@ -490,6 +490,7 @@ def test_graphemes_to_phonemes(language: str) -> None:
     assert [len(found[name].source) for name in ("train", "validation", "test")] == [3600, 450, 450]
 
 
+@pytest.mark.slow
 @needs_data
 def test_parallel_and_packed_files() -> None:
     both = {"source": "parallel-enja/dev.en", "reference": "parallel-enja/dev.ja"}

@@ -175,6 +175,7 @@ def test_limits_that_cannot_be_kept_are_refused() -> None:
         read(Words.Config, {"kind": "words", "limit": 4})
 
 
+@pytest.mark.slow
 def test_byte_identical_across_runs(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from harness.trial.vocabulary import Vocabulary; import variants.tokenizers;"
