@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -149,6 +149,8 @@ class Constrained(Beam):
 
     class Config(Beam.Config):
         """Settings of constrained beam search: those of the beam, and one of the three constraints."""
+
+        example: ClassVar[Mapping[str, Any]] = {"prefix": "a"}
 
         prefix: str = ""
         """Target text that every hypothesis begins with."""

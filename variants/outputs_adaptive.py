@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -27,6 +29,8 @@ class AdaptiveSoftmax(Output):
 
     class Config(Output.Config):
         """Settings of the adaptive softmax."""
+
+        example: ClassVar[Mapping[str, Any]] = {"cutoffs": (4,)}
 
         cutoffs: tuple[int, ...] = Field((2000, 10000), min_length=1)
         """Ids, rising, at which clusters begin; those that the vocabulary does not reach are left out."""

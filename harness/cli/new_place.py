@@ -16,7 +16,7 @@ from harness.core.spec import Incompatible, SpecError, override, read
 from harness.study import locate
 from harness.study.planning import read_base
 from harness.trial.pipeline import TrialChoice
-from harness.trial.train import build
+from harness.trial.train import build, check_parts
 
 BASE = "numbers"
 """The base in which a new part is tested."""
@@ -74,6 +74,7 @@ def _builds(base: Any, changes: dict[str, Any]) -> bool:
     try:
         choice = read(TrialChoice, override(TrialChoice, base, changes))
         build(choice.model, choice.training, WORDS, seed=1)
+        check_parts(choice.model, choice.training, choice.decoding.search, WORDS)
     except (SpecError, Incompatible):
         return False
     return True
@@ -107,10 +108,10 @@ def _places(slot: Any, base: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _required(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values for settings without default: from the base where it has them, else any valid value."""
-    values = {}
+    """Return the settings of a part's ``example``, and values for others without default: the base's, else any valid one."""
+    values = dict(config.example)
     for name, field in config.model_fields.items():
-        if not field.is_required():
+        if not field.is_required() or name in values:
             continue
         inner, each = _choice_in(field), _choice_in_mapping(field)
         if each is not None:  # two of the simplest

@@ -124,7 +124,7 @@ RESULTS = {
     "    return built.output.logp(built.follow(state, source, HEARD_BT), source).tolist()",
     "objective": """built, streams = model(kind), Streams(None, "argmax", torch.Generator(), torch.Generator())
     total = trial(kind).$path.build(model=built)(built, Batch(SOURCE_BS, HEARD_BT, HEARD_BT), streams, 0)
-    return [None if number is None else float(number) for number in (total.value, total.normalizer, total.positions)]""",
+    return [None if number is None else number.item() for number in (total.value, total.normalizer, total.positions)]""",
     "order": """lengths = Lengths(torch.arange(9), torch.arange(9))
     part = trial(kind).$path.build()
     return part.rows(Pass(0, 5), lengths, torch.Generator().manual_seed(1)).tolist()""",
@@ -151,6 +151,8 @@ RESULTS = {
     "metric": """part = SLOTS["metric"].kinds[kind].Config(**CHOICE).build()
     counts = part.statistics(Scored(["a b", "c"], [["a b"], ["c d"]]))
     return None if counts is None else float(part.score(counts.sum(0)))""",
-    "search": "return trial(kind).$path.build().find(model(kind).eval(), SOURCE_BS, 5).tokens_BT.tolist()",
+    "search": """part = trial(kind).$path.build()
+    part.prepare(lambda texts: [[4] for _ in texts])
+    return part.find(model(kind).eval(), SOURCE_BS, 5).tokens_BT.tolist()""",
 }
 """Lines of a generated test that compute the values to compare, by slot, or by slot and kind."""

@@ -45,6 +45,8 @@ class Choice(BaseModel):
     kind: ClassVar[str] = ""
     slot: ClassVar[Any] = None
     part: ClassVar[Any] = None
+    example: ClassVar[Mapping[str, Any]] = {}
+    """Settings with which a small model of a few words can be built, for a part whose defaults do not allow that."""
 
     def build(self, **neighbours: Any) -> Any:
         """Return the part itself, given sizes that its neighbours decide (widths, vocabulary sizes)."""
