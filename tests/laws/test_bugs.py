@@ -332,7 +332,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     # contexts that weigh words
     ("coverage not accumulated", contexts_coverage.Coverage.forward, "memory + weights_B1S[:, 0] * counts_BS", "weights_B1S[:, 0] * counts_BS", having(test_contexts_weighing.test_coverage, 0)),
     ("coverage of another sentence", contexts_coverage.Coverage.forward, "memory + weights", "memory.roll(1, 0) + weights", of("coverage", laws.test_padding_and_company_change_nothing)),
-    ("fertility upside down", contexts_coverage.Coverage.keys, "1 / (self.most", "1 * (self.most", having(test_contexts_weighing.test_coverage, 2)),
+    ("fertility upside down", contexts_coverage.Coverage.keys, "1 / worth_BS", "1 * worth_BS", having(test_contexts_weighing.test_coverage, 2)),
     ("beam: coverage of the wrong prefix", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "state = (*select(state[:-1], (first_B1 + parent_BK).flatten()), state[-1])", of("coverage", laws.test_search_reports_the_score_the_model_gives)),
     ("beam: weights before of the wrong prefix", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "state = (*select(state[:-1], (first_B1 + parent_BK).flatten()), state[-1])", of("location_aware", laws.test_search_reports_the_score_the_model_gives)),
     ("weights of the step before forgotten", contexts_coverage.LocationAware.forward, "weights_B1S, weights_B1S[:, 0]", "weights_B1S, memory", of("location_aware", laws.test_every_parameter_learns)),
