@@ -276,7 +276,8 @@ def enlarged(plain: Any, times: int) -> Any:
     if not isinstance(plain, dict):
         return plain
     changed = {key: enlarged(value, times) for key, value in plain.items()}
-    changed |= {key: changed[key] * times for key in SIZES if key in changed}
+    given = changed.get("kind") == "pretrained"  # the file decides how wide its vectors are
+    changed |= {key: changed[key] * times for key in SIZES if key in changed and not given}
     changed |= {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
     return changed | {key: False for key in changed if key == "scale"}
 

@@ -68,7 +68,7 @@ def check(learnt: bool, model: Any) -> None:
 
 @pytest.mark.parametrize("plain", choices.params()[: choices.QUICK : 6])
 def test_eight_pairs_are_learnt_by_heart(plain: Any) -> None:
-    learnt, model = learns(plain, 300)
+    learnt, model = learns(plain, 600)
     check(learnt, model)
 
 

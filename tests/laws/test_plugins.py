@@ -15,7 +15,9 @@ MODEL_PLUGINS = ("coverage_context", "copying_output", "matrix_cell")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODEL_PLUGINS)
+@pytest.mark.parametrize(
+    "name", [MODEL_PLUGINS[0], *(pytest.param(name, marks=pytest.mark.full) for name in MODEL_PLUGINS[1:])]
+)
 def test_a_plugin_obeys_the_laws(name: str) -> None:
     """A process of its own asks, so that no other test sees the plugin's parts in the registry."""
     files = [f"tests/laws/test_{law}_laws.py" for law in LAWS]

@@ -65,6 +65,7 @@ def test_other_questions_have_no_pairs(more: dict[str, float]) -> None:
         check_claims([about(*MASK, matched=True, **more)], FACTORS)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_false_claims_keep_their_level_where_seeds_share_much() -> None:
     rng, errors = np.random.default_rng(5), 0
