@@ -277,9 +277,10 @@ def enlarged(plain: Any, times: int) -> Any:
     """Return a choice with all sizes multiplied and no dropout; torch's word vectors, of size one, are not scaled up."""
     if not isinstance(plain, dict):
         return plain
+    if plain.get("kind") == "pretrained":  # the file has few numbers a word, and its width is not to be changed
+        return {"kind": "separate", "width": plain["width"] * times}
     changed = {key: enlarged(value, times) for key, value in plain.items()}
-    given = changed.get("kind") == "pretrained"  # the file decides how wide its vectors are
-    changed |= {key: changed[key] * times for key in SIZES if key in changed and not given}
+    changed |= {key: changed[key] * times for key in SIZES if key in changed}
     changed |= {key: 0.0 for key in changed if key.endswith(("dropout", "zoneout"))}
     return changed | {key: False for key in changed if key == "scale"}
 
