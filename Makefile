@@ -48,7 +48,7 @@ test: .venv/ready-dev  ## the fast tests
 test-slow: .venv/ready-dev  ## a sample of the slow tests, as CI runs it: kills, damage, Ray, pages, whole studies
 	@HF_HUB_OFFLINE=1 $(SAMPLE) $(BIN)/python -m pytest -m 'slow and not full' -n $(CORES) $(args)
 
-test-full: .venv/ready-dev  ## every slow test, with every kill and every damaged file: about forty minutes on two cores
+test-full: .venv/ready-dev  ## every slow test: every kill, every damaged file, the laws for every pair of settings
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow -n $(CORES) $(args)
 
 lint: .venv/ready-dev  ## style, types, and the import law

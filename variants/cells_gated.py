@@ -39,11 +39,6 @@ class StepwiseGru(StepwiseCell):
         maps.new = nn.Linear(cfg.hidden, cfg.hidden, bias=False)
         return maps
 
-    def enter(self, maps: Any, input_BTX: Tensor) -> Tensor:
-        """Return ``W x + b`` of all gates."""
-        entering: Tensor = maps.enter(input_BTX)
-        return entering
-
     def next(self, maps: Any, entering_BX: Tensor, heard_BH: Tensor, carried: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the next ``h``."""
         gates, new_BH = entering_BX.split((2 * self.hidden, self.hidden), -1)
@@ -68,11 +63,6 @@ class MinimalGatedUnit(StepwiseCell):
         maps.recur = Stacked(cfg.hidden, cfg.hidden, 1, bias=False)
         maps.new = nn.Linear(cfg.hidden, cfg.hidden, bias=False)
         return maps
-
-    def enter(self, maps: Any, input_BTX: Tensor) -> Tensor:
-        """Return ``W x + b`` of gate and candidate."""
-        entering: Tensor = maps.enter(input_BTX)
-        return entering
 
     def next(self, maps: Any, entering_BX: Tensor, heard_BH: Tensor, carried: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the next ``h``."""
@@ -117,11 +107,6 @@ class StepwiseLstm(StepwiseCell):
         if cfg.peepholes:
             maps.peep = nn.Parameter(torch.zeros(2 + own, cfg.hidden))
         return maps
-
-    def enter(self, maps: Any, input_BTX: Tensor) -> Tensor:
-        """Return ``W x + b`` of all gates."""
-        entering: Tensor = maps.enter(input_BTX)
-        return entering
 
     def forget_biases(self) -> list[tuple[Tensor, ...]]:
         """Return the bias of the forget gate of each layer and direction."""
@@ -210,11 +195,6 @@ class ScalarLstm(StepwiseCell):
     def make(self, cfg: Any, entering: int) -> nn.Module:
         """Return the products of one layer in one direction."""
         return _Gates(entering, cfg.hidden, 4)
-
-    def enter(self, maps: Any, input_BTX: Tensor) -> Tensor:
-        """Return ``W x + b`` of all gates."""
-        entering: Tensor = maps.enter(input_BTX)
-        return entering
 
     def forget_biases(self) -> list[tuple[Tensor, ...]]:
         """Return the bias of the forget gate of each layer and direction."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from harness.contracts import Initializer
 from harness.core.registry import register
 
-NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 """Layers whose weight is a gain, not a bias, though it is no matrix either."""
 
 
@@ -49,8 +48,7 @@ class _Redrawn(Initializer):
                 gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
             for parameter in module.parameters(recurse=False):
                 if parameter.ndim < 2:
-                    gain = isinstance(module, NORMS) and parameter is module.weight
-                    parameter.fill_(1.0 if gain else 0.0)
+                    self.reset_vector(module, parameter)
                     continue
                 for matrix in parameter.chunk(gates):
                     self.draw(matrix)

@@ -9,7 +9,6 @@ from torch import nn
 from harness.contracts import Cell, Initializer
 from harness.core.registry import SLOTS, register
 
-NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 """Layers whose weight is a gain, not a bias, though it is no matrix either."""
 
 
@@ -37,8 +36,7 @@ class Normal(Initializer):
         for module in model.modules():
             for parameter in module.parameters(recurse=False):
                 if parameter.ndim < 2:
-                    gain = isinstance(module, NORMS) and parameter is module.weight
-                    parameter.fill_(1.0 if gain else 0.0)
+                    self.reset_vector(module, parameter)
                 else:
                     parameter.normal_(0.0, self.cfg.scale)
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:

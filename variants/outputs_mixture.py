@@ -36,19 +36,9 @@ class MixtureOfSoftmaxes(Output):
         """Return log-probabilities of all words at every step, B x T x V."""
         return self.mixed(readout.features_BTR)
 
-    def nll(
-        self,
-        readout: Readout,
-        source: Source,
-        targets_BT: Tensor,
-        counted_BT: Tensor | None = None,
-        smoothing: float = 0.0,
-    ) -> Tensor:
-        """Return the negative log-likelihood of each counted target; no other position is computed."""
-        counted_BT = torch.ones_like(targets_BT, dtype=torch.bool) if counted_BT is None else counted_BT
-        logp_NV = self.mixed(readout.features_BTR[counted_BT])
-        nll_N = -logp_NV.gather(-1, targets_BT[counted_BT].unsqueeze(-1)).squeeze(-1)
-        return nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV.mean(-1)
+    def counted(self, readout: Readout, source: Source, counted_BT: Tensor) -> Tensor:
+        """Return the log-probabilities at the counted positions, N x V; no other position is computed."""
+        return self.mixed(readout.features_BTR[counted_BT])
 
     def mixed(self, features: Tensor) -> Tensor:
         """Return the logarithm of the mixture; leading axes are free, the last becomes V."""

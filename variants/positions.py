@@ -151,8 +151,6 @@ class Relative(Positions):
         farthest: int = Field(16, ge=1)
         """The distance k beyond which all distances count as one."""
 
-    weighs_values = True
-
     def __init__(self, cfg: Config, width: int, heads: int, layers: int, causal: bool) -> None:
         super().__init__(cfg, width, heads, layers, causal)
         self.back, self.ahead = cfg.farthest, 0 if causal else cfg.farthest

@@ -105,9 +105,10 @@ class StepwiseCell(LayeredCell):
         self.variational, self.zoneout = cfg.variational_dropout, cfg.zoneout
         self.drop_new = nn.Dropout(cfg.recurrent_dropout)
 
-    @abstractmethod
     def enter(self, maps: Any, input_BTX: Tensor) -> Tensor:
-        """Return what all steps need of their inputs, B x T x any width."""
+        """Return what all steps need of their inputs, B x T x any width: by default ``W x + b`` of ``maps.enter``."""
+        entering: Tensor = maps.enter(input_BTX)
+        return entering
 
     @abstractmethod
     def next(self, maps: Any, entering_BX: Tensor, heard_BH: Tensor, carried: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

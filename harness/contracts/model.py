@@ -251,8 +251,6 @@ class Positions(nn.Module, ABC):
 
     hears_order: bool = True
     """Whether a layer learns from it in which order words stand."""
-    weighs_values: bool = False
-    """Whether ``values`` adds something to what attention reads."""
 
     def __init__(self, cfg: Any, width: int, heads: int, layers: int, causal: bool) -> None:
         super().__init__()
@@ -270,8 +268,13 @@ class Positions(nn.Module, ABC):
         return None
 
     def values(self, layer: int, weights_BPTS: Tensor, place_UT: Tensor, place_US: Tensor) -> Tensor:
-        """Return what the places add to the values that the weights collect, B x P x T x A."""
-        raise NotImplementedError
+        """Return what the places add to the values that the weights collect, B x P x T x A; nothing, unless overridden."""
+        return weights_BPTS.new_zeros(())
+
+    @property
+    def weighs_values(self) -> bool:
+        """Whether ``values`` adds something to what attention reads."""
+        return type(self).values is not Positions.values
 
 
 @slot
@@ -387,6 +390,13 @@ class Output(nn.Module, ABC):
     def logp(self, readout: Readout, source: Source) -> Tensor:
         """Return log-probabilities of all words at every step, B x T x V; with copying, B x T x (V + S)."""
 
+    def counted(self, readout: Readout, source: Source, counted_BT: Tensor) -> Tensor:
+        """Return the log-probabilities of all words at the counted positions, row by row, N x V.
+
+        An output for which that is cheaper looks at ``readout.features_BTR[counted_BT]`` alone.
+        """
+        return self.logp(readout, source)[counted_BT]
+
     def nll(
         self,
         readout: Readout,
@@ -398,9 +408,8 @@ class Output(nn.Module, ABC):
         """Return the negative log-likelihood, in nats, of the targets at the counted positions (all, if None), row by row.
 
         With label smoothing ``e`` (Szegedy et al. 2016): ``(1 - e) nll(target) + e mean_v nll(v)``, v in the vocabulary.
-        An output for which that is cheaper looks at ``readout.features_BTR[counted_BT]`` alone.
         """
         counted_BT = torch.ones_like(targets_BT, dtype=torch.bool) if counted_BT is None else counted_BT
-        logp_NV = self.logp(readout, source)[counted_BT]
+        logp_NV = self.counted(readout, source, counted_BT)
         nll_N = -logp_NV.gather(-1, targets_BT[counted_BT].unsqueeze(-1)).squeeze(-1)
         return nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV[:, : self.words].mean(-1)

@@ -256,6 +256,12 @@ class Initializer(ABC):
     def fill(self, model: nn.Module) -> None:
         """Set the parameters in place."""
 
+    @staticmethod
+    def reset_vector(module: nn.Module, vector: nn.Parameter) -> None:
+        """Set a parameter of a module that is not drawn: a gain of a norm to one, a bias to zero."""
+        gain = isinstance(module, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm) and vector is module.weight
+        vector.fill_(1.0 if gain else 0.0)
+
     def lacks(self, model: nn.Module) -> str:
         """Return why this cannot fill a model, empty if it can; asked before any training, of a model without values."""
         return ""

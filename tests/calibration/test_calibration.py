@@ -72,7 +72,7 @@ def test_calibration():
     assert all(row["percent"] > 8 for row in rows["sequential"] if row["method"] != "ours")
     assert all(band(row, 0, 5) for row in rows["added"] if row["method"] == "ours")
     pleased = [row for row in rows["added"] if row["method"] != "ours" and row["world"] == "seeds vary much"]
-    assert sum(row["percent"] for row in pleased) > 5 * len(pleased), "adding seeds when it pleases finds too much"
+    assert sum(row["percent"] for row in pleased) > 8 * len(pleased), "adding seeds when it pleases finds too much"
     assert all(band(row, 0, 5) for row in rows["margin"])
     for name in ("sentences", "groups", "lost", "unequal", "bimodal", "floor"):
         ours = [row for row in rows[name] if row.get("method", "ours").startswith("ours")]

@@ -30,7 +30,7 @@ BUGS: dict[str, list[tuple[str, Any, str, str, Law]]] = {
     ],
     "copying_output": [
         ("copied to another sentence", "PointerGenerator.logp", "source.copies_BS.unsqueeze(1)", "source.copies_BS.roll(1, 0).unsqueeze(1)", COPYING),
-        ("counted rows of another sentence", "PointerGenerator.nll", "counted_BT.nonzero()[:, 0]", "counted_BT.nonzero()[:, 0] * 0", TWO_FACES),
+        ("counted rows of another sentence", "PointerGenerator.counted", "counted_BT.nonzero()[:, 0]", "counted_BT.nonzero()[:, 0] * 0", TWO_FACES),
         ("a word numbered by its last position", Seq2Seq._copies, "(ids_BS.unsqueeze(2) == ids_BS.unsqueeze(1)).int().argmax(-1)", "torch.arange(ids_BS.shape[1]).expand_as(ids_BS)", COPYING),
         ("words matched by their ids, not their texts", Seq2Seq._copies, "self.meanings_V[ids_BS.clamp_max(self.words.source - 1)]", "ids_BS", COPYING),
         ("an unknown word heard as another", Seq2Seq._known, "ids.where(ids < size, UNK)", "ids % size", HEARING_COPIES),

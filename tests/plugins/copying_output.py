@@ -34,20 +34,10 @@ class PointerGenerator(Output):
         copies_BTS = source.copies_BS.unsqueeze(1).expand(-1, steps, -1)
         return self._mixed(readout.features_BTR, readout.weights_BTS, copies_BTS)
 
-    def nll(
-        self,
-        readout: Readout,
-        source: Source,
-        targets_BT: Tensor,
-        counted_BT: Tensor | None = None,
-        smoothing: float = 0.0,
-    ) -> Tensor:
-        """Return the negative log-likelihood of each counted target; no other position is looked at."""
-        counted_BT = torch.ones_like(targets_BT, dtype=torch.bool) if counted_BT is None else counted_BT
+    def counted(self, readout: Readout, source: Source, counted_BT: Tensor) -> Tensor:
+        """Return the log-probabilities at the counted positions, N x (V + S); no other position is computed."""
         copies_NS = source.copies_BS[counted_BT.nonzero()[:, 0]]
-        logp_NV = self._mixed(readout.features_BTR[counted_BT], readout.weights_BTS[counted_BT], copies_NS)
-        nll_N = -logp_NV.gather(-1, targets_BT[counted_BT].unsqueeze(-1)).squeeze(-1)
-        return nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV[:, : self.words].mean(-1)
+        return self._mixed(readout.features_BTR[counted_BT], readout.weights_BTS[counted_BT], copies_NS)
 
     def _mixed(self, features: Tensor, weights: Tensor, copies: Tensor) -> Tensor:
         gate = torch.sigmoid(self.gate(features))
