@@ -30,6 +30,8 @@ def run_trials(payload: dict[str, Any], device: str, emit: Emit) -> dict[str, An
         ``unusable`` if the disk can no longer be written; the trials that are not closed have not failed then.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing reads memory before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     plugins.load_same(payload["plugins"])
     corridor = Corridor(
         Store(Path(payload["store"])),
