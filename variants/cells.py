@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from harness.contracts import Cell, State
+from harness.core import fast_paths
 from harness.core.registry import register
 
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -200,7 +201,8 @@ def _takes_padding(input_BSX: Tensor, mask_BS: Tensor) -> bool:
     lengths_B = mask_BS.sum(1)
     words = int(lengths_B.sum())
     return (
-        input_BSX.device.type == "cpu"
+        fast_paths.used()
+        and input_BSX.device.type == "cpu"
         and input_BSX.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
         and bool(torch.backends.mkldnn.enabled)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.contracts import Cell
+from harness.core import fast_paths
 from variants.cells import Fused
 
 LENGTHS_B = torch.tensor([7, 3, 7, 1, 5])
@@ -84,5 +85,7 @@ def test_only_what_onednn_takes_is_read_padded(monkeypatch: pytest.MonkeyPatch) 
     assert not padded(torch.float32, torch.ones_like(MASK_BS))
     assert not padded(torch.float32, mostly_padding_BS)
     assert not padded(torch.float32, MASK_BS & (torch.arange(5) > 0).unsqueeze(1))
+    with fast_paths.off():
+        assert not padded(torch.float32, MASK_BS)
     with torch.backends.mkldnn.flags(enabled=False):
         assert not padded(torch.float32, MASK_BS)
