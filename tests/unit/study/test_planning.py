@@ -124,6 +124,11 @@ def test_excluded_and_impossible_variants_stay_with_their_reason(tmp_path: Path)
     assert {v.name for v, _, _ in planning.resolve(plan).trials()} == {"hidden=64, mask=true"}
 
 
+def test_outputs_that_need_many_words_are_not_refused_before_data_are_read(tmp_path: Path) -> None:
+    plan = planning.load(write(tmp_path, set={"model.output": {"kind": "adaptive_softmax", "cutoffs": [2000, 90_000]}}))
+    assert [v.skipped for v in plan.variants] == [""] * len(plan.variants)
+
+
 def test_a_search_that_lacks_something_of_the_model_is_skipped_with_its_reason(tmp_path: Path) -> None:
     plan = planning.load(
         write(
