@@ -46,6 +46,8 @@ __all__ = [
 ]
 
 MOST_SEEDS = 10_000
+ENOUGH = 1_000_000
+"""Words of the vocabularies with which parts are tried before data are read: enough for any part that needs many."""
 FIELDS = ("evaluate", "tuned")
 """The fields of a study that the command line can set beside the choices of its variants."""
 
@@ -402,9 +404,8 @@ def judged(variant: Variant) -> Variant:
     if variant.skipped:
         return variant
     try:
-        # Sizes of vocabularies are not known before data are read, and no pair of parts depends on them.
         c = variant.choice
-        check_parts(c.model, c.training, c.decoding.search, Words(100, 100, c.data.joint))
+        check_parts(c.model, c.training, c.decoding.search, Words(ENOUGH, ENOUGH, c.data.joint))
         check_plugins(c)
     except Incompatible as reason:
         return replace(variant, skipped=f"incompatible: {reason}")
