@@ -15,7 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from harness.analysis import Comparison, Outcome, comparisons_frame, primary_metrics, trials_frame
 from harness.core.escapes import for_spreadsheet
 from harness.core.names import file_name
-from harness.report import contents, figures, html, latex, listings, papers, tables
+from harness.report import contents, figures, html, latex, listings, papers, reproducibility, tables
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.section import Section
@@ -52,6 +52,7 @@ def _write(
     shown = [table for table in (facts["claims"], *(t for section in found for t in section.tables)) if table.rows]
     written += [path for table in shown for path in write_table(folder / "tables", table)]
     paper = papers.files(study, shown, outcomes, comparisons)
+    paper = paper | {"checklist.tex": reproducibility.checklist(study, outcomes, comparisons)}
     written += [write_text(folder / "tables" / name, text) for name, text in paper.items()]
     frame = comparisons_frame(study.name, study.base, comparisons)
     written += [write_csv(folder / "comparisons.csv", frame), write_csv(folder / "trials.csv", trials_frame(outcomes))]

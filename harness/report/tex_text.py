@@ -138,5 +138,5 @@ def _known(character: str) -> bool:
     """Whether pdfLaTeX has a character without further packages."""
     if character.isascii() or character in ESCAPES or character in SIGNS:
         return True
-    base, *marks = unicodedata.normalize("NFD", character)
-    return base.isascii() and len(marks) == 1 and marks[0] in ACCENTS and ord(character) < 0x180
+    parts = unicodedata.normalize("NFD", character)
+    return len(parts) == 2 and parts[0].isascii() and parts[1] in ACCENTS and ord(character) < 0x180
