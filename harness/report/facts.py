@@ -42,6 +42,8 @@ class StudyFacts:
     plan: dict[str, Any] = field(default_factory=dict)
     split: Split = "test"
     """The split that the scores are of."""
+    columns: tuple[str, ...] = ()
+    """Metrics and costs that the study file chose for tables of papers; empty: all metrics."""
     tuned: Tuned | None = None
     """The tuning of its variants; None if they were not tuned."""
     tuned_as_now: bool = True
