@@ -75,6 +75,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         | ({"batches": frozen_plan.batches(plan, store)} if plan.file.unplanned else {}),
         split=plan.split,
         tuned=plan.tuned,
+        copied=plan.copied,
         tuned_as_now=_tuned_as_now(plan),
     )
 
