@@ -76,6 +76,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         split=plan.split,
         columns=file.columns,
         tuned=plan.tuned,
+        copied=plan.copied,
         tuned_as_now=_tuned_as_now(plan),
     )
 

@@ -18,6 +18,7 @@ from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, pa
 from harness.study import claim_checks, claim_columns, columns, locate, tuned
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
+from harness.study.copied import Copied, copied
 from harness.study.dry_run import check_plugins
 from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
 from harness.study.tuned import Tuned
@@ -77,6 +78,8 @@ class Plan:
 
     tuned: Tuned | None = None
     """The tuning whose winners the variants have; None if they were not tuned."""
+    copied: Copied | None = None
+    """How to ask the same question with new seeds; None where the study's file lies outside the current folder."""
 
     def trial(self, variant: Variant, seed: int) -> Trial:
         """Return one trial of the plan."""
@@ -319,7 +322,8 @@ def load(
         raise SpecError(error.message, path=error.path, place=place) from None
     again = command(name, base, sets or {}, seeds)
     matched = file.match.told if file.match else {}
-    return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched, found)
+    fresh = copied(path, name, lambda copy: command(copy, base, sets or {}, None))
+    return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched, found, fresh)
 
 
 def _with_fields(file: StudyFile, sets: Mapping[str, Any]) -> tuple[StudyFile, dict[str, Any]]:
