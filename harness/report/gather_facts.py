@@ -74,7 +74,9 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         | {"digest": plan.digest, "exploratory": frozen_plan.exploratory(plan, store)}
         | ({"batches": frozen_plan.batches(plan, store)} if plan.file.unplanned else {}),
         split=plan.split,
+        columns=file.columns,
         tuned=plan.tuned,
+        copied=plan.copied,
         tuned_as_now=_tuned_as_now(plan),
     )
 

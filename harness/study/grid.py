@@ -125,6 +125,8 @@ class StudyFile(Choice):
     """The file that ``s2s tune`` wrote: every variant has the settings that won for it."""
     claims: tuple[Claim, ...] = ()
     """What is claimed, written before the run and answered after it."""
+    columns: tuple[str, ...] = ()
+    """Metrics and costs in the tables for papers, in this order; none: all metrics. Of no meaning for trials and claims."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> StudyFile:
