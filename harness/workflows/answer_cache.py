@@ -1,4 +1,4 @@
-"""The cached answer of a study: as long as results, code, report and MLflow are unchanged, nothing heavy is loaded."""
+"""The cached answer of a study: as long as results, code, labels, report and MLflow are unchanged, nothing heavy is loaded."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def load(plan: Plan, store: Store, tracked: bool) -> StudyAnswer | None:
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
         if not files.issuperset(cached["written"]) or cached["code"] != code():
             return None
+        if cached["labels"] != plan.file.labels:
+            return None
         if cached["standing"] != ledger.standing(plan, store).sentence:  # an import may bring earlier attempts
             return None
         if tracked and not cached["tracked"] == MlflowStore(store.root).mark != "":
@@ -49,6 +51,7 @@ def save(plan: Plan, store: Store, answer: StudyAnswer, tracked: bool) -> None:
     cached = {
         "results": results_digest(plan, store, _done_in(store)),
         "code": code(),
+        "labels": plan.file.labels,
         "standing": ledger.standing(plan, store).sentence,
         "tracked": MlflowStore(store.root).mark if tracked else "",
         "written": answer.written,
