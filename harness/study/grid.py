@@ -286,7 +286,7 @@ class Expansion:
         for each in (self.file.set | self.sets, *changes, self.file.match.settings if self.file.match else {}):
             plain = self._changed(plain, each, factors)
         try:
-            choice = read(TrialChoice, plain, partial(self._place, factors))
+            choice = self._shared(read(TrialChoice, plain, partial(self._place, factors)))
         except SpecError as error:
             raise SpecError(error.message + self._replaced(factors, error.path), error.path, error.place) from None
         try:
@@ -295,6 +295,16 @@ class Expansion:
             path = "decoding.scoring.tokenize"
             raise SpecError(error.message, path=path, place=self._place(factors, path)) from None
         return choice
+
+    def _shared(self, choice: TrialChoice) -> TrialChoice:
+        """Return a trial in which the members of an ensemble share the limit that all variants have in common."""
+        if self.file.match is None or choice.training.members == 1:
+            return choice
+        try:
+            shares = self.file.match.settings_of(choice.training.members)
+        except SpecError as error:
+            raise SpecError(error.message, error.path, self.lines.place(error.path.split("."))) from None
+        return read(TrialChoice, override(TrialChoice, encode(choice), shares))
 
     def _changed(self, plain: Any, changes: Mapping[str, Any], factors: Mapping[str, Any]) -> Any:
         """Return a trial with changes made, those of a preset first."""
