@@ -31,6 +31,8 @@ def run_trials(payload: dict[str, Any], device: str, emit: Emit) -> dict[str, An
     """
     memory.give_back()
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing reads memory before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     plugins.load_same(payload["plugins"])
     corridor = Corridor(
         Store(Path(payload["store"])),
