@@ -57,5 +57,5 @@ class Marginal(Output):
         """
         wide = torch.promote_types(features.dtype, torch.float32)
         each = self.project(torch.tanh(self.state(features).unsqueeze(-2) + places)).softmax(-1, dtype=wide)
-        both = (weights.to(wide).unsqueeze(-2) @ each).squeeze(-2)
+        both: Tensor = (weights.to(wide).unsqueeze(-2) @ each).squeeze(-2)
         return both.clamp_min(torch.finfo(wide).tiny).log()
