@@ -197,15 +197,13 @@ class Lstm(Fused):
 
 
 def _takes_padding(input_BSX: Tensor, mask_BS: Tensor) -> bool:
-    """Whether oneDNN takes a padded layer (it never takes a packed one) and padding costs less than that gains."""
+    """Whether a wide model is read, oneDNN takes a padded layer (never a packed one), and padding costs less than that gains."""
     lengths_B = mask_BS.sum(1)
     words = int(lengths_B.sum())
     return (
-        fast_paths.used()
+        fast_paths.through_onednn()
         and input_BSX.device.type == "cpu"
         and input_BSX.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()
-        and bool(torch.backends.mkldnn.enabled)
         and mask_BS.numel() <= 2 * words < 2 * mask_BS.numel()
         and int(lengths_B.min()) > 0
     )

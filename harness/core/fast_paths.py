@@ -51,6 +51,11 @@ def products(model: nn.Module) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def through_onednn() -> bool:
+    """Return whether the model at hand is computed through oneDNN; see ``products``."""
+    return torch.get_float32_matmul_precision() == "medium"
+
+
 def wide_products() -> Literal["oneDNN", "torch"]:
     """Return by whom wide matrices are multiplied in this process: a fact about the machine and the switch."""
     return "oneDNN" if used() and _error("medium") <= ERROR else "torch"

@@ -51,7 +51,7 @@ def sections(
         Section("differences", "Differences from the first variant",
                 "Exploratory: no claim was made about these pairs, and the p values are not corrected for their number.",
                 [tables.differences_table(exploratory, shown)]),
-        *effects.sections(shown, metrics, study.digest),
+        *effects.sections(shown, metrics, study),
         _lengths(shown, metrics),
         *columns.sections(outcomes, metrics),
         *diagnostics.sections(shown, metrics, _variants(shown)),
@@ -126,7 +126,9 @@ def _provenance(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
     shared = NOT_SHARED if len(set(tables.tested_on(outcomes).values())) > 1 else SHARED
     axes = [[path, ", ".join(str(spelled(value)) for value in values)] for path, values in study.axes.items()]
     signatures = [[name, text] for name, text in study.signatures.items() if name in known]
+    names = [[label, name] for name, label in study.labels.variants.items()]
     parts = [
+        _facts("labels", ["called here", "variant of the plan"], names, "Names"),
         _facts("axes", ["varied setting", "values"], axes, "What varies"),
         _facts("signatures", ["metric", "signature"], signatures, "How each metric is computed"),
         _facts("test_sets", ["test set", "sentences", "sha256", "groups"], _test_sets(outcomes), "What was tested on"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.study.claims import Claim
 from harness.study.copied import Copied
+from harness.study.labels import Labels
 from harness.study.tuned import Tuned
 from harness.trial.sealed import SEALED, VALIDATION, Split
 
@@ -41,6 +42,8 @@ class StudyFacts:
     provenance: dict[str, Any] = field(default_factory=dict)
     """Dataset sha256, commit, package versions, hardware, ..."""
     plan: dict[str, Any] = field(default_factory=dict)
+    labels: Labels = field(default_factory=Labels)
+    """Short names of variants and settings, for readers."""
     split: Split = "test"
     """The split that the scores are of."""
     columns: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from harness.core.names import file_name
 from harness.report import contents, figures, forest, headlines, html, latex, listings, papers, reproducibility, tables
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
+from harness.report.labelled import labelled
 from harness.report.section import Section
 from harness.report.sentences import answer, basis, verified_sentence
 from harness.report.tables import Table
@@ -57,6 +58,11 @@ def _write(
     around: Sequence[tuple[str, str]],
 ) -> list[Path]:
     """Write the files of a report into an empty folder."""
+    csv = [
+        write_csv(folder / "comparisons.csv", comparisons_frame(study.name, study.base, comparisons)),
+        write_csv(folder / "trials.csv", trials_frame(outcomes)),
+    ]
+    study, outcomes, comparisons = labelled(study, outcomes, comparisons)
     found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims, study.primary))
     plots = forest.forests(study.claims, comparisons)
     drawn = figures.draw(folder / "figures", [f for part in (forest.section(plots), *found) for f in part.figures])
@@ -69,14 +75,13 @@ def _write(
     paper = papers.files(study, shown, outcomes, comparisons)
     paper = paper | {"checklist.tex": reproducibility.checklist(study, outcomes, comparisons)}
     written += [write_text(folder / "tables" / name, text) for name, text in paper.items()]
-    frame = comparisons_frame(study.name, study.base, comparisons)
-    written += [write_csv(folder / "comparisons.csv", frame), write_csv(folder / "trials.csv", trials_frame(outcomes))]
     accounts = {listings.account_file(o): o.account for o in outcomes if o.account}
     (folder / "failures").mkdir()
     written += [write_text(folder / name, account) for name, account in accounts.items()]
     for name, content in (("plan.json", study.plan), ("provenance.json", study.provenance)):
         written.append(write_text(folder / name, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)))
     return [
+        *csv,
         *written,
         write_text(folder / "report.md", markdown_page("report.md.j2", facts)),
         write_text(folder / "report-details.md", markdown_page("details.md.j2", facts)),
@@ -88,7 +93,7 @@ def _facts(
     study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], found: Sequence[Section]
 ) -> dict[str, Any]:
     """Return the variables of the templates of both pages."""
-    answers = [answer(c, claim) for c, claim in zip(comparisons, study.claims, strict=False)]
+    answers = [answer(c, claim, study.labels.text) for c, claim in zip(comparisons, study.claims, strict=False)]
     return {
         "study": study,
         "basis": basis(study, outcomes),

@@ -15,7 +15,7 @@ from harness.core import names, plugins
 from harness.core.pinned import pinned
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
-from harness.study import claim_checks, claim_columns, columns, locate, tuned
+from harness.study import claim_checks, claim_columns, columns, labels, locate, tuned
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
 from harness.study.copied import Copied, copied
@@ -317,6 +317,7 @@ def load(
         claim_checks.check(file.claims, variants, folders)
         claim_checks.check_sealed(file.claims, file.evaluate)
         columns.check(file.columns, variants)
+        labels.labels_of(file, variants)
     except SpecError as error:
         place = error.place or lines.place(error.path.split("."))
         raise SpecError(error.message, path=error.path, place=place) from None

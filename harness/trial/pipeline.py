@@ -278,8 +278,8 @@ class Corridor:
         Raises:
             Damaged: it is not what was written.
         """
-        trained = self._folder(trial, "train")
-        return decode_stage.trained_model(trial.choice.model, self.prepared(trial), trained, self.device)
+        c, trained = trial.choice, self._folder(trial, "train")
+        return decode_stage.trained_model(c.model, c.training.members, self.prepared(trial), trained, self.device)
 
     def prepared(self, trial: Trial) -> encoded.Prepared:
         """Return the prepared data of a trial; the last ones are kept.

@@ -469,7 +469,9 @@ def test_each_kind_of_answer_has_its_own_words():
         "3 of 5 seeds of A and 1 of 5 of B reach 50.00 in exact match (%), where higher is better: 60.0 % and 20.0 %"
         in said.evidence
     )
-    assert "Fisher's exact test" in said.method and said.power.endswith("80.0 percentage points with 80 % power.")
+    assert "Fisher's exact test" in said.method and said.power.endswith(
+        "difference is 80.0 percentage points (80 % power)."
+    )
     assert said.note == "It looks bimodal."
     made = Comparison("c", "exact_match", "A", "B", **known, method="two-way", var_seed=3.0, var_sentence=1.0)
     assert "75 % of its uncertainty comes from seeds" in answer(made, CLAIMS[0]).power
@@ -505,7 +507,7 @@ def test_each_kind_of_answer_has_its_own_words():
     grouped = answer(replace(made, unit="groups by document", sentences=50), CLAIMS[0])
     assert "50 groups by document)" in grouped.evidence and "new seeds and new groups by document" in grouped.method
     corrected = answer(replace(made, level=0.0125), CLAIMS[0])
-    assert "with 80 % power at the level of this claim (1.25 %)" in corrected.power
+    assert "(80 % power at the level of this claim (1.25 %))" in corrected.power
     assert "No number of seeds" in answer(replace(made, needed_seeds=math.inf), CLAIMS[0]).decides
     assert "beats a seed of B with probability 0.80" in answer(replace(made, improvement=0.8), CLAIMS[0]).method
     assert answer(replace(made, delta=math.nan, note="measured differently"), CLAIMS[0]).note == "Measured differently."
