@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.analysis import Comparison, Outcome, further_tests, on, spelled, split_of
 from harness.analysis.comparable import comparable
+from harness.analysis.comparison import SIDES
 from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables, tuning
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
@@ -43,13 +44,16 @@ def sections(
     """
     shown, refused = comparable(outcomes)
     metrics = [name for name in metrics if name not in refused]
+    told = {(c.metric, c.on, *sorted((c.a, c.b))) for c in comparisons[: len(study.claims)] if c.kind in SIDES}
     exploratory = [c for c in comparisons[len(study.claims) :] if c.metric in metrics]
+    exploratory = [c for c in exploratory if (c.metric, c.on, *sorted((c.a, c.b))) not in told]
     found = [
         _scores(outcomes, metrics),
         _curves(shown),
         _single_seeds(shown, metrics),
         Section("differences", "Differences from the first variant",
-                "Exploratory: no claim was made about these pairs, and the p values are not corrected for their number.",
+                "Exploratory: no claim was made about these pairs, and neither p values nor intervals are corrected for their "
+                "number.",
                 [tables.differences_table(exploratory, shown)]),
         *effects.sections(shown, metrics, study),
         _lengths(shown, metrics),
@@ -104,6 +108,8 @@ def _failures(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
 
 def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
     about = f"Mean ± standard deviation over seeds of the score on the {split_of(outcomes)} sentences of each range of lengths."
+    if diagnostics.lengths_agree(outcomes):
+        about += " Long sources have long targets here: by target length the scores say the same."
     drawn = [
         Figure(
             f"{name}_by_length",

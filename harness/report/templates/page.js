@@ -175,7 +175,19 @@ function watchRegions() {
   for (const region of document.querySelectorAll(".scroll")) watcher.observe(region);
 }
 
+// ---------------------------------------------------------------- print
+
+function printEverything() {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    for (const one of opened) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
+}
+
 addThemeButton();
+printEverything();
 for (const table of document.querySelectorAll(".scroll > table")) {
   const rows = [...table.tBodies[0].rows];
   addSorting(table);
