@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -19,6 +20,8 @@ METHOD = (
     "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the {} "
     "set, {}); t interval with Welch's degrees of freedom; Holm's correction over the claims."
 )
+SHORT = ("scores", "curves")
+"""The sections that a short page has and a long one shows unfolded."""
 SHARED, NOT_SHARED = "shared by all variants", "shared by all variants that were tested on it"
 SCORES = "Mean ± standard deviation over seeds; n is the number of trials that finished."
 APART = (
@@ -41,15 +44,15 @@ def sections(
     shown, refused = comparable(outcomes)
     metrics = [name for name in metrics if name not in refused]
     exploratory = [c for c in comparisons[len(study.claims) :] if c.metric in metrics]
-    return [
+    found = [
         _scores(outcomes, metrics),
+        _curves(shown),
         _single_seeds(shown, metrics),
         Section("differences", "Differences from the first variant",
                 "Exploratory: no claim was made about these pairs, and the p values are not corrected for their number.",
                 [tables.differences_table(exploratory, shown)]),
-        *effects.sections(shown, metrics, study.digest),
+        *effects.sections(shown, metrics, study),
         _lengths(shown, metrics),
-        _curves(shown),
         *columns.sections(outcomes, metrics),
         *diagnostics.sections(shown, metrics, _variants(shown)),
         Section("examples", "Examples",
@@ -62,6 +65,7 @@ def sections(
         _failures(study, outcomes),
         _provenance(study, outcomes),
     ]  # fmt: skip
+    return [replace(section, folded=section.name not in SHORT) for section in found]
 
 
 def _scores(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
@@ -122,7 +126,9 @@ def _provenance(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
     shared = NOT_SHARED if len(set(tables.tested_on(outcomes).values())) > 1 else SHARED
     axes = [[path, ", ".join(str(spelled(value)) for value in values)] for path, values in study.axes.items()]
     signatures = [[name, text] for name, text in study.signatures.items() if name in known]
+    names = [[label, name] for name, label in study.labels.variants.items()]
     parts = [
+        _facts("labels", ["called here", "variant of the plan"], names, "Names"),
         _facts("axes", ["varied setting", "values"], axes, "What varies"),
         _facts("signatures", ["metric", "signature"], signatures, "How each metric is computed"),
         _facts("test_sets", ["test set", "sentences", "sha256", "groups"], _test_sets(outcomes), "What was tested on"),

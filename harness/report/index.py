@@ -9,26 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.analysis.comparison import FLOOR, ONE_SEED, PILOT
 from harness.analysis.runs import UNREADABLE
 from harness.core.spec import SpecError
+from harness.report.headlines import SIGNS
 from harness.report.html import page
 from harness.report.pages import markdown_page, write_text
 from harness.report.sentences import verified_sentence
-from harness.report.tables import NONE
-
-SIGNS = {
-    "supported": "✓",
-    "refuted": "✗",
-    "equivalent": "≈",
-    "inconclusive": "?",
-    "saturated": "=",
-    FLOOR: "0",
-    PILOT: "2",
-    ONE_SEED: "1",
-    "no data": NONE,
-}
-"""A sign before each verdict, so that it can be recognised without colour."""
 
 
 class Verdict(NamedTuple):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.core import fast_paths
 from harness.trial import decode, parameters
 from harness.trial.encoded import Prepared
 from harness.trial.ensemble import joined
@@ -36,7 +37,8 @@ def run(
     """
     tested = prepared.test(further, model.output.copies)
     vocabularies, texts = (prepared.source, prepared.target), [row["source"] for row in tested.rows]
-    return decode.decode(model, choice, tested.pairs, *vocabularies, folder, device, texts)
+    with fast_paths.products(model):
+        return decode.decode(model, choice, tested.pairs, *vocabularies, folder, device, texts)
 
 
 def trained_model(

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.core import fast_paths
 from harness.core.peak_memory import forget_peak_memory, peak_memory_mb
 from harness.trial import flops, members, parameters, train
 from harness.trial.encoded import Prepared
@@ -48,7 +49,9 @@ def _one(
         parameters.load_start(model, start)
     pairs = prepared.pairs_for(model.output.copies)
     training = train.Training(model, choice, seed, pairs, at.folder, at.device, at.place)
-    facts = training.run(at.emit, at.checkpoint_every, at.stop) | {"peak_memory_mb": peak_memory_mb(at.device)}
+    with fast_paths.products(model):
+        facts = training.run(at.emit, at.checkpoint_every, at.stop)
+    facts |= {"peak_memory_mb": peak_memory_mb(at.device)}
     updater = training.updater
     per_token = flops.training_flops(model, updater.objective, updater.forcing, pairs["train"], facts["updates"] // 2)
     facts |= {"notes": model.embeddings.notes} if model.embeddings.notes else {}

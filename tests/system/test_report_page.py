@@ -81,8 +81,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    """The report, opened from disk; whatever a browser complains of, or asks of the network, is a failure."""
-    yield from _opened(browser, address)
+    """The report, opened from disk and unfolded; whatever a browser complains of, or asks of the network, is a failure."""
+    for page in _opened(browser, address):
+        _unfold(page)
+        yield page
+
+
+def _unfold(page: Any) -> None:
+    page.evaluate("for (const one of document.querySelectorAll('details.fold, details.card')) one.open = true")
 
 
 def _opened(browser: Any, address: str, **settings: Any) -> Iterator[Any]:
@@ -236,6 +242,8 @@ def test_the_theme_can_be_changed_and_is_remembered(page: Any) -> None:
 def test_it_fits_and_can_be_read(browser: Any, address: str, tmp_path: Path, width: int, scheme: str) -> None:
     for page in _opened(browser, address, viewport={"width": width, "height": 900}, color_scheme=scheme):
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        _unfold(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
         found = page.evaluate(CONTRASTS)
         assert found["seen"] > 200 and not found["low"]
         shot = page.screenshot(path=tmp_path / "page.png", full_page=True)
@@ -256,6 +264,41 @@ def test_it_has_the_structure_that_readers_of_screens_need(page: Any) -> None:
     assert len(ids) == len(set(ids))
     for target in page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map((one) => one.hash.slice(1))"):
         assert target in ids
+
+
+def _above_the_fold(page: Any, selector: str) -> bool:
+    return bool(
+        page.evaluate("(s) => document.querySelector(s).getBoundingClientRect().bottom <= innerHeight", selector)
+    )
+
+
+def test_what_was_asked_what_came_out_how_sure_and_what_next_need_no_scrolling(browser: Any, address: str) -> None:
+    for page in _opened(browser, address, viewport={"width": 1280, "height": 800}):
+        assert all(_above_the_fold(page, part) for part in ("h1", ".lead", ".outcome", ".basis"))
+        first = page.locator(".outcome li").first.inner_text()
+        assert "Masking helps: difference 17.08 points [6.62, 27.54] in exact match: pilot" in first
+        assert "Next: new study, 5 seeds a side, about 7 minutes of computing" in first
+        assert page.locator(".basis a[href='comparisons.csv']").count() == 1
+    for page in _opened(browser, address, viewport={"width": 360, "height": 740}):
+        assert _above_the_fold(page, ".outcome li .verdict")
+        tops = "(s) => document.querySelector(s).getBoundingClientRect().top"
+        assert page.evaluate(tops, ".outcome") < page.evaluate(tops, ".contents")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_link_opens_what_is_folded(browser: Any, address: str, scripts: bool) -> None:
+    for page in _opened(browser, address, java_script_enabled=scripts):
+        assert not page.locator("#table-costs").is_visible() and page.locator("#table-scores").is_visible()
+        page.locator(".contents a[href='#costs']").click()
+        page.locator("#table-costs").wait_for(state="visible")
+        page.locator(".outcome a").first.click()
+        page.locator("#claim-1").wait_for(state="visible")
+
+
+def test_all_claims_stand_on_an_axis(page: Any) -> None:
+    rows = page.locator(".forest .row[data-verdict]")
+    assert rows.count() == 2 and rows.first.locator("circle").count() == 1
+    assert "zero lies outside" in (rows.first.locator("svg").get_attribute("aria-label") or "")
 
 
 def test_without_scripts_everything_is_said(browser: Any, address: str) -> None:

@@ -133,6 +133,7 @@ function addOrigins(filter, metrics) {
       back,
       all,
     );
+    document.getElementById("trials").closest("details").open = true;
     table.querySelector(".found")?.scrollIntoView({ block: "nearest", inline: "center" });
     document.getElementById("trials").scrollIntoView();
     back.focus({ preventScroll: true });
