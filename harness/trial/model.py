@@ -55,8 +55,15 @@ class Seq2Seq(nn.Module):
         self.encoder: Encoder = choice.encoder.build(embedded=self.embeddings.width)
         self.decoder: Decoder = choice.decoder.build(embedded=self.embeddings.width, encoder=self.encoder)
         self.output: Output = choice.output.build(readout=self.decoder.width, embeddings=self.embeddings)
-        if self.output.copies and not self.decoder.weighs:
-            raise Incompatible("an output that copies needs attention weights; choose a context with attention")
+        self.output.meet(self.encoder.width)
+        weighing = self.output.copies or self.output.needs_weights
+        if weighing and not self.decoder.weighs:
+            which = "copies" if self.output.copies else "sums over alignments"
+            raise Incompatible(f"an output that {which} needs attention weights; choose a context with attention")
+        if self.decoder.weighs_only and not weighing:
+            raise Incompatible(
+                "this context weighs the source for the output alone; choose an output that copies or sums over alignments"
+            )
         if self.output.copies and not self.embeddings.target_weight_VE.is_meta:
             # Not kept with the parameters: it follows from the vocabularies.
             self.register_buffer("meanings_V", _meanings(words), persistent=False)
