@@ -223,20 +223,23 @@ def test_members_begin_with_one_pretraining() -> None:
         read(Trained.Config, {"training": encode(choice(members=2))})
 
 
-def test_a_member_is_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed while the first member's file is written, it goes on from that member's last checkpoint."""
+@pytest.mark.parametrize("writing", [False, True])
+def test_a_member_is_kept_whole_or_not_at_all(writing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while the first member's file is written, or just after, it goes on from there and leaves nothing behind."""
     made = choice(members=2)
     run(made, tmp_path / "whole")
     write = checkpoint.write
 
     def failing(path: Path, state: Any) -> None:
+        if path.name != "member_0.pt" or not writing:
+            write(path, state)
         if path.name == "member_0.pt":
             raise Killed
-        write(path, state)
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "write", failing)
         with pytest.raises(Killed):
             run(made, tmp_path / "killed", checkpoint_every=0.0)
+    assert (tmp_path / "killed" / "member_0").exists()
     run(made, tmp_path / "killed")
     assert outputs(tmp_path / "killed") == outputs(tmp_path / "whole")
