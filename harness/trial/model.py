@@ -25,9 +25,6 @@ from harness.core import fast_paths
 from harness.core.registry import Choice
 from harness.core.spec import Incompatible
 
-_LARGE = 2**17
-"""Words times numbers in a readout from which leaving rows out saves more than finding them costs."""
-
 
 class ModelChoice(Choice):
     """The model branch of a trial: which part fills each slot."""
@@ -156,7 +153,7 @@ class Seq2Seq(nn.Module):
 
         On a CPU a large output is asked for the needed ones alone; a GPU would have to wait to learn how many they are.
         """
-        large = self.output.words * self.decoder.width >= _LARGE
+        large = self.output.words * self.decoder.width >= fast_paths.WIDE
         if everyone := not large or needed_B.device.type != "cpu" or not fast_paths.used():
             logp_NV = sayable(self.next_logp(readout, source))
         else:
