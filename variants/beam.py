@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.contracts import BOS, EOS, PAD, UNK, Found, Search, repeat, sayable, select
+from harness.contracts import BOS, EOS, PAD, UNK, Found, Readout, Remaining, Search, best_words, repeat, sayable, select
 from harness.core.pinned import File
 from harness.core.registry import register
 from harness.core.spec import Incompatible
@@ -78,64 +78,96 @@ class Beam(Search):
     @torch.no_grad()
     def find(self, model: Any, source_BS: Tensor, limit: int) -> Found:
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted."""
-        width, batch, device = self.cfg.width, len(source_BS), source_BS.device
+        width, device = self.cfg.width, source_BS.device
         state, source = (repeat(part, width) for part in model.read(source_BS))
-        tokens_BKT = source_BS.new_full((batch, width, 1), BOS)
-        score_BK = torch.zeros(batch, width, device=device)
-        score_BK.view(batch, self.cfg.groups, -1)[:, :, 1:] = -torch.inf  # all prefixes of a group are one at first
-        first_B1 = torch.arange(0, batch * width, width, device=device).unsqueeze(1)
-        covered = _Covered.none(source_BS, width) if self.cfg.coverage_penalty else None
-        best = _Best(tokens_BKT[:, 0, 1:], score_BK[:, 0], torch.full_like(score_BK[:, 0], -torch.inf))
-        for length in range(1, limit + 1):
-            readout, state = model.advance(tokens_BKT[:, :, -1].reshape(-1, 1), state, source)
-            logp_BKV = sayable(model.next_logp(readout, source)).view(batch, width, -1)
-            logp_BKV = self.permitted(logp_BKV, tokens_BKT[:, :, 1:])
-            score_BK, parent_BK, word_BK = self._chosen(score_BK.unsqueeze(-1) + logp_BKV)
-            state = select(state, (first_B1 + parent_BK).flatten())
-            tokens_BKT = _extended(tokens_BKT, parent_BK, word_BK)
-            rank_BK = self.rank(score_BK, length)
-            if covered is not None:
-                covered = covered.after(readout.weights_BTS[:, -1], parent_BK)
-                rank_BK = rank_BK + self.cfg.coverage_penalty * covered.penalty()
-            best = best.or_ended(tokens_BKT[:, :, 1:], score_BK, rank_BK)
-            # Log-probabilities and coverage never exceed 0, so this is the best that a prefix can still become.
-            hope_BK = self.rank(score_BK.masked_fill(word_BK == EOS, -torch.inf), limit)
-            score_BK = score_BK.masked_fill(hope_BK <= best.rank_B.unsqueeze(1), -torch.inf)
-            if bool(score_BK.isneginf().all()):
+        beams, remaining = self._first(source_BS), Remaining(len(source_BS), device, self.drops_ended)
+        for _ in range(limit):
+            readout, state = model.advance(beams.tokens_NKT[:, :, -1].reshape(-1, 1), state, source)
+            parents, beams = self._next(beams, readout, model.next_logp(readout, source), limit)
+            state = select(state, parents)
+            kept = remaining.kept(~beams.score_NK.isneginf().all(1))
+            if not len(kept):
                 break
-        return best.or_cut(tokens_BKT[:, 0, 1:], score_BK[:, 0])
+            if remaining.drops_to(kept, beams.found()):
+                state, source = select((state, source), _flat(kept, torch.arange(width, device=device)))
+                beams = select(beams, kept)
+        return remaining.with_last(beams.found())
 
-    def permitted(self, logp_BKV: Tensor, said_BKT: Tensor) -> Tensor:
+    def _first(self, source_BS: Tensor) -> _Beams:
+        """Return the beams of empty prefixes."""
+        tokens_NKT = source_BS.new_full((len(source_BS), self.cfg.width, 1), BOS)
+        score_NK = torch.zeros(tokens_NKT.shape[:2], device=source_BS.device)
+        # All prefixes of a group are one at first.
+        score_NK.unflatten(1, (self.cfg.groups, -1))[:, :, 1:] = -torch.inf
+        covered = _Covered.none(source_BS, self.cfg.width) if self.cfg.coverage_penalty else None
+        best = _Best(tokens_NKT[:, 0, 1:], score_NK[:, 0], torch.full_like(score_NK[:, 0], -torch.inf))
+        return _Beams(tokens_NKT, score_NK, covered, best)
+
+    def _next(self, beams: _Beams, readout: Readout, logp: Tensor, limit: int) -> tuple[Tensor, _Beams]:
+        """Return which prefixes of all beams, side by side, go on, and the beams with one more word."""
+        tokens_NKT, score_NK, covered, best = beams
+        length = tokens_NKT.shape[-1]
+        more_NKW, word_NKW = self._likely(logp, tokens_NKT[:, :, 1:])
+        score_NK, parent_NK, word_NK = self._chosen(score_NK.unsqueeze(-1) + more_NKW, word_NKW)
+        rank_NK = self.rank(score_NK, length)
+        if covered is not None:
+            covered = covered.after(readout.weights_BTS[:, -1], parent_NK)
+            rank_NK = rank_NK + self.cfg.coverage_penalty * covered.penalty()
+        longer = _extended(tokens_NKT, parent_NK, word_NK)
+        best = best.or_ended(longer[:, :, 1:], score_NK, rank_NK)
+        score_NK = self._hopeful(score_NK.masked_fill(word_NK == EOS, -torch.inf), best.rank_N, limit)
+        row_N = torch.arange(len(parent_NK), device=parent_NK.device)
+        return _flat(row_N, parent_NK), _Beams(longer, score_NK, covered, best)
+
+    def permitted(self, logp_NKV: Tensor, said_NKT: Tensor) -> Tensor:
         """Return log-probabilities with words that may not follow at minus infinity; EOS may where nothing else may."""
-        early = said_BKT.shape[-1] < self.cfg.min_length
+        early = said_NKT.shape[-1] < self.cfg.min_length
         if not early and not self.cfg.no_repeat:
-            return logp_BKV
-        allowed_BKV = logp_BKV.clone()
+            return logp_NKV
+        allowed_NKV = sayable(logp_NKV)
         if self.cfg.no_repeat:
-            allowed_BKV[_repeating(said_BKT, self.cfg.no_repeat, logp_BKV.shape[-1])] = -torch.inf
+            allowed_NKV[_repeating(said_NKT, self.cfg.no_repeat, logp_NKV.shape[-1])] = -torch.inf
         if early:
-            allowed_BKV[..., EOS] = -torch.inf
-            stuck_BK = allowed_BKV.isneginf().all(-1)
-            allowed_BKV[..., EOS] = logp_BKV[..., EOS].masked_fill(~stuck_BK, -torch.inf)
-        return allowed_BKV
+            allowed_NKV[..., EOS] = -torch.inf
+            stuck_NK = allowed_NKV.isneginf().all(-1)
+            allowed_NKV[..., EOS] = logp_NKV[..., EOS].masked_fill(~stuck_NK, -torch.inf)
+        return allowed_NKV
 
-    def _chosen(self, total_BKV: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return score, parent and last word of the prefixes that are kept, B x K each, group by group."""
-        size, said_BV = total_BKV.shape[1] // self.cfg.groups, torch.zeros_like(total_BKV[:, 0])
-        chosen = []
-        for start in range(0, total_BKV.shape[1], size):
-            score, parent, word = self._of_group(total_BKV[:, start : start + size], said_BV)
+    def _likely(self, logp: Tensor, said_NKT: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the most probable words after each prefix, N x K x W each: no other can come into the beam.
+
+        W = K at most. That is enough for groups too: a group of G takes G of them, and earlier groups have said no more than
+        K - G.
+        """
+        allowed_NKV = self.permitted(logp.view(*said_NKT.shape[:2], -1), said_NKT)
+        best, word = best_words(allowed_NKV.flatten(0, 1), self.cfg.width)
+        return best.view(*said_NKT.shape[:2], -1), word.view(*said_NKT.shape[:2], -1)
+
+    def _chosen(self, total_NKW: Tensor, word_NKW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return score, parent and last word of the prefixes that are kept, N x K each, group by group."""
+        size, chosen, said = total_NKW.shape[1] // self.cfg.groups, [], word_NKW[:, :0, 0]
+        for start in range(0, total_NKW.shape[1], size):
+            group = slice(start, start + size)
+            score, parent, word = self._of_group(total_NKW[:, group], word_NKW[:, group], said)
             chosen.append((score, parent + start, word))
-            said_BV = said_BV.scatter_add(1, word, (score > -torch.inf).to(said_BV))
-        score_BK, parent_BK, word_BK = (torch.cat(parts, 1) for parts in zip(*chosen, strict=True))
-        return score_BK, parent_BK, word_BK
+            said = torch.cat([said, word.masked_fill(score.isneginf(), PAD)], 1)
+        score_NK, parent_NK, word_NK = (torch.cat(parts, 1) for parts in zip(*chosen, strict=True))
+        return score_NK, parent_NK, word_NK
 
-    def _of_group(self, total_BKV: Tensor, said_BV: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the same of one group, which pays for words by how often earlier groups have just said them."""
-        judged_BKV = total_BKV - self.cfg.diversity * said_BV.unsqueeze(1) if self.cfg.groups > 1 else total_BKV
-        choice_BK = judged_BKV.flatten(1).topk(total_BKV.shape[1], 1).indices
-        score_BK = total_BKV.flatten(1).gather(1, choice_BK)
-        return score_BK, choice_BK // total_BKV.shape[-1], choice_BK % total_BKV.shape[-1]
+    def _of_group(self, total_NKW: Tensor, word_NKW: Tensor, said_NX: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the same of one group, which pays for each time that earlier groups have just said a word."""
+        uses_NKW = (word_NKW.unsqueeze(-1) == said_NX[:, None, None]).sum(-1)
+        judged_NKW = total_NKW - self.cfg.diversity * uses_NKW
+        choice_NK = judged_NKW.flatten(1).topk(total_NKW.shape[1], 1).indices
+        score_NK, word_NK = (part.flatten(1).gather(1, choice_NK) for part in (total_NKW, word_NKW))
+        return score_NK, choice_NK // total_NKW.shape[-1], word_NK
+
+    def _hopeful(self, score_NK: Tensor, rank_N: Tensor, limit: int) -> Tensor:
+        """Return the scores of prefixes with those that cannot rank above what has ended at minus infinity.
+
+        Log-probabilities and coverage never exceed 0, so the rank at the limit is the best that a prefix can still become.
+        """
+        return score_NK.masked_fill(self.rank(score_NK, limit) <= rank_N.unsqueeze(1), -torch.inf)
 
 
 @register("constrained")
@@ -182,80 +214,99 @@ class Constrained(Beam):
             for place, word in enumerate([*ids, *ends]):
                 self.trie.setdefault(tuple(ids[:place]), []).append(word)
 
-    def permitted(self, logp_BKV: Tensor, said_BKT: Tensor) -> Tensor:
+    def permitted(self, logp_NKV: Tensor, said_NKT: Tensor) -> Tensor:
         """Return log-probabilities with all that leads out of the trie at minus infinity."""
-        closed_BKV = torch.ones_like(logp_BKV, dtype=torch.bool)
-        for row, prefixes in enumerate(said_BKT.tolist()):
+        logp_NKV = sayable(logp_NKV)
+        closed_NKV = torch.ones_like(logp_NKV, dtype=torch.bool)
+        for row, prefixes in enumerate(said_NKT.tolist()):
             for slot, prefix in enumerate(prefixes):
                 # What has ended or has said the whole prefix is free.
-                closed_BKV[row, slot, self.trie.get(tuple(prefix), slice(None))] = False
-        inside_BKV = super().permitted(logp_BKV, said_BKT).masked_fill(closed_BKV, -torch.inf)
-        stuck_BK1 = inside_BKV.isneginf().all(-1, keepdim=True)
-        return torch.where(stuck_BK1, logp_BKV.masked_fill(closed_BKV, -torch.inf), inside_BKV)
+                closed_NKV[row, slot, self.trie.get(tuple(prefix), slice(None))] = False
+        inside_NKV = super().permitted(logp_NKV, said_NKT).masked_fill(closed_NKV, -torch.inf)
+        stuck_NK1 = inside_NKV.isneginf().all(-1, keepdim=True)
+        return torch.where(stuck_NK1, logp_NKV.masked_fill(closed_NKV, -torch.inf), inside_NKV)
 
 
-def _repeating(said_BKT: Tensor, size: int, words: int) -> Tensor:
-    """Return which words would complete a sequence of ``size`` tokens that was already said, B x K x V."""
-    count_BKV = torch.zeros(*said_BKT.shape[:2], words, device=said_BKT.device)
-    if said_BKT.shape[-1] >= size:
-        spans = said_BKT.unfold(-1, size, 1)
-        last = said_BKT[..., said_BKT.shape[-1] - size + 1 :].unsqueeze(2)
+def _repeating(said_NKT: Tensor, size: int, words: int) -> Tensor:
+    """Return which words would complete a sequence of ``size`` tokens that was already said, N x K x V."""
+    count_NKV = torch.zeros(*said_NKT.shape[:2], words, device=said_NKT.device)
+    if said_NKT.shape[-1] >= size:
+        spans = said_NKT.unfold(-1, size, 1)
+        last = said_NKT[..., said_NKT.shape[-1] - size + 1 :].unsqueeze(2)
         again = (spans[..., :-1] == last).all(-1)
-        count_BKV.scatter_add_(2, spans[..., -1], again.to(count_BKV))
-    return count_BKV > 0
+        count_NKV.scatter_add_(2, spans[..., -1], again.to(count_NKV))
+    return count_NKV > 0
 
 
-def _extended(tokens_BKT: Tensor, parent_BK: Tensor, word_BK: Tensor) -> Tensor:
+def _flat(row_N: Tensor, slot: Tensor) -> Tensor:
+    """Return where prefixes stand among those of all rows, side by side, given rows and the places in each."""
+    return (row_N.unsqueeze(1) * slot.shape[-1] + slot).flatten()
+
+
+def _extended(tokens_NKT: Tensor, parent_NK: Tensor, word_NK: Tensor) -> Tensor:
     """Return the chosen prefixes, each with its new word."""
-    kept_BKT = tokens_BKT.gather(1, parent_BK.unsqueeze(-1).expand_as(tokens_BKT))
-    return torch.cat([kept_BKT, word_BK.unsqueeze(-1)], -1)
+    kept_NKT = tokens_NKT.gather(1, parent_NK.unsqueeze(-1).expand_as(tokens_NKT))
+    return torch.cat([kept_NKT, word_NK.unsqueeze(-1)], -1)
 
 
 class _Covered(NamedTuple):
     """The attention that each source word has had from each prefix, and which source positions are words."""
 
-    sum_BKS: Tensor
-    real_BKS: Tensor
+    sum_NKS: Tensor
+    real_NKS: Tensor
 
     @staticmethod
     def none(source_BS: Tensor, width: int) -> _Covered:
         """Return what empty prefixes have attended to."""
-        real_BKS = (source_BS != PAD).unsqueeze(1).expand(-1, width, -1)
-        return _Covered(torch.zeros(real_BKS.shape, device=source_BS.device), real_BKS)
+        real_NKS = (source_BS != PAD).unsqueeze(1).expand(-1, width, -1)
+        return _Covered(torch.zeros(real_NKS.shape, device=source_BS.device), real_NKS)
 
-    def after(self, weights: Tensor, parent_BK: Tensor) -> _Covered:
+    def after(self, weights: Tensor, parent_NK: Tensor) -> _Covered:
         """Return the sums after one more step, whose weights are given for each prefix before the choice."""
-        sum_BKS = self.sum_BKS + weights.view(self.sum_BKS.shape)
-        return self._replace(sum_BKS=sum_BKS.gather(1, parent_BK.unsqueeze(-1).expand_as(sum_BKS)))
+        sum_NKS = self.sum_NKS + weights.view(self.sum_NKS.shape)
+        return self._replace(sum_NKS=sum_NKS.gather(1, parent_NK.unsqueeze(-1).expand_as(sum_NKS)))
 
     def penalty(self) -> Tensor:
-        """Return the logarithms, at most 0, summed over source words, B x K."""
-        log_BKS = self.sum_BKS.clamp(LEAST, 1.0).log()
-        return log_BKS.masked_fill(~self.real_BKS, 0.0).sum(-1)
+        """Return the logarithms, at most 0, summed over source words, N x K."""
+        log_NKS = self.sum_NKS.clamp(LEAST, 1.0).log()
+        return log_NKS.masked_fill(~self.real_NKS, 0.0).sum(-1)
 
 
 class _Best(NamedTuple):
-    """The best ended hypothesis of every sentence so far; ``rank_B`` is minus infinity where none has ended."""
+    """The best ended hypothesis of every sentence so far; ``rank_N`` is minus infinity where none has ended."""
 
-    tokens_BT: Tensor
-    score_B: Tensor
-    rank_B: Tensor
+    tokens_NT: Tensor
+    score_N: Tensor
+    rank_N: Tensor
 
-    def or_ended(self, tokens_BKT: Tensor, score_BK: Tensor, rank_BK: Tensor) -> _Best:
+    def or_ended(self, tokens_NKT: Tensor, score_NK: Tensor, rank_NK: Tensor) -> _Best:
         """Return the best after one more step, whose hypotheses are all one token longer."""
-        ended_BK = tokens_BKT[:, :, -1] == EOS
-        rank_B, slot_B = rank_BK.masked_fill(~ended_BK, -torch.inf).max(1)
-        better_B = rank_B > self.rank_B
-        row_B = torch.arange(len(slot_B), device=slot_B.device)
+        ended_NK = tokens_NKT[:, :, -1] == EOS
+        rank_N, slot_N = rank_NK.masked_fill(~ended_NK, -torch.inf).max(1)
+        better_N = rank_N > self.rank_N
+        row_N = torch.arange(len(slot_N), device=slot_N.device)
         return _Best(
-            torch.where(better_B.unsqueeze(1), tokens_BKT[row_B, slot_B], F.pad(self.tokens_BT, (0, 1), value=PAD)),
-            torch.where(better_B, score_BK[row_B, slot_B], self.score_B),
-            torch.where(better_B, rank_B, self.rank_B),
+            torch.where(better_N.unsqueeze(1), tokens_NKT[row_N, slot_N], F.pad(self.tokens_NT, (0, 1), value=PAD)),
+            torch.where(better_N, score_NK[row_N, slot_N], self.score_N),
+            torch.where(better_N, rank_N, self.rank_N),
         )
 
-    def or_cut(self, tokens_BT: Tensor, score_B: Tensor) -> Found:
+    def or_cut(self, tokens_NT: Tensor, score_N: Tensor) -> Found:
         """Return the best, and where nothing ended the prefix given instead."""
-        ended_B = self.rank_B > -torch.inf
+        ended_N = self.rank_N > -torch.inf
         return Found(
-            torch.where(ended_B.unsqueeze(1), self.tokens_BT, tokens_BT), torch.where(ended_B, self.score_B, score_B)
+            torch.where(ended_N.unsqueeze(1), self.tokens_NT, tokens_NT), torch.where(ended_N, self.score_N, score_N)
         )
+
+
+class _Beams(NamedTuple):
+    """The prefixes of every sentence, BOS first, with their scores, what they attended to, and the best that has ended."""
+
+    tokens_NKT: Tensor
+    score_NK: Tensor
+    covered: _Covered | None
+    best: _Best
+
+    def found(self) -> Found:
+        """Return the best ended hypotheses, and where nothing has ended the first prefix."""
+        return self.best.or_cut(self.tokens_NKT[:, 0, 1:], self.score_NK[:, 0])

@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.contracts import BOS, EOS, PAD, Found, Search, repeat, sayable
+from harness.contracts import EOS, PAD, Found, Remaining, Said, Search, repeat, sayable, select
 from harness.core.registry import register
 
 STEPS = 2**52
@@ -57,19 +57,18 @@ class Sampling(Search):
         """Return ``times`` hypotheses per source, those of one source side by side."""
         keys = [_key(self.cfg.seed, ids, sample) for ids in source_BS.tolist() for sample in range(times)]
         state, source = (repeat(part, times) for part in model.read(source_BS))
-        heard_NT = source_BS.new_full((len(keys), 1), BOS)
-        done_N = torch.zeros(len(keys), dtype=torch.bool, device=source_BS.device)
-        score_N = torch.zeros(len(keys), device=source_BS.device)
+        remaining, said = Remaining(len(keys), source_BS.device, self.drops_ended), Said.nothing(source_BS, times)
         for step in range(limit):
-            readout, state = model.advance(heard_NT[:, -1:], state, source)
+            readout, state = model.advance(said.heard_NT[:, -1:], state, source)
             logp_NV = sayable(model.next_logp(readout, source))
-            word_N = self._words(logp_NV, [_uniform(key, step) for key in keys])
-            score_N = score_N + logp_NV.gather(1, word_N.unsqueeze(1)).squeeze(1).masked_fill(done_N, 0.0)
-            heard_NT = torch.cat([heard_NT, word_N.masked_fill(done_N, PAD).unsqueeze(1)], 1)
-            done_N = done_N | (word_N == EOS)
-            if bool(done_N.all()):
+            word = self._words(logp_NV, [_uniform(keys[row], step) for row in remaining.row_N.tolist()])
+            said = said.plus(word, logp_NV.gather(1, word.unsqueeze(1)).squeeze(1))
+            kept = remaining.kept(~said.done_N)
+            if not len(kept):
                 break
-        return Found(heard_NT[:, 1:], score_N)
+            if remaining.drops_to(kept, said.found()):
+                state, source, said = select((state, source, said), kept)
+        return remaining.with_last(said.found())
 
     def odds(self, logp_NV: Tensor) -> Tensor:
         """Return what words are drawn in proportion to, 0 where they may not be drawn; on the CPU, in double precision."""

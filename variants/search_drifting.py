@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from harness.contracts import BOS, EOS, PAD, Found, Search, Source, State, sayable
+from harness.contracts import Found, Remaining, Said, Search, Source, State, best_words, select
 from harness.core.registry import register
 
 
@@ -31,21 +31,20 @@ class Drifting(Search):
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted."""
         true, source = model.read(source_BS)
         state, drifted = true, source
-        heard_BT = source_BS.new_full((len(source_BS), 1), BOS)
-        done_B = torch.zeros(len(source_BS), dtype=torch.bool, device=source_BS.device)
-        score_B = torch.zeros(len(source_BS), device=source_BS.device)
+        remaining, said = Remaining(len(source_BS), source_BS.device, self.drops_ended), Said.nothing(source_BS)
         for _ in range(limit):
-            readout, state = model.advance(heard_BT[:, -1:], state, drifted)
-            word_B = sayable(model.next_logp(readout, drifted)).argmax(-1).masked_fill(done_B, PAD)
-            readout, true = model.advance(heard_BT[:, -1:], true, source)
-            given_B = model.next_logp(readout, source).gather(1, word_B.unsqueeze(1)).squeeze(1)
-            score_B = score_B + given_B.masked_fill(done_B, 0.0)
-            heard_BT = torch.cat([heard_BT, word_B.unsqueeze(1)], 1)
-            done_B = done_B | (word_B == EOS)
-            if bool(done_B.all()):
+            readout, state = model.advance(said.heard_NT[:, -1:], state, drifted)
+            word_N1 = best_words(model.next_logp(readout, drifted), 1)[1]
+            readout, true = model.advance(said.heard_NT[:, -1:], true, source)
+            given_N1 = model.next_logp(readout, source).gather(1, word_N1)
+            said = said.plus(word_N1.squeeze(1), given_N1.squeeze(1))
+            kept = remaining.kept(~said.done_N)
+            if not len(kept):
                 break
+            if remaining.drops_to(kept, said.found()):
+                state, true, source, said = select((state, true, source, said), kept)
             drifted = _seen_from(state, model, source)
-        return Found(heard_BT[:, 1:], score_B)
+        return remaining.with_last(said.found())
 
 
 def _seen_from(state: State, model: Any, source: Source) -> Source:
