@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -20,6 +20,8 @@ class Drifting(Search):
     searched greedily; so are decoders whose state is not shaped as the encoder's. The score is what the model gives to the
     words, without drift.
     """
+
+    asks_parts: ClassVar[bool] = True
 
     class Config(Search.Config):
         """The fault has no settings."""

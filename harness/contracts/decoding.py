@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -27,6 +27,9 @@ class Found(NamedTuple):
 class Search(ABC):
     """How words are chosen when there is no reference. It asks a model: ``read``, ``advance``, ``next_logp``."""
 
+    asks_parts: ClassVar[bool] = False
+    """Whether ``find`` also asks parts of the model or looks into its states, so that it cannot search with an ensemble."""
+
     class Config(Choice):
         """Names a kind of search."""
 
@@ -45,5 +48,6 @@ class Search(ABC):
     def find(self, model: Any, source_BS: Tensor, limit: int) -> Found:
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted.
 
-        ``model`` is a ``harness.trial.model.Seq2Seq`` in evaluation mode; nothing depends on the company a sentence keeps.
+        ``model`` is a ``harness.trial.model.Seq2Seq`` in evaluation mode, or several that answer as one where
+        ``asks_parts`` is false; nothing depends on the company a sentence keeps.
         """

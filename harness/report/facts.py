@@ -46,6 +46,8 @@ class StudyFacts:
     """Short names of variants and settings, for readers."""
     split: Split = "test"
     """The split that the scores are of."""
+    columns: tuple[str, ...] = ()
+    """Metrics and costs that the study file chose for tables of papers; empty: all metrics."""
     tuned: Tuned | None = None
     """The tuning of its variants; None if they were not tuned."""
     copied: Copied | None = None

@@ -76,6 +76,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         | ({"batches": frozen_plan.batches(plan, store)} if plan.file.unplanned else {}),
         labels=labels_of(plan.file, plan.variants),
         split=plan.split,
+        columns=file.columns,
         tuned=plan.tuned,
         copied=plan.copied,
         tuned_as_now=_tuned_as_now(plan),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ from jinja2.sandbox import SandboxedEnvironment
 from harness.analysis import Comparison, Outcome, comparisons_frame, primary_metrics, trials_frame
 from harness.core.escapes import for_spreadsheet
 from harness.core.names import file_name
-from harness.report import contents, figures, forest, headlines, html, listings, tables
+from harness.report import contents, figures, forest, headlines, html, latex, listings, papers, reproducibility, tables
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.labelled import labelled
-from harness.report.latex import latex, significance
 from harness.report.section import Section
 from harness.report.sentences import answer, basis, verified_sentence
 from harness.report.tables import Table
@@ -71,7 +71,10 @@ def _write(
     written = [path for drawing in drawn.values() for path in drawing.files]
     facts = _facts(study, outcomes, comparisons, found) | {"forests": plots, "links": around}
     shown = [table for table in (facts["claims"], *(t for section in found for t in section.tables)) if table.rows]
-    written += [path for table in shown for path in write_table(folder / "tables", table, comparisons)]
+    written += [path for table in shown for path in write_table(folder / "tables", table)]
+    paper = papers.files(study, shown, outcomes, comparisons)
+    paper = paper | {"checklist.tex": reproducibility.checklist(study, outcomes, comparisons)}
+    written += [write_text(folder / "tables" / name, text) for name, text in paper.items()]
     accounts = {listings.account_file(o): o.account for o in outcomes if o.account}
     (folder / "failures").mkdir()
     written += [write_text(folder / name, account) for name, account in accounts.items()]
@@ -119,20 +122,20 @@ def markdown_page(template: str, facts: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(facts)
 
 
-def write_table(folder: Path, table: Table, comparisons: Sequence[Comparison] = ()) -> list[Path]:
+def write_table(folder: Path, table: Table) -> list[Path]:
     """Write a table as CSV without rounding, as Markdown, and as LaTeX for papers if it has results.
 
     Args:
         folder: the folder of the files.
         table: its name becomes the name of the files.
-        comparisons: with the first variant, for marks of significance.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"md": table.markdown()}
-    if table.origins:
-        texts["tex"] = latex(table, marks=significance(table, comparisons))
+    texts = {".md": table.markdown()}
+    if table.origins and not papers.own(table):
+        endings = ("" if number == 1 else f"_{number}" for number in count(1))
+        texts |= {f"{ending}.tex": text for ending, text in zip(endings, latex.files(table), strict=False)}
     name = file_name(table.name, "a table")
-    written = [write_text(folder / f"{name}.{suffix}", text) for suffix, text in texts.items()]
+    written = [write_text(folder / f"{name}{ending}", text) for ending, text in texts.items()]
     return [write_csv(folder / f"{name}.csv", _harmless(table.frame)), *written]
 
 

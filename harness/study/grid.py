@@ -125,6 +125,8 @@ class StudyFile(Choice):
     """The file that ``s2s tune`` wrote: every variant has the settings that won for it."""
     claims: tuple[Claim, ...] = ()
     """What is claimed, written before the run and answered after it."""
+    columns: tuple[str, ...] = ()
+    """Metrics and costs in the tables for papers, in this order; none: all metrics. Of no meaning for trials and claims."""
     labels: dict[str, str] = Field(default={}, json_schema_extra={"neutral": {}})
     """Short names for reports, tables and figures, by dotted path, ``path=value``, case, step or variant; no more."""
 
@@ -284,7 +286,7 @@ class Expansion:
         for each in (self.file.set | self.sets, *changes, self.file.match.settings if self.file.match else {}):
             plain = self._changed(plain, each, factors)
         try:
-            choice = read(TrialChoice, plain, partial(self._place, factors))
+            choice = self._shared(read(TrialChoice, plain, partial(self._place, factors)))
         except SpecError as error:
             raise SpecError(error.message + self._replaced(factors, error.path), error.path, error.place) from None
         try:
@@ -293,6 +295,16 @@ class Expansion:
             path = "decoding.scoring.tokenize"
             raise SpecError(error.message, path=path, place=self._place(factors, path)) from None
         return choice
+
+    def _shared(self, choice: TrialChoice) -> TrialChoice:
+        """Return a trial in which the members of an ensemble share the limit that all variants have in common."""
+        if self.file.match is None or choice.training.members == 1:
+            return choice
+        try:
+            shares = self.file.match.settings_of(choice.training.members)
+        except SpecError as error:
+            raise SpecError(error.message, error.path, self.lines.place(error.path.split("."))) from None
+        return read(TrialChoice, override(TrialChoice, encode(choice), shares))
 
     def _changed(self, plain: Any, changes: Mapping[str, Any], factors: Mapping[str, Any]) -> Any:
         """Return a trial with changes made, those of a preset first."""
