@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.report.test_index import report
 from unit.report.test_pages import facts, outcome, synthetic, write
+
+from harness.report.index import write as write_index
 
 pytestmark = pytest.mark.slow
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -374,3 +377,22 @@ def test_a_print_has_every_column_of_every_table(
     text = html.unescape("".join(word for word, _, _ in words))
     assert ("seed 24" in heads) == (report == "wide") and len(heads) > 60
     assert not [cell for cell in (*heads, *last) if "".join(cell.split()) not in text]
+
+
+def test_the_index_is_filtered_by_verdict_and_dataset(browser: Any, tmp_path: Path) -> None:
+    report(tmp_path, "a", "numbers", {"one": "supported", "two": "refuted"})
+    report(tmp_path, "b", "numbers", {"one": "refuted"})
+    report(tmp_path, "c", "numbers", {})
+    write_index(tmp_path)
+    page = browser.new_context().new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    rows = page.locator("#table-studies tbody tr:visible th")
+
+    def chosen(label: str, value: str) -> list[str]:
+        page.get_by_label(label).select_option(value)
+        return [str(text) for text in rows.all_inner_texts()]
+
+    assert chosen("Verdict", "refuted") == ["a", "b"] and chosen("Verdict", "supported") == ["a"]
+    assert chosen("Verdict", "no claims") == ["c"] and chosen("Verdict", "all") == ["a", "b", "c"]
+    assert chosen("Dataset", "some/one") == ["a", "b", "c"]
+    page.context.close()
