@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.contracts.tensors import BOS, EOS, PAD
+from harness.core import fast_paths
 from harness.core.registry import Choice, slot
 
 ENDED = 1 / 8
@@ -59,8 +60,8 @@ class Remaining:
     than before, it lays aside what it has found so far and selects these rows of all that it carries on.
     """
 
-    def __init__(self, rows: int, device: torch.device, drops: bool) -> None:
-        self.rows, self.drops = rows, drops
+    def __init__(self, rows: int, device: torch.device) -> None:
+        self.rows, self.drops = rows, fast_paths.used()
         self.row_N = torch.arange(rows, device=device)
         self._aside: list[tuple[Tensor, Found]] = []
 
@@ -103,9 +104,6 @@ class Search(ABC):
 
     class Config(Choice):
         """Names a kind of search."""
-
-    drops_ended: bool = True
-    """Whether sentences are no longer computed once they have ended; without it, the same is found more slowly."""
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
