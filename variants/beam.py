@@ -80,7 +80,7 @@ class Beam(Search):
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted."""
         width, device = self.cfg.width, source_BS.device
         state, source = (repeat(part, width) for part in model.read(source_BS))
-        beams, remaining = self._first(source_BS), Remaining(len(source_BS), device, self.drops_ended)
+        beams, remaining = self._first(source_BS), Remaining(len(source_BS), device)
         for _ in range(limit):
             readout, state = model.advance(beams.tokens_NKT[:, :, -1].reshape(-1, 1), state, source)
             parents, beams = self._next(beams, readout, model.next_logp(readout, source), limit)

@@ -12,10 +12,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from harness.contracts import Cell, State
+from harness.core import fast_paths
 from harness.core.registry import register
+
+_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_SHUT = 1e4
+"""What closes a gate, or opens it, so far that no other term of its sum matters."""
 
 
 class Fused(Cell):
@@ -138,7 +143,67 @@ class Lstm(Fused):
         carried_BH = torch.sigmoid(forget_BH) * carried_BH + torch.sigmoid(in_BH) * torch.tanh(new_BH)
         return torch.sigmoid(out_BH) * torch.tanh(carried_BH), carried_BH
 
+    def read(self, input_BSX: Tensor, mask_BS: Tensor | None) -> tuple[Tensor, State]:
+        """Read a whole source as every fused cell does, packed or, where oneDNN then takes the layer, padded."""
+        if mask_BS is None or not _takes_padding(input_BSX, mask_BS):
+            return super().read(input_BSX, mask_BS)
+        return self.read_padded(input_BSX, mask_BS)
+
+    def read_padded(self, input_BSX: Tensor, mask_BS: Tensor) -> tuple[Tensor, State]:
+        """Read a padded source with the values, final state and gradients of a packed one, in calls over all positions.
+
+        A further input is one at padding. Its weights close the gate that enters and open the gate that forgets so far
+        that ``c' = c`` there to the last bit: the forward direction carries its last state through, the backward direction
+        begins on words with zeros. Visible states at padding are wrong, and replaced.
+        """
+        padding_BS1 = ~mask_BS.unsqueeze(-1)
+        last_B, rows_B = mask_BS.sum(1) - 1, torch.arange(len(mask_BS), device=mask_BS.device)
+        hidden, carried = [], []
+        for layer in range(self.layers):
+            clean_BSX = input_BSX.masked_fill(padding_BS1, 0.0)
+            marked_BSX = torch.cat([clean_BSX, padding_BS1.to(clean_BSX.dtype)], -1)
+            zeros_DBH = input_BSX.new_zeros(self.directions, len(input_BSX), self.hidden)
+            weights, two = self._marked(layer), self.directions == 2
+            values_BSM, _, last_DBH = torch.lstm(
+                marked_BSX, (zeros_DBH, zeros_DBH), weights, True, 1, 0.0, self.training, two, True
+            )
+            carried.append(last_DBH.transpose(0, 1).flatten(1))
+            hidden.append(torch.cat([values_BSM[rows_B, last_B, : self.hidden], values_BSM[:, 0, self.hidden :]], -1))
+            input_BSX = self._dropped(values_BSM, mask_BS) if layer + 1 < self.layers else values_BSM
+        return input_BSX.masked_fill(padding_BS1, 0.0), (torch.stack(hidden, 1), torch.stack(carried, 1))
+
+    def _marked(self, layer: int) -> list[Tensor]:
+        """Return the parameters of a layer, the weights of its input widened by a column for the mark of padding."""
+        parameters: list[Tensor] = []
+        for end in ("", "_reverse")[: self.directions]:
+            entering, *others = (getattr(self.fused, f"{part}_l{layer}{end}") for part in _PARTS)
+            mark = entering.new_zeros(len(entering), 1)
+            mark[: self.hidden], mark[self.hidden : 2 * self.hidden] = -_SHUT, _SHUT
+            parameters += [torch.cat([entering, mark], 1), *others]
+        return parameters
+
+    def _dropped(self, values_BSM: Tensor, mask_BS: Tensor) -> Tensor:
+        """Drop inputs between layers by the random numbers that a packed source draws: words only, step by step."""
+        if not (self.training and self.fused.dropout):
+            return values_BSM
+        packed = pack_padded_sequence(values_BSM, mask_BS.sum(1).cpu(), batch_first=True, enforce_sorted=False)
+        dropped = PackedSequence(F.dropout(packed.data, self.fused.dropout), *packed[1:])
+        return pad_packed_sequence(dropped, batch_first=True, total_length=mask_BS.shape[1])[0]
+
     def forget_biases(self) -> list[tuple[Tensor, ...]]:
         """Return the biases of the forget gates, the second of four, from input and from state; a pair a layer and direction."""
         biases = {name: part.chunk(4)[1] for name, part in self.fused.named_parameters() if name.startswith("bias")}
         return [(part, biases[name.replace("_ih_", "_hh_")]) for name, part in biases.items() if "_ih_" in name]
+
+
+def _takes_padding(input_BSX: Tensor, mask_BS: Tensor) -> bool:
+    """Whether a wide model is read, oneDNN takes a padded layer (never a packed one), and padding costs less than that gains."""
+    lengths_B = mask_BS.sum(1)
+    words = int(lengths_B.sum())
+    return (
+        fast_paths.through_onednn()
+        and input_BSX.device.type == "cpu"
+        and input_BSX.dtype == torch.float32
+        and mask_BS.numel() <= 2 * words < 2 * mask_BS.numel()
+        and int(lengths_B.min()) > 0
+    )

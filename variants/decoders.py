@@ -61,7 +61,8 @@ class RnnDecoder(Decoder):
         )
         self.drop = nn.Dropout(cfg.dropout)
         self.hears_padding, self.weighs = self.context.hears_padding, self.context.weighs
-        self.hears_source = self.bridge.hears_source or self.context.width > 0
+        self.weighs_only = self.weighs and not self.context.width
+        self.hears_source = self.bridge.hears_source or self.context.width > 0 or self.weighs
         self.hears_order = self.hears_source and encoder.hears_order
         self.sees_positions = self.context.sees_positions
 

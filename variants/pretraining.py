@@ -55,6 +55,8 @@ class Trained(Pretraining):
         def _first(self) -> Trained.Config:
             if self.training.pretraining.part.begins:
                 raise ValueError("an earlier training begins from the initializer; set its pretraining to none")
+            if self.training.members > 1:
+                raise ValueError("an earlier training makes one model, where all members begin; set its members to 1")
             return self
 
     @property

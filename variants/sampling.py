@@ -57,7 +57,7 @@ class Sampling(Search):
         """Return ``times`` hypotheses per source, those of one source side by side."""
         keys = [_key(self.cfg.seed, ids, sample) for ids in source_BS.tolist() for sample in range(times)]
         state, source = (repeat(part, times) for part in model.read(source_BS))
-        remaining, said = Remaining(len(keys), source_BS.device, self.drops_ended), Said.nothing(source_BS, times)
+        remaining, said = Remaining(len(keys), source_BS.device), Said.nothing(source_BS, times)
         for step in range(limit):
             readout, state = model.advance(said.heard_NT[:, -1:], state, source)
             logp_NV = sayable(model.next_logp(readout, source))

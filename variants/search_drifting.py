@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -21,6 +21,8 @@ class Drifting(Search):
     words, without drift.
     """
 
+    asks_parts: ClassVar[bool] = True
+
     class Config(Search.Config):
         """The fault has no settings."""
 
@@ -29,7 +31,7 @@ class Drifting(Search):
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted."""
         true, source = model.read(source_BS)
         state, drifted = true, source
-        remaining, said = Remaining(len(source_BS), source_BS.device, self.drops_ended), Said.nothing(source_BS)
+        remaining, said = Remaining(len(source_BS), source_BS.device), Said.nothing(source_BS)
         for _ in range(limit):
             readout, state = model.advance(said.heard_NT[:, -1:], state, drifted)
             word_N1 = best_words(model.next_logp(readout, drifted), 1)[1]

@@ -23,7 +23,7 @@ class _BestWord(Search):
     def find(self, model: Any, source_BS: Tensor, limit: int) -> Found:
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted."""
         state, source = model.read(source_BS)
-        remaining, said = Remaining(len(source_BS), source_BS.device, self.drops_ended), Said.nothing(source_BS)
+        remaining, said = Remaining(len(source_BS), source_BS.device), Said.nothing(source_BS)
         for _ in range(limit):
             readout, state = self.hear(model, said.heard_NT, state, source)
             best_N1, word_N1 = best_words(model.next_logp(readout, source), 1)

@@ -197,13 +197,15 @@ def page(name: str, base: str | None, sets: list[str]) -> dict[str, Any]:
     facts = names | {"choice": encode(choice), "parts": found, "words": [NOMINAL, NOMINAL]}
     try:
         words = Words(NOMINAL, NOMINAL, choice.data.joint)
-        return facts | {"skipped": reason} | weigh(choice.model, words)
+        return facts | {"skipped": reason} | weigh(choice.model, words, choice.training.members)
     except Incompatible as error:
         return facts | {"skipped": reason or f"incompatible: {error}", "parameters": {}, "shapes": {}}
 
 
-def weigh(model: ModelChoice, words: Words) -> dict[str, Any]:
+def weigh(model: ModelChoice, words: Words, members: int = 1) -> dict[str, Any]:
     """Return parameter counts of a model's modules, shared ones with the first that holds them, and all shapes.
+
+    Where several members make an ensemble, the counts are those of one, and the total is that of all.
 
     Raises:
         Incompatible: two parts of the choice do not fit together.
@@ -215,7 +217,8 @@ def weigh(model: ModelChoice, words: Words) -> dict[str, Any]:
     for name, parameter in built.named_parameters():
         counts[name.partition(".")[0]] += parameter.numel()
         shapes[name] = list(parameter.shape)
-    return {"parameters": counts | {"total": sum(counts.values())}, "shapes": shapes}
+    ensemble = {"members": members} if members > 1 else {}
+    return {"parameters": counts | ensemble | {"total": members * sum(counts.values())}, "shapes": shapes}
 
 
 def _named(name: str, base: str | None, sets: dict[str, Any]) -> tuple[dict[str, Any], TrialChoice, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from harness.contracts.tensors import BOS, EOS, PAD
+from harness.core import fast_paths
 from harness.core.registry import Choice, slot
 
 ENDED = 1 / 8
@@ -59,8 +60,8 @@ class Remaining:
     than before, it lays aside what it has found so far and selects these rows of all that it carries on.
     """
 
-    def __init__(self, rows: int, device: torch.device, drops: bool) -> None:
-        self.rows, self.drops = rows, drops
+    def __init__(self, rows: int, device: torch.device) -> None:
+        self.rows, self.drops = rows, fast_paths.used()
         self.row_N = torch.arange(rows, device=device)
         self._aside: list[tuple[Tensor, Found]] = []
 
@@ -98,11 +99,11 @@ class Remaining:
 class Search(ABC):
     """How words are chosen when there is no reference. It asks a model: ``read``, ``advance``, ``next_logp``."""
 
+    asks_parts: ClassVar[bool] = False
+    """Whether ``find`` also asks parts of the model or looks into its states, so that it cannot search with an ensemble."""
+
     class Config(Choice):
         """Names a kind of search."""
-
-    drops_ended: bool = True
-    """Whether sentences are no longer computed once they have ended; without it, the same is found more slowly."""
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
@@ -119,5 +120,6 @@ class Search(ABC):
     def find(self, model: Any, source_BS: Tensor, limit: int) -> Found:
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted.
 
-        ``model`` is a ``harness.trial.model.Seq2Seq`` in evaluation mode; nothing depends on the company a sentence keeps.
+        ``model`` is a ``harness.trial.model.Seq2Seq`` in evaluation mode, or several that answer as one where
+        ``asks_parts`` is false; nothing depends on the company a sentence keeps.
         """

@@ -354,6 +354,8 @@ class Decoder(nn.Module, ABC):
     """Whether its context depends on where words stand, so that order is heard in part even if ``hears_order`` is false."""
     weighs: bool = False
     """Whether a readout holds a weight for every source position."""
+    weighs_only: bool = False
+    """Whether the decoder hears nothing of what it weighs, so that the output must use the weights."""
 
     def __init__(self, cfg: Any, embedded: int, encoder: Encoder) -> None:
         super().__init__()
@@ -381,10 +383,16 @@ class Output(nn.Module, ABC):
 
     copies: ClassVar[bool] = False
     """Whether words of the source that are not in the target vocabulary can be said."""
+    needs_weights: ClassVar[bool] = False
+    """Whether it asks for attention weights; one that copies always does."""
 
     def __init__(self, cfg: Any, readout: int, embeddings: Embeddings) -> None:
         super().__init__()
         self.words = embeddings.target_weight_VE.shape[0]
+
+    def meet(self, memory: int) -> None:
+        """Hear how wide the memory is, for an output that looks at it; called once, before first values are drawn."""
+        return
 
     @abstractmethod
     def logp(self, readout: Readout, source: Source) -> Tensor:

@@ -19,6 +19,7 @@ from harness.contracts.training import (
     TeacherForcing,
 )
 from harness.core.registry import SLOTS, Choice
+from harness.core.seeds import member_seed
 
 
 class FixedSeeds(Choice):
@@ -51,6 +52,11 @@ class FixedSeeds(Choice):
         """Return the trial seed whose numbers a stream draws in the trial with a seed."""
         fixed: int = getattr(self, stream)
         return fixed or trial
+
+    def of_member(self, member: int) -> FixedSeeds:
+        """Return the same for a member of an ensemble: it draws what the member draws in the trial with that seed."""
+        seeds = {name: getattr(self, name) for name in type(self).model_fields}
+        return self.changed(**{name: member_seed(seed, member) for name, seed in seeds.items() if seed})
 
 
 class TrainingChoice(Choice):
@@ -113,6 +119,9 @@ class TrainingChoice(Choice):
 
     fixed: FixedSeeds = Field(default_factory=FixedSeeds, json_schema_extra={"neutral": {}})
     """Random streams that are the same for every seed."""
+    members: int = Field(default=1, ge=1, json_schema_extra={"neutral": 1})
+    """Models that are trained, one after the other, and predict together: the probability of a word is the mean of theirs
+    (Sutskever et al. 2014). Each has random streams of its own and all of the limits above; pretraining they share."""
 
     @model_validator(mode="after")
     def _ends(self) -> TrainingChoice:
@@ -125,6 +134,10 @@ class TrainingChoice(Choice):
                 "tokens or seconds end training; take another, or set updates or epochs"
             )
         return self
+
+    def of_member(self, member: int) -> TrainingChoice:
+        """Return how a member of the ensemble, counted from 0, is trained by itself."""
+        return self.changed(members=1, fixed=self.fixed.of_member(member))
 
     def epoch_updates(self, pairs: int) -> int:
         """Return the updates of an epoch over so many training pairs."""
@@ -139,9 +152,9 @@ class TrainingChoice(Choice):
 def foreseen_seconds(choice: TrainingChoice, facts: dict[str, Any]) -> float:
     """Return the seconds that a training takes, from the facts of another training of the same model.
 
-    It is assumed to be as fast by update and by target token.
+    It is assumed to be as fast by update and by target token; the members of an ensemble come one after the other.
     """
     each, token = (facts["train_seconds"] / facts[passed] for passed in ("updates", "target_tokens"))
     epoch = facts["epoch_updates"] * each
     limits: list[float] = [choice.updates * each, choice.epochs * epoch, choice.tokens * token, choice.seconds]
-    return min(limit for limit in limits if limit)
+    return choice.members * min(limit for limit in limits if limit)

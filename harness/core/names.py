@@ -21,6 +21,7 @@ OURS = frozenset(
         "index.md",
         "report.html",
         "report.md",
+        "report-details.md",
         "trials.csv",
         "comparisons.csv",
         "ledger.jsonl",

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from harness.core import plugins
+from harness.core import fast_paths, plugins
 
 PACKAGES = ("torch", "datasets", "tokenizers", "sacrebleu", "numpy", "safetensors")
-PLACE = ("platform", "processor", "capability", "threads", "device", "cuda", "matmul_precision", "deterministic")
+PLACE = ("platform", "processor", "capability", "threads", "device", "cuda", "wide_products", "deterministic")
 """Facts that decide the last bits of a training, besides code, choices and the version of torch."""
 
 
@@ -30,7 +30,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "matmul_precision": torch.get_float32_matmul_precision(),
+        "wide_products": fast_paths.wide_products(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "git": git_state(),
     } | ({"plugins": {plugin.said: plugin.sha256 for plugin in plugins.loaded()}} if plugins.loaded() else {})

@@ -14,4 +14,16 @@ Stream = Literal["init", "order", "dropout", "teacher_forcing", "objective", "sa
 
 def stream_seed(seed: int, stream: Stream) -> int:
     """Return the 63-bit seed of one stream: the first bits of ``sha256("<seed>/<stream>")``."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{stream}".encode()).digest()[:8], "big") >> 1
+    return _number(f"{seed}/{stream}")
+
+
+def member_seed(seed: int, member: int) -> int:
+    """Return the seed of a member of an ensemble, counted from 0; the first has the trial's own.
+
+    Ensembles of different seeds have no member in common, so that their scores are independent.
+    """
+    return _number(f"{seed}/member/{member}") if member else seed
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

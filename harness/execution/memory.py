@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +26,13 @@ def peak_mb(pid: int) -> float:
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) / 1024
     return 0.0
+
+
+def give_back() -> None:
+    """Return memory that was freed to the system, so that the peak of a task does not count what earlier tasks took."""
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):  # glibc alone keeps freed memory for long
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def oom_kills() -> int | None:

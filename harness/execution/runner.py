@@ -43,7 +43,8 @@ def prepare_data(plan: Plan, store: Store, say: Callable[[str], None], *, keep_s
         keys = tuple(stage.key for stage in trial.stages.values() if stage.name in DATA)
         if keys not in words:
             words[keys] = words_of(_prepared(corridor, trial, say)["prepare"].facts)
-        params[variant.name] = count_parameters(variant.choice.model, words[keys])
+        c = variant.choice
+        params[variant.name] = count_parameters(c.model, words[keys], c.training.members)
     return params
 
 

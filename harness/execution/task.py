@@ -12,7 +12,7 @@ import torch
 from harness.core import plugins
 from harness.core.redaction import masked
 from harness.core.spec import Incompatible
-from harness.execution import failures, worker
+from harness.execution import failures, memory, worker
 from harness.storage.store import Busy, Store
 from harness.trial.pipeline import Corridor, Trial
 from harness.trial.train import Diverged, Emit
@@ -29,7 +29,10 @@ def run_trials(payload: dict[str, Any], device: str, emit: Emit) -> dict[str, An
     Returns:
         ``unusable`` if the disk can no longer be written; the trials that are not closed have not failed then.
     """
+    memory.give_back()
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing reads memory before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     plugins.load_same(payload["plugins"])
     corridor = Corridor(
         Store(Path(payload["store"])),

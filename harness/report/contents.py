@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
 
 from harness.analysis import Comparison, Outcome, further_tests, on, spelled, split_of
 from harness.analysis.comparable import comparable
+from harness.analysis.comparison import SIDES
 from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables, tuning
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
@@ -19,6 +21,8 @@ METHOD = (
     "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the {} "
     "set, {}); t interval with Welch's degrees of freedom; Holm's correction over the claims."
 )
+SHORT = ("scores", "curves")
+"""The sections that a short page has and a long one shows unfolded."""
 SHARED, NOT_SHARED = "shared by all variants", "shared by all variants that were tested on it"
 SCORES = "Mean ± standard deviation over seeds; n is the number of trials that finished."
 APART = (
@@ -40,16 +44,19 @@ def sections(
     """
     shown, refused = comparable(outcomes)
     metrics = [name for name in metrics if name not in refused]
+    told = {(c.metric, c.on, *sorted((c.a, c.b))) for c in comparisons[: len(study.claims)] if c.kind in SIDES}
     exploratory = [c for c in comparisons[len(study.claims) :] if c.metric in metrics]
-    return [
+    exploratory = [c for c in exploratory if (c.metric, c.on, *sorted((c.a, c.b))) not in told]
+    found = [
         _scores(outcomes, metrics),
+        _curves(shown),
         _single_seeds(shown, metrics),
         Section("differences", "Differences from the first variant",
-                "Exploratory: no claim was made about these pairs, and the p values are not corrected for their number.",
+                "Exploratory: no claim was made about these pairs, and neither p values nor intervals are corrected for their "
+                "number.",
                 [tables.differences_table(exploratory, shown)]),
-        *effects.sections(shown, metrics, study.digest),
+        *effects.sections(shown, metrics, study),
         _lengths(shown, metrics),
-        _curves(shown),
         *columns.sections(outcomes, metrics),
         *diagnostics.sections(shown, metrics, _variants(shown)),
         Section("examples", "Examples",
@@ -62,6 +69,7 @@ def sections(
         _failures(study, outcomes),
         _provenance(study, outcomes),
     ]  # fmt: skip
+    return [replace(section, folded=section.name not in SHORT) for section in found]
 
 
 def _scores(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
@@ -100,6 +108,8 @@ def _failures(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
 
 def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
     about = f"Mean ± standard deviation over seeds of the score on the {split_of(outcomes)} sentences of each range of lengths."
+    if diagnostics.lengths_agree(outcomes):
+        about += " Long sources have long targets here: by target length the scores say the same."
     drawn = [
         Figure(
             f"{name}_by_length",
@@ -122,7 +132,9 @@ def _provenance(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
     shared = NOT_SHARED if len(set(tables.tested_on(outcomes).values())) > 1 else SHARED
     axes = [[path, ", ".join(str(spelled(value)) for value in values)] for path, values in study.axes.items()]
     signatures = [[name, text] for name, text in study.signatures.items() if name in known]
+    names = [[label, name] for name, label in study.labels.variants.items()]
     parts = [
+        _facts("labels", ["called here", "variant of the plan"], names, "Names"),
         _facts("axes", ["varied setting", "values"], axes, "What varies"),
         _facts("signatures", ["metric", "signature"], signatures, "How each metric is computed"),
         _facts("test_sets", ["test set", "sentences", "sha256", "groups"], _test_sets(outcomes), "What was tested on"),

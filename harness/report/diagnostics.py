@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from harness.analysis import Outcome, split_of
@@ -28,6 +29,8 @@ from harness.trial.score import METRICS
 
 BEHAVIOUR = ("nll", "free_nll", "exposure_gap", "length_ratio", "truncated", "unproven", "repetition")
 ERRORS = ("exact_match", "search_error", "model_error", "truncated")
+SAME_LENGTHS = 0.9
+"""Correlation of source and target lengths from which on a report shows scores by source length alone."""
 ORACLE = ("exact_match", "oracle_exact_match", "token_accuracy", "oracle_token_accuracy")
 
 
@@ -42,11 +45,19 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequenc
     done = [o for o in outcomes if o.status == "ok"]
     return [
         _behaviour(done),
-        *(_kinds(done, metrics, order, by) for by in GROUPINGS),
+        *(_kinds(done, metrics, order, by) for by in GROUPINGS if by != "target length" or not lengths_agree(done)),
         _attention(done),
         _costs(done, metrics, order),
         _wins(done),
     ]
+
+
+def lengths_agree(outcomes: Sequence[Outcome]) -> bool:
+    """Say whether long sources have long targets so often that scores by either length say the same."""
+    pairs = [(o.test.source_lengths, o.test.target_lengths) for o in outcomes if len(o.test.target_lengths)]
+    if not pairs or len(pairs[0][0]) != len(pairs[0][1]) or min(len(set(side.tolist())) for side in pairs[0]) < 2:
+        return False
+    return float(np.corrcoef(*pairs[0])[0, 1]) >= SAME_LENGTHS
 
 
 def mean_and_interval(mean: float, low: float, high: float, digits: int) -> str:

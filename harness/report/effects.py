@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
 
 from harness.analysis import Comparison, Outcome, Resampler, curve_frame, factorial_effects, numeric_axes, steps
 from harness.report import figures
+from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
 from harness.report.tables import (
+    DETECTABLE,
     NONE,
     Origin,
     Table,
@@ -34,15 +37,15 @@ LADDER = "Exploratory. Each step against the one before; p values are corrected 
 CURVES = "Mean over seeds at every level, averaged over the other settings; the band is the 95 % interval (seeds and sentences)."
 
 
-def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], digest: str) -> list[Section]:
+def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], study: StudyFacts) -> list[Section]:
     """Return the sections on the effect of each setting, as far as the design has them.
 
     Args:
         outcomes: all trials of the study, in the order of its plan.
         metrics: names of the metrics of the report.
-        digest: names the study; seeds the resamples.
+        study: its digest seeds the resamples, its labels name settings.
     """
-    resampler = Resampler(digest)
+    resampler, label = Resampler(study.digest), study.labels.text
     known = [name for name in metrics if any(name in o.metrics for o in outcomes)]
     main = [c for name in known for c in factorial_effects(outcomes, METRICS[name], resampler)]
     climbed = [c for name in known for c in steps(outcomes, METRICS[name], resampler)]
@@ -52,15 +55,19 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], digest: str) -
         for path in numeric_axes(outcomes)
     ]
     found = [
-        Section("effects", "Effects of each setting", EFFECTS, [_table("effects", "setting", main, outcomes)]),
-        Section("ladder", "Step by step", LADDER, [_table("ladder", "step", climbed, outcomes)]),
+        Section("effects", "Effects of each setting", EFFECTS, [_table("effects", "setting", _called(main, label), outcomes)]),
+        Section("ladder", "Step by step", LADDER, [_table("ladder", "step", _called(climbed, label), outcomes)]),
         Section(
             "levels", "Level by level", CURVES,
-            [_levels(name, path, frame, outcomes) for name, path, frame in curves],
-            [_figure(name, path, frame) for name, path, frame in curves],
+            [_levels(name, path, frame, outcomes, label(path)) for name, path, frame in curves],
+            [_figure(name, path, frame, label(path)) for name, path, frame in curves],
         ),
     ]  # fmt: skip
     return [section for section in found if any(table.rows for table in section.tables)]
+
+
+def _called(comparisons: Sequence[Comparison], label: Callable[[str], str]) -> list[Comparison]:
+    return [replace(c, a=label(c.a), b=label(c.b)) for c in comparisons]
 
 
 def _table(name: str, first: str, comparisons: Sequence[Comparison], outcomes: Sequence[Outcome]) -> Table:
@@ -69,10 +76,10 @@ def _table(name: str, first: str, comparisons: Sequence[Comparison], outcomes: S
         "against",
         "metric",
         "difference",
-        "95 % interval",
+        "95 % interval, uncorrected",
         "p",
         "p, Holm-corrected",
-        "finds (80 % power)",
+        DETECTABLE,
     ]
     rows: list[list[str]] = []
     origins: dict[tuple[int, int], Origin] = {}
@@ -94,7 +101,7 @@ def _trials(comparison: Comparison, outcomes: Sequence[Outcome]) -> tuple[str, .
     return finished(outcomes, pair if pair <= variants else variants, comparison.metric)
 
 
-def _levels(metric: str, path: str, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> Table:
+def _levels(metric: str, path: str, frame: pd.DataFrame, outcomes: Sequence[Outcome], label: str) -> Table:
     trials, rows, origins = finished(outcomes, {o.variant for o in outcomes}, metric), [], {}
     for index, row in enumerate(frame.to_dict("records")):
         ends = f"{score(metric, row['low'])} to {score(metric, row['high'])}" if row["low"] == row["low"] else NONE
@@ -102,15 +109,15 @@ def _levels(metric: str, path: str, frame: pd.DataFrame, outcomes: Sequence[Outc
         origins[index, 1] = Origin(metric, trials, row["mean"])
     title = METRICS[metric].title
     return Table(
-        _name(metric, path), [path, title, "95 % interval", "seeds"], rows, frame, origins, f"{title} by {path}"
+        _name(metric, path), [label, title, "95 % interval", "seeds"], rows, frame, origins, f"{title} by {label}"
     )
 
 
-def _figure(metric: str, path: str, frame: pd.DataFrame) -> Figure:
+def _figure(metric: str, path: str, frame: pd.DataFrame, label: str) -> Figure:
     ends = f"from {number(frame['mean'].iloc[0], 2)} at {frame['level'].iloc[0]:g}"
     ends += f" to {number(frame['mean'].iloc[-1], 2)} at {frame['level'].iloc[-1]:g}"
-    alt = f"{METRICS[metric].title} by {path}, {ends}, with a band for the 95 % interval"
-    return Figure(_name(metric, path), alt, partial(figures.level_curve, frame, metric, path))
+    alt = f"{METRICS[metric].title} by {label}, {ends}, with a band for the 95 % interval"
+    return Figure(_name(metric, path), alt, partial(figures.level_curve, frame, metric, label))
 
 
 def _name(metric: str, path: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.study.claims import Claim
+from harness.study.copied import Copied
+from harness.study.labels import Labels
 from harness.study.tuned import Tuned
 from harness.trial.sealed import SEALED, VALIDATION, Split
 
@@ -40,10 +42,16 @@ class StudyFacts:
     provenance: dict[str, Any] = field(default_factory=dict)
     """Dataset sha256, commit, package versions, hardware, ..."""
     plan: dict[str, Any] = field(default_factory=dict)
+    labels: Labels = field(default_factory=Labels)
+    """Short names of variants and settings, for readers."""
     split: Split = "test"
     """The split that the scores are of."""
+    columns: tuple[str, ...] = ()
+    """Metrics and costs that the study file chose for tables of papers; empty: all metrics."""
     tuned: Tuned | None = None
     """The tuning of its variants; None if they were not tuned."""
+    copied: Copied | None = None
+    """How to ask the same question with new seeds."""
     tuned_as_now: bool = True
     """Whether the study is otherwise as it was when it was tuned."""
 

@@ -16,6 +16,7 @@ from harness.report.provenance import quarantined, results_digest
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, ledger, planning
 from harness.study.enough_seeds import fixed_streams
+from harness.study.labels import labels_of
 from harness.study.planning import Plan
 from harness.study.tuning_plan import tuning_plan
 from harness.trial.data_checks import percent_reachable, shared_in_words
@@ -73,8 +74,11 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         plan=plan.frozen()
         | {"digest": plan.digest, "exploratory": frozen_plan.exploratory(plan, store)}
         | ({"batches": frozen_plan.batches(plan, store)} if plan.file.unplanned else {}),
+        labels=labels_of(plan.file, plan.variants),
         split=plan.split,
+        columns=file.columns,
         tuned=plan.tuned,
+        copied=plan.copied,
         tuned_as_now=_tuned_as_now(plan),
     )
 

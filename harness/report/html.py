@@ -13,15 +13,14 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
-from harness.analysis import Comparison, Outcome
+from harness.analysis import Outcome
 from harness.analysis.comparable import comparable
 from harness.analysis.examples import Said, examples, hypotheses
 from harness.core.escapes import visible
+from harness.report import forest
 from harness.report.listings import trials_table
 from harness.report.section import Drawing
-from harness.report.tables import NONE, NUMBER, Table, quantity
-from harness.report.tables import interval as span
-from harness.study.claims import Claim
+from harness.report.tables import NONE, NUMBER, Table
 from harness.trial.score import METRICS
 
 BUDGET = 1_800_000
@@ -41,19 +40,6 @@ class Cell(NamedTuple):
     """Rows of the table of trials behind a number, as ranges: ``0-4 7``."""
     pieces: Sequence[tuple[str, bool]] = ()
     """The text in pieces, if some are highlighted."""
-
-
-class Interval(NamedTuple):
-    """Positions of the parts of a drawn interval, in percent of its width."""
-
-    low: float
-    middle: float
-    high: float
-    zero: float
-    margins: list[tuple[str, float]]
-    """The margins of the claim, as text and position."""
-    spoken: str
-    """The drawing in words."""
 
 
 class Shown(NamedTuple):
@@ -77,7 +63,6 @@ def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping
         drawn: the files of every figure, SVG and PNG.
     """
     places = {o.trial: index for index, o in enumerate(outcomes)}
-    claims = facts["study"].claims
     return page(
         "report.html.j2",
         **facts,
@@ -85,8 +70,7 @@ def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping
         examples=browsed(outcomes),
         most_variants=VARIANTS,
         cells=lambda table: cells(table, places),
-        intervals=[interval(answer, claim) for answer, claim in zip(facts["comparisons"], claims, strict=True)],
-        images=images(drawn),
+        images=images({name: drawing for name, drawing in drawn.items() if name != forest.NAME}),
         signatures=_signatures(outcomes, facts["study"].signatures),
     )
 
@@ -130,30 +114,6 @@ def cells(table: Table, places: Mapping[str, int]) -> list[list[Cell]]:
                 value = grid[r][c].value if math.isnan(origin.value) else _spelled(origin.value)
                 grid[r][c] = Cell(text, value, origin.metric, _ranges(known))
     return grid
-
-
-def interval(answer: Comparison, claim: Claim) -> Interval | None:
-    """Return the positions of difference, interval, zero and the claim's margins on a common scale; None without interval."""
-    if not (math.isfinite(answer.ci_low) and answer.ci_low < answer.ci_high < math.inf):
-        return None
-    if claim.within is not None:
-        margins = [-claim.within, claim.within]
-    else:
-        margins = [-claim.by if METRICS[answer.metric].direction == "lower" else claim.by] if claim.by else []
-    points = [0.0, answer.ci_low, answer.ci_high, *margins]
-    room = 0.06 * ((max(points) - min(points)) or 1.0)
-    start, end = min(points) - room, max(points) + room
-
-    def place(value: float) -> float:
-        return round(100 * (value - start) / (end - start), 2)
-
-    placed = [(quantity(answer, value), place(value)) for value in margins]
-    zero = "inside" if answer.ci_low <= 0 <= answer.ci_high else "outside"
-    reach = span(answer).removesuffix(f" ({answer.confidence:.0f} %)")
-    spoken = (
-        f"Difference {quantity(answer, answer.delta)}, {answer.confidence:.0f} % interval {reach}; zero lies {zero}."
-    )
-    return Interval(place(answer.ci_low), place(answer.delta), place(answer.ci_high), place(0.0), placed, spoken)
 
 
 def browsed(outcomes: Sequence[Outcome]) -> list[Shown]:

@@ -1,73 +1,256 @@
-r"""Tables for papers: booktabs, ready to ``\input``, with the same texts as the other renderings.
+r"""Tables for papers: one ``booktabs`` tabular in a float that fits its column, with caption, label and notes.
 
-The best value of a column is bold, in the good direction of its metric; values that print equal tie. Marks show
-which variants differ from the first one. Non-ASCII characters stay: pdfLaTeX reads accents and dashes, other scripts
-need XeLaTeX or LuaLaTeX and a suitable font.
+Numbers are aligned at the sign ±, the best of a column is bold. Long texts take several lines; names that would take more
+than three are abbreviated as V1, V2, ... below the table. Nothing is scaled: all is set in ``\footnotesize``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from harness.analysis import ALPHA, Comparison, holm
 from harness.report.tables import NUMBER, Table
+from harness.report.tex_text import DEFINITION, broken, escaped, explained, measured, signed
 from harness.trial.score import METRICS
 
-CORRECTED, UNCORRECTED = r"$^{*}$", r"$^{\dagger}$"
-MEANINGS = {
-    CORRECTED: rf"differs from the first row: $p < {ALPHA:g}$ after Holm's correction over the rows.",
-    UNCORRECTED: rf"$p < {ALPHA:g}$ uncorrected, not after the correction.",
-}
-ESCAPES = {character: f"\\{character}" for character in "{}$&#_%"} | {
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-}
-LONG, WIDE = 40, 70
-"""Longer texts are broken over lines; wider rows do not fit a line (characters)."""
+NARROW, WIDE = 219.0, 455.0
+"""Points of a column and of a page of the ACL style."""
+GAP = 8.0
+"""Points between two columns."""
+LINES = 3
+"""Most lines that a name takes; a longer one is abbreviated."""
+LEAST = 44.0
+"""Least points of a column of texts."""
+ROWS = 45
+"""Most rows of one file: what a page holds."""
+NAMES = ("variant", "against")
+"""Columns with names of variants."""
+HEAD = 34.0
+"""Points up to which a title stays on one line above narrow numbers."""
+INDENT, ARROW = 7.0, 9.0
+"""Points by which further lines of a cell are indented, and that an arrow or a mark takes."""
+PACKAGES = r"% needs \usepackage{array,booktabs}"
 
 
-def latex(
-    table: Table,
-    *,
-    caption: str = "",
-    label: str = "",
-    best: Mapping[int, bool] | None = None,
-    marks: Mapping[tuple[int, int], str] = {},
-) -> str:
-    """Return a table as LaTeX: a tabular, or a whole float if it has a caption.
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, its texts not yet escaped."""
+
+    title: str
+    cells: Sequence[str]
+    bold: Collection[int] = ()
+    """Rows whose number is bold."""
+    marks: Mapping[int, str] = field(default_factory=dict)
+    """Marks of rows, as LaTeX."""
+    names: bool = False
+    """Whether long cells may be abbreviated."""
+    better: str = ""
+    """LaTeX after the title: which direction is good."""
+    whole: bool = False
+    """Whether the lines of its cells, which end in line feeds, stay whole."""
+
+    @property
+    def breaks(self) -> bool:
+        """Whether lines within its cells may be broken."""
+        return not (self.number or self.whole)
+
+    @property
+    def number(self) -> bool:
+        """Whether all cells are numbers."""
+        return all(NUMBER.match(cell) for cell in self.cells)
+
+    @property
+    def split(self) -> bool:
+        """Whether it is set as two columns, aligned between mean and spread."""
+        return self.number and (bool(self.marks) or any(" ± " in cell or " [" in cell for cell in self.cells))
+
+    @property
+    def width(self) -> float:
+        """Points that it takes without a break within a cell."""
+        if self.whole:
+            return max(measured(line) for cell in [self.title, *self.cells] for line in cell.split("\n")) + 1.0
+        if not self.number:
+            return max([*map(measured, self.cells), measured(self.title)])
+        parts = [signed(cell).partition(" ") for cell in self.cells]
+        left = max((measured(mean, row in self.bold) for row, (mean, *_) in enumerate(parts)), default=0.0)
+        right = max((measured(rest) + measured("  ") * bool(rest) for *_, rest in parts), default=0.0)
+        head = max(map(measured, self.head)) + ARROW * bool(self.better)
+        return max(head, left + right + ARROW * bool(self.marks))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether some text would take too many lines where it has the least width."""
+        return self.breaks and self.width > LINES * LEAST
+
+    @property
+    def head(self) -> list[str]:
+        """The lines of the title, about as wide as the cells."""
+        cells = max([HEAD, *(measured(signed(cell)) for cell in self.cells)])
+        lines = [""]
+        for word in self.title.split():
+            longer = f"{lines[-1]} {word}".strip()
+            lines = [*lines[:-1], longer] if not lines[-1] or measured(longer) <= cells else [*lines, word]
+        return lines
+
+    def rows(self, first: int) -> Column:
+        """Return the rows of one page, from the first one on."""
+        bold = {row - first for row in self.bold if first <= row < first + ROWS}
+        return replace(self, cells=self.cells[first : first + ROWS], bold=bold)
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What stands around a table in a paper."""
+
+    text: str
+    label: str
+    notes: Sequence[str] = ()
+    """Sentences below the table, as LaTeX."""
+
+
+def fits(columns: Sequence[Column], width: float, least: float = LEAST) -> bool:
+    """Whether columns fit a width, if texts are broken down to their least width."""
+    texts = [min(column.width, least) for column in columns if column.breaks]
+    numbers = [column.width for column in columns if not column.breaks]
+    return sum(texts) + sum(numbers) + GAP * (len(columns) - 1) <= width
+
+
+def float_of(columns: Sequence[Column], caption: Caption, width: float) -> str:
+    """Return a table as LaTeX, made to fit a width.
 
     Args:
-        table: the table, with its texts unchanged.
-        caption: plain text; makes it a ``table`` float.
-        label: label of the float, for ``\\ref``.
-        best: columns whose best value is set bold, and whether higher is better there; by default those that hold a
-            metric (``best_columns``).
-        marks: marks after cells, by row and column, from ``significance``; explained below the table.
+        columns: the columns; they fit (``fits``).
+        caption: what stands around it; without a label it is no float.
+        width: of the column of the paper, or of both columns.
     """
-    bold = _bold(table, best_columns(table) if best is None else best)
-    cells = [
-        [_cell(text, (r, c) in bold) + marks.get((r, c), "") for c, text in enumerate(row)]
-        for r, row in enumerate(table.rows)
+    foreign: dict[str, str] = {}
+    widths = _widths(columns, width)
+    short = _short(columns, widths)
+    if short:
+        columns = [replace(c, cells=[short.get(cell, cell) for cell in c.cells]) if c.names else c for c in columns]
+        widths = _widths(columns, width)
+    lines = _tabular(columns, widths, foreign)
+    notes = [*caption.notes, *_legend(short, width, foreign)]
+    title = escaped(caption.text, foreign)
+    notes += explained(foreign)
+    lines += [rf"\par\smallskip\parbox{{\linewidth}}{{\raggedright {' '.join(notes)}}}"] if notes else []
+    environment = "table*" if width > NARROW else "table"
+    head = [PACKAGES, *([DEFINITION] if foreign else []), rf"\begin{{{environment}}}[tbp]", r"\centering\footnotesize"]
+    head += [r"\setlength{\tabcolsep}{4pt}"]
+    return "\n".join(
+        [*head, *lines, rf"\caption{{{title}}}", rf"\label{{{caption.label}}}", rf"\end{{{environment}}}", ""]
+    )
+
+
+def _widths(columns: Sequence[Column], width: float) -> list[float | None]:
+    """Return the points of each column of texts that must be broken; None for all others."""
+    space = width - GAP * (len(columns) - 1) - sum(column.width for column in columns if not column.breaks)
+    made = [column.width if column.whole else None for column in columns]
+    texts = sorted((column.width, place) for place, column in enumerate(columns) if column.breaks)
+    for taken, (natural, place) in enumerate(texts):
+        share = space / (len(texts) - taken)
+        made[place] = None if natural <= share else share
+        space -= min(natural, share)
+    return made
+
+
+def _short(columns: Sequence[Column], widths: Sequence[float | None]) -> dict[str, str]:
+    """Return short forms of the names that take too many lines."""
+    long = [
+        cell
+        for column, width in zip(columns, widths, strict=True)
+        for cell in column.cells
+        if column.names and width is not None and measured(cell) > LINES * (width - INDENT) * 0.8
     ]
-    lines = [line for panel in _panels(table) for line in _tabular(table, cells, panel)]
-    notes = [f"{mark}~{meaning}" for mark, meaning in MEANINGS.items() if mark in marks.values()]
-    lines += [rf"\par\smallskip{{\footnotesize {' '.join(notes)}\par}}"] if notes else []
-    if caption:
-        named = [rf"\label{{{label}}}"] if label else []
-        head = [r"\begin{table}[tbp]", r"\centering", rf"\caption{{{escaped(caption)}}}", *named]
-        lines = [*head, *lines, r"\end{table}"]
-    packages = [
-        name
-        for name, sign in (("array", "p{"), ("booktabs", ""), ("graphicx", r"\resizebox"))
-        if sign in "".join(lines)
+    return {name: f"V{number}" for number, name in enumerate(dict.fromkeys(long), 1)}
+
+
+def _legend(short: Mapping[str, str], width: float, foreign: dict[str, str]) -> list[str]:
+    names = [rf"\textbf{{{code}}}~{broken(name, width / 2, foreign)}" for name, code in short.items()]
+    return ["; ".join(names) + "."] if names else []
+
+
+def _tabular(columns: Sequence[Column], widths: Sequence[float | None], foreign: dict[str, str]) -> list[str]:
+    types = [_type(column, width) for column, width in zip(columns, widths, strict=True)]
+    heads = [_head(column, width, foreign) for column, width in zip(columns, widths, strict=True)]
+    rows = [
+        [_cell(column, row, width, foreign) for column, width in zip(columns, widths, strict=True)]
+        for row in range(len(columns[0].cells))
     ]
-    return "\n".join([rf"% needs \usepackage{{{','.join(packages)}}}", *lines, ""])
+    begin = rf"\begin{{tabular}}{{@{{}}{''.join(types)}@{{}}}}"
+    return [begin, r"\toprule", _row(heads), r"\midrule", *map(_row, rows), r"\bottomrule", r"\end{tabular}"]
+
+
+def _type(column: Column, width: float | None) -> str:
+    if column.whole:
+        return rf">{{\raggedright\arraybackslash}}p{{{width:.1f}pt}}"
+    if width is not None:
+        return rf">{{\raggedright\arraybackslash\hangindent={INDENT:g}pt\hangafter=1 }}p{{{width:.1f}pt}}"
+    return "r@{}l" if column.split else "r" if column.number else "l"
+
+
+def _head(column: Column, width: float | None, foreign: dict[str, str]) -> str:
+    if width is not None:
+        return broken(column.title, width, foreign)
+    if not column.number:
+        return escaped(column.title, foreign)
+    lines = [escaped(line, foreign) for line in column.head]
+    lines[-1] += f"~{column.better}" if column.better else ""
+    stacked = r"\\".join(lines)
+    text = stacked if len(lines) == 1 else rf"\shortstack[r]{{{stacked}}}"
+    return rf"\multicolumn{{2}}{{r}}{{{text}}}" if column.split else text
+
+
+def _cell(column: Column, row: int, width: float | None, foreign: dict[str, str]) -> str:
+    text, mark = column.cells[row], column.marks.get(row, "")
+    if column.whole:
+        return r"\newline ".join(escaped(line, foreign) for line in text.split("\n"))
+    if width is not None:
+        return broken(text, width - INDENT, foreign)
+    if not column.number:
+        return escaped(text, foreign)
+    number = escaped(signed(text))
+    mean, space, rest = number.partition(" ") if column.split else (number, "", "")
+    mean = rf"\textbf{{{mean}}}" if row in column.bold else mean
+    return f"{mean} & {'~' if space else ''}{rest}{mark}" if column.split else mean
+
+
+def _row(cells: Iterable[str]) -> str:
+    joined = " & ".join(cells)
+    # LaTeX reads a star or a bracket after a row break as its argument.
+    return ("{}" if joined.startswith(("*", "[")) else "") + joined + r" \\"
+
+
+# ------------------------------------------------------------------------------------------------------- any table
+
+
+def files(table: Table) -> list[str]:
+    """Return a table as LaTeX files, each with one tabular: several where its columns or rows do not fit a page."""
+    best = best_columns(table)
+    columns = [
+        Column(title, [row[c] for row in table.rows], bold(table, c, best.get(c)), names=title in NAMES or not c)
+        for c, title in enumerate(table.columns)
+    ]
+    parts = [part for rows in range(0, len(table.rows), ROWS) for part in _parts([c.rows(rows) for c in columns])]
+    made = []
+    for number, part in enumerate(parts, 1):
+        text = table.caption or table.name.replace("_", " ").capitalize()
+        text += f" ({number} of {len(parts)})" if len(parts) > 1 else ""
+        label = f"tab:{table.name}" + (f"-{number}" if number > 1 else "")
+        narrow = fits(part, NARROW) and not any(column.crowded for column in part)
+        made.append(float_of(part, Caption(f"{text}.", label), NARROW if narrow else WIDE))
+    return made
+
+
+def _parts(columns: Sequence[Column]) -> list[list[Column]]:
+    """Return the columns that fit a page together, each time after the first column."""
+    parts = [[columns[0]]]
+    for column in columns[1:]:
+        if len(parts[-1]) > 1 and not fits([*parts[-1], column], WIDE):
+            parts.append([columns[0]])
+        parts[-1].append(column)
+    return parts
 
 
 def best_columns(table: Table) -> dict[int, bool]:
@@ -78,106 +261,15 @@ def best_columns(table: Table) -> dict[int, bool]:
     return {index: m.direction == "higher" for index, m in found.items() if m is not None and m.direction != "neither"}
 
 
-def significance(table: Table, comparisons: Sequence[Comparison]) -> dict[tuple[int, int], str]:
-    """Return marks for the variants of a table of scores that differ from the one in its first row.
-
-    Each metric's comparisons with the first variant are one family for Holm's correction (1979).
-    """
-    rows = {row[0]: index for index, row in enumerate(table.rows)}
-    first = table.rows[0][0] if table.rows else ""
-    marks: dict[tuple[int, int], str] = {}
-    for column, title in enumerate(table.columns):
-        about = [
-            c
-            for c in comparisons
-            if METRICS[c.metric].title == title and c.on == table.test and not c.claim and c.b == first and c.a in rows
-        ]
-        for c, corrected in zip(about, holm([c.p for c in about]), strict=True):
-            if c.p < ALPHA:
-                marks[rows[c.a], column] = CORRECTED if corrected < ALPHA else UNCORRECTED
-    return marks
-
-
-def escaped(text: object) -> str:
-    """Escape a text for LaTeX, on one line."""
-    one_line = "".join(c for c in " ".join(str(text).split()) if c.isprintable())
-    result = "".join(ESCAPES.get(character, character) for character in one_line)
-    return re.sub("-(?=-)", "-{}", result)  # so that LaTeX does not turn two hyphens into a dash
-
-
-def _cell(text: str, bold: bool) -> str:
-    result = escaped(text)
-    if NUMBER.match(text):
-        result = re.sub(r"(?<!\S)-(?=\d)", "$-$", result).replace(r"\textless{}", "$<$")
-    mean, space, spread = result.partition(" ")
-    return rf"\textbf{{{mean}}}{space}{spread}" if bold else result
-
-
-def _panels(table: Table) -> list[list[int]]:
-    """Return the columns of each tabular: wide tables are split into several, each with the first column."""
-    if not all(table.numeric[1:]):
-        return [list(range(len(table.columns)))]
-    panels = [[0]]
-    for column in range(1, len(table.columns)):
-        if len(panels[-1]) > 1 and _width(table, [*panels[-1], column]) > WIDE:
-            panels.append([0])
-        panels[-1].append(column)
-    return panels
-
-
-def _tabular(table: Table, cells: Sequence[Sequence[str]], panel: Sequence[int]) -> list[str]:
-    types = _types(table, panel)
-    lines = [rf"\begin{{tabular}}{{{''.join(types)}}}", r"\toprule", _row(_head(table.columns[c]) for c in panel)]
-    lines += [r"\midrule", *(_row(row[c] for c in panel) for row in cells), r"\bottomrule", r"\end{tabular}"]
-    if _width(table, panel) > WIDE:
-        lines = [r"\resizebox{\linewidth}{!}{%", *lines[:-1], lines[-1] + "}"]
-    return [*lines[:-1], lines[-1] + r"\par\medskip"] if panel[-1] < len(table.columns) - 1 else lines
-
-
-def _row(cells: Iterable[str]) -> str:
-    joined = " & ".join(cells)
-    # LaTeX reads a star or a bracket after a row break as its argument.
-    return ("{}" if joined.startswith(("*", "[")) else "") + joined + r" \\"
-
-
-def _bold(table: Table, best: Mapping[int, bool]) -> set[tuple[int, int]]:
-    """Return the cells with the best printed mean of their column; none if all are equal."""
-    bold: set[tuple[int, int]] = set()
-    for column, higher in best.items():
-        means = {row: mean for row, cells in enumerate(table.rows) if (mean := _mean(cells[column])) is not None}
-        if len(set(means.values())) > 1:
-            top = max(means.values()) if higher else min(means.values())
-            bold |= {(row, column) for row, mean in means.items() if mean == top}
-    return bold
+def bold(table: Table, column: int, higher: bool | None) -> set[int]:
+    """Return the rows with the best printed mean of a column; none if all are equal."""
+    means = {row: mean for row, cells in enumerate(table.rows) if (mean := _mean(cells[column])) is not None}
+    if higher is None or len(set(means.values())) < 2:
+        return set()
+    top = max(means.values()) if higher else min(means.values())
+    return {row for row, mean in means.items() if mean == top}
 
 
 def _mean(text: str) -> float | None:
     found = re.match(r"-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?", text)
     return float(found[0].replace(",", "")) if found and NUMBER.match(text) else None
-
-
-def _types(table: Table, panel: Sequence[int]) -> list[str]:
-    """Return the column types: numbers flush right, short texts flush left, long texts broken."""
-    numeric = table.numeric
-    texts = [column for column in panel if not numeric[column]]
-    long = [column for column in texts if max(len(row[column]) for row in table.rows) > LONG]
-    broken = rf">{{\raggedright\arraybackslash}}p{{{0.6 / max(1, len(long)):.2f}\linewidth}}"
-    return [broken if column in long else "l" if column in texts else "r" for column in panel]
-
-
-def _head(title: str) -> str:
-    """Return a column title, its unit in a second line."""
-    name, unit = _title(title)
-    return rf"\shortstack[r]{{{escaped(name)}\\{escaped(unit)}}}" if unit else escaped(name)
-
-
-def _title(title: str) -> tuple[str, str]:
-    name, _, unit = title.partition(" (")
-    return (name, f"({unit}") if len(unit) > 3 else (title, "")
-
-
-def _width(table: Table, panel: Sequence[int]) -> int:
-    """Return the approximate width of these columns in characters."""
-    heads = [max(map(len, _title(table.columns[column]))) for column in panel]
-    cells = [max((len(row[column]) for row in table.rows), default=0) for column in panel]
-    return sum(2 + max(head, min(LONG, cell)) for head, cell in zip(heads, cells, strict=True))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ from jinja2.sandbox import SandboxedEnvironment
 from harness.analysis import Comparison, Outcome, comparisons_frame, primary_metrics, trials_frame
 from harness.core.escapes import for_spreadsheet
 from harness.core.names import file_name
-from harness.report import contents, figures, html, listings, tables
+from harness.report import contents, figures, forest, headlines, html, latex, listings, papers, reproducibility, tables
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
-from harness.report.latex import latex, significance
+from harness.report.labelled import labelled
 from harness.report.section import Section
 from harness.report.sentences import answer, basis, verified_sentence
 from harness.report.tables import Table
@@ -36,31 +38,53 @@ def write(
         outcomes: all trials of the study, in the order of its plan.
         comparisons: of ``compare_all``, the answers to the study's claims first.
     """
-    return replacing(folder, lambda new: _write(new, study, outcomes, comparisons))
+    return replacing(folder, lambda new: _write(new, study, outcomes, comparisons, links(study, folder)))
+
+
+def links(study: StudyFacts, folder: Path) -> list[tuple[str, str]]:
+    """Return titles and addresses of the files that belong to a report, seen from its folder; its own ones come first."""
+    found = [("comparisons.csv", "comparisons.csv"), ("trials.csv", "trials.csv"), ("plan.json", "plan.json")]
+    found.append(("index of all studies", "../../index.html"))
+    if study.copied and folder.absolute().is_relative_to(Path.cwd()):
+        found.insert(0, ("study file", Path(os.path.relpath(study.copied.file, folder)).as_posix()))
+    return found
 
 
 def _write(
-    folder: Path, study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison]
+    folder: Path,
+    study: StudyFacts,
+    outcomes: Sequence[Outcome],
+    comparisons: Sequence[Comparison],
+    around: Sequence[tuple[str, str]],
 ) -> list[Path]:
     """Write the files of a report into an empty folder."""
+    csv = [
+        write_csv(folder / "comparisons.csv", comparisons_frame(study.name, study.base, comparisons)),
+        write_csv(folder / "trials.csv", trials_frame(outcomes)),
+    ]
+    study, outcomes, comparisons = labelled(study, outcomes, comparisons)
     found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims, study.primary))
-    drawn = figures.draw(folder / "figures", [figure for section in found for figure in section.figures])
+    plots = forest.forests(study.claims, comparisons)
+    drawn = figures.draw(folder / "figures", [f for part in (forest.section(plots), *found) for f in part.figures])
     notes = {name: drawing.note for name, drawing in drawn.items()}
     found = [kept for section in found if (kept := section.kept(notes))]
     written = [path for drawing in drawn.values() for path in drawing.files]
-    facts = _facts(study, outcomes, comparisons, found)
+    facts = _facts(study, outcomes, comparisons, found) | {"forests": plots, "links": around}
     shown = [table for table in (facts["claims"], *(t for section in found for t in section.tables)) if table.rows]
-    written += [path for table in shown for path in write_table(folder / "tables", table, comparisons)]
-    frame = comparisons_frame(study.name, study.base, comparisons)
-    written += [write_csv(folder / "comparisons.csv", frame), write_csv(folder / "trials.csv", trials_frame(outcomes))]
+    written += [path for table in shown for path in write_table(folder / "tables", table)]
+    paper = papers.files(study, shown, outcomes, comparisons)
+    paper = paper | {"checklist.tex": reproducibility.checklist(study, outcomes, comparisons)}
+    written += [write_text(folder / "tables" / name, text) for name, text in paper.items()]
     accounts = {listings.account_file(o): o.account for o in outcomes if o.account}
     (folder / "failures").mkdir()
     written += [write_text(folder / name, account) for name, account in accounts.items()]
     for name, content in (("plan.json", study.plan), ("provenance.json", study.provenance)):
         written.append(write_text(folder / name, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)))
     return [
+        *csv,
         *written,
         write_text(folder / "report.md", markdown_page("report.md.j2", facts)),
+        write_text(folder / "report-details.md", markdown_page("details.md.j2", facts)),
         write_text(folder / "report.html", html.report(facts, outcomes, drawn)),
     ]
 
@@ -69,12 +93,15 @@ def _facts(
     study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], found: Sequence[Section]
 ) -> dict[str, Any]:
     """Return the variables of the templates of both pages."""
-    answers = [answer(c, claim) for c, claim in zip(comparisons, study.claims, strict=False)]
+    answers = [answer(c, claim, study.labels.text) for c, claim in zip(comparisons, study.claims, strict=False)]
     return {
         "study": study,
         "basis": basis(study, outcomes),
         "verified": verified_sentence(study.provenance.get("verified", {})),
         "answers": answers,
+        "headlines": headlines.headlines(study, outcomes, comparisons),
+        "brackets": headlines.brackets(comparisons[: len(answers)]),
+        "made_with": headlines.made_with(study),
         "comparisons": comparisons[: len(answers)],
         "verdicts": [c.marked_verdict for c in comparisons[: len(answers)]],
         "claims": tables.claims_table(study.claims, comparisons, outcomes),
@@ -95,20 +122,20 @@ def markdown_page(template: str, facts: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(facts)
 
 
-def write_table(folder: Path, table: Table, comparisons: Sequence[Comparison] = ()) -> list[Path]:
+def write_table(folder: Path, table: Table) -> list[Path]:
     """Write a table as CSV without rounding, as Markdown, and as LaTeX for papers if it has results.
 
     Args:
         folder: the folder of the files.
         table: its name becomes the name of the files.
-        comparisons: with the first variant, for marks of significance.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"md": table.markdown()}
-    if table.origins:
-        texts["tex"] = latex(table, marks=significance(table, comparisons))
+    texts = {".md": table.markdown()}
+    if table.origins and not papers.own(table):
+        endings = ("" if number == 1 else f"_{number}" for number in count(1))
+        texts |= {f"{ending}.tex": text for ending, text in zip(endings, latex.files(table), strict=False)}
     name = file_name(table.name, "a table")
-    written = [write_text(folder / f"{name}.{suffix}", text) for suffix, text in texts.items()]
+    written = [write_text(folder / f"{name}{ending}", text) for ending, text in texts.items()]
     return [write_csv(folder / f"{name}.csv", _harmless(table.frame)), *written]
 
 

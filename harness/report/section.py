@@ -51,6 +51,8 @@ class Section:
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     listings: Sequence[Listing] = ()
+    folded: bool = False
+    """Whether pages show no more than its title until a reader opens it."""
 
     def kept(self, notes: Mapping[str, str]) -> Section | None:
         """Return the section without empty tables and figures that were not drawn, or None if nothing is left.

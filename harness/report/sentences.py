@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, spelled, split_of
@@ -92,8 +92,14 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     return sentence
 
 
-def answer(result: Comparison, claim: Claim) -> Answer:
-    """Return the answer to one claim in words; nothing is called better on the evidence of one seed."""
+def answer(result: Comparison, claim: Claim, label: Callable[[str], str] = str) -> Answer:
+    """Return the answer to one claim in words; nothing is called better on the evidence of one seed.
+
+    Args:
+        result: the comparison that answers the claim.
+        claim: the claim.
+        label: returns settings as readers see them.
+    """
     about = result.note.removeprefix(SATURATED).removeprefix("; ") if result.verdict == "saturated" else result.note
     note = f"{about[0].upper()}{about[1:].rstrip('.')}." if about else ""
     note += f"{' ' if note else ''}Exploratory: {result.exploratory.rstrip('.')}." if result.exploratory else ""
@@ -105,14 +111,18 @@ def answer(result: Comparison, claim: Claim) -> Answer:
     evidence = f"difference {quantity(result, result.delta)}, {result.confidence:.0f} % interval {reach}"
     size = f"{_count(result.seeds_a, 'seed')} against {result.seeds_b}, {result.sentences:,} {result.unit}"
     if few := FEW_SEEDS.get(result.verdict):
-        return Answer(claim.name, result.verdict, few, f"{_sides(result, claim)} ({evidence}; {size}).", note=note)
-    evidence += f"; p {probability(result.p)}"
-    evidence += "" if math.isnan(result.p_holm) else f", corrected {probability(result.p_holm)}"
+        return Answer(
+            claim.name, result.verdict, few, f"{_sides(result, claim, label)} ({evidence}; {size}).", note=note
+        )
+    evidence += f"; p {probability(result.p)}{' (TOST)' if claim.within is not None else ''}"
+    if not math.isnan(result.p_holm):
+        evidence += f", corrected {probability(result.p_holm)}"
+        evidence += ", the interval is not corrected" if result.p_holm != result.p else ""
     return Answer(
         claim.name,
         result.verdict,
         f"{_meaning(result, claim)} {_alone(result, claim)}".strip(),
-        f"{_sides(result, claim)} ({evidence}; {size}).",
+        f"{_sides(result, claim, label)} ({evidence}; {size}).",
         f"{_method(result)} {_improvement(result)}".strip(),
         _power(result),
         _decides(result, claim),
@@ -121,7 +131,7 @@ def answer(result: Comparison, claim: Claim) -> Answer:
     )
 
 
-def _sides(result: Comparison, claim: Claim) -> str:
+def _sides(result: Comparison, claim: Claim, label: Callable[[str], str]) -> str:
     a, b = quantity(result, result.mean_a), quantity(result, result.mean_b)
     if result.method == SUCCESS_RATES:
         won = f"{result.success_a:.0f} of {result.seeds_a} seeds of {result.a} and {result.success_b:.0f} of {result.seeds_b} of"
@@ -130,7 +140,7 @@ def _sides(result: Comparison, claim: Claim) -> str:
         seen = f"A seed of {result.a} beats a seed of {result.b} in {a} % of pairs"
         return f"{seen}, where more than {b} % are claimed, in {_metric(result)}"
     if result.kind == "interaction":
-        sides = f"{_named(claim.better)} minus {_named(claim.than)}"
+        sides = label(f"{_named(claim.better)} minus {_named(claim.than)}")
         return f"The difference, {sides}, is {a} under {result.a} and {b} under {result.b} in {_metric(result)}"
     if result.kind == "trend":
         return f"The line fitted to all levels goes from {b} at {result.b} to {a} at {result.a} in {_metric(result)}"
@@ -206,7 +216,7 @@ def _power(result: Comparison) -> str:
     if math.isinf(result.mde80):
         return f"With so few seeds no difference, however large, would be found{level}."
     unit = " percentage points" if result.method == SUCCESS_RATES else ""
-    finds = f"This design finds a difference of {quantity(result, result.mde80)}{unit} with 80 % power{level}"
+    finds = f"The smallest detectable difference is {quantity(result, result.mde80)}{unit} (80 % power{level})"
     if result.method != TWO_WAY:
         return f"{finds}."
     share = 100 * result.var_seed / (result.var_seed + result.var_sentence)

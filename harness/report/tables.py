@@ -18,7 +18,9 @@ from harness.study.claims import Claim, groups
 from harness.trial.score import METRICS
 
 NONE = "–"
-NUMBER = re.compile(rf"{NONE}$|(< )?-?(∞|\d[\d,.]*(e[+-]?\d+)?)( (±|to|of) .*| \[.*\])?$")
+DETECTABLE = "smallest detectable difference"
+"""Title of the column of differences that a design finds with 80 % power."""
+NUMBER = re.compile(rf"{NONE}$|(< )?-?(∞|\d[\d,.]*(e[+-]?\d+)?)( (±|to|of) .*| \[.*\]| \(TOST\))?$")
 """A cell with a number, a spread, an interval, or nothing."""
 
 LARGE = 1e9
@@ -238,16 +240,19 @@ def costs_table(outcomes: Sequence[Outcome]) -> Table:
 
 def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], outcomes: Sequence[Outcome]) -> Table:
     """One row per claim: the verdict, and the numbers behind it."""
-    columns = ["claim", "verdict", "metric", "difference", "95 % interval", "p, Holm-corrected", "finds (80 % power)"]
     rows: list[list[str]] = []
     origins = {}
     answers = comparisons[: len(claims)]
+    several = sum(not math.isnan(c.p_holm) for c in answers) > 1
+    tested_by = ["95 % interval, uncorrected" if several else "95 % interval", "p, Holm-corrected", DETECTABLE]
+    columns = ["claim", "verdict", "metric", "difference", *tested_by]
     for claim, c in zip(claims, answers, strict=True):
         trials = tested(claim, outcomes)
         for column, value in enumerate((c.delta, c.ci_low, c.p_holm, c.mde80), start=3):
             if not math.isnan(value):
                 origins[len(rows), column] = Origin(c.metric, trials, value)
-        numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm), detectable(c)]
+        tost = " (TOST)" if claim.within is not None and not math.isnan(c.p_holm) else ""
+        numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm) + tost, detectable(c)]
         rows.append([claim.name, c.marked_verdict, measured(c), *numbers])
     return Table("claims", columns, rows, _frame(answers), origins)
 
@@ -264,7 +269,7 @@ def tested(claim: Claim, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
 
 def differences_table(comparisons: Sequence[Comparison], outcomes: Sequence[Outcome]) -> Table:
     """One row per exploratory comparison with the first variant."""
-    columns = ["variant", "against", "metric", "difference", "95 % interval", "p, uncorrected", "finds (80 % power)"]
+    columns = ["variant", "against", "metric", "difference", "95 % interval", "p, uncorrected", DETECTABLE]
     rows: list[list[str]] = []
     origins = {}
     for c in comparisons:

@@ -33,7 +33,8 @@ Paths = Annotated[
 class Match(Choice):
     """What all variants have in common: a number of parameters, and one of updates, epochs, tokens or seconds.
 
-    A matched limit is the only one, and early stopping is off: every variant spends all of it.
+    A matched limit is the only one, and early stopping is off: every variant spends all of it. The members of an ensemble
+    (``training.members``) share it, as they share the parameters.
     """
 
     parameters: Paths = ()
@@ -64,6 +65,23 @@ class Match(Choice):
         """What the limit means for the training of every variant: dotted path to value."""
         named = {f"training.{name}": getattr(self, name) for name in LIMITS}
         return named | {"training.patience": 0} if any(named.values()) else {}
+
+    def settings_of(self, members: int) -> dict[str, Any]:
+        """Return the same for each of the members of an ensemble, which share the limit.
+
+        Raises:
+            SpecError: updates or epochs cannot be divided evenly.
+        """
+        shared = dict(self.settings)
+        for name in ("updates", "epochs"):
+            if getattr(self, name) % members:
+                message = (
+                    f"{getattr(self, name):,} {name} cannot be shared by {members} members; match a multiple of it"
+                )
+                raise SpecError(message, path=f"match.{name}")
+        shares: dict[str, float] = {"updates": self.updates // members, "epochs": self.epochs // members}
+        shares |= {"tokens": -(-self.tokens // members), "seconds": self.seconds / members}
+        return shared | {f"training.{name}": share for name, share in shares.items() if f"training.{name}" in shared}
 
     @property
     def told(self) -> dict[str, str]:
@@ -120,8 +138,8 @@ def match_parameters(
     for name, choice in choices.items():
         key = digest(encode(choice.data))
         words[key] = words.get(key) or learned_words(choice.data, folders)
-        wanted = wanted or count_parameters(choice.model, words[key])
-        sized = _nearest(match.parameters, name, choice.model, words[key], wanted) if made else None
+        wanted = wanted or count_parameters(choice.model, words[key], choice.training.members)
+        sized = _nearest(match.parameters, name, choice, words[key], wanted) if made else None
         made[name] = choice.changed(model=sized.model) if sized else choice
         told += [f"{name} {_off(sized, wanted)}"] if sized else []
     first = next(iter(choices), "")
@@ -135,12 +153,13 @@ def learned_words(choice: DataChoice, folders: tuple[Path, ...]) -> Words:
     return Words(source.size, target.size, choice.joint)
 
 
-def _nearest(paths: tuple[str, ...], name: str, model: ModelChoice, words: Words, wanted: int) -> Sized:
+def _nearest(paths: tuple[str, ...], name: str, choice: TrialChoice, words: Words, wanted: int) -> Sized:
     """Search the width that gives nearly the wanted number of parameters, which grows with the width."""
+    model = choice.model
 
     def count(width: int) -> int:
         try:
-            return count_parameters(_with_width(model, paths, width), words)
+            return count_parameters(_with_width(model, paths, width), words, choice.training.members)
         except Incompatible as reason:
             message = f"variant '{name}' cannot be matched: with {paths[0]} = {width}, {reason}"
             raise SpecError(message, path="match.parameters") from None

@@ -7,6 +7,7 @@ import torch
 from harness.contracts import BOS, PAD, Words
 from harness.core import plugins
 from harness.core.spec import Incompatible, SpecError
+from harness.trial.ensemble import joined
 from harness.trial.pipeline import TrialChoice
 from harness.trial.train import build
 from harness.trial.trial_choice import modules
@@ -37,7 +38,8 @@ def check_plugins(choice: TrialChoice) -> None:
 
 def _compute(choice: TrialChoice) -> None:
     words = Words(WORDS, WORDS, choice.data.joint)
-    model = build(choice.model, choice.training, words, seed=1).eval()
+    one = build(choice.model, choice.training, words, seed=1)
+    model = joined([one] * choice.training.members).eval()
     source_BS, inputs_BT = torch.tensor([[4, 5, 6], [7, 8, PAD]]), torch.tensor([[BOS, 4], [BOS, 5]])
     features = model(source_BS, inputs_BT).features_BTR
     if features.shape[:2] != inputs_BT.shape:

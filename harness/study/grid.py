@@ -125,6 +125,10 @@ class StudyFile(Choice):
     """The file that ``s2s tune`` wrote: every variant has the settings that won for it."""
     claims: tuple[Claim, ...] = ()
     """What is claimed, written before the run and answered after it."""
+    columns: tuple[str, ...] = ()
+    """Metrics and costs in the tables for papers, in this order; none: all metrics. Of no meaning for trials and claims."""
+    labels: dict[str, str] = Field(default={}, json_schema_extra={"neutral": {}})
+    """Short names for reports, tables and figures, by dotted path, ``path=value``, case, step or variant; no more."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> StudyFile:
@@ -236,7 +240,7 @@ class Expansion:
         short = short_names([*self.file.vary, *self.file.zip])
         named: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
         for factors, changes in self._points():
-            name = ", ".join(_said(short, path, value) for path, value in factors.items()) or BASE
+            name = ", ".join(factor_text(short, path, value) for path, value in factors.items()) or BASE
             if name in named:
                 raise SpecError(f"two variants are called '{name}'", path="vary", place=self.lines.place(["vary"]))
             named[name] = factors, changes
@@ -282,7 +286,7 @@ class Expansion:
         for each in (self.file.set | self.sets, *changes, self.file.match.settings if self.file.match else {}):
             plain = self._changed(plain, each, factors)
         try:
-            choice = read(TrialChoice, plain, partial(self._place, factors))
+            choice = self._shared(read(TrialChoice, plain, partial(self._place, factors)))
         except SpecError as error:
             raise SpecError(error.message + self._replaced(factors, error.path), error.path, error.place) from None
         try:
@@ -291,6 +295,16 @@ class Expansion:
             path = "decoding.scoring.tokenize"
             raise SpecError(error.message, path=path, place=self._place(factors, path)) from None
         return choice
+
+    def _shared(self, choice: TrialChoice) -> TrialChoice:
+        """Return a trial in which the members of an ensemble share the limit that all variants have in common."""
+        if self.file.match is None or choice.training.members == 1:
+            return choice
+        try:
+            shares = self.file.match.settings_of(choice.training.members)
+        except SpecError as error:
+            raise SpecError(error.message, error.path, self.lines.place(error.path.split("."))) from None
+        return read(TrialChoice, override(TrialChoice, encode(choice), shares))
 
     def _changed(self, plain: Any, changes: Mapping[str, Any], factors: Mapping[str, Any]) -> Any:
         """Return a trial with changes made, those of a preset first."""
@@ -376,7 +390,7 @@ def overlap(one: str, other: str) -> bool:
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
-def _said(short: Mapping[str, str], factor: str, value: Any) -> str:
+def factor_text(short: Mapping[str, str], factor: str, value: Any) -> str:
     """Return what the name of a variant says of one of its factors."""
     if factor == STEP and value != BASE:
         return f"+ {value}"

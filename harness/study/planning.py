@@ -15,9 +15,10 @@ from harness.core import names, plugins
 from harness.core.pinned import pinned
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
-from harness.study import claim_checks, claim_columns, locate, tuned
+from harness.study import claim_checks, claim_columns, columns, labels, locate, tuned
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
+from harness.study.copied import Copied, copied
 from harness.study.dry_run import check_plugins
 from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
 from harness.study.tuned import Tuned
@@ -46,6 +47,8 @@ __all__ = [
 ]
 
 MOST_SEEDS = 10_000
+ENOUGH = 1_000_000
+"""Words of the vocabularies with which parts are tried before data are read: enough for any part that needs many."""
 FIELDS = ("evaluate", "tuned")
 """The fields of a study that the command line can set beside the choices of its variants."""
 
@@ -75,6 +78,8 @@ class Plan:
 
     tuned: Tuned | None = None
     """The tuning whose winners the variants have; None if they were not tuned."""
+    copied: Copied | None = None
+    """How to ask the same question with new seeds; None where the study's file lies outside the current folder."""
 
     def trial(self, variant: Variant, seed: int) -> Trial:
         """Return one trial of the plan."""
@@ -311,12 +316,15 @@ def load(
         file = file.model_copy(update={"claims": claim_columns.resolve(file.claims, variants, folders)})
         claim_checks.check(file.claims, variants, folders)
         claim_checks.check_sealed(file.claims, file.evaluate)
+        columns.check(file.columns, variants)
+        labels.labels_of(file, variants)
     except SpecError as error:
         place = error.place or lines.place(error.path.split("."))
         raise SpecError(error.message, path=error.path, place=place) from None
     again = command(name, base, sets or {}, seeds)
     matched = file.match.told if file.match else {}
-    return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched, found)
+    fresh = copied(path, name, lambda copy: command(copy, base, sets or {}, None))
+    return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched, found, fresh)
 
 
 def _with_fields(file: StudyFile, sets: Mapping[str, Any]) -> tuple[StudyFile, dict[str, Any]]:
@@ -402,9 +410,8 @@ def judged(variant: Variant) -> Variant:
     if variant.skipped:
         return variant
     try:
-        # Sizes of vocabularies are not known before data are read, and no pair of parts depends on them.
         c = variant.choice
-        check_parts(c.model, c.training, c.decoding.search, Words(100, 100, c.data.joint))
+        check_parts(c.model, c.training, c.decoding.search, Words(ENOUGH, ENOUGH, c.data.joint))
         check_plugins(c)
     except Incompatible as reason:
         return replace(variant, skipped=f"incompatible: {reason}")

@@ -90,7 +90,7 @@ def check(expansion: Expansion, variants: Sequence[Variant], seeds: Sequence[int
         return
     varied = [path for name in ("vary", "zip") for path in getattr(file, name)]
     varied += [path for name in ("cases", "ladder") for changes in getattr(file, name).values() for path in changes]
-    matched = file.match.settings if file.match else {}
+    matched = [*file.match.settings, "training.members"] if file.match else []
     for path in tune.over:
         place = lines.place(["tune", "over", path])
         for other, what in [*((p, "varies") for p in varied), *((p, "matches") for p in matched)]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.core import fast_paths
 from harness.trial import decode, parameters
 from harness.trial.encoded import Prepared
+from harness.trial.ensemble import joined
 from harness.trial.model import ModelChoice, Seq2Seq
 
 if TYPE_CHECKING:  # how hypotheses are scored does not change them
@@ -35,11 +37,14 @@ def run(
     """
     tested = prepared.test(further, model.output.copies)
     vocabularies, texts = (prepared.source, prepared.target), [row["source"] for row in tested.rows]
-    return decode.decode(model, choice, tested.pairs, *vocabularies, folder, device, texts)
+    with fast_paths.products(model):
+        return decode.decode(model, choice, tested.pairs, *vocabularies, folder, device, texts)
 
 
-def trained_model(choice: ModelChoice, prepared: Prepared, trained: Path, device: torch.device) -> Seq2Seq:
-    """Return the model that a training left in a folder, on a device."""
-    model = Seq2Seq(choice, prepared.words)
+def trained_model(
+    choice: ModelChoice, members: int, prepared: Prepared, trained: Path, device: torch.device
+) -> Seq2Seq:
+    """Return the model that a training left in a folder, on a device; so many models that answer as one."""
+    model = joined([Seq2Seq(choice, prepared.words) for _ in range(members)])
     parameters.load_model(model, trained / "model.safetensors")
     return model.to(device).eval()

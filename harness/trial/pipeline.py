@@ -139,7 +139,8 @@ class Trial:
         if kind == "pretraining_data":
             return {"dataset": encode(self.choice.other_data, meaning=meaning), "revision": self.other_revision}
         if kind == "pretrain":
-            begun = {name: plain["training"][name] for name in ("initializer", "pretraining")}
+            known = ("initializer", "pretraining", "fixed")  # a stream that is fixed may be that of the first values
+            begun = {name: value for name, value in plain["training"].items() if name in known}
             return begun | {"model": plain["model"], "seed": self.seed}
         if kind == "train":
             return {"model": plain["model"], "training": plain["training"], "seed": self.seed}
@@ -278,8 +279,8 @@ class Corridor:
         Raises:
             Damaged: it is not what was written.
         """
-        trained = self._folder(trial, "train")
-        return decode_stage.trained_model(trial.choice.model, self.prepared(trial), trained, self.device)
+        c, trained = trial.choice, self._folder(trial, "train")
+        return decode_stage.trained_model(c.model, c.training.members, self.prepared(trial), trained, self.device)
 
     def prepared(self, trial: Trial) -> encoded.Prepared:
         """Return the prepared data of a trial; the last ones are kept.

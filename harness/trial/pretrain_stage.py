@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contracts import Pretraining
+from harness.core import fast_paths
 from harness.trial import parameters, train
 from harness.trial.encoded import Prepared, load_training
 from harness.trial.model import ModelChoice
@@ -40,7 +41,8 @@ def run(
 
     def train_first(earlier: TrainingChoice, pairs: Mapping[str, Pairs]) -> None:
         training = train.Training(model, earlier, seed, dict(pairs), at.folder, at.device, at.place)
-        facts.update(training.run(at.emit, at.checkpoint_every, at.stop))
+        with fast_paths.products(model):
+            facts.update(training.run(at.emit, at.checkpoint_every, at.stop))
         parameters.load_model(model, at.folder / "model.safetensors")
 
     part: Pretraining = choice.pretraining.build()

@@ -87,14 +87,14 @@ def build(choice: ModelChoice, training: TrainingChoice, words: Words, seed: int
     return model
 
 
-def count_parameters(choice: ModelChoice, words: Words) -> int:
-    """Return the number of parameters, shared ones once, without allocating any.
+def count_parameters(choice: ModelChoice, words: Words, members: int = 1) -> int:
+    """Return the number of parameters of so many models, shared ones once, without allocating any.
 
     Raises:
         Incompatible: two parts of the choice cannot meet.
     """
     with torch.device("meta"), _Unfilled():
-        return sum(parameter.numel() for parameter in Seq2Seq(choice, words).parameters())
+        return members * sum(parameter.numel() for parameter in Seq2Seq(choice, words).parameters())
 
 
 def check_parts(model: ModelChoice, training: TrainingChoice, search: Search.Config, words: Words) -> None:
@@ -111,6 +111,10 @@ def check_parts(model: ModelChoice, training: TrainingChoice, search: Search.Con
         if reason := initializer.lacks(built):
             raise Incompatible(reason)
         search.build().check(built)
+    if training.members > 1 and search.part.asks_parts:
+        raise Incompatible(
+            f"search '{search.kind}' looks into the parts of one model; choose another search, or set training.members to 1"
+        )
 
 
 class _Unfilled(TorchFunctionMode):

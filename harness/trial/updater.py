@@ -14,7 +14,7 @@ from harness.contracts.training_choice import TrainingChoice
 from harness.core.seeds import stream_seed
 from harness.trial.model import Seq2Seq
 
-CURVE = ("update", "loss", "dev_nll", "lr", "ratio")
+CURVE = ("update", "loss", "dev_nll", "lr", "ratio", "member")
 """Names of a point of the curve, which no extra of an objective may have."""
 
 

@@ -1,4 +1,4 @@
-"""The cached answer of a study: as long as results, code, report and MLflow are unchanged, nothing heavy is loaded."""
+"""The cached answer of a study: while results, code, labels, columns, report and MLflow are the same, nothing heavy is loaded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from harness.core.fingerprint import fingerprint
 from harness.core.names import inside
@@ -34,6 +35,8 @@ def load(plan: Plan, store: Store, tracked: bool) -> StudyAnswer | None:
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
         if not files.issuperset(cached["written"]) or cached["code"] != code():
             return None
+        if cached["shown"] != _shown(plan):
+            return None
         if cached["standing"] != ledger.standing(plan, store).sentence:  # an import may bring earlier attempts
             return None
         if tracked and not cached["tracked"] == MlflowStore(store.root).mark != "":
@@ -49,12 +52,18 @@ def save(plan: Plan, store: Store, answer: StudyAnswer, tracked: bool) -> None:
     cached = {
         "results": results_digest(plan, store, _done_in(store)),
         "code": code(),
+        "shown": _shown(plan),
         "standing": ledger.standing(plan, store).sentence,
         "tracked": MlflowStore(store.root).mark if tracked else "",
         "written": answer.written,
         "answer": {name: getattr(answer, name) for name in ("table", "verdicts", "seeds", "notes")},
     }
     write(cache_path(plan, store), json.dumps(cached, ensure_ascii=False))
+
+
+def _shown(plan: Plan) -> dict[str, Any]:
+    """Return what the study file says of how its answer is shown."""
+    return {"columns": list(plan.file.columns), "labels": plan.file.labels}
 
 
 def code() -> str:

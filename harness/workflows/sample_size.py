@@ -21,6 +21,7 @@ from harness.analysis.power import (
     sentences_for,
     stated,
 )
+from harness.analysis.seed_cost import seconds_per_seed
 from harness.core.spec import SpecError
 from harness.execution import runner
 from harness.storage.store import Store
@@ -200,14 +201,11 @@ def _cost(found: Sequence[Outcome], planned: int, workers: int) -> dict[str, Any
     done = [outcome for outcome in found if outcome.status == "ok"]
     if not done:
         return None
-    trainings = {o.stages["train"]: o.costs["train_seconds"] for o in done}
-    decoded = [len(o.test.sources) / o.costs["decode_sentences_per_second"] for o in done]
-    all_trainings = len({o.stages["train"] for o in found}) / planned
+    trainings = {o.stages["train"] for o in done}
     variants = len(found) / planned
-    each = sum(trainings.values()) / len(trainings) * all_trainings + sum(decoded) / len(decoded) * variants
     finished = [sum(o.seed == seed for o in done) for seed in {o.seed for o in found}]
     return {
-        "seconds_per_seed": each / workers,
+        "seconds_per_seed": seconds_per_seed(found, planned) / workers,
         "workers": workers,
         "seeds_done": sum(count == variants for count in finished),
         "trainings_timed": len(trainings),

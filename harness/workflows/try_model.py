@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.contracts import EOS
+from harness.core import fast_paths
 from harness.storage.store import Store
 from harness.trial import copying
 from harness.trial.batches import collate, evaluation_width
@@ -54,12 +55,14 @@ class TrainedModel:
         c, pairs = self.trial.choice.decoding, self._pairs(texts)
         search, target, like = c.search.build(), self._prepared.target, self._like
         copied = source_words(self._model, self._prepared.source, texts)
-        return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like, copied)
+        with fast_paths.products(self._model):
+            return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like, copied)
 
     def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
         """Return the log-probability of each target text given its source text, in nats, with EOS."""
         pairs = self._pairs(texts, self._prepared.target.encode(targets))
-        nll_N2 = reference_nll(self._model, pairs, self.trial.choice.decoding.batch_size, self._like)
+        with fast_paths.products(self._model):
+            nll_N2 = reference_nll(self._model, pairs, self.trial.choice.decoding.batch_size, self._like)
         return [-nll for nll in nll_N2[:, 0].tolist()]
 
     @torch.no_grad()

@@ -434,7 +434,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("reference heard although own word", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "inputs_BT[:, t], inputs_BT[:, t])", HEARING),
     ("coin upside down", Seq2Seq.follow, "torch.where(gold_BT[:, t], inputs_BT[:, t], own_B)", "torch.where(gold_BT[:, t], own_B, inputs_BT[:, t])", models(laws.test_walked_gold_is_fused_gold)),
     ("free running starts from another word", Seq2Seq.follow, "own_B = inputs_BT[:, 0]", "own_B = inputs_BT[:, 1]", models(laws.test_free_running_says_what_greedy_says)),
-    ("sampling is the argmax", Seq2Seq._own_word, "(logp_BV + noise_BV.to(logp_BV.device))", "logp_BV", models(laws.test_sampled_words_follow_the_generator_and_not_always_the_best)),
+    ("sampling is the argmax", Seq2Seq._own_word, "logp_NV + noise_NV.to(logp_NV.device)", "logp_NV", models(laws.test_sampled_words_follow_the_generator_and_not_always_the_best)),
     # searches
     ("padding and BOS may be said", contracts.best_words, "first = BOS + 1", "first = 0", SILENT),
     ("scores renormalized over what may be said", contracts.best_words, "logp_NV[:, first:]", "logp_NV[:, first:].log_softmax(-1)", SCORE),

@@ -37,6 +37,11 @@ STUDY = {
 }
 
 
+def pages(folder: Path) -> str:
+    """Return both pages of a report in Markdown: the short one, and its details."""
+    return "\n".join((folder / name).read_text("utf-8") for name in ("report.md", "report-details.md"))
+
+
 class Home(NamedTuple):
     """Where a study, its store and its results are."""
 

@@ -97,7 +97,7 @@ def test_a_claim_written_after_the_results_is_exploratory(tmp_path: Path) -> Non
     assert "after 6 of 6 trials" in claimed.loc["an afterthought", "exploratory"]
     assert claimed.loc["the mask does not matter", "p_holm"] == claimed.loc["the mask does not matter", "p"]
     assert any("exploratory" in told and "afterthought" in told for told in made.verdicts)
-    report = (tmp_path / "results/mask/numbers/report.md").read_text(encoding="utf-8")
+    report = (tmp_path / "results/mask/numbers/report-details.md").read_text(encoding="utf-8")
     assert "written or changed after 6 of 6 trials" in " ".join(report.split())
     # What was said in time stays so, and what came late stays late.
     answered(tmp_path, replan=True, seeds=3, claims=[CLAIM, late])
@@ -114,7 +114,7 @@ def test_a_claim_that_is_dropped_after_the_results_still_counts(tmp_path: Path) 
     answered(tmp_path, replan=True, seeds=3)
     _, comparisons = results(tmp_path)
     assert comparisons["p_holm"][0] == pytest.approx(2 * first["p"]), "corrected as one of two"
-    assert "neither does it matter for BLEU" in (tmp_path / "results/mask/numbers/report.md").read_text()
+    assert "neither does it matter for BLEU" in (tmp_path / "results/mask/numbers/report-details.md").read_text()
 
 
 @pytest.mark.full

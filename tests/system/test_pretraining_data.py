@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from system.homes import STUDY, Home, new_home
+from system.homes import STUDY, Home, new_home, pages
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def test_other_data_are_read_once_described_in_the_report_and_followed_when_they
     assert kinds(home) == {
         "prepare": 1, "pretraining_data": 1, "pretrain": 1, "train": 2, "decode": 2, "score": 2
     }  # fmt: skip
-    page = (home.results / "report.md").read_text(encoding="utf-8")
+    page = pages(home.results)
     assert "pretraining data, sha256 of the rows" in page and "unknown tokens in the pretraining data" in page
     provenance = json.loads((home.results / "provenance.json").read_text(encoding="utf-8"))
     assert [facts["unknown"]["source"] for facts in provenance["pretraining_data"].values()] == [0.5]

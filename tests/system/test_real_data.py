@@ -128,7 +128,8 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Told]
         counted = load_file(records["score"].folder / "sentences.safetensors")["nll"][:, 1].sum()
         assert counted == told.facts["test"]["target_tokens"] + len(told.test), "each reference, and its end"
         assert [page.name for page in made.files] == ["report.html", "report.md"]
-        assert all(told.rows.sha256 in page.read_text(encoding="utf-8") for page in made.files)
+        details = [made.files[0], made.files[0].with_name("report-details.md")]
+        assert all(told.rows.sha256 in page.read_text(encoding="utf-8") for page in details)
         return told
 
     return go
@@ -192,7 +193,7 @@ def test_multi30k_by_its_name_on_the_hub_through_the_command_line(tmp_path: Path
     assert (frame[["bleu", "chrf", "nll"]].nunique() == 1).all(), "one model, and a beam of one is greedy"
     (facts,) = json.loads((results / "provenance.json").read_text(encoding="utf-8"))["data"].values()
     assert [facts[name]["pairs"] for name in ("train", "validation", "test")] == [29_000, 1_014, 1_000]
-    assert facts["dataset_sha256"] in (results / "report.md").read_text(encoding="utf-8")
+    assert facts["dataset_sha256"] in (results / "report-details.md").read_text(encoding="utf-8")
     unknown = facts["train"]["target_unknown"] / facts["train"]["target_tokens"]
     assert 0 < unknown < 0.1, "words seen fewer than five times are many kinds but few tokens"
 

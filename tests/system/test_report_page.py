@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import itertools
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.report.test_index import report
 from unit.report.test_pages import facts, outcome, synthetic, write
+
+from harness.report.index import write as write_index
 
 pytestmark = pytest.mark.slow
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -81,8 +87,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    """The report, opened from disk; whatever a browser complains of, or asks of the network, is a failure."""
-    yield from _opened(browser, address)
+    """The report, opened from disk and unfolded; whatever a browser complains of, or asks of the network, is a failure."""
+    for page in _opened(browser, address):
+        _unfold(page)
+        yield page
+
+
+def _unfold(page: Any) -> None:
+    page.evaluate("for (const one of document.querySelectorAll('details.fold, details.card')) one.open = true")
 
 
 def _opened(browser: Any, address: str, **settings: Any) -> Iterator[Any]:
@@ -236,6 +248,8 @@ def test_the_theme_can_be_changed_and_is_remembered(page: Any) -> None:
 def test_it_fits_and_can_be_read(browser: Any, address: str, tmp_path: Path, width: int, scheme: str) -> None:
     for page in _opened(browser, address, viewport={"width": width, "height": 900}, color_scheme=scheme):
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        _unfold(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
         found = page.evaluate(CONTRASTS)
         assert found["seen"] > 200 and not found["low"]
         shot = page.screenshot(path=tmp_path / "page.png", full_page=True)
@@ -256,6 +270,41 @@ def test_it_has_the_structure_that_readers_of_screens_need(page: Any) -> None:
     assert len(ids) == len(set(ids))
     for target in page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map((one) => one.hash.slice(1))"):
         assert target in ids
+
+
+def _above_the_fold(page: Any, selector: str) -> bool:
+    return bool(
+        page.evaluate("(s) => document.querySelector(s).getBoundingClientRect().bottom <= innerHeight", selector)
+    )
+
+
+def test_what_was_asked_what_came_out_how_sure_and_what_next_need_no_scrolling(browser: Any, address: str) -> None:
+    for page in _opened(browser, address, viewport={"width": 1280, "height": 800}):
+        assert all(_above_the_fold(page, part) for part in ("h1", ".lead", ".outcome", ".basis"))
+        first = page.locator(".outcome li").first.inner_text()
+        assert "Masking helps: difference 17.08 points [6.62, 27.54] in exact match: pilot" in first
+        assert "Next: new study, 5 seeds a side, about 7 minutes of computing" in first
+        assert page.locator(".basis a[href='comparisons.csv']").count() == 1
+    for page in _opened(browser, address, viewport={"width": 360, "height": 740}):
+        assert _above_the_fold(page, ".outcome li .verdict")
+        tops = "(s) => document.querySelector(s).getBoundingClientRect().top"
+        assert page.evaluate(tops, ".outcome") < page.evaluate(tops, ".contents")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_link_opens_what_is_folded(browser: Any, address: str, scripts: bool) -> None:
+    for page in _opened(browser, address, java_script_enabled=scripts):
+        assert not page.locator("#table-costs").is_visible() and page.locator("#table-scores").is_visible()
+        page.locator(".contents a[href='#costs']").click()
+        page.locator("#table-costs").wait_for(state="visible")
+        page.locator(".outcome a").first.click()
+        page.locator("#claim-1").wait_for(state="visible")
+
+
+def test_all_claims_stand_on_an_axis(page: Any) -> None:
+    rows = page.locator(".forest .row[data-verdict]")
+    assert rows.count() == 2 and rows.first.locator("circle").count() == 1
+    assert "zero lies outside" in (rows.first.locator("svg").get_attribute("aria-label") or "")
 
 
 def test_without_scripts_everything_is_said(browser: Any, address: str) -> None:
@@ -290,3 +339,60 @@ def test_five_hundred_trials_sort_and_filter_quickly(browser: Any, tmp_path: Pat
         )
         assert max(took) < 1500, took
         assert page.locator("#trials output").inner_text() == "55 of 500 rows"
+
+
+def _words(pdf: Path) -> list[tuple[str, float, float]]:
+    """Return the words of a PDF file in their order, each with its right end and the width of its page."""
+    told = subprocess.run(["pdftotext", "-bbox", pdf, "-"], capture_output=True, text=True, check=True).stdout
+    found, width = [], 0.0
+    for line in told.splitlines():
+        if page := re.search(r'<page width="([\d.]+)"', line):
+            width = float(page[1])
+        if word := re.search(r'<word .*xMax="([\d.-]+)".*>(.*)</word>', line):
+            found.append((word[2], float(word[1]), width))
+    return found
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A report with more seeds than a sheet of paper has room for."""
+    folder = tmp_path_factory.mktemp("wide")
+    write(folder, facts(claims=[]), synthetic(seeds=24, sentences=20))
+    return (folder / "report.html").as_uri()
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is needed (package poppler-utils)")
+@pytest.mark.parametrize("report", ["address", "wide"])
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_print_has_every_column_of_every_table(
+    browser: Any, report: str, scripts: bool, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    for page in _opened(browser, request.getfixturevalue(report), java_script_enabled=scripts):
+        heads = page.locator(".scroll > table:not(.vast) thead th, h1, h2").all_text_contents()
+        heads += page.locator("table.vast td").evaluate_all("(all) => all.map((td) => td.dataset.column)")
+        last = page.locator("td.num:last-child").all_text_contents()
+        page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
+    words = _words(tmp_path / "page.pdf")
+    assert len(words) > 1_000 and not [word for word in words if word[1] > word[2]], "no word beyond the sheet"
+    text = html.unescape("".join(word for word, _, _ in words))
+    assert ("seed 24" in heads) == (report == "wide") and len(heads) > 60
+    assert not [cell for cell in (*heads, *last) if "".join(cell.split()) not in text]
+
+
+def test_the_index_is_filtered_by_verdict_and_dataset(browser: Any, tmp_path: Path) -> None:
+    report(tmp_path, "a", "numbers", {"one": "supported", "two": "refuted"})
+    report(tmp_path, "b", "numbers", {"one": "refuted"})
+    report(tmp_path, "c", "numbers", {})
+    write_index(tmp_path)
+    page = browser.new_context().new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    rows = page.locator("#table-studies tbody tr:visible th")
+
+    def chosen(label: str, value: str) -> list[str]:
+        page.get_by_label(label).select_option(value)
+        return [str(text) for text in rows.all_inner_texts()]
+
+    assert chosen("Verdict", "refuted") == ["a", "b"] and chosen("Verdict", "supported") == ["a"]
+    assert chosen("Verdict", "no claims") == ["c"] and chosen("Verdict", "all") == ["a", "b", "c"]
+    assert chosen("Dataset", "some/one") == ["a", "b", "c"]
+    page.context.close()

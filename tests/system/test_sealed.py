@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from system.homes import Home, new_home
+from system.homes import Home, new_home, pages
 
 from harness.trial.sealed import SEALED
 
@@ -40,7 +40,7 @@ def decoded(home: Home) -> list[tuple[str, int]]:
 
 def test_the_pilot_decodes_and_shows_no_test_sentence(home: Home) -> None:
     assert decoded(home) == [("validation", 20)] * 4
-    page = (home.results / "report.md").read_text("utf-8")
+    page = pages(home.results)
     assert page.splitlines()[2] == f"**{SEALED}**" and "20 validation sentences" in page
     assert "Exploratory: answered on the validation split, as a pilot" in page
     html = (home.results / "report.html").read_text("utf-8")
@@ -64,7 +64,7 @@ def test_the_test_then_needs_no_training_and_its_claims_are_confirmatory(home: H
     assert all(path.stat().st_mtime_ns == at for path, at in before.items()), "nothing was done anew"
     assert decoded(home) == [("test", 30)] * 4 + [("validation", 20)] * 4
     assert len(list(home.store.glob("stages/train/*"))) == 4
-    page = (home.results / "report.md").read_text("utf-8")
+    page = pages(home.results)
     assert SEALED not in page and "Exploratory: answered" not in page and "30 test sentences" in page
     told = "results of 1 earlier plan had been seen (4 finished trials) on the validation split"
     assert f"Attempt 2 at this study on this data: {told}; the test split had not been seen" in page

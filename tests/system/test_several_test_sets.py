@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from system.homes import STUDY, Home, new_home
+from system.homes import STUDY, Home, new_home, pages
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_the_report_has_a_table_and_a_claim_for_each_set(home: Home) -> None:
     for variant, mean in gen[gen["metric"] == "nll"].set_index("variant")["mean"].items():
         assert mean == pytest.approx(column[variant])
     assert not main["mean"].equals(gen["mean"])
-    page = (home.results / "report.md").read_text(encoding="utf-8")
+    page = pages(home.results)
     assert "On the main test" in page and "On the test set gen" in page and "token) on gen" in page.replace("\\", "")
     assert "exact match of a perfect model on gen" in page and "unknown tokens in gen" in page
     assert "Are the sources of test set gen new to the model?" in page
@@ -79,7 +79,7 @@ def test_a_study_without_further_sets_says_nothing_of_them(tmp_path: Path) -> No
     home = new_home(tmp_path / "plain", seeds=1)
     home.s2s("run", str(home.folder / "small.yaml"), "--jobs", "1")
     assert "on" not in pd.read_csv(home.results / "comparisons.csv").columns
-    assert "main test" not in (home.results / "report.md").read_text(encoding="utf-8")
+    assert "main test" not in pages(home.results)
 
 
 @pytest.mark.full
@@ -100,7 +100,7 @@ def test_scores_on_different_sentences_are_refused_before_anything_is_trained(tm
     assert refused.stderr.count("\n") < 4 and not list((folder / "runs").glob("stages/train/*"))
     home = new_home(folder, **study, claims=[])
     home.s2s("run", str(folder / "small.yaml"), "--jobs", "1")
-    page = (home.results / "report.md").read_text(encoding="utf-8")
+    page = pages(home.results)
     assert "2 different sets of sentences" in page and "shared by all variants)" not in page
     compared = pd.read_csv(home.results / "comparisons.csv")
     assert compared["delta"].isna().all() and compared["note"].str.contains("different test sentences").all()
@@ -118,7 +118,7 @@ def test_scores_are_broken_down_by_columns_and_groups_are_named(tmp_path: Path) 
     sets = STUDY["set"] | {"data.tests": {"gen": gen}}
     home = new_home(folder, set=sets, claims=[claim(when={"length class": "b"})])
     home.s2s("run", str(folder / "small.yaml"), "--jobs", "1")
-    page = (home.results / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    page = pages(home.results).replace("\\", "")
     assert "By length class, on gen" in page and "2 of 3; intervals take sentences one by one" in page
     (answer,) = pd.read_csv(home.results / "comparisons.csv").query("claim != 'exploratory'")["sentences"]
     assert answer == 2

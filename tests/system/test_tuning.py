@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
-from system.homes import Home, new_home
+from system.homes import Home, new_home, pages
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def test_nothing_of_the_test_was_seen_by_the_tuning_and_the_winners_ran(home: Ho
 
 
 def test_the_report_has_the_cost_and_the_curve(home: Home) -> None:
-    page = (home.results / "report.md").read_text("utf-8")
+    page = pages(home.results)
     assert "## Tuning" in page and "the same 2 settings tried (all of a grid of 2)" in page
     assert "changed since it was tuned" not in page and (home.results / "figures/expected_best.svg").is_file()
     assert len(pd.read_csv(home.results / "tables/tuning.csv")) == 2

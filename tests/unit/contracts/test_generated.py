@@ -33,6 +33,7 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
     "dates": [{"split": split} for split in ("iid", "years", "formats")],
     "lookup_tables": [{"split": split} for split in ("iid", "length", "compositions")],
     "bits": [{"task": "parity"}, {"task": "majority", "split": "length", "prompt": True}],
+    "zipf": [{"words": 500}, {"words": 30, "task": "reverse", "split": "length", "exponent": 0.0}],
     "opinions": [{}, {"split": "length", "prompt": True}],
 }
 SMALL = {"train": 300, "validation": 40, "test": 60}

@@ -88,7 +88,7 @@ def test_a_report_explains_the_numbers_below_each_figure(tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Glyph")
         pages.write(tmp_path, facts, OUTCOMES, compare_all(OUTCOMES, [], "d", facts.primary))
-    for page in ("report.md", "report.html"):
+    for page in ("report-details.md", "report.html"):
         text = (tmp_path / page).read_text(encoding="utf-8")
         assert "No installed font draws these texts" in text, page
         assert "[2] 沒有遮罩" in text.replace("\\", "")

@@ -19,6 +19,7 @@ from harness.core.spec import digest
 from harness.report import html, pages
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
+from harness.report.forest import forests
 from harness.report.sentences import answer, basis
 from harness.report.tables import Origin, Table, claims_table, markdown, number, probability, scores_table, spread
 from harness.study.claims import Claim
@@ -102,7 +103,8 @@ def folder(tmp_path_factory):
 
 
 def page(where):
-    return (where / "report.md").read_text(encoding="utf-8")
+    """The short page and its details."""
+    return "\n".join((where / name).read_text(encoding="utf-8") for name in ("report.md", "report-details.md"))
 
 
 def test_every_file_is_returned_and_there(tmp_path):
@@ -281,7 +283,7 @@ def test_texts_and_numbers():
 class Seen(HTMLParser):
     """What a reader of a page sees: headings, rows of every table by its id, elements with attributes, and all text."""
 
-    VOID = ("meta", "link", "img", "line", "circle", "input", "br")
+    VOID = ("meta", "link", "img", "line", "rect", "circle", "input", "br")
 
     def __init__(self, text):
         super().__init__()
@@ -338,9 +340,31 @@ def folded(rows):
 
 def test_both_pages_have_the_same_sections_in_the_same_order(folder):
     titles = re.findall(r"^## (.+)$", page(folder), flags=re.MULTILINE)
-    assert [t for t in seen(folder).titles if t != "Question"] == [t for t in titles if t != "Run it again"]
-    asked = ["Answers", "Scores", "Every single seed", "Learning curves", "Examples", "Costs", "Skipped and failed"]
-    assert [t for t in titles if t in asked] == asked and titles[-1] == "Run it again"
+    own = {"Outcome", "More", "Run it again", "Answers"}
+    assert [t for t in seen(folder).titles if t not in {"Question", "Claims"}] == [t for t in titles if t not in own]
+    asked = ["Outcome", "Scores", "Learning curves", "Every single seed", "Examples", "Costs", "Skipped and failed"]
+    assert [t for t in titles if t in asked] == asked
+
+
+def test_the_short_page_has_the_outcome_and_leaves_the_rest_to_its_details(folder):
+    short = (folder / "report.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.+)$", short, flags=re.MULTILINE) == [
+        "Outcome", "Scores", "Learning curves", "More", "Run it again"
+    ]  # fmt: skip
+    assert "](report-details.md)" in short and "](figures/claims.svg)" in short and len(short) < 5_000
+
+
+def test_the_page_shows_scores_and_curves_and_folds_the_rest(folder):
+    closed, open_now = [], []
+    for tag, attributes in seen(folder).elements:
+        if tag == "details" and "open" in attributes:
+            open_now.append(attributes)
+        if tag == "div" and attributes.get("class") == "inside":
+            closed.append(attributes["id"])
+    assert {"claims-all", "question", "seeds", "differences", "examples", "costs", "provenance", "trials"} <= set(
+        closed
+    )
+    assert not {"scores", "curves"} & set(closed) and {a.get("class") for a in open_now} <= {"example"}
 
 
 def test_both_pages_and_the_folder_carry_the_same_tables(folder):
@@ -401,9 +425,10 @@ def test_what_others_wrote_stays_text(tmp_path):
 def test_the_page_asks_the_network_for_nothing(folder):
     policy = next(a["content"] for tag, a in seen(folder).elements if tag == "meta" and "http-equiv" in a)
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-") and "unsafe" not in policy
+    beside = {"comparisons.csv", "trials.csv", "plan.json", "../../index.html"}
     for _, attributes in seen(folder).elements:
-        for name in ("src", "href"):
-            assert attributes.get(name, "#").startswith(("#", "data:"))
+        assert attributes.get("src", "data:").startswith("data:")
+        assert attributes.get("href", "#").startswith("#") or attributes["href"] in beside
 
 
 @pytest.mark.slow
@@ -422,7 +447,8 @@ def test_figures_beyond_the_budget_are_left_to_their_files(tmp_path, monkeypatch
     write(tmp_path, facts(), synthetic(seeds=2, sentences=60))
     images = sum(tag == "img" for tag, _ in seen(tmp_path).elements)
     drawn = len(list((tmp_path / "figures").glob("*.svg")))
-    assert 0 < images < drawn and seen(tmp_path).text.count("too large for this page") == drawn - images
+    inline = 1  # all claims on one axis, which the page draws itself
+    assert 0 < images < drawn and seen(tmp_path).text.count("too large for this page") == drawn - images - inline
 
 
 def test_cells_know_what_they_are_sorted_by_and_where_they_come_from():
@@ -434,17 +460,6 @@ def test_cells_know_what_they_are_sorted_by_and_where_they_come_from():
     assert [cell.trials for cell in row] == ["", "0-2 4", "", "", "", "", ""] and table.numeric == [False] + [True] * 6
 
 
-def test_an_interval_is_drawn_to_scale():
-    made = Comparison("c", "exact_match", "a", "b", delta=5.0, ci_low=2.0, ci_high=10.0)
-    drawn = html.interval(made, CLAIMS[0].model_copy(update={"by": 1.0}))
-    # From 0 to 10, with 6 % room on both sides: -0.6 to 10.6.
-    assert (drawn.zero, drawn.low, drawn.middle, drawn.high) == (5.36, 23.21, 50.0, 94.64)
-    assert drawn.margins == [("1.00", 14.29)] and "zero lies outside" in drawn.spoken
-    lower = html.interval(replace(made, metric="nll"), CLAIMS[0].model_copy(update={"by": 1.0}))
-    assert [text for text, _ in lower.margins] == ["-1.0000"]
-    assert html.interval(replace(made, ci_low=math.nan), CLAIMS[0]) is None
-
-
 def test_each_kind_of_answer_has_its_own_words():
     known = {"mean_a": 60.0, "mean_b": 20.0, "delta": 40.0, "ci_low": -5.0, "ci_high": 70.0, "p": 0.2, "p_holm": 0.4}
     known |= {"seeds_a": 5, "seeds_b": 5, "sentences": 1000, "verdict": "inconclusive", "mde80": 80.0}
@@ -454,7 +469,9 @@ def test_each_kind_of_answer_has_its_own_words():
         "3 of 5 seeds of A and 1 of 5 of B reach 50.00 in exact match (%), where higher is better: 60.0 % and 20.0 %"
         in said.evidence
     )
-    assert "Fisher's exact test" in said.method and said.power.endswith("80.0 percentage points with 80 % power.")
+    assert "Fisher's exact test" in said.method and said.power.endswith(
+        "difference is 80.0 percentage points (80 % power)."
+    )
     assert said.note == "It looks bimodal."
     made = Comparison("c", "exact_match", "A", "B", **known, method="two-way", var_seed=3.0, var_sentence=1.0)
     assert "75 % of its uncertainty comes from seeds" in answer(made, CLAIMS[0]).power
@@ -490,7 +507,7 @@ def test_each_kind_of_answer_has_its_own_words():
     grouped = answer(replace(made, unit="groups by document", sentences=50), CLAIMS[0])
     assert "50 groups by document)" in grouped.evidence and "new seeds and new groups by document" in grouped.method
     corrected = answer(replace(made, level=0.0125), CLAIMS[0])
-    assert "with 80 % power at the level of this claim (1.25 %)" in corrected.power
+    assert "(80 % power at the level of this claim (1.25 %))" in corrected.power
     assert "No number of seeds" in answer(replace(made, needed_seeds=math.inf), CLAIMS[0]).decides
     assert "beats a seed of B with probability 0.80" in answer(replace(made, improvement=0.8), CLAIMS[0]).method
     assert answer(replace(made, delta=math.nan, note="measured differently"), CLAIMS[0]).note == "Measured differently."
@@ -530,7 +547,7 @@ def test_an_interval_without_width_is_none():
     assert "95 % interval –" in said.evidence and not said.power
     assert "The interval" not in said.method and "The interval" in answer(OPEN, CLAIMS[0]).method
     assert claims_table(CLAIMS[:1], [still], []).rows[0][4:] == ["–", "0.060", "–"]
-    assert html.interval(still, CLAIMS[0]) is None
+    assert not forests(CLAIMS[:1], [still])
 
 
 def test_an_equivalence_claim_prints_the_interval_that_its_test_uses():
@@ -538,8 +555,7 @@ def test_an_equivalence_claim_prints_the_interval_that_its_test_uses():
     equal = replace(OPEN, verdict="equivalent", confidence=90.0)
     assert "90 % interval -2.00 to 2.00;" in answer(equal, within).evidence
     assert claims_table([within], [equal], []).rows[0][4] == "-2.00 to 2.00 (90 %)"
-    drawn = html.interval(equal, within)
-    assert drawn is not None and "90 % interval -2.00 to 2.00; zero" in drawn.spoken
+    assert "0.00 [-2.00, 2.00; 90 %]" in forests([within], [equal])[0].rows[0].spoken
 
 
 def test_a_gain_of_any_size_says_so():
@@ -562,7 +578,7 @@ def test_a_claim_that_came_late_is_marked_wherever_its_verdict_stands(tmp_path):
     pages.write(tmp_path, facts(claims=CLAIMS[:1]), synthetic(seeds=2, sentences=60), [late])
     assert "**masking helps: exploratory, supported.**" in page(tmp_path)
     assert seen(tmp_path).tables["table-claims"][1][1] == "exploratory, supported"
-    assert seen(tmp_path).text.count("exploratory, supported") == 3  # title, table, card
+    assert seen(tmp_path).text.count("exploratory, supported") == 5  # title, outcome, axis, table, card
 
 
 def test_an_interaction_says_what_differs():

@@ -64,6 +64,24 @@ def test_shipped_bases_are_complete(name: str) -> None:
     assert planning.load("masking", base=name).base == name
 
 
+@pytest.mark.parametrize("where", ["own", "sig2020"])
+def test_pronunciation_is_studied_on_files_of_words_and_phones(where: str, tmp_path: Path) -> None:
+    home = ROOT.parent / "shared/data/sig2020"
+    if where == "own":
+        home = tmp_path
+        for name, rows in {"train": "chat\tʃ a\nchou\tʃ u\n", "dev": "chaud\tʃ o\n", "test": "cache\tk a ʃ\n"}.items():
+            (home / f"fre_{name}.tsv").write_text(rows, encoding="utf-8")
+    elif not home.is_dir():
+        pytest.skip("sig2020 is not among the shared test data of this machine")
+    files = {"train": "fre_train.tsv", "validation": "fre_dev.tsv", "test": "fre_test.tsv"}
+    plan = planning.load("g2p", sets={f"data.dataset.{split}": str(home / name) for split, name in files.items()})
+    assert not any(v.skipped for v in planning.resolve(plan).variants)
+    rows = plan.variants[0].choice.data.dataset.build(folders=plan.folders).load()
+    assert [len(rows[name]) for name in files] == ([2, 1, 1] if where == "own" else [3600, 450, 450])
+    assert all(" " not in source and " " in phones for source, (phones,), *_ in rows["train"])
+    assert plan.primary == "sequence_error_rate" and {claim.metric for claim in plan.file.claims} == {plan.primary}
+
+
 def test_grid_zip_and_cases_multiply(tmp_path: Path) -> None:
     plan = planning.load(
         write(
@@ -122,6 +140,11 @@ def test_excluded_and_impossible_variants_stay_with_their_reason(tmp_path: Path)
         and said[3] == "excluded: told before"
     )
     assert {v.name for v, _, _ in planning.resolve(plan).trials()} == {"hidden=64, mask=true"}
+
+
+def test_outputs_that_need_many_words_are_not_refused_before_data_are_read(tmp_path: Path) -> None:
+    plan = planning.load(write(tmp_path, set={"model.output": {"kind": "adaptive_softmax", "cutoffs": [2000, 90_000]}}))
+    assert [v.skipped for v in plan.variants] == [""] * len(plan.variants)
 
 
 def test_a_search_that_lacks_something_of_the_model_is_skipped_with_its_reason(tmp_path: Path) -> None:
@@ -558,7 +581,7 @@ def test_bases_are_found_beside_the_study_in_studies_and_by_path(tmp_path: Path)
     assert dataset("scan") == "numbers", "the one beside the study comes first"
     assert dataset("near.yaml") == dataset("bases/mine.yaml") == "numbers"
     assert dataset("studies/bases/scan.yaml") == "scan"
-    with pytest.raises(SpecError, match=r"known: .*, files, mine, multi30k, .*, numbers, "):
+    with pytest.raises(SpecError, match=r"known: .*, files, .*mine, multi30k, .*, numbers, "):
         dataset("nothing at all")
 
 

@@ -1,0 +1,80 @@
+"""Fast paths: the switch, and wide matrices that are multiplied through oneDNN where the answer is the same."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+
+from harness.core import fast_paths
+
+
+@pytest.fixture(autouse=True)
+def _as_a_user_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(fast_paths.SWITCH, raising=False)
+
+
+def _precision_for(model: nn.Module) -> str:
+    with fast_paths.products(model):
+        return torch.get_float32_matmul_precision()
+
+
+def test_fast_paths_are_used_until_they_are_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process by its environment, in a block by a context; 0 is the same as unset."""
+    assert fast_paths.used()
+    monkeypatch.setenv(fast_paths.SWITCH, "0")
+    assert fast_paths.used()
+    monkeypatch.setenv(fast_paths.SWITCH, "1")
+    assert not fast_paths.used()
+    assert fast_paths.wide_products() == "torch"
+    monkeypatch.delenv(fast_paths.SWITCH)
+    with fast_paths.off():
+        assert not fast_paths.used()
+    assert fast_paths.used()
+
+
+def test_only_wide_models_are_multiplied_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small matrices are slower through oneDNN; and the setting of the process is as it was afterwards."""
+    monkeypatch.setattr(fast_paths, "_error", lambda _: 0.0)
+    assert _precision_for(nn.Linear(64, 200)) == "highest"
+    assert _precision_for(nn.Linear(64, 2047)) == "highest"
+    assert _precision_for(nn.Linear(64, 2048)) == "medium"
+    assert torch.get_float32_matmul_precision() == "highest"
+    with fast_paths.off():
+        assert _precision_for(nn.Linear(512, 2048)) == "highest"
+
+
+def test_a_processor_that_rounds_products_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through bfloat16, as AMX would, the error of a product is a hundred times what is allowed."""
+    drawn = torch.Generator().manual_seed(0)
+    exact = [torch.randn(shape, generator=drawn) for shape in ((64, 1536), (1536, 64))]
+    rounded = [tensor.bfloat16().float() for tensor in exact]
+    assert float((rounded[0] @ rounded[1] - exact[0] @ exact[1]).abs().max()) > 10 * fast_paths.ERROR
+    monkeypatch.setattr(fast_paths, "_error", lambda _: 0.1)
+    assert fast_paths.wide_products() == "torch"
+    assert _precision_for(nn.Linear(512, 2048)) == "highest"
+
+
+def test_the_error_of_products_is_measured() -> None:
+    """Against float64, on this machine: torch's own products are float32."""
+    assert 0.0 < fast_paths._error("highest") <= fast_paths.ERROR
+
+
+def test_a_wide_layer_learns_the_same_either_way() -> None:
+    """Loss and gradient of a softmax over 8,000 words agree to float32's own error."""
+    drawn = torch.Generator().manual_seed(0)
+    layer, heard = nn.Linear(64, 8000), torch.randn(640, 64, generator=drawn)
+    said = torch.randint(8000, (640,), generator=drawn)
+    losses, gradients = [], []
+    for used in (True, False):
+        layer.zero_grad()
+        with nullcontext() if used else fast_paths.off(), fast_paths.products(layer):
+            loss = nn.functional.cross_entropy(layer(heard), said)
+            loss.backward()
+        assert layer.weight.grad is not None
+        losses.append(loss.detach())
+        gradients.append(layer.weight.grad.clone())
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)

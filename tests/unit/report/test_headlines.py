@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from harness.analysis import Comparison, Outcome
+from harness.report.facts import StudyFacts
+from harness.report.headlines import brackets, headlines, made_with
+from harness.study.claims import Claim
+from harness.study.copied import Copied
+
+CLAIM = Claim(name="attention helps", better={"x": 1}, than={"x": 2}, metric="exact_match")
+MADE = Comparison(
+    "attention helps", "exact_match", "a", "b", delta=27.6, ci_low=17.1, ci_high=38.1, p=0.001, p_holm=0.002,
+    verdict="supported", seeds_a=5, seeds_b=5,
+)  # fmt: skip
+COPIED = Copied("studies/s.yaml", "studies/s-2.yaml", "make study name=s-2", True)
+TRIALS = [
+    Outcome(
+        f"{variant}{seed}", variant, seed, "ok", costs={"train_seconds": 20.0}, stages={"train": f"{variant}{seed}"}
+    )
+    for variant in "ab"
+    for seed in (1, 2, 3, 4, 5)
+]
+
+
+def one(made, claim=CLAIM, copied=COPIED, outcomes=TRIALS):
+    study = StudyFacts("s", "b", "Why?", "", "", "", claims=[claim], copied=copied)
+    return headlines(study, outcomes, [made])[0]
+
+
+def test_an_answer_is_a_sentence_with_size_interval_metric_and_verdict():
+    said = one(MADE)
+    assert (said.text, said.verdict) == ("Attention helps by 27.60 points [17.10, 38.10] in exact match", "supported")
+    assert said.sign == "✓" and said.next is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"verdict": "refuted"}, ": difference 27.60 points [17.10, 38.10] in exact match"),
+        (
+            {"verdict": "equivalent", "confidence": 90.0},
+            ": difference 27.60 points [17.10, 38.10; 90 %] in exact match",
+        ),
+        ({"metric": "nll", "delta": -0.5, "ci_low": -0.7, "ci_high": -0.3}, " by 0.5000 nats [0.3000, 0.7000] in NLL"),
+        ({"metric": "bleu", "on": "gen"}, " by 27.60 [17.10, 38.10] in BLEU on gen"),
+        ({"method": "success rates"}, " by 27.6 points [17.1, 38.1] in the share of seeds that succeed in exact match"),
+        ({"ci_low": math.nan, "ci_high": math.nan, "verdict": "pilot"}, ": difference 27.60 points in exact match"),
+        ({"delta": math.nan, "verdict": "no data"}, ""),
+    ],
+)
+def test_each_kind_of_difference_is_said_in_its_own_units(changes, text):
+    assert one(replace(MADE, **changes)).size == text
+
+
+def test_names_keep_their_letters():
+    assert one(MADE, CLAIM.changed(name="nGPT wins")).claim == "nGPT wins"
+    assert one(MADE, CLAIM.changed(name="the GRU wins")).claim == "The GRU wins"
+
+
+def test_an_open_claim_names_the_study_that_decides_it_and_its_cost():
+    said = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0)).next
+    assert said.what == (
+        "new study, 12 seeds a side, about 8 minutes of computing (80 % power if the difference is as seen here)"
+    )
+    assert said.command == (
+        "(grep -v '^seeds:' studies/s.yaml; echo \"seeds: [$(seq -s, 101 112)]\") > studies/s-2.yaml && make study name=s-2"
+    )
+    equal = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=3.0)).next
+    assert "if there is no difference" in equal.what
+
+
+def test_new_seeds_are_new():
+    later = [replace(o, seed=o.seed + 100) for o in TRIALS]
+    assert (
+        "seq -s, 201 212" in one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), outcomes=later).next.command
+    )
+
+
+def test_where_no_command_can_be_given_words_say_what_to_do():
+    opened = replace(MADE, verdict="inconclusive", needed_seeds=12.0)
+    assert one(opened, copied=None).next.command == ""
+    lines = one(opened, copied=COPIED._replace(one_line=False)).next
+    assert lines.what.endswith("after `seeds:` of a copy of studies/s.yaml says 101 to 112")
+    assert lines.command == "make study name=s-2"
+    assert one(replace(opened, needed_seeds=4000.0)).next.command == ""
+    assert "4,000 seeds a side" in one(replace(opened, needed_seeds=4000.0)).next.what
+    few = one(replace(opened, needed_seeds=math.inf, needed_sentences=5000.0)).next
+    assert few.what == "no number of seeds decides it; about 5,000 test sentences would"
+    assert "no number of seeds or sentences" in one(replace(opened, needed_seeds=math.inf)).next.what
+    assert one(replace(opened, needed_seeds=math.nan)).next is None
+
+
+def test_too_few_seeds_ask_for_a_study_with_enough():
+    said = one(replace(MADE, verdict="pilot"))
+    assert "new study, 5 seeds a side" in said.next.what and "three seeds a side" in said.next.what
+
+
+def test_brackets_are_marked_where_only_p_values_are_corrected():
+    assert brackets([MADE]) == "95 % intervals"
+    assert "uncorrected" in brackets([MADE, MADE]) and "90 %" not in brackets([MADE, MADE])
+    assert "90 % of claims of equivalence" in brackets([MADE, replace(MADE, confidence=90.0)])
+
+
+def test_day_machine_and_commit_are_named_once():
+    made = {"processor": "Xeon", "device": "cpu", "git": {"commit": "0123456789abcdef", "dirty": True}}
+    study = StudyFacts("s", "b", "", "", "", "", provenance={"finished": "2026-11-29", "made_with": [made, made]})
+    assert made_with(study) == [
+        ("Finished", "2026-11-29"), ("Machine", "Xeon"), ("Commit", "0123456789ab with changes")
+    ]  # fmt: skip
+    assert not made_with(StudyFacts("s", "b", "", "", "", ""))
