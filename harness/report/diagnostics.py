@@ -46,7 +46,7 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequenc
     return [
         _behaviour(done),
         *(_kinds(done, metrics, order, by) for by in GROUPINGS if by != "target length" or not lengths_agree(done)),
-        _attention(done),
+        _attention(done, order),
         _costs(done, metrics, order),
         _wins(done),
     ]
@@ -145,7 +145,7 @@ def _kinds_table(name: str, metric: str, frame: pd.DataFrame, done: Sequence[Out
     return Table(name, columns, rows, frame, origins, f"{METRICS[metric].title}; in brackets: sentences")
 
 
-def _attention(done: Sequence[Outcome]) -> Section:
+def _attention(done: Sequence[Outcome], order: Sequence[str]) -> Section:
     about = (
         f"Where the decoder looks while it says its own hypotheses: mean over all {split_of(done)} sentences and seeds, from "
         "the first to the last position of both. The table says how much of the weight is at most one cell of twelve off the "
@@ -163,7 +163,7 @@ def _attention(done: Sequence[Outcome]) -> Section:
     table = Table("attention", ["variant", *titles.values()], rows, frame, origins)
     maps = mean_attention(done)
     alt = "Heat map per variant: which share of the attention falls on which place of the source"
-    drawn = [Figure("attention_mean", alt, partial(figures.heat_maps, maps))] if maps else []
+    drawn = [Figure("attention_mean", alt, partial(figures.heat_maps, maps, order))] if maps else []
     example, more = _one_attention(done)
     return Section("attention", "Where the decoders look", about, [table, *example], [*drawn, *more])
 

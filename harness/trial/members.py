@@ -47,6 +47,13 @@ def train_all(train: Train, choice: TrainingChoice, seed: int, at: Workplace) ->
     return _facts(members, at)
 
 
+def by_itself(choice: TrainingChoice, number: int) -> TrainingChoice:
+    """Return how a member, counted from 0, is trained; a stream that is fixed has a fixed stream for each of them."""
+    fixed = {name: seed for name, seed in choice.fixed if seed}
+    streams = choice.fixed.changed(**{name: member_seed(seed, number) for name, seed in fixed.items()})
+    return choice.changed(members=1, fixed=streams)
+
+
 def _folder(at: Workplace, number: int) -> Path:
     return at.folder / f"member_{number}"
 
@@ -79,7 +86,7 @@ def _trained(train: Train, choice: TrainingChoice, seed: int, at: Workplace, bef
     number, folder = len(before), make_folder(_folder(at, len(before)))
     emit = _counted(at.emit, sum(member["facts"]["updates"] for member in before), choice.members - number)
     own = at._replace(folder=folder, emit=emit)
-    facts = train(choice.of_member(number), member_seed(seed, number), own)
+    facts = train(by_itself(choice, number), member_seed(seed, number), own)
     member: Member = {name: _read_lines(folder / name) for name in LINES} | {"facts": facts, "place": at.place}
     member["files"] = {path.name: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
     checkpoint.write(_path(at, number), member)

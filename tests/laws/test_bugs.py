@@ -23,7 +23,6 @@ import test_model_laws as laws
 import test_setting_laws
 from unit.variants import (
     test_attention,
-    test_beam,
     test_bridges,
     test_cell_formulas,
     test_cell_settings,
@@ -40,12 +39,13 @@ from unit.variants import (
     test_encoders,
     test_encoders_bag,
     test_encoders_gnmt,
-    test_exact,
     test_outputs,
     test_outputs_copying,
     test_positions,
-    test_sampling,
     test_searches,
+    test_searches_beam,
+    test_searches_exact,
+    test_searches_sampling,
     test_transformer,
 )
 
@@ -66,7 +66,6 @@ from harness.trial.model import Seq2Seq
 from variants import (
     attention,
     attention_positions,
-    beam,
     bridges,
     cells,
     cells_gated,
@@ -88,15 +87,16 @@ from variants import (
     encoders,
     encoders_bag,
     encoders_gnmt,
-    exact,
     initializers,
     outputs,
     outputs_adaptive,
     outputs_copying,
     outputs_mixture,
     positions,
-    sampling,
     searches,
+    searches_beam,
+    searches_exact,
+    searches_sampling,
     transformer,
 )
 
@@ -174,18 +174,18 @@ LENGTH = having(test_searches.test_length_is_paid_for_by_the_formula)
 TRAP = having(test_searches.test_greedy_falls_into_the_trap_and_a_beam_does_not)
 PATIENCE = having(test_searches.test_a_hypothesis_that_ended_is_not_lost_to_rivals_that_end_up_worse)
 SILENT = having(test_searches.test_what_nobody_says_is_never_said_but_keeps_its_probability)
-FILTERS = having(test_sampling.test_filters_keep_the_words_that_their_definitions_name)
-OFTEN = having(test_sampling.test_samples_come_as_often_as_they_are_probable)
-BLOCKED = having(test_beam.test_a_sequence_is_blocked_just_when_it_would_come_again)
-GROUPS = having(test_beam.test_groups_pay_for_words_of_earlier_groups)
+FILTERS = having(test_searches_sampling.test_filters_keep_the_words_that_their_definitions_name)
+OFTEN = having(test_searches_sampling.test_samples_come_as_often_as_they_are_probable)
+BLOCKED = having(test_searches_beam.test_a_sequence_is_blocked_just_when_it_would_come_again)
+GROUPS = having(test_searches_beam.test_groups_pay_for_words_of_earlier_groups)
 ALLOWED = models(laws.test_constrained_search_says_what_is_allowed)
-PAID = functools.partial(having, test_beam.test_length_is_paid_for_by_each_formula)
-WIDE = functools.partial(having, test_beam.test_a_wide_beam_finds_the_best_of_all_sequences)
+PAID = functools.partial(having, test_searches_beam.test_length_is_paid_for_by_each_formula)
+WIDE = functools.partial(having, test_searches_beam.test_a_wide_beam_finds_the_best_of_all_sequences)
 
 
 def EXACT() -> None:
     for seed in range(8):
-        test_exact.test_exact_search_finds_the_best_of_all_sequences(seed, 4)
+        test_searches_exact.test_exact_search_finds_the_best_of_all_sequences(seed, 4)
 
 
 def with_files(law: Callable[..., None], *values: Any) -> None:
@@ -345,8 +345,8 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("coverage not accumulated", contexts_coverage.Coverage.forward, "memory + weights_B1S[:, 0] * counts_BS", "weights_B1S[:, 0] * counts_BS", having(test_contexts_weighing.test_coverage, 0)),
     ("coverage of another sentence", contexts_coverage.Coverage.forward, "memory + weights", "memory.roll(1, 0) + weights", of("coverage", laws.test_padding_and_company_change_nothing)),
     ("fertility upside down", contexts_coverage.Coverage.keys, "1 / worth_BS", "1 * worth_BS", having(test_contexts_weighing.test_coverage, 2)),
-    ("beam: coverage of the wrong prefix", beam.Beam.find, "state = select(state, parents)", "state = (*select(state[:-1], parents), state[-1])", of("coverage", laws.test_search_reports_the_score_the_model_gives)),
-    ("beam: weights before of the wrong prefix", beam.Beam.find, "state = select(state, parents)", "state = (*select(state[:-1], parents), state[-1])", of("location_aware", laws.test_search_reports_the_score_the_model_gives)),
+    ("beam: coverage of the wrong prefix", searches_beam.Beam.find, "state = select(state, parents)", "state = (*select(state[:-1], parents), state[-1])", of("coverage", laws.test_search_reports_the_score_the_model_gives)),
+    ("beam: weights before of the wrong prefix", searches_beam.Beam.find, "state = select(state, parents)", "state = (*select(state[:-1], parents), state[-1])", of("location_aware", laws.test_search_reports_the_score_the_model_gives)),
     ("weights of the step before forgotten", contexts_coverage.LocationAware.forward, "weights_B1S, weights_B1S[:, 0]", "weights_B1S, memory", of("location_aware", laws.test_every_parameter_learns)),
     ("filters see the words one to the left", contexts_coverage.LocationAware.forward, "self.filters(memory.unsqueeze(1))", "self.filters(memory.roll(1, 1).unsqueeze(1))", having(test_contexts_weighing.test_location_aware, 1)),
     ("window centered off by one", contexts_local._Local.near, "place_S - center_BT", "place_S - 1 - center_BT", having(test_contexts_weighing.test_local_monotonic)),
@@ -449,60 +449,60 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("what has ended is always computed on", contracts.Remaining.kept, "self.drops and", "False and", with_patches(test_searches.test_sentences_that_have_ended_are_no_longer_computed, "greedy", {}, 1)),
     ("the last words of a large vocabulary are forgotten", tensors._top_by_blocks, "torch.cat([inside, rest], 1)", "inside", having(test_searches.test_the_best_words_are_those_of_a_whole_sort, 2000, 5)),
     ("too few blocks of a large vocabulary", tensors._top_by_blocks, "_top(whole.amax(-1), count)", "_top(whole.amax(-1), 2)", having(test_searches.test_the_best_words_are_those_of_a_whole_sort, 2000, 5)),
-    ("beam goes on with other sources", beam.Beam.find, "select((state, source), _flat(kept, torch.arange(width, device=device)))", "(select(state, _flat(kept, torch.arange(width))), select(source, torch.arange(len(kept) * width)))", DROPPING),
-    ("beam goes on with other coverage", beam.Beam.find, "beams = select(beams, kept)", "beams = select(beams, kept)._replace(covered=select(beams.covered, torch.arange(len(kept))))", DROPPING),
-    ("the sampler goes on with the numbers of other sentences", sampling.Sampling.draw, "for row in remaining.row_N.tolist()", "for row in range(len(remaining.row_N))", DROPPING),
+    ("beam goes on with other sources", searches_beam.Beam.find, "select((state, source), _flat(kept, torch.arange(width, device=device)))", "(select(state, _flat(kept, torch.arange(width))), select(source, torch.arange(len(kept) * width)))", DROPPING),
+    ("beam goes on with other coverage", searches_beam.Beam.find, "beams = select(beams, kept)", "beams = select(beams, kept)._replace(covered=select(beams.covered, torch.arange(len(kept))))", DROPPING),
+    ("the sampler goes on with the numbers of other sentences", searches_sampling.Sampling.draw, "for row in remaining.row_N.tolist()", "for row in range(len(remaining.row_N))", DROPPING),
     ("recomputation drops the first word", searches.Recompute.hear, "(heard_NT, state", "(heard_NT[:, 1:] if heard_NT.shape[1] > 1 else heard_NT, state", ONE_IS_GREEDY),
     ("recomputation remembers", searches.Recompute.hear, "readout, _ = model.advance(heard_NT, state, source)", "readout, state = model.advance(heard_NT, state, source)", ONE_IS_GREEDY),
-    ("beam: states not reordered", beam.Beam.find, "state = select(state, parents)", "pass", SCORE),
-    ("beam: states of another sentence", beam.Beam._next, "_flat(row_N, parent_NK)", "parent_NK.flatten()", SCORE),
-    ("beam: words not reordered", beam._extended, "tokens_NKT.gather(1, parent_NK.unsqueeze(-1).expand_as(tokens_NKT))", "tokens_NKT", SCORE),
-    ("beam: begins with EOS", beam.Beam._first, "width, 1), BOS)", "width, 1), EOS)", SCORE),
-    ("beam: all prefixes the same", beam.Beam._first, "score_NK.unflatten(1, (self.cfg.groups, -1))[:, :, 1:] = -torch.inf", "pass", TRAP),
-    ("beam: EOS ignored", beam._Best.or_ended, "tokens_NKT[:, :, -1] == EOS", "tokens_NKT[:, :, -1] == -1", TRAP),
-    ("beam: speaks on after EOS", beam.Beam._next, "score_NK.masked_fill(word_NK == EOS, -torch.inf)", "score_NK", having(test_searches.test_nothing_is_said_after_eos)),
-    ("beam: normalized score reported", beam._Best.or_ended, "score_NK[row_N, slot_N], self.score_N", "rank_N, self.score_N", SCORE),
-    ("beam: the last to end wins", beam._Best.or_ended, "rank_N > self.rank_N", "rank_N > -torch.inf", exhaustive(0.7)),
-    ("beam: no length penalty", beam.Beam.rank, "(5 + length) / 6", "1", LENGTH),
-    ("beam: another length penalty", beam.Beam.rank, "(5 + length) / 6", "length", LENGTH),
-    ("beam: stops at the first end", beam.Beam._hopeful, "self.rank(score_NK, limit) <= rank_N.unsqueeze(1)", "rank_N.unsqueeze(1) > -torch.inf", LENGTH),
-    ("beam: hope without the length still to come", beam.Beam._next, "best.rank_N, limit)", "best.rank_N, length)", exhaustive(3.0)),
-    ("beam: stops when one sentence has ended", beam.Beam.find, "~beams.score_NK.isneginf().all(1)", "~beams.score_NK.isneginf().all(1).any().expand(len(beams.score_NK))", COMPANY),
-    ("beam: one word short of the limit", beam.Beam.find, "range(limit)", "range(max(limit - 1, 1))", ENDING),
-    ("beam: a cut prefix beats an ended one", beam._Best.or_cut, "self.rank_N > -torch.inf", "self.rank_N > score_N", having(test_searches.test_an_ended_hypothesis_goes_before_a_cut_one)),
+    ("beam: states not reordered", searches_beam.Beam.find, "state = select(state, parents)", "pass", SCORE),
+    ("beam: states of another sentence", searches_beam.Beam._next, "_flat(row_N, parent_NK)", "parent_NK.flatten()", SCORE),
+    ("beam: words not reordered", searches_beam._extended, "tokens_NKT.gather(1, parent_NK.unsqueeze(-1).expand_as(tokens_NKT))", "tokens_NKT", SCORE),
+    ("beam: begins with EOS", searches_beam.Beam._first, "width, 1), BOS)", "width, 1), EOS)", SCORE),
+    ("beam: all prefixes the same", searches_beam.Beam._first, "score_NK.unflatten(1, (self.cfg.groups, -1))[:, :, 1:] = -torch.inf", "pass", TRAP),
+    ("beam: EOS ignored", searches_beam._Best.or_ended, "tokens_NKT[:, :, -1] == EOS", "tokens_NKT[:, :, -1] == -1", TRAP),
+    ("beam: speaks on after EOS", searches_beam.Beam._next, "score_NK.masked_fill(word_NK == EOS, -torch.inf)", "score_NK", having(test_searches.test_nothing_is_said_after_eos)),
+    ("beam: normalized score reported", searches_beam._Best.or_ended, "score_NK[row_N, slot_N], self.score_N", "rank_N, self.score_N", SCORE),
+    ("beam: the last to end wins", searches_beam._Best.or_ended, "rank_N > self.rank_N", "rank_N > -torch.inf", exhaustive(0.7)),
+    ("beam: no length penalty", searches_beam.Beam.rank, "(5 + length) / 6", "1", LENGTH),
+    ("beam: another length penalty", searches_beam.Beam.rank, "(5 + length) / 6", "length", LENGTH),
+    ("beam: stops at the first end", searches_beam.Beam._hopeful, "self.rank(score_NK, limit) <= rank_N.unsqueeze(1)", "rank_N.unsqueeze(1) > -torch.inf", LENGTH),
+    ("beam: hope without the length still to come", searches_beam.Beam._next, "best.rank_N, limit)", "best.rank_N, length)", exhaustive(3.0)),
+    ("beam: stops when one sentence has ended", searches_beam.Beam.find, "~beams.score_NK.isneginf().all(1)", "~beams.score_NK.isneginf().all(1).any().expand(len(beams.score_NK))", COMPANY),
+    ("beam: one word short of the limit", searches_beam.Beam.find, "range(limit)", "range(max(limit - 1, 1))", ENDING),
+    ("beam: a cut prefix beats an ended one", searches_beam._Best.or_cut, "self.rank_N > -torch.inf", "self.rank_N > score_N", having(test_searches.test_an_ended_hypothesis_goes_before_a_cut_one)),
     # beams with more settings
-    ("word reward paid once", beam.Beam.rank, "alpha * length", "alpha", PAID("reward", 0.019, 0.022)),
-    ("average over the limit and not the length", beam.Beam._next, "rank_NK = self.rank(score_NK, length)", "rank_NK = self.rank(score_NK, limit)", PAID("average", 0.038, 0.042)),
-    ("coverage before the choice of the parents", beam._Covered.after, "sum_NKS.gather(1, parent_NK.unsqueeze(-1).expand_as(sum_NKS))", "sum_NKS", WIDE({"coverage_penalty": 4.0, "length_penalty": 1.0})),
-    ("coverage not capped at one", beam._Covered.penalty, "clamp(LEAST, 1.0)", "clamp(LEAST)", WIDE({"coverage_penalty": 0.5})),
-    ("coverage rewards", beam.Beam._next, "rank_NK + self", "rank_NK - self", WIDE({"coverage_penalty": 0.5})),
-    ("blocked sequences are one word too long", beam.Beam.permitted, "said_NKT, self.cfg.no_repeat,", "said_NKT, self.cfg.no_repeat + 1,", BLOCKED),
-    ("the last sequence is not looked at", beam._repeating, "said_NKT.unfold(-1, size, 1)", "said_NKT.unfold(-1, size, 1)[:, :, :-1]", BLOCKED),
-    ("blocked after other words", beam._repeating, "spans[..., :-1] == last", "spans[..., :-1] != last", WIDE({"no_repeat": 2, "length_penalty": 3.0})),
-    ("minimum length counts EOS", beam.Beam.permitted, "said_NKT.shape[-1] <", "said_NKT.shape[-1] + 1 <", WIDE({"min_length": 3})),
-    ("a prefix that cannot go on is lost", beam.Beam.permitted, "masked_fill(~stuck_NK, -torch.inf)", "masked_fill(~stuck_NK | stuck_NK, -torch.inf)", having(test_beam.test_where_nothing_else_may_follow_a_short_hypothesis_ends)),
-    ("groups not penalized", beam.Beam._of_group, "total_NKW - self.cfg.diversity * uses_NKW", "total_NKW", GROUPS),
-    ("groups penalized in their scores", beam.Beam._of_group, "for part in (total_NKW, word_NKW)", "for part in (judged_NKW, word_NKW)", SCORE),
-    ("a group's parents from the first group", beam.Beam._chosen, "parent + start", "parent", SCORE),
-    ("one word that leads out of the trie", beam.Constrained.permitted, "closed_NKV[row, slot, self.trie.get(tuple(prefix), slice(None))] = False", "closed_NKV[row, slot, self.trie.get(tuple(prefix[1:]), slice(None))] = False", ALLOWED),
-    ("an output without its end", beam.Constrained.prepare, "[EOS]", "[]", ALLOWED),
+    ("word reward paid once", searches_beam.Beam.rank, "alpha * length", "alpha", PAID("reward", 0.019, 0.022)),
+    ("average over the limit and not the length", searches_beam.Beam._next, "rank_NK = self.rank(score_NK, length)", "rank_NK = self.rank(score_NK, limit)", PAID("average", 0.038, 0.042)),
+    ("coverage before the choice of the parents", searches_beam._Covered.after, "sum_NKS.gather(1, parent_NK.unsqueeze(-1).expand_as(sum_NKS))", "sum_NKS", WIDE({"coverage_penalty": 4.0, "length_penalty": 1.0})),
+    ("coverage not capped at one", searches_beam._Covered.penalty, "clamp(LEAST, 1.0)", "clamp(LEAST)", WIDE({"coverage_penalty": 0.5})),
+    ("coverage rewards", searches_beam.Beam._next, "rank_NK + self", "rank_NK - self", WIDE({"coverage_penalty": 0.5})),
+    ("blocked sequences are one word too long", searches_beam.Beam.permitted, "said_NKT, self.cfg.no_repeat,", "said_NKT, self.cfg.no_repeat + 1,", BLOCKED),
+    ("the last sequence is not looked at", searches_beam._repeating, "said_NKT.unfold(-1, size, 1)", "said_NKT.unfold(-1, size, 1)[:, :, :-1]", BLOCKED),
+    ("blocked after other words", searches_beam._repeating, "spans[..., :-1] == last", "spans[..., :-1] != last", WIDE({"no_repeat": 2, "length_penalty": 3.0})),
+    ("minimum length counts EOS", searches_beam.Beam.permitted, "said_NKT.shape[-1] <", "said_NKT.shape[-1] + 1 <", WIDE({"min_length": 3})),
+    ("a prefix that cannot go on is lost", searches_beam.Beam.permitted, "masked_fill(~stuck_NK, -torch.inf)", "masked_fill(~stuck_NK | stuck_NK, -torch.inf)", having(test_searches_beam.test_where_nothing_else_may_follow_a_short_hypothesis_ends)),
+    ("groups not penalized", searches_beam.Beam._of_group, "total_NKW - self.cfg.diversity * uses_NKW", "total_NKW", GROUPS),
+    ("groups penalized in their scores", searches_beam.Beam._of_group, "for part in (total_NKW, word_NKW)", "for part in (judged_NKW, word_NKW)", SCORE),
+    ("a group's parents from the first group", searches_beam.Beam._chosen, "parent + start", "parent", SCORE),
+    ("one word that leads out of the trie", searches_beam.Constrained.permitted, "closed_NKV[row, slot, self.trie.get(tuple(prefix), slice(None))] = False", "closed_NKV[row, slot, self.trie.get(tuple(prefix[1:]), slice(None))] = False", ALLOWED),
+    ("an output without its end", searches_beam.Constrained.prepare, "[EOS]", "[]", ALLOWED),
     # sampling and exact search
-    ("the nucleus drops the first word", sampling.Sampling.odds, "sorted_NV.cumsum(-1) - sorted_NV", "sorted_NV.cumsum(-1)", FILTERS),
-    ("the nucleus keeps words that have too little together", sampling.Sampling.odds, "before_NV < self.cfg.nucleus", "before_NV < self.cfg.nucleus - sorted_NV", FILTERS),
-    ("filters in the order of ids", sampling.Sampling.odds, "scatter(1, order_NV, sorted_NV * kept_NV)", "add(all_NV * kept_NV)", FILTERS),
-    ("min-p of certainty, not of the best word", sampling.Sampling.odds, "self.cfg.min_p * sorted_NV[:, :1]", "self.cfg.min_p", FILTERS),
-    ("temperature upside down", sampling.Sampling.odds, "/ self.cfg.temperature", "* self.cfg.temperature", OFTEN),
-    ("the sampler's numbers depend on the company", sampling.Sampling.draw, "for ids in source_BS.tolist()", "for ids in source_BS.flip(0).tolist()", COMPANY),
-    ("a draw depends on padding", sampling._key, "[word for word in ids if word != PAD]", "list(ids)", COMPANY),
-    ("one number for all words of a sentence", sampling.Sampling.draw, "_uniform(keys[row], step)", "_uniform(keys[row], 0)", OFTEN),
-    ("the score of what was drawn from", sampling.Sampling.draw, "word, logp_NV.gather", "word, (logp_NV / self.cfg.temperature).gather", SCORE),
-    ("the consensus is what differs most", sampling._consensus, "max(counts", "min(counts", having(test_sampling.test_the_consensus_is_the_sample_most_like_all)),
-    ("each sample counts once", sampling._consensus, "often * utility", "utility", having(test_sampling.test_the_consensus_is_the_sample_most_like_all)),
-    ("a bound that is not admissible", exact._Tree.next, "words[-1][0] <= self.score", "words[-1][0] * 3 <= self.score", having(test_exact.test_a_search_that_gives_up_says_so)),
-    ("the first hypothesis is taken for the best", exact._Tree.next, "words[-1][0] <= self.score", "self.best", EXACT),
-    ("exact search one word short of the limit", exact._Tree.grow, "len(step.said) + 1 <= self.limit", "len(step.said) + 2 <= self.limit", models(laws.test_no_beam_beats_exact_search)),
-    ("a proof that is none", exact._Tree.proven.fget, "not any(score > self.score for branches in self.stack for score, _ in branches.words)", "True", having(test_exact.test_a_search_that_gives_up_says_so)),
-    ("the state of another sentence", exact.Exact.find, "_row(state, place)", "_row(state, 0)", EXACT),
+    ("the nucleus drops the first word", searches_sampling.Sampling.odds, "sorted_NV.cumsum(-1) - sorted_NV", "sorted_NV.cumsum(-1)", FILTERS),
+    ("the nucleus keeps words that have too little together", searches_sampling.Sampling.odds, "before_NV < self.cfg.nucleus", "before_NV < self.cfg.nucleus - sorted_NV", FILTERS),
+    ("filters in the order of ids", searches_sampling.Sampling.odds, "scatter(1, order_NV, sorted_NV * kept_NV)", "add(all_NV * kept_NV)", FILTERS),
+    ("min-p of certainty, not of the best word", searches_sampling.Sampling.odds, "self.cfg.min_p * sorted_NV[:, :1]", "self.cfg.min_p", FILTERS),
+    ("temperature upside down", searches_sampling.Sampling.odds, "/ self.cfg.temperature", "* self.cfg.temperature", OFTEN),
+    ("the sampler's numbers depend on the company", searches_sampling.Sampling.draw, "for ids in source_BS.tolist()", "for ids in source_BS.flip(0).tolist()", COMPANY),
+    ("a draw depends on padding", searches_sampling._key, "[word for word in ids if word != PAD]", "list(ids)", COMPANY),
+    ("one number for all words of a sentence", searches_sampling.Sampling.draw, "_uniform(keys[row], step)", "_uniform(keys[row], 0)", OFTEN),
+    ("the score of what was drawn from", searches_sampling.Sampling.draw, "word, logp_NV.gather", "word, (logp_NV / self.cfg.temperature).gather", SCORE),
+    ("the consensus is what differs most", searches_sampling._consensus, "max(counts", "min(counts", having(test_searches_sampling.test_the_consensus_is_the_sample_most_like_all)),
+    ("each sample counts once", searches_sampling._consensus, "often * utility", "utility", having(test_searches_sampling.test_the_consensus_is_the_sample_most_like_all)),
+    ("a bound that is not admissible", searches_exact._Tree.next, "words[-1][0] <= self.score", "words[-1][0] * 3 <= self.score", having(test_searches_exact.test_a_search_that_gives_up_says_so)),
+    ("the first hypothesis is taken for the best", searches_exact._Tree.next, "words[-1][0] <= self.score", "self.best", EXACT),
+    ("exact search one word short of the limit", searches_exact._Tree.grow, "len(step.said) + 1 <= self.limit", "len(step.said) + 2 <= self.limit", models(laws.test_no_beam_beats_exact_search)),
+    ("a proof that is none", searches_exact._Tree.proven.fget, "not any(score > self.score for branches in self.stack for score, _ in branches.words)", "True", having(test_searches_exact.test_a_search_that_gives_up_says_so)),
+    ("the state of another sentence", searches_exact.Exact.find, "_row(state, place)", "_row(state, 0)", EXACT),
     ("select takes the wrong rows", contracts.select, "part.index_select(0, index_B)", "part.index_select(0, index_B.sort().values)", ROWS),
     ("repeat puts copies in the wrong order", contracts.repeat, "part.repeat_interleave(times, 0)", "part.repeat(times, *[1] * (part.ndim - 1))", COMPANY),
     ("a bridge of the wrong shape", bridges._zeros, "ours.layers", "1", having(test_bridge_laws.test_any_shape_becomes_any_shape, {"kind": "zero"})),

@@ -45,7 +45,7 @@ BUGS: list[tuple[str, Any, str, str, Any]] = [
     ("all members go on from the state of the first", ensemble.Ensemble.advance, "tuple(after for _, after in said)", "tuple(said[0][1] for _ in said)", searched),
     ("the first member speaks for all", ensemble._MeanOutput.logp, "member.output.logp(_apart(own_BTR, member), view)", "self.each[0].output.logp(_apart(own_BTR, member), view)", AS_ONE),
     ("members of different seeds are the same", seeds.member_seed, 'f"{seed}/member/{member}"', 'f"member/{member}"', having(training.test_ensembles_of_two_seeds_have_no_member_in_common)),
-    ("members draw the same fixed stream", training_choice.TrainingChoice.of_member, "self.fixed.of_member(member)", "self.fixed", in_folder(training.test_members_share_no_random_stream, "order")),
+    ("members draw the same fixed stream", members.by_itself, "member_seed(seed, number)", "seed", in_folder(training.test_members_share_no_random_stream, "order")),
     ("every member has the seed of the first", members._trained, "member_seed(seed, number), own", "seed, own", ITS_OWN),
     ("the folder of a member stays", members.train_all, "shutil.rmtree(_folder(at, number), ignore_errors=True)", "pass", ITS_OWN),
     ("a finished member is trained again", members.train_all, "_finished(at, number) or _trained", "_trained", killed),

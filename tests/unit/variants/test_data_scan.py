@@ -11,7 +11,7 @@ import pytest
 
 from harness.contracts import Rows
 from harness.core.spec import read
-from variants.scan import Scan, commands
+from variants.data_scan import Scan, commands
 
 OFFICIAL = Path(__file__).resolve().parents[3] / "../shared/data/scan"
 SPLITS = get_args(Scan.Config.model_fields["split"].annotation)

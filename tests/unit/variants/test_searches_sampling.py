@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 from harness.contracts import BOS, EOS, UNK, Search, sayable
 from harness.core.spec import read
 from unit.variants.test_searches import tiny
-from variants import sampling
+from variants import searches_sampling
 
 SOURCE_1S = torch.tensor([[4, 5, 6]])
 DRAWS = 4000
@@ -66,19 +66,20 @@ def test_a_draw_belongs_to_seed_and_source_and_not_to_padding() -> None:
     sources_BS = torch.tensor([[4 + i % 4, 4 + i // 4 % 4, 4 + i // 16] for i in range(64)])
     first, same, other = (search(seed=seed).find(model, sources_BS, 4).tokens_BT for seed in (1, 1, 2))
     assert torch.equal(first, same) and not torch.equal(first, other)
-    keys = {sampling._key(1, ids, sample) for ids in sources_BS.tolist() for sample in range(3)}
-    assert len(keys) == 3 * 64 and sampling._key(1, [4, 0, 0], 0) == sampling._key(1, [4], 0)
+    keys = {searches_sampling._key(1, ids, sample) for ids in sources_BS.tolist() for sample in range(3)}
+    assert len(keys) == 3 * 64 and searches_sampling._key(1, [4, 0, 0], 0) == searches_sampling._key(1, [4], 0)
 
 
 def test_uniform_numbers_are_uniform_and_below_one() -> None:
-    numbers = [sampling._uniform(sampling._key(1, [4, word], 0), step) for word in range(1000) for step in range(4)]
+    keys = [searches_sampling._key(1, [4, word], 0) for word in range(1000)]
+    numbers = [searches_sampling._uniform(key, step) for key in keys for step in range(4)]
     assert len(set(numbers)) == len(numbers) and min(numbers) >= 0 and max(numbers) < 1
     counts = torch.histc(torch.tensor(numbers), 20, 0, 1).tolist()
     assert chisquare(counts).pvalue > 0.001
 
 
 def test_utilities_by_hand() -> None:
-    f1, edit, bleu = (sampling.UTILITIES[name] for name in ("f1", "edit", "bleu"))
+    f1, edit, bleu = (searches_sampling.UTILITIES[name] for name in ("f1", "edit", "bleu"))
     assert f1((3, 4, 4), (4, 4, 5, 6)) == pytest.approx(2 * 2 / 7)
     assert edit((3, 4, 5), (3, 5)) == pytest.approx(1 - 1 / 3) and edit((3, 4), (4, 3)) == 0
     assert edit((), (3,)) == 0 and edit((3,), ()) == 0
@@ -95,21 +96,21 @@ def test_sentence_bleu_is_sacrebleus_with_one_added() -> None:
             for size in torch.randint(1, 9, (2,), generator=generator).tolist()
         )
         wanted = theirs.sentence_score(" ".join(map(str, said)), [" ".join(map(str, other))]).score
-        assert 100 * sampling.UTILITIES["bleu"](said, other) == pytest.approx(wanted)
+        assert 100 * searches_sampling.UTILITIES["bleu"](said, other) == pytest.approx(wanted)
 
 
 def test_the_consensus_is_the_sample_most_like_all() -> None:
-    f1 = sampling.UTILITIES["f1"]
+    f1 = searches_sampling.UTILITIES["f1"]
     samples = [(9,), (9,), (3, 4), (3, 5), (3, 6)]
     # (9,): 2. (3, 4): 1 + 1/2 + 1/2 = 2, as the other two: of equals the first.
-    assert sampling._consensus(samples, f1) == 0
+    assert searches_sampling._consensus(samples, f1) == 0
     # (9,) still 2; (3, 4): 1 + 1/2 + 1/2 + 2/3 = 2.67; (3,): 1 + 3 * 2/3 = 3.
-    assert sampling._consensus([*samples, (3,)], f1) == 5
+    assert searches_sampling._consensus([*samples, (3,)], f1) == 5
 
 
 def test_minimum_bayes_risk_takes_one_of_its_samples() -> None:
     model = tiny(3)
-    for utility, consensus in sampling.UTILITIES.items():
+    for utility, consensus in searches_sampling.UTILITIES.items():
         part = search("minimum_bayes_risk", samples=9, utility=utility)
         drawn, found = part.draw(model, SOURCE_1S, 4, 9), part.find(model, SOURCE_1S, 4)
         samples = [tuple(word for word in row if word not in (0, EOS)) for row in drawn.tokens_BT.tolist()]

@@ -12,7 +12,7 @@ import huggingface_hub
 import pytest
 
 from harness.core.spec import SpecError, digest, encode, read
-from variants.hub import Hub
+from variants.data_hub import Hub
 
 MIRROR = Path(__file__).resolve().parents[3] / "../shared/data/hub"
 needs_data = pytest.mark.skipif(not MIRROR.exists(), reason="the shared test data are not on this machine")
@@ -161,7 +161,7 @@ def test_a_folder_of_the_same_name_is_not_taken_for_the_hub(tmp_path: Path, monk
 @pytest.mark.parametrize("offline", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_a_hub_that_cannot_be_reached_is_one_error_at_once(offline: str, tmp_path: Path) -> None:
     program = (
-        "import time, datasets, huggingface_hub; from variants.hub import Hub; from harness.core.spec import SpecError\n"
+        "import time, datasets, huggingface_hub; from variants.data_hub import Hub; from harness.core.spec import SpecError\n"
         f"for revision in (None, '{COMMIT}'):\n"
         "    part = Hub(Hub.Config(id='no/such', revision=revision, source='a', reference='b')); start = time.monotonic()\n"
         "    try: part.load()\n"

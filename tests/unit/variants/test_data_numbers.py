@@ -10,7 +10,7 @@ import pytest
 from num2words import num2words
 
 from harness.core.spec import SpecError, digest, encode, read
-from variants.numbers import LANGUAGES, Numbers, chinese, english, french
+from variants.data_numbers import LANGUAGES, Numbers, chinese, english, french
 
 DRAW = random.Random(1)
 SAMPLE = [*range(1_200), *(DRAW.randrange(10 ** DRAW.randint(3, 12)) for _ in range(2_000))]

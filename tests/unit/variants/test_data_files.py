@@ -18,7 +18,7 @@ from harness.core import formats
 from harness.core.spec import SpecError, digest, encode, read
 from harness.core.text import folded
 from harness.trial import corpus, encoded, prepare
-from variants.files import Files
+from variants.data_files import Files
 
 DATA = Path(__file__).resolve().parents[3] / "../shared/data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the shared test data are not on this machine")
@@ -166,7 +166,7 @@ def test_two_files_are_read_in_one_pass_and_no_further_than_their_limit(
             passed[path.name] += 1
             yield line
 
-    monkeypatch.setattr("variants.files.lines", counted)
+    monkeypatch.setattr("variants.data_files.lines", counted)
     found = files(folder, train={"source": "a.en", "reference": "a.ja"}, limit=limit, **THREE).load()["train"]
     assert len(found) == (limit or 3000)
     seen = limit or 3000 + 2 * 1000  # the forecast looks at the first ones twice
