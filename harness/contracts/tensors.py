@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from harness.core import fast_paths
+
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 """Names of the special tokens, at the ids above, in every vocabulary."""
@@ -142,7 +144,7 @@ def best_words(logp_NV: Tensor, count: int) -> tuple[Tensor, Tensor]:
     Fewer where there are not so many.
     """
     first = BOS + 1  # PAD and BOS, the first two ids, are never said
-    many = (logp_NV.shape[1] - first) // BLOCK >= 4 * count
+    many = fast_paths.used() and (logp_NV.shape[1] - first) // BLOCK >= 4 * count
     best_NK, word_NK = (_top_by_blocks if many else _top)(logp_NV[:, first:], count)
     return best_NK, word_NK + first
 
