@@ -28,6 +28,9 @@ from harness.cli.arguments import (
     the_store,
 )
 
+SHOWN = 10
+"""Studies whose address is printed, the latest first."""
+
 
 def sync(
     name: StudyName,
@@ -52,16 +55,24 @@ def sync(
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="Port on this machine.")] = 5000,
 ) -> None:
-    """Open MLflow's page on this machine, at http://127.0.0.1:PORT."""
-    from harness.tracking import mlflow_store
+    """Open MLflow's page on this machine, at http://127.0.0.1:PORT; prints where each study's variants are compared."""
+    from harness.tracking import page
 
-    argv, env, note = mlflow_store.ui_command(the_store().root, port)
+    argv, env, note = page.ui_command(the_store().root, port)
     if note:
         typer.echo(f"note: {note}")
-    place = (
-        f"MLflow at http://127.0.0.1:{port}/ ; an experiment a study, its chart view compares variants (Ctrl-C ends it)"
-    )
-    raise typer.Exit(mlflow_store.serve(argv, env, port, lambda: typer.echo(place)))
+    address, log = f"http://127.0.0.1:{port}/", the_store().root / "mlflow" / "server.log"
+    studies = page.comparisons(the_store().root)
+
+    def say_where() -> None:
+        typer.echo(f"MLflow answers at {address} (Ctrl-C ends it); its log is {log}")
+        for study, place in studies[:SHOWN]:
+            typer.echo(f"  {study}: {address}{place}")
+
+    code = page.serve(argv, env, port, say_where, log)
+    if code:
+        typer.echo(f"MLflow ended with exit code {code}; its log is {log}", err=True)
+    raise typer.Exit(code)
 
 
 def verify(

@@ -8,13 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,11 +17,12 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from harness.core.redaction import masked
-from harness.core.signals import Stopped
 from harness.core.spec import SpecError
+from harness.tracking import view
 from harness.tracking.database import Database
+from harness.tracking.entries import NOTE, cut, named
 from harness.tracking.errors import reason
-from harness.tracking.mlruns import NOTE, Counts, Runs, cut, named
+from harness.tracking.mlruns import Counts, Runs
 from harness.tracking.records import StudyRecord
 
 T = TypeVar("T")
@@ -46,8 +42,6 @@ ENVIRONMENT = {
 """Environment variables that are set before MLflow is imported, unless the user has set them."""
 VERDICT = "verdict: "
 """Prefix of the tags of an experiment with the verdicts on its claims."""
-GRACE = 10.0
-"""Seconds that the page has to end."""
 LONGEST_WAIT = 600.0
 """Seconds to wait for another process that fills MLflow from the same store."""
 
@@ -126,7 +120,11 @@ class MlflowStore:
 
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
             home = self.database.artifacts if self.own else None
-            return Runs(client, self._experiment(client, study), home).write(study)
+            number, known = self._experiment(client, study)
+            runs = Runs(client, number, home)
+            counts = runs.write(study)
+            self._show(client, study, runs, known)
+            return counts
 
     def _check(self) -> None:
         """Ask what MLflow's page asks first, and check an own database: damaged pages show only when they are read."""
@@ -170,7 +168,8 @@ class MlflowStore:
             beside.unlink(missing_ok=True)
         part.replace(self.database.path)
 
-    def _experiment(self, client: Any, study: StudyRecord) -> str:
+    def _experiment(self, client: Any, study: StudyRecord) -> tuple[str, Mapping[str, str]]:
+        """Return the id of a study's experiment, which is created if there is none, and its tags."""
         found = client.get_experiment_by_name(study.name)
         if found is None:
             number = self._new_experiment(client, study.name)
@@ -181,13 +180,20 @@ class MlflowStore:
                 client.restore_experiment(number)
         if not number:  # a server that accepts everything
             raise SpecError(f"{masked(self.tracking_uri)}: the server at this address is not MLflow")
-        shown = {"mlflow.note.content": study.description, "mlflow.experimentKind": "custom_model_development"}
+        return number, known
+
+    def _show(self, client: Any, study: StudyRecord, runs: Runs, known: Mapping[str, str]) -> None:
+        """Describe a study on its page: its question with links, its verdicts, and the view that compares variants."""
+        shown = {key: cut(value, NOTE) for key, value in named(study.tags).items()}
         if study.whole:  # older servers delete no tag of an experiment
-            shown |= {key: "no longer a claim of this study" for key in known if key.startswith(VERDICT)}
-        for key, value in (shown | named(study.tags)).items():
-            if known.get(key) != cut(value, NOTE):
-                self._describe(client, number, key, cut(value, NOTE))
-        return number
+            shown = {key: "no longer a claim of this study" for key in known if key.startswith(VERDICT)} | shown
+        shown |= {"mlflow.experimentKind": "custom_model_development"} | view.tags(study)
+        if study.whole or "mlflow.note.content" not in known:  # while a study runs there is no report to link to
+            question = cut(study.description, NOTE - view.LINKS)
+            shown["mlflow.note.content"] = view.description(question, runs.experiment, runs.report(study))
+        for key, value in shown.items():
+            if known.get(key) != value:
+                self._describe(client, runs.experiment, key, value)
 
     def _describe(self, client: Any, number: str, key: str, value: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -211,63 +217,6 @@ class MlflowStore:
             if found is None:
                 raise
             return str(found.experiment_id)  # created on another machine meanwhile
-
-
-def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
-    """Return command and environment of MLflow's own page for a store, for this machine only, and a note.
-
-    Raises:
-        SpecError: MLFLOW_TRACKING_URI names a server, which has its own page, or the database cannot be used.
-    """
-    mirror = MlflowStore(root)
-    if not mirror.direct:
-        raise SpecError(f"MLFLOW_TRACKING_URI is a server with a page of its own: open {masked(mirror.tracking_uri)}")
-    note = mirror.ready()
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was closed a moment ago is free
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise SpecError(f"port {port} cannot be used ({reason}); choose another one", place="--port") from None
-    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    argv += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]  # by default the whole local network may ask
-    argv += ["--default-artifact-root", mirror.database.artifacts.as_uri()]
-    # The address may contain a password, which all users of the machine could read in a command.
-    env = ENVIRONMENT | dict(os.environ) | {"MLFLOW_BACKEND_STORE_URI": mirror.tracking_uri}
-    return argv, env, note
-
-
-def serve(argv: list[str], env: dict[str, str], port: int, answers: Callable[[], None]) -> int:
-    """Run a server until it ends or this process is stopped, and return its exit code; no process stays behind.
-
-    Args:
-        argv: the command.
-        env: its environment.
-        port: its port on this machine.
-        answers: called once, when the server listens.
-    """
-    with subprocess.Popen(argv, env=env, process_group=0) as server:
-        try:
-            while server.poll() is None and not _listens(port):
-                time.sleep(0.1)
-            if server.poll() is None:
-                answers()
-            return server.wait()
-        except Stopped:
-            os.killpg(server.pid, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                server.wait(GRACE)
-            return 0
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
-
-
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 def _with_driver(address: str) -> str:

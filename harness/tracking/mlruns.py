@@ -1,8 +1,9 @@
 """A study as the runs of an MLflow experiment: missing runs are written, complete ones stay.
 
-A variant is a run with means over seeds, a trial is a child of its variant's run; one more run holds the report. Run ids
-are MLflow's own, so tags identify runs: ``s2s.key`` names a run for good, ``s2s.record`` is the digest of its record, and
-``s2s.mirrored`` is set to the same digest when the run is complete.
+A variant is a run with means over seeds, a trial is a child of its variant's run; the first variant's run holds the report.
+Run ids are MLflow's own, so tags identify runs: ``s2s.key`` names a run for good, ``s2s.record`` is the digest of its record,
+``s2s.mirrored`` is set to the same digest when the run is complete, and ``s2s.layout`` numbers the way in which runs are
+written: a sync writes runs of another number anew, so that no metric stays under a name of earlier versions.
 """
 
 from __future__ import annotations
@@ -10,37 +11,36 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import posixpath
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
-from harness.core.redaction import masked
-from harness.tracking.records import Point, StudyRecord, TrialRecord, VariantRecord, seals
+from harness.tracking.entries import METRICS, NAME, TAG, TEXTS, cut, named, parts_of, plain_name, texts_of
+from harness.tracking.hypotheses import TABLE, TABLES, table
+from harness.tracking.records import KIND, SEEDS, VARIANT, Point, Span, StudyRecord, TrialRecord, VariantRecord, seals
 
-NAME, PARAM, TAG, NOTE = 250, 6000, 8000, 20000
-"""Maximal characters in MLflow of a name, a parameter, a run's tag, an experiment's tag."""
-METRICS, TEXTS, LETTERS = 800, 100, 50_000
-"""Maximal metrics, parameters (or tags), and their characters in one call: MLflow accepts 1,000 entries in a megabyte."""
 PAGE = 500
 """Maximal runs in one answer, each with a hundred parameters."""
 FEW = 10
 """Up to this many runs are looked up one by one; for more, the whole experiment is listed."""
 TURN, POLL = 5.0, 0.25
 """Seconds that another machine has to delete or fill its duplicate of a run, and seconds between two checks."""
+PARENT = "mlflow.parentRunId"
+"""Tag of a trial with the id of its variant's run."""
 CLAIM = "claim: "
 """Prefix of the tags with the verdicts on a variant."""
 TRIAL = "trial "
 """Prefix of the keys of trials."""
 REPORT = "report"
-"""Key and name of the run with the report."""
+"""Folder of the report among the artifacts of the first variant's run."""
+LAYOUT = "2"
+"""Changes with the names of metrics and the places of files."""
 STATUS = {"ok": "FINISHED", "timeout": "KILLED"}
 """MLflow's status of a trial; FAILED for all others."""
 
@@ -71,19 +71,23 @@ class Runs:
         self.client, self.experiment, self.home = client, experiment, home
         self.written = self.unchanged = self.points = 0
         self.runs: dict[str, Any] = {}
+        self.parents: dict[str, str] = {}
+        """Ids of the runs of variants, by name."""
 
     def write(self, study: StudyRecord) -> Counts:
         """Write runs in the order of the study, the report last; in an own database remove runs that the study lacks."""
         trials = [trial for trial in study.trials if trial.status != "missing"]
-        keys = [*map(_variant_key, study.variants), *map(_trial_key, trials), *([REPORT] if study.artifacts else [])]
+        keys = [*map(_variant_key, study.variants), *map(_trial_key, trials)]
         self._look_up(keys, everything=study.whole)
-        parents = {variant.name: self._variant(variant, whole=study.whole) for variant in study.variants}
+        for variant in study.variants:
+            spans = [trial.span() for trial in trials if trial.variant == variant.name]
+            self.parents[variant.name] = self._variant(variant, spans, whole=study.whole)
         for trial in trials:
-            self._trial(trial, parents[trial.variant])
-        if study.artifacts:
-            self._report(study)
+            self._trial(trial, self.parents[trial.variant])
+        if study.artifacts and study.variants:
+            self._report(study.variants[0], study.artifacts)
         if study.whole and self.home is not None:  # otherwise another store may have another plan
-            self._forget({*keys, *(f"{TRIAL}{digest}" for digest in study.planned), REPORT})
+            self._forget({*keys, *(f"{TRIAL}{digest}" for digest in study.planned)})
         return Counts(self.written, self.unchanged, self.points)
 
     def _look_up(self, keys: list[str], *, everything: bool = False) -> None:
@@ -115,24 +119,28 @@ class Runs:
             page = self.client.search_runs([self.experiment], wanted, max_results=PAGE, page_token=page.token)
             yield from page
 
-    def _variant(self, variant: VariantRecord, *, whole: bool) -> str:
+    def _variant(self, variant: VariantRecord, spans: Sequence[Span], *, whole: bool) -> str:
         """Write a variant's run; means change as seeds are added, so the run is kept and its metrics are updated.
 
-        A metric cannot be deleted: one that a study no longer has becomes NaN, if the study has any.
+        A metric cannot be deleted: one that a study no longer has becomes NaN, if the study has any. It lasts from the
+        beginning of the first trial to the end of the last.
         """
-        record = _digest([asdict(variant), whole])
-        run, complete = self._run(_variant_key(variant), variant.name, record)
-        if not complete:
-            now = round(time.time() * 1000)  # MLflow shows the latest
-            found = self.runs.get(_variant_key(variant))
-            shown = found.data if whole and found else None
-            dropped = dict.fromkeys(shown.metrics if shown and variant.metrics.get("seeds") else (), math.nan)
-            points = [(name, value, now, 0) for name, value in (dropped | named(variant.metrics)).items()]
-            for name in shown.tags.keys() - named(variant.tags).keys() if shown else ():
-                if name.startswith(CLAIM):
-                    self._untag(run, name)
-            self._log(run, {**variant.params, **variant.factors}, variant.tags, points)
-            self._finish(run, record)
+        record, params = _digest([asdict(variant), whole]), {**variant.params, **variant.factors}
+        start, end = min((s for s, _ in spans if s), default=None), max((e for _, e in spans if e), default=None)
+        run, complete = self._run(_variant_key(variant), variant.name, record, start=start, params=params)
+        if complete:
+            return run
+        now = round(time.time() * 1000)  # MLflow shows the latest
+        found = self.runs.get(_variant_key(variant))
+        shown = found.data if whole and found else None
+        dropped = dict.fromkeys(shown.metrics if shown and variant.metrics.get(SEEDS) else (), math.nan)
+        points = [(name, value, now, 0) for name, value in (dropped | named(variant.metrics)).items()]
+        for name in shown.tags.keys() - named(variant.tags).keys() if shown else ():
+            if name.startswith(CLAIM):
+                self._untag(run, name)
+        self._log(run, params, variant.tags, points)
+        self._dataset(run, variant.dataset)
+        self._finish(run, record, end=max(filter(None, [end, found and found.info.end_time]), default=None))
         return run
 
     def _untag(self, run: str, name: str) -> None:
@@ -146,47 +154,76 @@ class Runs:
 
     def _trial(self, trial: TrialRecord, parent: str) -> None:
         unknown = {name: path for name, path in trial.artifacts.items() if name not in trial.sums}
-        record = _digest([asdict(trial) | {"artifacts": seals(unknown)}, parent])
+        record = _digest(asdict(trial) | {"artifacts": seals(unknown), "sentences": len(trial.sentences)})
         start, end = trial.span()
         name = f"{cut(trial.variant, NAME - 20)} · seed {trial.seed}"
         run, complete = self._run(_trial_key(trial), name, record, parent, start)
         if complete:
             return
-        tags = {"trial": trial.trial, "seed": trial.seed, "status": trial.status, "reason": trial.reason}
+        facts = {"trial": trial.trial, "seed": trial.seed, "status": trial.status, "reason": trial.reason}
+        tags = {f"s2s.{key}": value for key, value in facts.items() if value != ""} | dict(trial.tags)
         points = trial.points()
         self.points += len(points)
         points += [(name, value, end or 0, 0) for name, value in named(trial.metrics).items()]
-        self._log(run, trial.params, {f"s2s.{key}": value for key, value in tags.items() if value != ""}, points)
-        if trial.dataset.get("sha256"):
-            self._dataset(run, trial.dataset)
-        self._files(run, trial.artifacts)
+        shown = table(trial.sentences)
+        self._log(run, trial.params, tags | ({"mlflow.loggedArtifacts": TABLES} if shown else {}), points)
+        self._dataset(run, trial.dataset)
+        self._files(run, trial.artifacts, {TABLE: shown} if shown else {})
         self._finish(run, record, STATUS.get(trial.status, "FAILED"), end)
 
-    def _report(self, study: StudyRecord) -> None:
-        record = _digest([study.description, seals(study.artifacts)])
-        run, complete = self._run(REPORT, REPORT, record)
-        if not complete:
-            self._log(run, {}, {"mlflow.note.content": study.description}, [])
-            self._files(run, study.artifacts)
-            self._finish(run, record)
+    def _report(self, first: VariantRecord, artifacts: Mapping[str, Path]) -> None:
+        """Send the report if it is another than the one that is shown."""
+        found, seal = self.runs.get(_variant_key(first)), _digest(seals(artifacts))
+        if found is None or found.data.tags.get("s2s.report") != seal:
+            run = self.parents[first.name]
+            self._files(run, {f"{REPORT}/{name}": path for name, path in artifacts.items()}, {})
+            self.client.set_tag(run, "s2s.report", seal)
 
-    def _run(self, key: str, name: str, record: str, parent: str = "", start: int | None = None) -> tuple[str, bool]:
+    def report(self, study: StudyRecord) -> dict[str, str] | None:
+        """Return where the page of the report is: the ``run`` and the ``file`` within it; None if there is no report."""
+        pages = [name for name in ("report.html", "report.md") if name in study.artifacts]
+        if not pages or not study.variants:
+            return None
+        return {"run": self.parents[study.variants[0].name], "file": f"{REPORT}/{pages[0]}"}
+
+    def _run(
+        self,
+        key: str,
+        name: str,
+        record: str,
+        parent: str = "",
+        start: int | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> tuple[str, bool]:
         """Return a run's id and whether the run is complete.
 
-        A trial's run of another record is deleted, as its points cannot be; runs of variants and reports are kept.
+        A trial's run of another record is deleted, as its points cannot be; a variant's run is kept, unless one of its
+        parameters changed, which MLflow cannot overwrite.
         """
         found = self.runs.get(key)
-        if found is not None and found.data.tags.get("s2s.mirrored") == record:
-            self.unchanged += 1
-            return str(found.info.run_id), True
-        self.written += 1
-        if found is not None and (not parent or found.data.tags.get("s2s.record") == record):
-            return str(found.info.run_id), False
+        if found is not None and not self._usable(found, record if parent else "", params or {}):
+            self._delete(self.runs.pop(key))
+            found = None
         if found is not None:
-            self._delete(found)
-        marks = {"s2s.key": key, "s2s.record": record} | ({"mlflow.parentRunId": parent} if parent else {})
-        run = self.client.create_run(self.experiment, start_time=start, tags=marks, run_name=cut(name, NAME))
-        return self._only(key, run), False
+            run, tags = str(found.info.run_id), found.data.tags
+            if parent and tags.get(PARENT) != parent:  # its variant's run was written anew
+                self.client.set_tag(run, PARENT, parent)
+            complete = tags.get("s2s.mirrored") == record
+            self.unchanged += complete
+            self.written += not complete
+            return run, complete
+        self.written += 1
+        marks = {"s2s.key": key, "s2s.record": record, "s2s.layout": LAYOUT, KIND: "trial" if parent else VARIANT}
+        marks |= {PARENT: parent} if parent else {}
+        made = self.client.create_run(self.experiment, start_time=start, tags=marks, run_name=cut(name, NAME))
+        return self._only(key, made), False
+
+    @staticmethod
+    def _usable(found: Any, record: str, params: Mapping[str, Any]) -> bool:
+        """Return whether a run can be kept: it has this layout, this record if it is a trial's, and no other parameters."""
+        tags, shown = found.data.tags, found.data.params
+        same = all(shown.get(name, text) == text for name, text in texts_of(params).items())
+        return tags.get("s2s.layout") == LAYOUT and record in ("", tags.get("s2s.record")) and same
 
     def _only(self, key: str, created: Any) -> str:
         """Return the one run of a key that stays, as another machine, or a call with a lost answer, may have created one too.
@@ -215,27 +252,31 @@ class Runs:
         from mlflow.entities import Metric, Param, RunTag
 
         texts = [RunTag(name, cut(value, TAG)) for name, value in named(tags).items()]
-        choices = [Param(name, cut(value, PARAM)) for name, value in named(params).items()]
-        values = [Metric(_name(name), float(value), time, step) for name, value, time, step in points]
-        parts = zip_longest(_parts(values, METRICS), _parts(choices, TEXTS), _parts(texts, TEXTS), fillvalue=())
+        choices = [Param(name, text) for name, text in texts_of(params).items()]
+        values = [Metric(plain_name(name), float(value), time, step) for name, value, time, step in points]
+        parts = zip_longest(parts_of(values, METRICS), parts_of(choices, TEXTS), parts_of(texts, TEXTS), fillvalue=())
         for metrics_, params_, tags_ in parts:
             self.client.log_batch(run, metrics_, params_, tags_)
 
     def _dataset(self, run: str, dataset: Mapping[str, str]) -> None:
+        if not dataset.get("sha256"):
+            return
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = json.dumps(dict(dataset))
         shown = Dataset(dataset["name"][:500], dataset["sha256"][:36], source_type="store", source=source)
         self.client.log_inputs(run, [DatasetInput(shown, [InputTag("mlflow.data.context", "training and test")])])
 
-    def _files(self, run: str, artifacts: Mapping[str, Path]) -> None:
-        """Send files under the names of their artifacts, which may differ from their names on disk."""
+    def _files(self, run: str, artifacts: Mapping[str, Path], texts: Mapping[str, str]) -> None:
+        """Send files under the names of their artifacts, which may differ from their names on disk, and texts as files."""
         with tempfile.TemporaryDirectory() as folder:
             for name, path in artifacts.items():
                 link = Path(folder, name)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(path.absolute())
-            if artifacts:
+            for name, text in texts.items():
+                Path(folder, name).write_text(text, encoding="utf-8")
+            if artifacts or texts:
                 self.client.log_artifacts(run, folder)
 
     def _finish(self, run: str, record: str, status: str = "FINISHED", end: int | None = None) -> None:
@@ -255,46 +296,10 @@ def _digest(plain: Any) -> str:
 
 
 def _variant_key(variant: VariantRecord) -> str:
-    return f"variant {_digest([variant.name, {**variant.params, **variant.factors}])}"
+    """Name the run of a variant by its choices; the number of seeds is none of them."""
+    choices = {name: value for name, value in variant.params.items() if name != "seeds"}
+    return f"variant {_digest([variant.name, choices | dict(variant.factors)])}"
 
 
 def _trial_key(trial: TrialRecord) -> str:
     return f"{TRIAL}{trial.trial}"
-
-
-def named(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics, parameters or tags by names that MLflow accepts; distinct names stay distinct."""
-    result: dict[str, Any] = {}
-    for key, value in entries.items():
-        name = _name(key)
-        while name in result:
-            name = f"{name[: NAME - 2]} _"
-        result[name] = value
-    return result
-
-
-def _name(text: str) -> str:
-    name = re.sub(r"[^\w\-. :/]", "_", text)[:NAME]
-    return name if posixpath.normpath(name) == name and name[:1] not in "/." else re.sub("[/.]", "_", name)
-
-
-def cut(value: Any, limit: int) -> str:
-    """Return a value as text that every database accepts: not too long, without NUL and surrogates."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    text = masked(text).replace("\0", "").encode("utf-8", "replace").decode()
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _parts(entries: list[Any], size: int) -> Iterator[list[Any]]:
-    """Yield entries in their order, in parts that one call can hold."""
-    part: list[Any] = []
-    letters = 0
-    for entry in entries:
-        long = len(str(entry.value))
-        if part and (len(part) == size or letters + long > LETTERS):
-            yield part
-            part, letters = [], 0
-        part.append(entry)
-        letters += long
-    if part:
-        yield part

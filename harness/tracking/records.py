@@ -11,6 +11,12 @@ from typing import Any
 
 Point = tuple[str, float, int, int]
 """A value of a metric: name, value, milliseconds since 1970, step."""
+Span = tuple[int | None, int | None]
+"""Milliseconds since 1970 of a beginning and an end; None where they are unknown."""
+KIND, VARIANT = "s2s.kind", "variant"
+"""Tag that tells runs of variants from runs of trials, and its value for variants."""
+SEEDS = "diagnostics/seeds_finished"
+"""Metric of a variant: how many of its seeds have a result."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,10 @@ class VariantRecord:
     factors: Mapping[str, Any] = field(default_factory=dict)
     """The varied settings."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    """By name with group: ``score/bleu``, ``ci/bleu_low``, ``cost/params``, ``diagnostics/length_ratio``."""
     tags: Mapping[str, Any] = field(default_factory=dict)
+    dataset: Mapping[str, str] = field(default_factory=dict)
+    """``name`` and ``sha256``; empty while no trial is known."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +49,24 @@ class TrialRecord:
     reason: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    """By name with group, as those of variants."""
+    tags: Mapping[str, Any] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
     """One row per evaluation: ``update`` and numbers."""
     clock: list[dict[str, int]] = field(default_factory=list)
     """Times of the evaluations: ``update`` and ``unix_ms``. They are stored, so that a second sync adds nothing."""
+    before: float = 0.0
+    """Seconds of training before the first evaluation."""
+    after: float = 0.0
+    """Seconds of decoding after the last one."""
     dataset: Mapping[str, str] = field(default_factory=dict)
     """``name`` and ``sha256``."""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Files by shown name, with folders: ``test/hypotheses.jsonl``."""
     sums: Mapping[str, str] = field(default_factory=dict)
     """Known sha256 of artifacts; other artifacts are inspected."""
+    sentences: Mapping[str, Path] = field(default_factory=dict)
+    """``test`` and ``hypotheses``: files from which the table of hypotheses is made; empty where there is none."""
 
     def points(self) -> list[Point]:
         """Return the curve as points named ``training/...``."""
@@ -61,10 +78,12 @@ class TrialRecord:
             if name != "update"
         ]
 
-    def span(self) -> tuple[int | None, int | None]:
-        """Return the times of the first and of the last evaluation, if they are known."""
+    def span(self) -> Span:
+        """Return the times at which training began and decoding ended, if they are known."""
         times = [row["unix_ms"] for row in self.clock]
-        return min(times, default=None), max(times, default=None)
+        if not times:
+            return None, None
+        return min(times) - round(1000 * self.before), max(times) + round(1000 * self.after)
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,10 @@ class StudyRecord:
     """The report and its figures."""
     variants: list[VariantRecord] = field(default_factory=list)
     trials: list[TrialRecord] = field(default_factory=list)
+    primary: str = ""
+    """Metric that the study is judged by, with its group; "" if none is known yet."""
+    direction: str = "neither"
+    """Which of its values are better: ``higher``, ``lower`` or ``neither``."""
     planned: list[str] = field(default_factory=list)
     """Digests of all trials of the plan, if this is the whole study: other runs of the experiment are outdated."""
 
@@ -96,7 +119,8 @@ def to_line(study: StudyRecord) -> str:
 def from_line(line: str) -> StudyRecord:
     """Return the record that ``to_line`` wrote."""
     plain = json.loads(line)
-    trials = [TrialRecord(**trial | {"artifacts": _paths(trial["artifacts"])}) for trial in plain["trials"]]
+    paths = ("artifacts", "sentences")
+    trials = [TrialRecord(**trial | {name: _paths(trial[name]) for name in paths}) for trial in plain["trials"]]
     variants = [VariantRecord(**variant) for variant in plain["variants"]]
     return StudyRecord(**plain | {"artifacts": _paths(plain["artifacts"]), "trials": trials, "variants": variants})
 

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import queue
 import signal
-import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from harness.analysis import Outcome
-from harness.analysis.diagnose import t_interval
-from harness.analysis.interim import latest_look
-from harness.analysis.load_outcomes import outcome, read_lines
+from harness.analysis.load_outcomes import outcome
 from harness.core import signals
 from harness.core.redaction import masked
 from harness.core.signals import Stopped
-from harness.core.spec import SpecError, encode, flatten
+from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.study import frozen_plan
-from harness.study.claims import groups
 from harness.study.planning import Plan, Variant
-from harness.tracking.mlflow_store import VERDICT, MlflowStore
-from harness.tracking.mlruns import CLAIM
+from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.process import Tracker
-from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
-from harness.trial.pipeline import Trial, named
+from harness.tracking.records import StudyRecord
+from harness.tracking.study_record import study_record, whole_record
+from harness.trial.pipeline import Trial
 
 PATIENCE = 60.0
 """Seconds that a finished study waits for MLflow; ``s2s sync`` completes the rest."""
@@ -149,103 +141,3 @@ class BackgroundSync:
                 raise SpecError("it has stopped")
             self.tracker = self.tracker or Tracker(self.store.root, polite=not self.waited_for)
             return self.tracker
-
-
-def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: bool = False) -> StudyRecord:
-    """Return the record of a whole study: trials, means over seeds, verdicts, and the report."""
-    look = latest_look(plan, store, keep_stale=keep_stale)
-    record = study_record(plan, store, look.outcomes)
-    answers = {claim.name: (claim, answer) for claim, answer in zip(plan.file.claims, look.comparisons, strict=False)}
-    verdicts = {f"{VERDICT}{name}": answer.marked_verdict for name, (_, answer) in answers.items()}
-    factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
-    tags: dict[str, dict[str, str]] = {name: {} for name in factors}
-    for name, (claim, answer) in answers.items():
-        with suppress(SpecError):  # the variants that it compares are incompatible
-            for variant in (variant for group in groups(claim, factors) for variant in group.variants):
-                tags[variant][f"{CLAIM}{name}"] = answer.marked_verdict
-    reports = {path.name: path for path in report_folder.glob("[!.]*.*")} | {
-        f"{path.parent.name}/{path.name}": path for path in report_folder.glob("[!.]*/*.*")
-    }
-    variants = [
-        replace(
-            own,
-            metrics=_over_seeds([o for o in look.outcomes if o.variant == own.name]),
-            tags=tags.get(own.name, {}),
-        )
-        for own in record.variants
-    ]
-    planned = [trial.digest for _, _, trial in plan.trials()]
-    return replace(record, tags={**record.tags, **verdicts}, artifacts=reports, variants=variants, planned=planned)
-
-
-def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRecord:
-    """Return the record of some trials of a study."""
-    named = {variant.name: variant for variant in plan.variants}
-    return StudyRecord(
-        name=f"{plan.name}/{plan.base}",
-        description=plan.file.question,
-        tags={"expectation": plan.file.expectation, "plan": plan.digest}
-        | ({"primary": plan.primary} if plan.primary else {}),
-        variants=[
-            VariantRecord(name=name, params=flatten(encode(named[name].choice)), factors=named[name].factors)
-            for name in dict.fromkeys(outcome.variant for outcome in found)
-        ],
-        trials=[_trial_record(store, outcome, flatten(encode(named[outcome.variant].choice))) for outcome in found],
-    )
-
-
-def _trial_record(store: Store, outcome: Outcome, params: dict[str, Any]) -> TrialRecord:
-    kinds = {name: name.rpartition("/")[2] for name in outcome.stages}
-    folders = {name: store.folder(kinds[name], key) for name, key in outcome.stages.items()}
-    files = {
-        "model.safetensors": folders["train"] / "model.safetensors",
-        "curve.jsonl": folders["train"] / "curve.jsonl",
-        "source.json": folders["prepare"] / "source.json",
-        "target.json": folders["prepare"] / "target.json",
-        "hypotheses.jsonl": folders["decode"] / "hypotheses.jsonl",
-        "scores.json": folders["score"] / "scores.json",
-        "trial.json": folders["score"] / "trial.json",
-    } | {
-        f"{test}/{file}": folders[named(kind, test)] / file
-        for test in outcome.tests
-        for kind, file in (("decode", "hypotheses.jsonl"), ("score", "scores.json"))
-    }
-    records = {name: store.record(kinds[name], key) for name, key in outcome.stages.items()}
-    known = {r.folder / path: sum_ for r in records.values() if r for path, sum_ in (r.files | r.volatile).items()}
-    prepared = records["prepare"]
-    clock = folders["train"] / "clock.jsonl"
-    return TrialRecord(
-        trial=outcome.trial,
-        variant=outcome.variant,
-        seed=outcome.seed,
-        status=outcome.status,
-        reason=outcome.reason,
-        params=params | {"seed": outcome.seed},
-        metrics=outcome.scores | outcome.costs,
-        curve=outcome.curve,
-        clock=read_lines(clock) if outcome.status == "ok" else [],
-        dataset={
-            "name": str(params["data.dataset.kind"]),
-            "sha256": prepared.facts["dataset_sha256"] if prepared is not None else "",
-        },
-        artifacts=files if outcome.status == "ok" else {},
-        sums={name: known[path] for name, path in files.items() if path in known} if outcome.status == "ok" else {},
-    )
-
-
-def _over_seeds(found: Sequence[Outcome]) -> dict[str, float]:
-    """Return mean, standard deviation and 95 % t interval over seeds of every metric, and how many seeds there are.
-
-    An infinite score (a perplexity) has only a mean.
-    """
-    scores = [outcome.scores for outcome in found if outcome.status == "ok"]
-    made: dict[str, float] = {"seeds": float(len(scores))}
-    for name in scores[0] if scores else ():
-        values = [own[name] for own in scores if name in own]
-        if not all(map(math.isfinite, values)):
-            made[name] = sum(values) / len(values)  # NaN if there are infinities of both signs
-            continue
-        made[name], low, high = t_interval(values)
-        if len(values) > 1:
-            made |= {f"{name}_sd": statistics.stdev(values), f"{name}_ci_low": low, f"{name}_ci_high": high}
-    return made

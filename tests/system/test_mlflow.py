@@ -105,28 +105,29 @@ def choices(home: Home) -> dict[str, dict[str, str]]:
 def test_a_run_per_variant_with_mean_and_deviation_over_its_seeds(home: Home, client: Any) -> None:
     runs = runs_of(client)
     frame = trials(home)
-    assert set(runs) == {"mask=true", "mask=false", "report"} | {
-        f"{row.variant} · seed {row.seed}" for row in frame.itertuples()
-    }
-    assert len(runs) == 7
+    assert set(runs) == {"mask=true", "mask=false"} | {f"{row.variant} · seed {row.seed}" for row in frame.itertuples()}
+    assert len(runs) == 6
     for name in ("mask=true", "mask=false"):
         run, scores = runs[name], frame[frame["variant"] == name]
         assert "mlflow.parentRunId" not in run.data.tags
-        assert run.data.params == choices(home)[name]
-        assert run.data.metrics["seeds"] == len(scores) == 2
+        assert run.data.params == choices(home)[name] | {"seeds": "2"}
+        assert run.data.metrics["diagnostics/seeds_finished"] == len(scores) == 2
+        assert "mlflow.source.git.commit" in run.data.tags and STUDY["question"] in run.data.tags["mlflow.note.content"]
+        assert len(run.inputs.dataset_inputs) == 1
         for metric in ("nll", "bleu", "chrf", "token_edit_rate", "free_nll"):
-            assert run.data.metrics[metric] == pytest.approx(scores[metric].mean(), rel=1e-8)
-            assert run.data.metrics[f"{metric}_sd"] == pytest.approx(scores[metric].std(), rel=1e-6, abs=1e-9)
+            group = "diagnostics" if metric == "free_nll" else "score"
+            assert run.data.metrics[f"{group}/{metric}"] == pytest.approx(scores[metric].mean(), rel=1e-8)
+            assert run.data.metrics[f"ci/{metric}_sd"] == pytest.approx(scores[metric].std(), rel=1e-6, abs=1e-9)
             half = 12.7062047 * scores[metric].std() / math.sqrt(2)  # the 97.5 % point of t with one degree of freedom
             for end, sign in (("low", -1), ("high", 1)):
                 wanted = scores[metric].mean() + sign * half
-                assert run.data.metrics[f"{metric}_ci_{end}"] == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+                assert run.data.metrics[f"ci/{metric}_{end}"] == pytest.approx(wanted, rel=1e-6, abs=1e-6)
         assert run.data.tags["claim: masking helps_ if only a little"] == "pilot", "of two seeds"
     assert frame.groupby("variant")["nll"].std().gt(0).all(), "seeds differ"
     experiment = client.get_experiment_by_name("small/numbers")
-    assert experiment.tags["mlflow.note.content"] == STUDY["question"]
+    assert experiment.tags["mlflow.note.content"].startswith(STUDY["question"])
     assert experiment.tags["expectation"] == STUDY["expectation"]
-    assert experiment.tags["primary"] == "exact_match", "the base's"
+    assert experiment.tags["primary"] == "score/nll", "the claim's"
     verdict = pd.read_csv(home.results / "comparisons.csv")["verdict"][0]
     assert experiment.tags["verdict: masking helps_ if only a little"] == verdict
 
@@ -140,8 +141,10 @@ def test_a_child_per_trial_with_all_that_is_known_of_it(home: Home, client: Any)
         assert run.data.tags["s2s.trial"] == row["trial"]
         assert run.info.status == "FINISHED"
         assert run.data.params == known[row["variant"]] | {"seed": str(row["seed"])}
-        scores = {name: value for name, value in run.data.metrics.items() if not name.startswith("training/")}
-        assert COSTS[0] in scores and {"nll", "bleu", "exact_match"} < scores.keys()
+        assert {"score/nll", "score/bleu", "score/exact_match", f"cost/{COSTS[0]}"} < run.data.metrics.keys()
+        shown = {name: value for name, value in run.data.metrics.items() if not name.startswith("training/")}
+        scores = {name.partition("/")[2]: value for name, value in shown.items()}
+        assert run.info.end_time - run.info.start_time >= 1000 * row["train_seconds"] * 0.9
         assert scores == pytest.approx({name: row[name] for name in scores}, rel=1e-8)
         (used,) = run.inputs.dataset_inputs
         assert (used.dataset.name, used.dataset.digest) == ("numbers", data["dataset_sha256"][:36])
@@ -165,13 +168,18 @@ def test_curves_and_files_are_those_of_the_store(home: Home, client: Any) -> Non
     runs = runs_of(client)
     for row in trials(home).to_dict("records"):
         run, files = runs[f"{row['variant']} · seed {row['seed']}"], kept(home, row["trial"])
-        assert files_of(run) == {name: files[name] for name in ARTIFACTS}
+        shown = files_of(run)
+        table = json.loads(shown.pop("hypotheses_table.json"))
+        assert [row[2] for row in table["data"]] == [
+            json.loads(line)["text"] for line in files["hypotheses.jsonl"].splitlines()
+        ]
+        assert shown == {name: files[name] for name in ARTIFACTS}
         curve = json_lines(files["curve.jsonl"])
         history = client.get_metric_history(run.info.run_id, "training/dev_nll")
         assert [(point.step, point.value) for point in history] == [(told["update"], told["dev_nll"]) for told in curve]
         assert [told["update"] for told in curve] == [10, 20, 30]
         assert [point.timestamp for point in history] == [told["unix_ms"] for told in json_lines(files["clock.jsonl"])]
-    page = files_of(runs["report"])
+    page = {name.removeprefix("report/"): text for name, text in files_of(runs["mask=true"]).items()}
     for name in ("report.md", "report.html"):
         assert page[name] == (home.results / name).read_bytes()
     assert {"trials.csv", "comparisons.csv", "plan.json", "provenance.json", "figures/learning_curves.svg"} <= set(page)
@@ -180,8 +188,8 @@ def test_curves_and_files_are_those_of_the_store(home: Home, client: Any) -> Non
 def test_a_second_sync_adds_nothing_and_a_lost_mirror_is_rebuilt(home: Home, client: Any) -> None:
     study = str(home.folder / "small.yaml")
     before = contents(client)
-    assert "0 runs written with 0 points, 7 unchanged" in home.s2s("sync", study)
+    assert "0 runs written with 0 points, 6 unchanged" in home.s2s("sync", study)
     assert contents(client) == before
     shutil.rmtree(home.store / "mlflow")
-    assert "7 runs written" in home.s2s("sync", study)
+    assert "6 runs written" in home.s2s("sync", study)
     assert contents(client_of(home)) == before

@@ -18,7 +18,9 @@ from urllib.parse import urlparse
 import psutil
 import pytest
 
-from harness.tracking.mlflow_store import MlflowStore, ui_command
+from harness.tracking import view
+from harness.tracking.mlflow_store import MlflowStore
+from harness.tracking.page import ui_command
 from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord
 
 pytestmark = pytest.mark.slow
@@ -39,7 +41,7 @@ def _study(root: Path) -> StudyRecord:
     variants, trials = [], []
     for mask, bleu in (("true", 20.5), ("false", 17.25)):
         params = {"training.loss.mask": mask == "true", "model.encoder.kind": "rnn"}
-        means = {"bleu": bleu, "bleu_sd": 0.5, "seeds": 2}
+        means = {"score/bleu": bleu, "ci/bleu_sd": 0.5}
         variant = VariantRecord(f"mask={mask}", params, {"training.loss.mask": mask == "true"}, means)
         variants.append(variant)
         for seed in (1, 2):
@@ -49,14 +51,16 @@ def _study(root: Path) -> StudyRecord:
                 seed=seed,
                 status="ok",
                 params=params | {"seed": seed},
-                metrics={"bleu": bleu + seed},
+                metrics={"score/bleu": bleu + seed},
                 curve=[{"update": u, "loss": 300 / u + seed, "dev_nll": 400 / u} for u in updates],
                 clock=[{"update": u, "unix_ms": 1_700_000_000_000 + 10 * u} for u in updates],
                 dataset={"name": "numbers", "sha256": "ab" * 32},
                 artifacts={"model.safetensors": model, "hypotheses.jsonl": found},
             )
             trials.append(trial)
-    return StudyRecord("masking/numbers", "Does masking matter?", {}, {"report.md": report}, variants, trials)
+    return StudyRecord(
+        "masking/numbers", "Does masking matter?", {}, {"report.md": report}, variants, trials, "score/bleu", "higher"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -160,12 +164,13 @@ def test_the_pages_show_the_study(server: tuple[str, Path, psutil.Process], page
     experiment, trial = _ids(root)
 
     page.goto(f"{address}/#/experiments/{experiment}/runs")
-    _see(page, "mask=true", "mask=false", "report")
+    _see(page, "mask=true", "mask=false")
     _see(page, "Does masking matter?")
     page.screenshot(path=tmp_path / "runs.png")
 
-    page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
-    _see(page, "bleu", "20.50", "17.25", "bleu_sd")
+    page.goto(f"{address}/{view.address(experiment)}")
+    _see(page, "score/bleu", "20.50", "17.25")
+    assert not page.get_by_text("mask=true · seed 1").count(), "variants alone are compared"
     page.screenshot(path=tmp_path / "experiment.png")
 
     page.goto(f"{address}/#/experiments/{experiment}/runs/{trial}")

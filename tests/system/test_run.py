@@ -23,7 +23,7 @@ from harness.storage.store import Store
 from harness.study import frozen_plan, planning
 from harness.study.planning import Plan
 from harness.tracking.mlflow_store import MlflowStore
-from harness.tracking.sync import _over_seeds
+from harness.tracking.study_record import over_seeds
 from harness.trial.pipeline import Trial
 from harness.workflows import run_study, write_report
 from harness.workflows.try_model import draw_attention, try_model
@@ -259,9 +259,9 @@ def test_an_infinite_score_is_mirrored_without_a_deviation() -> None:
     def of(seed: int, perplexity: float) -> Outcome:
         return Outcome(f"t{seed}", "v", seed, "ok", metrics={"perplexity": perplexity, "bleu": float(seed)})
 
-    made = _over_seeds([of(1, 3.0), of(2, math.inf)])
-    assert made["perplexity"] == math.inf and not {"perplexity_sd", "perplexity_ci_low"} & set(made)
-    assert made["bleu_sd"] == pytest.approx(math.sqrt(0.5)) and made["seeds"] == 2
+    made = over_seeds([of(1, 3.0), of(2, math.inf)])
+    assert made["score/perplexity"] == math.inf and not {"ci/perplexity_sd", "ci/perplexity_low"} & set(made)
+    assert made["ci/bleu_sd"] == pytest.approx(math.sqrt(0.5)) and made["diagnostics/seeds_finished"] == 2
 
 
 def test_trying_a_model_that_hears_padding_gives_what_the_report_gives(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -21,9 +22,11 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from harness.core.spec import SpecError
-from harness.tracking.mlflow_store import MlflowStore, ui_command
+from harness.tracking import view
+from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.mlruns import Counts, Runs
-from harness.tracking.records import StudyRecord, TrialRecord, VariantRecord, seals
+from harness.tracking.page import comparisons, ui_command
+from harness.tracking.records import SEEDS, StudyRecord, TrialRecord, VariantRecord, seals
 
 ROOT = Path(__file__).parents[3]
 LONG = "y" * 7000
@@ -61,7 +64,7 @@ def _study(root: Path, seeds: int = 2) -> StudyRecord:
             f"mask={mask}",
             {"training.loss.kind": "cross_entropy", "model.note": LONG, "model.sizes": [1, 2]},
             {"training.loss.mask": mask == "true"},
-            {"bleu": 11.0, "bleu_sd": 1.0, "seeds": seeds},
+            {"score/bleu": 11.0, "ci/bleu_sd": 1.0, SEEDS: seeds},
             {"s2s.claim": "masking helps"},
         )
         for mask in ("true", "false")
@@ -74,7 +77,7 @@ def _study(root: Path, seeds: int = 2) -> StudyRecord:
             seed=seed,
             status="ok",
             params={f"model.part_{n}": n for n in range(120)},
-            metrics={"bleu": 10.0 + seed, "odd name%": 1.0},
+            metrics={"score/bleu": 10.0 + seed, "odd name%": 1.0},
             curve=[{"update": u, "loss": 1 / u, "dev_nll": math.nan if u == 100 else math.inf} for u in updates],
             clock=[{"update": u, "unix_ms": 1_700_000_000_000 + u} for u in updates],
             dataset={"name": "numbers", "sha256": "ab" * 32},
@@ -119,18 +122,21 @@ def test_import_of_the_module_is_cheap() -> None:
 
 def test_one_sync_shows_everything(root: Path) -> None:
     made = MlflowStore(root).sync(_study(root))
-    assert made == Counts(written=7, unchanged=0, points=4 * 4 * 2)
+    assert made == Counts(written=6, unchanged=0, points=4 * 4 * 2)
     client = _client(root)
     experiment = client.get_experiment_by_name("masking/numbers")
-    assert experiment.tags["mlflow.note.content"] == "Does masking matter?" and experiment.tags["plan"] == "abc"
+    note = experiment.tags["mlflow.note.content"]
+    assert note.startswith("Does masking matter? [Compare variants](#/experiments/1/runs?viewStateShareKey=comparison")
+    assert re.search(r"\[Report\]\(#/experiments/1/runs/\w+/artifacts/report/report.md\)$", note)
+    assert experiment.tags["plan"] == "abc"
     assert experiment.artifact_location == (root / "mlflow" / "artifacts" / "masking-numbers").as_uri()
     runs = _runs(root)
     names = {f"mask={mask}{tail}" for mask in ("true", "false") for tail in ("", " · seed 0", " · seed 1")}
-    assert set(runs) == names | {"report"}
+    assert set(runs) == names
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
 
     parent = runs["mask=true"]
-    assert parent.data.metrics == {"bleu": 11.0, "bleu_sd": 1.0, "seeds": 2.0}
+    assert parent.data.metrics == {"score/bleu": 11.0, "ci/bleu_sd": 1.0, SEEDS: 2.0}
     assert parent.data.params["training.loss.mask"] == "true" and parent.data.params["model.sizes"] == "[1, 2]"
     assert parent.data.params["model.note"] == "y" * 5999 + "…"
     assert parent.data.tags["s2s.claim"] == "masking helps"
@@ -138,7 +144,7 @@ def test_one_sync_shows_everything(root: Path) -> None:
     child = runs["mask=true · seed 1"]
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.params == {f"model.part_{n}": str(n) for n in range(120)}
-    assert child.data.metrics["bleu"] == 11.0 and child.data.metrics["odd name_"] == 1.0
+    assert child.data.metrics["score/bleu"] == 11.0 and child.data.metrics["odd name_"] == 1.0
     assert (child.info.start_time, child.info.end_time) == (1_700_000_000_100, 1_700_000_000_400)
     points = client.get_metric_history(child.info.run_id, "training/loss")
     assert [(p.step, p.value, p.timestamp) for p in points] == [
@@ -147,6 +153,69 @@ def test_one_sync_shows_everything(root: Path) -> None:
     (used,) = client.get_run(child.info.run_id).inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == ("numbers", ("ab" * 32)[:36])
     assert json.loads(used.dataset.source)["sha256"] == "ab" * 32
+
+
+def test_runs_of_earlier_versions_are_written_anew(root: Path) -> None:
+    study = _study(root)
+    study = dataclasses.replace(study, planned=[trial.trial for trial in study.trials])
+    MlflowStore(root).sync(study)
+    client, before = _client(root), _runs(root)
+    experiment = before["mask=true"].info.experiment_id
+    client.create_run(experiment, tags={"s2s.key": "report"}, run_name="report")  # as earlier versions wrote it
+    client.set_tag(before["mask=true"].info.run_id, "s2s.layout", "1")
+    client.log_metric(before["mask=true"].info.run_id, "bleu", 11.0)
+    assert MlflowStore(root).sync(study) == Counts(written=1, unchanged=5, points=0)
+    runs = _runs(root)
+    assert set(runs) == set(before) and "bleu" not in runs["mask=true"].data.metrics
+    child = runs["mask=true · seed 0"]
+    assert child.info.run_id == before["mask=true · seed 0"].info.run_id, "a trial moves to its new parent"
+    assert child.data.tags["mlflow.parentRunId"] == runs["mask=true"].info.run_id != before["mask=true"].info.run_id
+
+
+def test_more_seeds_as_a_parameter_make_a_new_run_of_a_variant(root: Path) -> None:
+    study = _study(root)
+    shown = [[dataclasses.replace(v, params={**v.params, "seeds": n}) for v in study.variants] for n in (2, 3)]
+    for variants in shown:
+        MlflowStore(root).sync(dataclasses.replace(study, variants=variants))
+    runs = _runs(root)
+    assert len(runs) == 6 and runs["mask=true"].data.params["seeds"] == "3"
+
+
+def test_durations_are_those_of_trials(root: Path) -> None:
+    study = _study(root)
+    late = [dataclasses.replace(trial, before=0.1, after=2.0) for trial in study.trials]
+    MlflowStore(root).sync(dataclasses.replace(study, trials=late))
+    began, ended = 1_700_000_000_000, 1_700_000_002_400
+    assert {(run.info.start_time, run.info.end_time) for run in _runs(root).values()} == {(began, ended)}
+
+
+def test_a_table_of_hypotheses_beside_their_sentences(root: Path, tmp_path: Path) -> None:
+    study = _study(root)
+    test, found = tmp_path / "test.jsonl", tmp_path / "hypotheses.jsonl"
+    test.write_text('{"source": "1", "references": ["one", "a one"]}\n{"source": "2", "references": ["two"]}\n')
+    found.write_text('{"text": "one"}\n{"text": "three"}\n')
+    trial = dataclasses.replace(study.trials[0], sentences={"test": test, "hypotheses": found})
+    MlflowStore(root).sync(dataclasses.replace(study, trials=[trial]))
+    run = _runs(root)["mask=true · seed 0"].info.run_id
+    shown = Path(_client(root).download_artifacts(run, "hypotheses_table.json")).read_text(encoding="utf-8")
+    assert json.loads(shown) == {
+        "columns": ["source", "references", "hypothesis"],
+        "data": [["1", "one\na one", "one"], ["2", "two", "three"]],
+    }
+
+
+def test_the_page_opens_on_variants_by_the_primary_metric(root: Path) -> None:
+    study = dataclasses.replace(_study(root), primary="score/bleu", direction="higher")
+    MlflowStore(root).sync(study)
+    client = _client(root)
+    tags = client.get_experiment_by_name("masking/numbers").tags
+    assert tags["mlflow.experiment.primaryMetric.name"] == "score/bleu"
+    shown = json.loads(tags["mlflow.sharedViewState.comparison"])
+    assert shown["compareRunCharts"][0]["metricKey"] == "score/bleu" and not shown["orderByAsc"]
+    assert shown["selectedColumns"] == ["metrics.`score/bleu`", "params.`training.loss.mask`"]
+    found = client.search_runs(["1"], shown["searchFilter"])
+    assert {run.info.run_name for run in found} == {"mask=true", "mask=false"}
+    assert comparisons(root) == [("masking/numbers", view.address("1"))]
 
 
 def test_artifacts_have_the_names_they_are_given(root: Path, tmp_path: Path) -> None:
@@ -158,24 +227,25 @@ def test_artifacts_have_the_names_they_are_given(root: Path, tmp_path: Path) -> 
     assert Path(got).read_bytes() == b"weights" and not Path(got).is_symlink()
     copies = list((root / "mlflow" / "artifacts").rglob("*.safetensors"))
     assert len(copies) == 4 and not any(copy.is_symlink() for copy in copies)
-    assert [file.path for file in client.list_artifacts(runs["report"].info.run_id)] == ["report.md"]
+    first = runs["mask=true"].info.run_id  # the first variant
+    assert [file.path for file in client.list_artifacts(first, "report")] == ["report/report.md"]
 
 
 def test_a_second_sync_adds_nothing(root: Path) -> None:
     MlflowStore(root).sync(_study(root))
     before = _rows(root)
-    assert MlflowStore(root).sync(_study(root)) == Counts(written=0, unchanged=7, points=0)
+    assert MlflowStore(root).sync(_study(root)) == Counts(written=0, unchanged=6, points=0)
     assert _rows(root) == before
 
 
 def test_new_trials_are_added_and_means_move_on(root: Path) -> None:
     MlflowStore(root).sync(_study(root))
     study = _study(root, seeds=3)
-    variants = [dataclasses.replace(v, metrics={"bleu": 5.0, "seeds": 3}) for v in study.variants]
+    variants = [dataclasses.replace(v, metrics={"score/bleu": 5.0, SEEDS: 3}) for v in study.variants]
     made = MlflowStore(root).sync(dataclasses.replace(study, variants=variants))
-    assert made == Counts(written=4, unchanged=5, points=16)  # two means, two trials
+    assert made == Counts(written=4, unchanged=4, points=16)  # two means, two trials
     runs = _runs(root)
-    assert runs["mask=true"].data.metrics == {"bleu": 5.0, "bleu_sd": 1.0, "seeds": 3.0}
+    assert runs["mask=true"].data.metrics == {"score/bleu": 5.0, "ci/bleu_sd": 1.0, SEEDS: 3.0}
     assert runs["mask=true · seed 2"].data.tags["mlflow.parentRunId"] == runs["mask=true"].info.run_id
 
 
@@ -186,15 +256,15 @@ def test_a_whole_study_takes_away_what_it_no_longer_has(root: Path) -> None:
     MlflowStore(root).sync(dataclasses.replace(study, variants=claimed, tags=verdicts))
     before = _runs(root)
     client = _client(root)
-    client.create_run(before["report"].info.experiment_id, run_name="of somebody else")
-    once = [dataclasses.replace(study.variants[0], metrics={"bleu": 12.0, "seeds": 1}, tags={"claim: a": "open"})]
+    client.create_run(before["mask=true"].info.experiment_id, run_name="of somebody else")
+    once = [dataclasses.replace(study.variants[0], metrics={"score/bleu": 12.0, SEEDS: 1}, tags={"claim: a": "open"})]
     own = [dataclasses.replace(study.trials[0]), dataclasses.replace(study.trials[1], status="missing")]
     less = dataclasses.replace(study, variants=once, trials=own, tags={**study.tags, "verdict: a": "open"})
 
     MlflowStore(root).sync(less)  # part of a study, as while it runs
     runs, experiment = _runs(root), client.get_experiment_by_name("masking/numbers")
-    assert len(runs) == 8 and runs["mask=true"].data.tags["claim: b"] == experiment.tags["verdict: b"] == "refuted"
-    assert runs["mask=true"].data.metrics["bleu_sd"] == 1.0
+    assert len(runs) == 7 and runs["mask=true"].data.tags["claim: b"] == experiment.tags["verdict: b"] == "refuted"
+    assert runs["mask=true"].data.metrics["ci/bleu_sd"] == 1.0
 
     whole = dataclasses.replace(less, planned=[trial.trial for trial in study.trials[:2]])
     MlflowStore(root).sync(
@@ -204,15 +274,15 @@ def test_a_whole_study_takes_away_what_it_no_longer_has(root: Path) -> None:
     for _ in range(2):
         MlflowStore(root).sync(dataclasses.replace(whole, description="Anew?"))
         runs, experiment = _runs(root), client.get_experiment_by_name("masking/numbers")
-        assert set(runs) == {"mask=true", "mask=true · seed 0", "mask=true · seed 1", "report", "of somebody else"}
+        assert set(runs) == {"mask=true", "mask=true · seed 0", "mask=true · seed 1", "of somebody else"}
         assert "claim: b" not in runs["mask=true"].data.tags and runs["mask=true"].data.tags["claim: a"] == "open"
         assert experiment.tags["verdict: b"] == "no longer a claim of this study"
         assert experiment.tags["verdict: a"] == "open"
         whole = dataclasses.replace(
-            whole, variants=[dataclasses.replace(once[0], metrics={"bleu": 12.0, "seeds": 1, "new": 1.0})]
+            whole, variants=[dataclasses.replace(once[0], metrics={"score/bleu": 12.0, SEEDS: 1, "new": 1.0})]
         )
     metrics = runs["mask=true"].data.metrics
-    assert metrics["bleu"] == 12.0 and math.isnan(metrics["bleu_sd"]) and metrics["new"] == 1.0
+    assert metrics["score/bleu"] == 12.0 and math.isnan(metrics["ci/bleu_sd"]) and metrics["new"] == 1.0
     gone = before["mask=false · seed 0"].info
     assert not Path(unquote(urlparse(gone.artifact_uri).path)).parent.exists(), "files of runs that were deleted"
     assert Path(unquote(urlparse(runs["mask=true · seed 0"].info.artifact_uri).path)).exists()
@@ -223,10 +293,10 @@ def test_what_nothing_is_known_of_now_stays_as_it_was_shown(root: Path) -> None:
     planned = [trial.trial for trial in study.trials]
     MlflowStore(root).sync(dataclasses.replace(study, planned=planned))
     stale = [dataclasses.replace(trial, status="missing", metrics={}) for trial in study.trials]
-    means = [dataclasses.replace(variant, metrics={"seeds": 0.0}) for variant in study.variants]
+    means = [dataclasses.replace(variant, metrics={SEEDS: 0.0}) for variant in study.variants]
     MlflowStore(root).sync(dataclasses.replace(study, trials=stale, variants=means, planned=planned))
     runs = _runs(root)
-    assert len(runs) == 7 and runs["mask=true"].data.metrics == {"bleu": 11.0, "bleu_sd": 1.0, "seeds": 0.0}
+    assert len(runs) == 6 and runs["mask=true"].data.metrics == {"score/bleu": 11.0, "ci/bleu_sd": 1.0, SEEDS: 0.0}
 
 
 def test_in_a_place_that_others_may_fill_too_no_run_is_deleted(
@@ -239,8 +309,8 @@ def test_in_a_place_that_others_may_fill_too_no_run_is_deleted(
     MlflowStore(root).sync(theirs)
     ours = dataclasses.replace(study, variants=study.variants[:1], trials=study.trials[:1], planned=["mask=true-0"])
     MlflowStore(root).sync(ours)
-    assert len(_runs(root)) == 7
-    assert MlflowStore(root).sync(theirs) == Counts(written=0, unchanged=7, points=0)
+    assert len(_runs(root)) == 6
+    assert MlflowStore(root).sync(theirs) == Counts(written=0, unchanged=6, points=0)
 
 
 def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path) -> None:
@@ -261,7 +331,7 @@ def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path)
     assert "mask=false · seed 1" not in runs
     MlflowStore(root).sync(study)  # they were run again, and went well
     runs = _runs(root)
-    assert {run.info.status for run in runs.values()} == {"FINISHED"} and len(runs) == 7
+    assert {run.info.status for run in runs.values()} == {"FINISHED"} and len(runs) == 6
     assert runs["mask=true · seed 1"].data.tags.get("s2s.reason") is None
 
 
@@ -269,10 +339,10 @@ def test_a_trial_with_other_results_replaces_its_run(root: Path) -> None:
     study = _study(root)
     MlflowStore(root).sync(study)
     curve = [{"update": 100, "loss": 9.0}]
-    again = [dataclasses.replace(study.trials[0], curve=curve, metrics={"bleu": 1.0}), *study.trials[1:]]
+    again = [dataclasses.replace(study.trials[0], curve=curve, metrics={"score/bleu": 1.0}), *study.trials[1:]]
     assert MlflowStore(root).sync(dataclasses.replace(study, trials=again)).written == 1
     run = _runs(root)["mask=true · seed 0"]
-    assert run.data.metrics == {"bleu": 1.0, "training/loss": 9.0}
+    assert run.data.metrics == {"score/bleu": 1.0, "training/loss": 9.0}
 
 
 def test_a_changed_file_is_seen_by_its_content(root: Path) -> None:
@@ -282,7 +352,9 @@ def test_a_changed_file_is_seen_by_its_content(root: Path) -> None:
     os.utime(report, (1, 1))
     assert MlflowStore(root).sync(study).written == 0
     report.write_text("# Other\n")
-    assert MlflowStore(root).sync(study).written == 1
+    assert MlflowStore(root).sync(study) == Counts(written=0, unchanged=6, points=0), "no run of its own"
+    first = _runs(root)["mask=true"].info.run_id
+    assert Path(_client(root).download_artifacts(first, "report/report.md")).read_text() == "# Other\n"
     large = root / "large"
     large.write_bytes(b"x" * (1 << 20))
     os.utime(large, ns=(5, 5))
@@ -312,11 +384,11 @@ def test_a_sync_killed_midway_is_completed(root: Path, monkeypatch: pytest.Monke
             MlflowStore(root).sync(_study(root))
     MlflowStore(root).sync(_study(root))
     runs = _runs(root)
-    assert len(runs) == 7 and {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert len(runs) == 6 and {run.info.status for run in runs.values()} == {"FINISHED"}
     with sqlite3.connect(MlflowStore(root).database.path) as db:
         curve = db.execute("SELECT count(*) FROM metrics WHERE key LIKE 'training/%'").fetchone()[0]
-    assert curve == 4 * 4 * 2 and _rows(root)["inputs"] >= 4 and _rows(root)["runs"] == 7
-    assert MlflowStore(root).sync(_study(root)) == Counts(0, 7, 0)
+    assert curve == 4 * 4 * 2 and _rows(root)["inputs"] >= 4 and _rows(root)["runs"] == 6
+    assert MlflowStore(root).sync(_study(root)) == Counts(0, 6, 0)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -333,9 +405,9 @@ def test_a_run_that_is_made_twice_is_kept_once(root: Path, monkeypatch: pytest.M
     monkeypatch.setattr("harness.tracking.mlruns.TURN", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_run", twice)
-        assert MlflowStore(root).sync(_study(root)).written == 7
-    assert len(_runs(root)) == 7
-    assert MlflowStore(root).sync(_study(root)) == Counts(0, 7, 0)
+        assert MlflowStore(root).sync(_study(root)).written == 6
+    assert len(_runs(root)) == 6
+    assert MlflowStore(root).sync(_study(root)) == Counts(0, 6, 0)
 
 
 def test_a_study_that_two_machines_describe_at_once_is_described(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,7 +486,7 @@ def test_runs_and_experiments_deleted_by_hand_come_back(root: Path) -> None:
     assert runs["mask=true · seed 0"].data.tags["mlflow.parentRunId"] == runs["mask=true"].info.run_id
     client.delete_experiment(client.get_experiment_by_name("masking/numbers").experiment_id)
     MlflowStore(root).sync(_study(root))
-    assert len(_runs(root)) == 7
+    assert len(_runs(root)) == 6
 
 
 def test_a_deleted_database_is_rebuilt(root: Path, template: Path) -> None:
@@ -424,7 +496,7 @@ def test_a_deleted_database_is_rebuilt(root: Path, template: Path) -> None:
     shutil.rmtree(root / "mlflow")
     (root / "mlflow").mkdir()
     shutil.copy(template, root / "mlflow")  # what a sync does first, without the wait
-    assert MlflowStore(root).sync(study).written == 7
+    assert MlflowStore(root).sync(study).written == 6
     assert set(_runs(root)) == before
 
 
@@ -481,7 +553,7 @@ def test_a_store_that_moved_takes_its_mirror_along(root: Path, tmp_path: Path) -
     before, moved = _told(root), tmp_path / "moved"
     root.rename(moved)
     again = _study(moved)
-    assert MlflowStore(moved).sync(again) == Counts(0, 7, 0)
+    assert MlflowStore(moved).sync(again) == Counts(0, 6, 0)
     assert _told(moved) == before
     assert all(str(tmp_path / "moved") in unquote(run.info.artifact_uri) for run in _runs(moved).values())
 
@@ -531,11 +603,11 @@ def test_a_database_that_cannot_be_used_is_set_aside_and_built_anew(
     # What a sync does, without the wait.
     monkeypatch.setattr(MlflowStore, "_create_database", lambda self: shutil.copy(template, self.database.path))
     made = MlflowStore(root).sync(study)
-    assert made.written == 7 and "it was moved to" in made.note and "`s2s sync` brings back other studies" in made.note
+    assert made.written == 6 and "it was moved to" in made.note and "`s2s sync` brings back other studies" in made.note
     assert _told(root) == before
     (aside,) = (root / "mlflow").glob("aside-*")
     assert (aside / "mlflow.db").stat().st_size == size and (aside / "artifacts").is_dir()
-    assert MlflowStore(root).sync(study) == Counts(0, 7, 0)
+    assert MlflowStore(root).sync(study) == Counts(0, 6, 0)
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
@@ -567,7 +639,7 @@ def test_a_database_that_another_program_holds_is_left_alone(root: Path) -> None
         with pytest.raises(SpecError, match="another program holds the database"):
             MlflowStore(root).sync(dataclasses.replace(study, description="Other words"))
         db.execute("ROLLBACK")
-    assert MlflowStore(root).sync(study) == Counts(0, 7, 0) and not list((root / "mlflow").glob("aside-*"))
+    assert MlflowStore(root).sync(study) == Counts(0, 6, 0) and not list((root / "mlflow").glob("aside-*"))
 
 
 def test_names_of_any_kind_stay_apart_and_values_of_any_length_arrive(root: Path) -> None:
