@@ -26,6 +26,10 @@ class _Softmax(Output):
         """Return log-probabilities of all words at every step, B x T x V."""
         return self.logits(readout.features_BTR).log_softmax(-1)
 
+    def counted(self, readout: Readout, source: Source, counted_BT: Tensor) -> Tensor:
+        """Return the log-probabilities of all words at the counted positions, by a product that sees no other, N x V."""
+        return self.logits(readout.features_BTR[counted_BT]).log_softmax(-1)
+
     def nll(
         self,
         readout: Readout,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.contracts import BOS, EOS, PAD, Found, Readout, Search, Source, State, sayable
+from harness.contracts import Found, Readout, Remaining, Said, Search, Source, State, best_words, select
 from harness.core.registry import register
 
 
@@ -16,26 +16,24 @@ class _BestWord(Search):
     """The most probable word at every step; subclasses say how a prefix is heard."""
 
     @abstractmethod
-    def hear(self, model: Any, heard_BT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
+    def hear(self, model: Any, heard_NT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Return readouts of which the last follows the whole prefix, and the state for the next call."""
 
     @torch.no_grad()
     def find(self, model: Any, source_BS: Tensor, limit: int) -> Found:
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted."""
         state, source = model.read(source_BS)
-        heard_BT = source_BS.new_full((len(source_BS), 1), BOS)
-        done_B = torch.zeros(len(source_BS), dtype=torch.bool, device=source_BS.device)
-        score_B = torch.zeros(len(source_BS), device=source_BS.device)
+        remaining, said = Remaining(len(source_BS), source_BS.device), Said.nothing(source_BS)
         for _ in range(limit):
-            readout, state = self.hear(model, heard_BT, state, source)
-            best_B, word_B = sayable(model.next_logp(readout, source)).max(-1)
-            score_B = score_B + best_B.masked_fill(done_B, 0.0)
-            word_B = word_B.masked_fill(done_B, PAD)
-            heard_BT = torch.cat([heard_BT, word_B.unsqueeze(1)], 1)
-            done_B = done_B | (word_B == EOS)
-            if bool(done_B.all()):
+            readout, state = self.hear(model, said.heard_NT, state, source)
+            best_N1, word_N1 = best_words(model.next_logp(readout, source), 1)
+            said = said.plus(word_N1.squeeze(1), best_N1.squeeze(1))
+            kept = remaining.kept(~said.done_N)
+            if not len(kept):
                 break
-        return Found(heard_BT[:, 1:], score_B)
+            if remaining.drops_to(kept, said.found()):
+                state, source, said = select((state, source, said), kept)
+        return remaining.with_last(said.found())
 
 
 @register("greedy")
@@ -45,9 +43,9 @@ class Greedy(_BestWord):
     class Config(Search.Config):
         """Greedy search has no settings."""
 
-    def hear(self, model: Any, heard_BT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
+    def hear(self, model: Any, heard_NT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Hear the last word alone."""
-        readout, after = model.advance(heard_BT[:, -1:], state, source)
+        readout, after = model.advance(heard_NT[:, -1:], state, source)
         return readout, after
 
 
@@ -58,7 +56,7 @@ class Recompute(_BestWord):
     class Config(Search.Config):
         """Recomputation has no settings."""
 
-    def hear(self, model: Any, heard_BT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
+    def hear(self, model: Any, heard_NT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Hear the whole prefix from the first state, and forget."""
-        readout, _ = model.advance(heard_BT, state, source)
+        readout, _ = model.advance(heard_NT, state, source)
         return readout, state

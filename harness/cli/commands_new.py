@@ -35,11 +35,17 @@ def part(
     typer.echo(new.part(slot, kind, like))
 
 
-def study(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]) -> None:
-    """Write a valid study file, for you to change."""
+def study(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")],
+    like: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="The study to copy, with other seeds; beside it.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(metavar="FIRST-LAST", help="The seeds of the copy.")] = "101-105",
+) -> None:
+    """Write a valid study file, for you to change; or a copy of another, to ask it again with new seeds."""
     from harness.cli import new
 
-    typer.echo(new.study(name))
+    typer.echo(new.study(name) if like is None else new.study_like(like, name, seeds))
 
 
 def base(

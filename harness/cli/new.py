@@ -20,6 +20,7 @@ from harness.core.names import file_name
 from harness.core.registry import SLOTS, suggest
 from harness.core.spec import SpecError, read
 from harness.study import locate
+from harness.study.copied import with_seeds
 from harness.study.planning import read_base
 from harness.trial.pipeline import TrialChoice
 
@@ -115,6 +116,23 @@ def study(name: str) -> str:
         f"  s2s validate {name}",
     ]
     return "\n".join([*steps, f"  s2s plan {name}", f"  s2s run {name}"])
+
+
+def study_like(like: str, name: str, seeds: str) -> str:
+    """Write a study that asks the question of another with new seeds, beside it where that is here; return the next steps.
+
+    Raises:
+        SpecError: the name is invalid or taken, the study to copy does not exist, or the seeds are not FIRST-LAST.
+    """
+    first, _, last = seeds.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last)):
+        raise SpecError(f"'{seeds}' names no seeds; write FIRST-LAST, such as 101-130")
+    original, path = locate.study(like), _file("studies", name)
+    if original.absolute().is_relative_to(Path.cwd()) and "site-packages" not in original.parts:
+        path = original.with_name(path.name)  # what it names by path lies beside it
+    _write({path: with_seeds(original.read_text(encoding="utf-8"), range(int(first), int(last) + 1))})
+    called = shlex.quote(str(path)) if Path(like).suffix in locate.ENDINGS else name
+    return "\n".join([f"written: {path}, a copy of {original} with seeds {seeds}", "next:", f"  s2s run {called}"])
 
 
 def base(name: str, like: str = BASE) -> str:

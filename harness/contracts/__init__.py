@@ -9,7 +9,7 @@ H      hidden             C      context width       A      attention width
 R      readout width      V      vocabulary          K      beam
 X      any input width    N      chosen positions    D      model width
 F      fed back           G      cells of a grid      1, 0   just so many
-P      heads              U      the batch, or 1
+P      heads              U      the batch, or 1     W      candidates
 ====== ================== ====== =================== ====== ======================
 
 Batch comes first everywhere, in states too.
@@ -33,6 +33,7 @@ from harness.contracts.tensors import (
     State,
     StateShape,
     Words,
+    best_words,
     repeat,
     rows,
     sayable,
@@ -58,7 +59,7 @@ from harness.contracts.training import (
 from harness.contracts.corruption import Corruption
 from harness.contracts.averaging import Averaging
 from harness.contracts.training_choice import TrainingChoice
-from harness.contracts.decoding import Found, Search
+from harness.contracts.decoding import Found, Remaining, Said, Search
 from harness.contracts.metric import Metric, Scored
 # isort: on
 
@@ -98,8 +99,10 @@ __all__ = [
     "Positions",
     "Pretraining",
     "Readout",
+    "Remaining",
     "Row",
     "Rows",
+    "Said",
     "ScannedCell",
     "Schedule",
     "Scored",
@@ -117,6 +120,7 @@ __all__ = [
     "TrainingChoice",
     "Weighing",
     "Words",
+    "best_words",
     "digests",
     "repeat",
     "rows",

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from harness.core import fast_paths
+
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 """Names of the special tokens, at the ids above, in every vocabulary."""
@@ -130,6 +132,43 @@ def sayable(logp: Tensor) -> Tensor:
     logp = logp.clone()
     logp[..., PAD] = logp[..., BOS] = -torch.inf
     return logp
+
+
+BLOCK = 64
+"""Words that ``best_words`` first compares by their maximum alone."""
+
+
+def best_words(logp_NV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the log-probabilities and the ids of the most probable words that may be said, N x count, best first.
+
+    Fewer where there are not so many.
+    """
+    first = BOS + 1  # PAD and BOS, the first two ids, are never said
+    many = fast_paths.used() and (logp_NV.shape[1] - first) // BLOCK >= 4 * count
+    best_NK, word_NK = (_top_by_blocks if many else _top)(logp_NV[:, first:], count)
+    return best_NK, word_NK + first
+
+
+def _top_by_blocks(values_NV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the greatest values and their places.
+
+    The maximum of a block costs far less than its order, and a value among the greatest stands in one of the best blocks:
+    only these are sorted, and the last, incomplete one.
+    """
+    blocks, place_V = values_NV.shape[1] // BLOCK, torch.arange(values_NV.shape[1], device=values_NV.device)
+    whole, rest = values_NV[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK)), values_NV[:, blocks * BLOCK :]
+    block_NK1 = _top(whole.amax(-1), count)[1].unsqueeze(-1)
+    inside = whole.gather(1, block_NK1.expand(-1, -1, BLOCK)).flatten(1)
+    place = (block_NK1 * BLOCK + place_V[:BLOCK]).flatten(1)
+    best_NK, among_NK = _top(torch.cat([inside, rest], 1), count)
+    return best_NK, torch.cat([place, place_V[blocks * BLOCK :].expand_as(rest)], 1).gather(1, among_NK)
+
+
+def _top(values_NV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the greatest values and their places; of one alone the first of equals, as ``argmax`` does."""
+    one = count == 1
+    best_NK, place_NK = values_NV.max(1, True) if one else values_NV.topk(min(count, values_NV.shape[1]), 1)
+    return best_NK, place_NK
 
 
 class Join(nn.Module):

@@ -19,7 +19,6 @@ from harness.contracts.training import (
     TeacherForcing,
 )
 from harness.core.registry import SLOTS, Choice
-from harness.core.seeds import member_seed
 
 
 class FixedSeeds(Choice):
@@ -52,11 +51,6 @@ class FixedSeeds(Choice):
         """Return the trial seed whose numbers a stream draws in the trial with a seed."""
         fixed: int = getattr(self, stream)
         return fixed or trial
-
-    def of_member(self, member: int) -> FixedSeeds:
-        """Return the same for a member of an ensemble: it draws what the member draws in the trial with that seed."""
-        seeds = {name: getattr(self, name) for name in type(self).model_fields}
-        return self.changed(**{name: member_seed(seed, member) for name, seed in seeds.items() if seed})
 
 
 class TrainingChoice(Choice):
@@ -134,10 +128,6 @@ class TrainingChoice(Choice):
                 "tokens or seconds end training; take another, or set updates or epochs"
             )
         return self
-
-    def of_member(self, member: int) -> TrainingChoice:
-        """Return how a member of the ensemble, counted from 0, is trained by itself."""
-        return self.changed(members=1, fixed=self.fixed.of_member(member))
 
     def epoch_updates(self, pairs: int) -> int:
         """Return the updates of an epoch over so many training pairs."""

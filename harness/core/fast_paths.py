@@ -15,7 +15,7 @@ SWITCH = "S2S_PLAIN"
 """The environment variable that turns all fast paths off, unless it is empty or 0."""
 
 WIDE = 2**17
-"""Numbers in a matrix from which oneDNN multiplies it more quickly than torch's own library does; below, it loses."""
+"""Numbers in a matrix from which a quicker way to multiply it, or to leave rows out, gains more than it costs."""
 
 ERROR = 1e-3
 """The largest error of a dot product of 1,536 normal numbers that still counts as float32; through bfloat16 it is 0.1."""

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.analysis import Comparison, Outcome, further_tests, on, spelled, split_of
 from harness.analysis.comparable import comparable
+from harness.analysis.comparison import SIDES
 from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables, tuning
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
@@ -43,18 +44,22 @@ def sections(
     """
     shown, refused = comparable(outcomes)
     metrics = [name for name in metrics if name not in refused]
+    told = {(c.metric, c.on, *sorted((c.a, c.b))) for c in comparisons[: len(study.claims)] if c.kind in SIDES}
     exploratory = [c for c in comparisons[len(study.claims) :] if c.metric in metrics]
+    exploratory = [c for c in exploratory if (c.metric, c.on, *sorted((c.a, c.b))) not in told]
+    order = figures.order_of(shown, study.claims, (*metrics, "")[0])
     found = [
         _scores(outcomes, metrics),
-        _curves(shown),
-        _single_seeds(shown, metrics),
+        _curves(shown, order),
+        _single_seeds(shown, metrics, order),
         Section("differences", "Differences from the first variant",
-                "Exploratory: no claim was made about these pairs, and the p values are not corrected for their number.",
+                "Exploratory: no claim was made about these pairs, and neither p values nor intervals are corrected for their "
+                "number.",
                 [tables.differences_table(exploratory, shown)]),
         *effects.sections(shown, metrics, study),
-        _lengths(shown, metrics),
+        _lengths(shown, metrics, order),
         *columns.sections(outcomes, metrics),
-        *diagnostics.sections(shown, metrics, _variants(shown)),
+        *diagnostics.sections(shown, metrics, order),
         Section("examples", "Examples",
                 f"The first sentences of the {split_of(outcomes)} set, as the first finished seed of each variant renders them.",
                 [listings.examples_table(outcomes)]),
@@ -79,13 +84,13 @@ def _scores(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
     return Section("scores", "Scores", SCORES + (APART.format(most) if most > 1 else ""), found)
 
 
-def _single_seeds(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
+def _single_seeds(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> Section:
     about = "A difference between variants means little where the seeds of one variant differ as much."
     drawn = [
         Figure(
             f"{name}_by_variant",
             f"{METRICS[name].title} of every variant: a dot per seed, with mean and standard deviation",
-            partial(figures.by_variant, _finished(outcomes), name, _variants(outcomes)),
+            partial(figures.by_variant, _finished(outcomes), name, order),
         )
         for name in metrics
     ]
@@ -102,21 +107,23 @@ def _failures(study: StudyFacts, outcomes: Sequence[Outcome]) -> Section:
     return Section("failures", title, about, [table], listings=words)
 
 
-def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
+def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> Section:
     about = f"Mean ± standard deviation over seeds of the score on the {split_of(outcomes)} sentences of each range of lengths."
+    if diagnostics.lengths_agree(outcomes):
+        about += " Long sources have long targets here: by target length the scores say the same."
     drawn = [
         Figure(
             f"{name}_by_length",
             f"{METRICS[name].title} by source length, a line per variant",
-            partial(figures.by_length, _finished(outcomes), name, _variants(outcomes)),
+            partial(figures.by_length, _finished(outcomes), name, order),
         )
         for name in metrics
     ]
     return Section("lengths", "By source length", about, [tables.lengths_table(outcomes, m) for m in metrics], drawn)
 
 
-def _curves(outcomes: Sequence[Outcome]) -> Section:
-    draw = partial(figures.learning_curves, _finished(outcomes), _variants(outcomes))
+def _curves(outcomes: Sequence[Outcome], order: Sequence[str]) -> Section:
+    draw = partial(figures.learning_curves, _finished(outcomes), order)
     drawn = [Figure("learning_curves", "Validation NLL during training, a line per variant", draw)]
     return Section("curves", "Learning curves", figures=drawn)
 
@@ -156,7 +163,3 @@ def _facts(name: str, columns: list[str], rows: list[list[str]], caption: str) -
 
 def _finished(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return [o for o in outcomes if o.status == "ok"]
-
-
-def _variants(outcomes: Sequence[Outcome]) -> list[str]:
-    return list(dict.fromkeys(o.variant for o in outcomes))

@@ -49,7 +49,7 @@ def _write(folder: Path, study: StudyFacts, found: AcrossDatasets) -> list[Path]
     drawn = figures.draw(folder / "figures", [figure for section in parts for figure in section.figures])
     notes = {name: drawing.note for name, drawing in drawn.items()}
     parts = [kept for section in parts if (kept := section.kept(notes))]
-    written = [path for drawing in drawn.values() for path in drawing.files]
+    written = [path for drawing in drawn.values() for path in (*drawing.files, drawing.paper)]
     written += [path for s in parts for table in s.tables for path in pages.write_table(folder / "tables", table)]
     rows = [{"study": study.name, "base": base} | vars(answer) for base, answer in found.answers]
     frame = pd.DataFrame(rows).reindex(

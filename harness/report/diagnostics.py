@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from harness.analysis import Outcome, split_of
@@ -28,6 +29,8 @@ from harness.trial.score import METRICS
 
 BEHAVIOUR = ("nll", "free_nll", "exposure_gap", "length_ratio", "truncated", "unproven", "repetition")
 ERRORS = ("exact_match", "search_error", "model_error", "truncated")
+SAME_LENGTHS = 0.9
+"""Correlation of source and target lengths from which on a report shows scores by source length alone."""
 ORACLE = ("exact_match", "oracle_exact_match", "token_accuracy", "oracle_token_accuracy")
 
 
@@ -42,11 +45,19 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequenc
     done = [o for o in outcomes if o.status == "ok"]
     return [
         _behaviour(done),
-        *(_kinds(done, metrics, order, by) for by in GROUPINGS),
-        _attention(done),
+        *(_kinds(done, metrics, order, by) for by in GROUPINGS if by != "target length" or not lengths_agree(done)),
+        _attention(done, order),
         _costs(done, metrics, order),
         _wins(done),
     ]
+
+
+def lengths_agree(outcomes: Sequence[Outcome]) -> bool:
+    """Say whether long sources have long targets so often that scores by either length say the same."""
+    pairs = [(o.test.source_lengths, o.test.target_lengths) for o in outcomes if len(o.test.target_lengths)]
+    if not pairs or len(pairs[0][0]) != len(pairs[0][1]) or min(len(set(side.tolist())) for side in pairs[0]) < 2:
+        return False
+    return float(np.corrcoef(*pairs[0])[0, 1]) >= SAME_LENGTHS
 
 
 def mean_and_interval(mean: float, low: float, high: float, digits: int) -> str:
@@ -134,7 +145,7 @@ def _kinds_table(name: str, metric: str, frame: pd.DataFrame, done: Sequence[Out
     return Table(name, columns, rows, frame, origins, f"{METRICS[metric].title}; in brackets: sentences")
 
 
-def _attention(done: Sequence[Outcome]) -> Section:
+def _attention(done: Sequence[Outcome], order: Sequence[str]) -> Section:
     about = (
         f"Where the decoder looks while it says its own hypotheses: mean over all {split_of(done)} sentences and seeds, from "
         "the first to the last position of both. The table says how much of the weight is at most one cell of twelve off the "
@@ -152,7 +163,7 @@ def _attention(done: Sequence[Outcome]) -> Section:
     table = Table("attention", ["variant", *titles.values()], rows, frame, origins)
     maps = mean_attention(done)
     alt = "Heat map per variant: which share of the attention falls on which place of the source"
-    drawn = [Figure("attention_mean", alt, partial(figures.heat_maps, maps))] if maps else []
+    drawn = [Figure("attention_mean", alt, partial(figures.heat_maps, maps, order))] if maps else []
     example, more = _one_attention(done)
     return Section("attention", "Where the decoders look", about, [table, *example], [*drawn, *more])
 

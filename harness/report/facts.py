@@ -56,6 +56,11 @@ class StudyFacts:
     """Whether the study is otherwise as it was when it was tuned."""
 
     @property
+    def checks(self) -> list[tuple[str, str]]:
+        """What a reader must know of data and seeds before believing a score, each with its title."""
+        return [(title, text) for title, text in self.origins if title.startswith("check the ")]
+
+    @property
     def sealed(self) -> str:
         """A sentence for the top of every page on scores of the validation split; "" for scores of the test."""
         return SEALED if self.split == VALIDATION else ""

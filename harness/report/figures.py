@@ -3,56 +3,64 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis import Outcome, deviation, lengths_frame, split_of
-from harness.core.escapes import visible
-from harness.core.names import file_name
 from harness.report import fonts
-from harness.report.section import Drawing, Figure
+from harness.report.drawing import (
+    DASHES,
+    FOCUS,
+    GREY,
+    MARKERS,
+    Order,
+    canvas,
+    draw,
+    headline,
+    in_focus,
+    legend,
+    look,
+    order_of,
+    shortened,
+    size,
+    wrapped,
+)
 from harness.report.tables import span
 from harness.trial.score import METRICS
 
-DASHES: list[Any] = ["", (4, 1.5), (1, 1)]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+__all__ = [
+    "MARKERS",
+    "Order",
+    "attention_example",
+    "by_group",
+    "by_length",
+    "by_variant",
+    "canvas",
+    "draw",
+    "headline",
+    "heat_maps",
+    "iqm_levels",
+    "learning_curves",
+    "legend",
+    "level_curve",
+    "lines",
+    "order_of",
+    "pareto",
+    "performance_profiles",
+    "plain",
+    "size",
+    "wrapped",
+]
+
 RIM: dict[str, Any] = {"markeredgecolor": "w", "markeredgewidth": 0.75}
 """White edge of markers on a line."""
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "seq2seq-harness",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10.5,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "font.size": 9.5,
-    "text.parse_math": False,
-}
-
-
-def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, Drawing]:
-    """Draw the figures that have data, as SVG and PNG, and return them by name."""
-    import matplotlib
-
-    drawn = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    families = fonts.families()
-    with matplotlib.rc_context(STYLE | ({"font.family": families} if len(families) > 1 else {})):
-        for name, _, make, _ in drawings:
-            figure = make()
-            if figure is not None:
-                note = fonts.number_undrawn(figure)
-                stem = file_name(name, "a figure")
-                drawn[name] = Drawing([_save(figure, folder / f"{stem}{suffix}") for suffix in (".svg", ".png")], note)
-    return drawn
+WORD = 16
+"""Most characters of a word at a map of attention."""
+ROW, DENSE = 0.38, 0.15
+"""Inches of a row with a variant, and where there are many."""
 
 
 def by_variant(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -> Any:
@@ -63,20 +71,47 @@ def by_variant(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -
     frame = pd.DataFrame(rows, columns=["variant", "value"]).astype({"value": float})
     if not np.isfinite(frame["value"]).any():
         return None
-    figure, axes = canvas(7.2, 1.3 + 0.38 * len(order))
+    figure, axes = canvas(7.2, rows_height(order))
+    dense = len(order) > FOCUS
     blue, orange = sns.color_palette("colorblind")[:2]
-    sns.stripplot(frame, x="value", y="variant", order=order, color=blue, alpha=0.65, size=6, jitter=False, ax=axes)
+    focus = in_focus(order)
     for row, variant in enumerate(order):
         values = frame[frame["variant"] == variant]["value"]
-        if len(values):
-            mean, sd = values.mean(), deviation(list(values))
-            bar = 0.0 if math.isnan(sd) else sd
-            axes.errorbar(mean, row + 0.22, xerr=bar, fmt="|", color=orange, markersize=9, capsize=3, linewidth=1.8)
+        if not len(values):
+            continue
+        color = blue if variant in focus else GREY
+        axes.plot(values, [row] * len(values), "o", color=color, alpha=0.65, markersize=4 if dense else 6, lw=0)
+        mean, sd = values.mean(), deviation(list(values))
+        bar = 0.0 if math.isnan(sd) else sd
+        place, high = (row, 4) if dense else (row + 0.22, 9)
+        axes.errorbar(mean, place, xerr=bar, fmt="|", color=orange if variant in focus else GREY, markersize=high,
+                      capsize=0 if dense else 3, linewidth=1.8, zorder=3 if variant in focus else 1)  # fmt: skip
     axes.set(xlabel=METRICS[metric].title, ylabel="")
-    axes.set_yticks(range(len(order)), [wrapped(variant) for variant in order])
-    axes.set_title(wrapped(f"{plain(metric)} of every variant: dots are seeds, bars mean ± SD", 80))
-    axes.set_ylim(len(order) - 0.4, -0.6)
+    name_rows(axes, order)
+    axes.grid(axis="y", visible=False)
+    headline(figure, f"{plain(metric)} of every variant: dots are seeds, bars mean ± SD{greyed(order)}")
     return figure
+
+
+def rows_height(order: Sequence[str]) -> float:
+    """Return the inches that a figure with a row for each variant takes; a row is as high as the longest name."""
+    lines = max((wrapped(variant).count("\n") + 1 for variant in order), default=1)
+    return 1.5 + (max(ROW, 0.1 + 0.16 * lines) if len(order) <= FOCUS else DENSE) * len(order)
+
+
+def name_rows(axes: Any, order: Sequence[str]) -> None:
+    """Name the rows of a figure from top to bottom; many rows have small names of one line."""
+    dense = len(order) > FOCUS
+    names = shortened(order, 44) if dense else [wrapped(variant) for variant in order]
+    axes.set_yticks(range(len(order)), names, fontsize=7 if dense else None)
+    for label, variant in zip(axes.get_yticklabels(), order, strict=True):
+        label.set_color("black" if variant in in_focus(order) else "#767676")
+    axes.set_ylim(len(order) - 0.4, -0.6)
+
+
+def greyed(order: Sequence[str]) -> str:
+    """Return what a title says of variants that are grey."""
+    return "" if len(in_focus(order)) == len(order) else "; grey: neither claimed nor among the best five"
 
 
 def learning_curves(outcomes: Sequence[Outcome], order: Sequence[str]) -> Any:
@@ -92,8 +127,8 @@ def learning_curves(outcomes: Sequence[Outcome], order: Sequence[str]) -> Any:
     figure, axes = canvas(*size(order))
     lines(pd.DataFrame(rows), "update", "dev_nll", order, axes)
     axes.set(xlabel="update", ylabel="validation NLL (nats per token)")
-    axes.set_title("Validation NLL during training: mean of seeds, band from lowest to highest")
-    legend(figure, axes)
+    legend(figure, axes, order)
+    headline(figure, f"Validation NLL during training: mean of seeds, band from lowest to highest{greyed(order)}")
     return figure
 
 
@@ -110,57 +145,26 @@ def by_length(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) ->
     counts = frame.groupby("place")["sentences"].max()
     axes.set_xticks(range(len(spans)), [f"{span(*edges)}\n({counts[place[edges]]})" for edges in spans])
     axes.set(xlabel=f"source tokens ({split_of(outcomes)} sentences)", ylabel=METRICS[metric].title)
-    axes.set_title(f"{plain(metric)} by source length: mean of seeds, band from lowest to highest")
-    legend(figure, axes)
+    legend(figure, axes, order)
+    headline(figure, f"{plain(metric)} by source length: mean of seeds, band from lowest to highest{greyed(order)}")
     return figure
 
 
 def lines(frame: pd.DataFrame, x: str, y: str, order: Sequence[str], axes: Any, markers: bool = False) -> None:
-    """Draw one line with a band per variant; colour and dashes (and markers) vary together, for more than ten."""
-    import seaborn as sns
-
-    palette, groups = sns.color_palette("colorblind"), dict(iter(frame.groupby("variant")))
-    for index, variant in enumerate(order):
+    """Draw one line with a band per variant; colour and dashes (and markers) vary together; out of focus: a thin grey line."""
+    groups, focus = dict(iter(frame.groupby("variant"))), in_focus(order)
+    for variant in (name for name in order if name in groups and name not in focus):
+        middle = groups[variant].groupby(x)[y].mean()
+        axes.plot(middle.index, middle, color=GREY, linewidth=0.8, zorder=1)
+    for index, variant in enumerate(focus):
         if variant not in groups:
             continue
         at = groups[variant].groupby(x)[y].agg(["mean", "min", "max"])
-        look: dict[str, Any] = {"color": palette[index % len(palette)]}
-        axes.fill_between(at.index, at["min"], at["max"], alpha=0.13 if len(order) <= 6 else 0.06, linewidth=0, **look)
-        look |= {"dashes": dashes} if (dashes := DASHES[index // 4 % len(DASHES)]) else {}
-        look |= {"marker": MARKERS[index % len(MARKERS)]} | RIM if markers else {}
-        axes.plot(at.index, at["mean"], label=variant, linewidth=1.8, **look)
-
-
-def legend(figure: Any, axes: Any) -> None:
-    """Put the legend beside the plot, in the order of the plan."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, [wrapped(label) for label in labels], loc="outside right upper", handlelength=2.6)
-
-
-def size(order: Sequence[str]) -> tuple[float, float]:
-    """Return width and height in inches, with room for the legend, whose longer labels take several lines."""
-    needed = sum(1 + wrapped(variant).count("\n") for variant in order)
-    return 9.4, max(4.0, 0.5 + 0.16 * needed + 0.08 * len(order))
-
-
-def canvas(width: float, height: float) -> tuple[Any, Any]:
-    """Return a figure of this size in inches, and its axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _save(figure: Any, path: Path) -> Path:
-    # No date and no version of the drawing program inside: the same numbers give the same bytes.
-    metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
-    figure.savefig(path, metadata=metadata, dpi=150)
-    return path
-
-
-def wrapped(text: str, width: int = 34) -> str:
-    """Break a label over lines."""
-    return "\n".join(textwrap.wrap(visible(text), width, break_on_hyphens=False)) or " "
+        style = {"color": look(order, variant)["color"]}
+        axes.fill_between(at.index, at["min"], at["max"], alpha=0.13 if len(order) <= 6 else 0.06, linewidth=0, **style)
+        style |= {"dashes": dashes} if (dashes := DASHES[index // 4 % len(DASHES)]) else {}
+        style |= {"marker": MARKERS[index % len(MARKERS)]} | RIM if markers else {}
+        axes.plot(at.index, at["mean"], label=variant, linewidth=1.8, **style)
 
 
 def plain(metric: str) -> str:
@@ -175,36 +179,33 @@ def iqm_levels(frame: pd.DataFrame) -> Any:
 
     if frame.empty:
         return None
-    figure, axes = canvas(7.2, 1.3 + 0.38 * len(frame))
+    order = Order(frame["variant"], dict(zip(frame["variant"], frame["iqm"], strict=True)), lower=False)
+    figure, axes = canvas(7.2, rows_height(order))
     places, blue = np.arange(len(frame)), sns.color_palette("colorblind")[0]
     axes.hlines(places, frame["iqm_low"], frame["iqm_high"], color=blue, linewidth=2)
-    axes.plot(frame["iqm"], places, "o", color=blue, markersize=7)
-    axes.set_yticks(places, [wrapped(variant) for variant in frame["variant"]])
-    axes.set_ylim(len(frame) - 0.4, -0.6)
+    axes.plot(frame["iqm"], places, "o", color=blue, markersize=7 if len(order) <= FOCUS else 4)
+    name_rows(axes, order)
     axes.set(xlabel="interquartile mean of normalized scores")
-    axes.set_title(wrapped("All datasets together: dots are IQMs, lines 95 % intervals over seeds", 80))
+    headline(figure, "All datasets together: dots are IQMs, lines 95 % intervals over seeds")
     return figure
 
 
 def performance_profiles(frame: pd.DataFrame) -> Any:
     """Share of runs above every score, with bands; columns variant, above, share, low, high."""
-    import seaborn as sns
-
     if frame.empty:
         return None
-    order = list(dict.fromkeys(frame["variant"]))
+    mean = {str(variant): float(share) for variant, share in frame.groupby("variant")["share"].mean().items()}
+    order = Order(dict.fromkeys(frame["variant"]), mean, lower=False)
     figure, axes = canvas(*size(order))
     lines(frame, "above", "share", order, axes)
-    palette = sns.color_palette("colorblind")
-    for index, variant in enumerate(order):
+    for variant in in_focus(order):
         mine = frame[frame["variant"] == variant]
         # If all seeds agree, no band is known: only the line is drawn.
-        axes.fill_between(
-            mine["above"], mine["low"], mine["high"], color=palette[index % len(palette)], alpha=0.13, lw=0
-        )
+        color = look(order, variant)["color"]
+        axes.fill_between(mine["above"], mine["low"], mine["high"], color=color, alpha=0.13, lw=0)
     axes.set(xlabel="normalized score", ylabel="share of runs above", ylim=(-0.02, 1.02))
-    axes.set_title("Performance profiles: datasets weigh the same, bands are pointwise 95 %")
-    legend(figure, axes)
+    legend(figure, axes, order)
+    headline(figure, f"Performance profiles: datasets weigh the same, bands are pointwise 95 %{greyed(order)}")
     return figure
 
 
@@ -221,12 +222,12 @@ def by_group(frame: pd.DataFrame, metric: str, order: Sequence[str], by: str) ->
     for index, variant in enumerate(present):
         mine = frame[frame["variant"] == variant]
         shift = 0.6 * ((index + 0.5) / len(present) - 0.5)
-        _points(axes, mine["place"].map(places) + shift, mine, _look(order, variant), wrapped(variant))
+        _points(axes, mine["place"].map(places) + shift, mine, order, variant)
     kinds = frame.groupby("place", sort=True).agg({"group": "first", "sentences": "max"})
     axes.set_xticks(range(len(kinds)), [f"{group}\n({count})" for group, count in kinds.itertuples(index=False)])
     axes.set(xlabel=f"{by} (sentences)", ylabel=METRICS[metric].title)
-    axes.set_title(f"{plain(metric)} by {by}: mean of seeds, 95 % interval")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    legend(figure, axes, order)
+    headline(figure, f"{plain(metric)} by {by}: mean of seeds, 95 % interval{greyed(order)}")
     return figure
 
 
@@ -249,70 +250,72 @@ def pareto(frame: pd.DataFrame, metric: str, order: Sequence[str], titles: dict[
         axes.scatter(front["spent"], front["mean"], s=130, facecolors="none", edgecolors="#555555", zorder=2)
         for variant in [variant for variant in order if variant in set(here["variant"])]:
             mine = here[here["variant"] == variant]
-            _points(axes, mine["spent"], mine, _look(order, variant), wrapped(variant))
+            _points(axes, mine["spent"], mine, order, variant)
         if here["spent"].min() > 0 and here["spent"].max() > 8 * here["spent"].min():
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(
+                "{x:g}"
+            )  # the usual powers of ten need the mathematics that names must not be
+            axes.xaxis.set_minor_formatter(lambda *_: "")
         else:
             axes.locator_params(axis="x", nbins=5)
         axes.set(xlabel=titles[cost])
     for axes in panels[len(costs) :]:
         axes.set_visible(False)
     figure.supylabel(METRICS[metric].title, fontsize="medium")
-    figure.suptitle(f"{plain(metric)} against cost: ringed variants are on the front", fontsize=10.5, x=0.02, ha="left")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+    legend(figure, panels[0], order)
+    headline(figure, f"{plain(metric)} against cost: ringed variants are on the front{greyed(order)}")
     return figure
 
 
-def heat_maps(maps: dict[str, Any]) -> Any:
-    """Mean attention of every variant on a common scale: target from top to bottom, source from left to right."""
+def heat_maps(maps: Mapping[str, Any], order: Sequence[str] = ()) -> Any:
+    """Mean attention of variants on a common scale: target from top to bottom, source from left to right."""
     if not maps:
         return None
-    columns = min(3, len(maps))
-    rows = math.ceil(len(maps) / columns)
-    figure, _ = canvas(1.2 + 2.7 * columns, 0.7 + 2.9 * rows)
+    focus = [name for name in in_focus(order) if name in maps] if len(maps) > FOCUS else []
+    shown = {name: maps[name] for name in (focus or list(maps)[:FOCUS])}
+    columns = min(3, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    figure, _ = canvas(1.2 + 2.7 * columns, 1.0 + 2.9 * rows)
     figure.clear()
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
-    highest = max(float(cells.max()) for cells in maps.values())
-    for axes, (variant, cells) in zip(panels, maps.items(), strict=False):
-        shown = axes.imshow(cells, cmap="cividis", vmin=0.0, vmax=highest, extent=(0, 1, 1, 0), interpolation="nearest")
+    highest = max(float(cells.max()) for cells in shown.values())
+    for axes, (variant, cells) in zip(panels, shown.items(), strict=False):
+        image = axes.imshow(cells, cmap="cividis", vmin=0.0, vmax=highest, extent=(0, 1, 1, 0), interpolation="nearest")
         axes.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], xlabel="place in the source", ylabel="place in the output")
-        axes.set_title(wrapped(variant, 30))
+        axes.set_title(wrapped(variant, 22), fontsize=8.5)
         axes.grid(False)
-    for axes in panels[len(maps) :]:
+    for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    figure.colorbar(shown, ax=list(panels), label="share of the weight", shrink=0.8)
+    figure.colorbar(image, ax=list(panels), label="share of the weight", shrink=0.8)
+    part = "" if len(shown) == len(maps) else f" of {len(shown)} of {len(maps)} variants"
+    headline(figure, f"Mean attention{part}")
     return figure
 
 
 def attention_example(source: Sequence[str], target: Sequence[str], weights: Any, title: str) -> Any:
-    """Attention over one sentence: a row per output word, a column per source word."""
-    figure, axes = canvas(min(14.0, 1.8 + 0.42 * len(source)), min(14.0, 1.4 + 0.34 * len(target)))
+    """Attention over one sentence: a row per output word, a column per source word; both sentences name their axis."""
+    figure, axes = canvas(max(5.0, min(14.0, 2.2 + 0.42 * len(source))), max(4.6, min(14.0, 1.9 + 0.34 * len(target))))
     shown = axes.imshow(weights, cmap="cividis", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
-    axes.set_xticks(range(len(source)), fonts.drawable(source), rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(target)), fonts.drawable(target))
-    axes.set_title(wrapped(title, max(24, 6 * len(source))))
+    says, hears = (shortened(fonts.drawable(words), WORD) for words in (target, source))
+    axes.set_xticks(range(len(hears)), hears, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(says)), says)
+    wide, high = (int(11.5 * inches) for inches in (figure.get_figwidth() - 1.6, figure.get_figheight() - 1.4))
+    axes.set_xlabel(wrapped(f"source: {' '.join(hears)}", wide))
+    axes.set_ylabel(wrapped(f"output: {' '.join(says)}", high))
     axes.grid(False)
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        for label in labels:
-            label.set_fontfamily(fonts.families())
     figure.colorbar(shown, ax=axes, label="weight")
+    headline(figure, title)
     return figure
 
 
-def _points(axes: Any, x: Any, mine: pd.DataFrame, look: dict[str, Any], label: str) -> None:
+def _points(axes: Any, x: Any, mine: pd.DataFrame, order: Sequence[str], variant: str) -> None:
     """Draw means with their intervals; the mean of one seed has no interval."""
-    errors = np.stack([mine["mean"] - mine["low"], mine["high"] - mine["mean"]])
-    axes.errorbar(x, mine["mean"], yerr=np.nan_to_num(errors), fmt=look["marker"], color=look["color"], label=label,
-                  markersize=6, capsize=3, linewidth=1.4, zorder=3)  # fmt: skip
-
-
-def _look(order: Sequence[str], variant: str) -> dict[str, Any]:
-    """Return the colour and marker of a variant, the same in all figures."""
-    import seaborn as sns
-
-    place = list(order).index(variant)
-    palette = sns.color_palette("colorblind")
-    return {"color": palette[place % len(palette)], "marker": MARKERS[place % len(MARKERS)]}
+    errors = np.nan_to_num(np.stack([mine["mean"] - mine["low"], mine["high"] - mine["mean"]]))
+    style, bright = look(order, variant), variant in in_focus(order)
+    axes.errorbar(x, mine["mean"], yerr=errors, fmt=style["marker"], color=style["color"], markersize=6,
+                  label=variant if bright else None, capsize=3 if bright else 0, linewidth=1.4 if bright else 0.8,
+                  zorder=3 if bright else 1)  # fmt: skip
 
 
 def level_curve(frame: pd.DataFrame, metric: str, path: str) -> Any:
@@ -327,5 +330,5 @@ def level_curve(frame: pd.DataFrame, metric: str, path: str) -> Any:
     axes.fill_between(frame["level"], frame["low"], frame["high"], color=blue, alpha=0.15, linewidth=0)
     axes.set(xlabel=wrapped(path, 80), ylabel=METRICS[metric].title)
     axes.set_xticks(frame["level"])
-    axes.set_title(wrapped(f"{plain(metric)} by {path}: mean of seeds, band 95 % interval", 80))
+    headline(figure, f"{plain(metric)} by {path}: mean of seeds, band 95 % interval")
     return figure

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from harness.storage.disk import make_folder, sync
 
-MADE = ("figures/*.svg", "figures/*.png", "tables/*.csv", "tables/*.md", "tables/*.tex", "failures/*.txt")
+MADE = (
+    "figures/*.svg",
+    "figures/*.png",
+    "figures/*.pdf",
+    "tables/*.csv",
+    "tables/*.md",
+    "tables/*.tex",
+    "failures/*.txt",
+)
 """Files of a report whose names depend on the study; those of an earlier report are removed."""
 UNDER_WAY = ".report-"
 """Prefix of the folders in which reports are being written."""

@@ -8,20 +8,21 @@ from itertools import groupby
 from typing import Any
 
 DEFAULT = "DejaVu Sans"
-EAST_ASIAN = (
+OTHERS = (
     "Noto Sans CJK", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "WenQuanYi", "Source Han Sans", "PingFang",
     "Hiragino", "Apple SD Gothic", "Microsoft YaHei", "SimHei", "MS Gothic", "Malgun Gothic", "NanumGothic",
-    "Arial Unicode MS", "Droid Sans Fallback", "IPAGothic",
+    "Arial Unicode MS", "Droid Sans Fallback", "IPAGothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari",
+    "Noto Sans Thai", "Noto Emoji", "Symbola", "Segoe UI Symbol",
 )  # fmt: skip
-"""How names of fonts with Han characters, kana or Hangul begin."""
+"""How names of fonts begin that have what the default lacks: Han characters, kana, Hangul, other scripts, and emoji."""
 
 
 @cache
 def families() -> list[str]:
-    """Return installed fonts to draw with: the default first, then fonts with characters of East Asia."""
+    """Return installed fonts to draw with: the default first, then those that have what it lacks."""
     from matplotlib import font_manager
 
-    installed = sorted({font.name for font in font_manager.fontManager.ttflist if font.name.startswith(EAST_ASIAN)})
+    installed = sorted({font.name for font in font_manager.fontManager.ttflist if font.name.startswith(OTHERS)})
     return [DEFAULT, *installed]
 
 

@@ -136,6 +136,8 @@ def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
         return _new_study(FEW, "a verdict needs three seeds a side", study, outcomes)
     if result.verdict != "inconclusive" or math.isnan(result.needed_seeds):
         return None
+    if claim.within is not None and abs(result.delta) > claim.within:
+        return Next("what is seen here exceeds the margin, so that more seeds would rather refute the claim")
     if math.isfinite(result.needed_seeds):
         seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
         return _new_study(int(result.needed_seeds), f"80 % power {seen}", study, outcomes)
@@ -150,10 +152,7 @@ def _new_study(seeds: int, why: str, study: StudyFacts, outcomes: Sequence[Outco
         return Next(told)
     used = max((o.seed for o in outcomes), default=0)
     first = max(FIRST_SEED, 100 * (used // 100 + 1) + 1)
-    chosen = range(first, first + seeds)
-    if not study.copied.one_line:
-        told += f", after `seeds:` of a copy of {study.copied.file} says {first} to {chosen[-1]}"
-    return Next(told, study.copied.command(chosen))
+    return Next(told, study.copied.command(range(first, first + seeds)))
 
 
 def _cost(seeds: int, outcomes: Sequence[Outcome]) -> str:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.analysis.diagnose import t_interval
 from harness.analysis.runs import UNREADABLE
 from harness.core.spec import SpecError
+from harness.report.diagnostics import mean_and_interval
 from harness.report.headlines import SIGNS
 from harness.report.html import page
 from harness.report.pages import markdown_page, write_text
 from harness.report.sentences import verified_sentence
+from harness.trial.score import METRICS
 
 
 class Verdict(NamedTuple):
@@ -33,6 +37,19 @@ class Verdict(NamedTuple):
         return SIGNS.get(self.verdict, "·")
 
 
+class Best(NamedTuple):
+    """The variant of a study with the best mean score."""
+
+    variant: str
+    of: int
+    """Variants that have a score."""
+    metric: str
+    score: str
+    """Mean over seeds with its 95 % t interval, as text."""
+    value: float
+    """The mean, to sort by."""
+
+
 class Entry(NamedTuple):
     """One study on one base, from the files of its report."""
 
@@ -47,8 +64,14 @@ class Entry(NamedTuple):
     trials: int
     data: list[str]
     """Names of datasets, and beginnings of the sha256 of their rows."""
+    datasets: list[str]
+    """Names of datasets."""
     page: str
-    """Address of its report or folder, relative to the index."""
+    """Address of its report, relative to the index; of its comparisons, where it has no page."""
+    text: str = ""
+    """The same in Markdown, where there is one."""
+    best: Best | None = None
+    """None where no trial has a score."""
     verified: str = ""
     """Summary of trials that were run a second time."""
 
@@ -86,6 +109,7 @@ def read(folder: Path, results: Path) -> Entry:
             list(csv.DictReader(io.StringIO(_text(folder / f"{n}.csv"), newline=""))) for n in ("trials", "comparisons")
         )
         claims = [claim["name"] for claim in plan["claims"]]
+        datasets, hashes = _data(plan, provenance)
         return Entry(
             study=plan["study"],
             base=plan["base"],
@@ -98,14 +122,39 @@ def read(folder: Path, results: Path) -> Entry:
             ],
             finished=sum(row["status"] == "ok" for row in trials),
             trials=len(trials),
-            data=_data(plan, provenance),
-            page=_address(folder, results),
+            data=[*datasets, *hashes],
+            datasets=datasets,
+            page=_address(folder, results, ("report.html", "report.md")),
+            text=_address(folder, results, ("report.md", "report.html")),
+            best=_best(trials, [row["metric"] for row in comparisons]),
             verified=verified_sentence(provenance.get("verified", {})),
         )
     except (*UNREADABLE, OSError) as error:
         raise SpecError(
             f"its files are not files of a report ({error}); `s2s report` writes them again", place=str(folder)
         ) from None
+
+
+def _best(trials: Sequence[Mapping[str, str]], asked: Sequence[str]) -> Best | None:
+    """Return the best variant by the metric of the first claim; without claims, by the first metric with a good direction.
+
+    Args:
+        trials: the rows of ``trials.csv``.
+        asked: the metrics of the comparisons.
+    """
+    known = [name for name in (*asked, *(trials[0] if trials else ())) if name in METRICS]
+    name = next((name for name in known if METRICS[name].direction != "neither"), "")
+    scores: dict[str, list[float]] = {}
+    for row in trials:
+        if row["status"] == "ok" and row.get(name):
+            scores.setdefault(row["variant"], []).append(float(row[name]))
+    if not scores:
+        return None
+    means = {variant: statistics.fmean(values) for variant, values in scores.items()}
+    best = (max if METRICS[name].direction == "higher" else min)(means, key=means.__getitem__)
+    mean, low, high = t_interval(scores[best])
+    text = mean_and_interval(mean, low, high, METRICS[name].digits)
+    return Best(best, len(scores), METRICS[name].title, text, mean)
 
 
 def _attempt(row: Mapping[str, str]) -> str:
@@ -117,16 +166,16 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _data(plan: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[str]:
-    """Return the names of the datasets and the beginnings of their hashes."""
+def _data(plan: Mapping[str, Any], provenance: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the names of the datasets, and the beginnings of their hashes."""
     choices = [variant["choice"]["data"]["dataset"] for variant in plan["variants"] if variant["choice"]]
     names = dict.fromkeys(str(choice.get("id", choice["kind"])) for choice in choices)
     hashes = dict.fromkeys(facts["dataset_sha256"][:12] for facts in provenance.get("data", {}).values())
-    return [*names, *hashes]
+    return list(names), list(hashes)
 
 
-def _address(folder: Path, results: Path) -> str:
-    name = next((name for name in ("report.html", "report.md") if (folder / name).is_file()), "")
-    address = (folder.relative_to(results) / name).as_posix() + ("" if name else "/")
+def _address(folder: Path, results: Path, pages: Sequence[str]) -> str:
+    name = next((name for name in pages if (folder / name).is_file()), "comparisons.csv")
+    address = (folder.relative_to(results) / name).as_posix()
     address.encode()  # an error if the name is not valid UTF-8
     return address

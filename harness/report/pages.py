@@ -68,7 +68,7 @@ def _write(
     drawn = figures.draw(folder / "figures", [f for part in (forest.section(plots), *found) for f in part.figures])
     notes = {name: drawing.note for name, drawing in drawn.items()}
     found = [kept for section in found if (kept := section.kept(notes))]
-    written = [path for drawing in drawn.values() for path in drawing.files]
+    written = [path for drawing in drawn.values() for path in (*drawing.files, drawing.paper)]
     facts = _facts(study, outcomes, comparisons, found) | {"forests": plots, "links": around}
     shown = [table for table in (facts["claims"], *(t for section in found for t in section.tables)) if table.rows]
     written += [path for table in shown for path in write_table(folder / "tables", table)]

@@ -30,6 +30,8 @@ class Drawing(NamedTuple):
     """As SVG and PNG."""
     note: str
     """What numbers in brackets stand for, where no installed font draws a text."""
+    paper: Path
+    """As PDF."""
 
 
 class Listing(NamedTuple):

@@ -63,7 +63,8 @@ def curve(found: Tuned) -> Any:
     """Draw the expected best score against the number of trials, a line per variant; None for a single trial."""
     if len(found.tried) < 2:
         return None
-    order = list(found.variants)
+    last = {name: mine.expected[-1] for name, mine in found.variants.items()}
+    order = figures.Order(last, last, lower=found.lower)
     points = [
         {"variant": name, "trials": n, "value": value}
         for name, mine in found.variants.items()
@@ -72,6 +73,6 @@ def curve(found: Tuned) -> Any:
     figure, axes = figures.canvas(*figures.size(order))
     figures.lines(pd.DataFrame(points), "trials", "value", order, axes, markers=len(found.tried) <= 16)
     axes.set(xlabel="trials", ylabel=f"expected best {METRICS[found.metric].title}")
-    axes.set_title("Expected best validation score by number of trials (Dodge et al. 2019)")
-    figures.legend(figure, axes)
+    figures.legend(figure, axes, order)
+    figures.headline(figure, "Expected best validation score by number of trials (Dodge et al. 2019)")
     return figure

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.core.spec import SpecError, parse_yaml
 from harness.study import locate
 
 FIRST_SEED = 101
@@ -19,20 +21,17 @@ class Copied(NamedTuple):
 
     file: str
     """The study's own file, seen from the current folder."""
+    like: str
+    """The study as commands name it."""
     copy: str
     """A free name beside it."""
     run: str
     """What to type to run the copy."""
-    one_line: bool
-    """Whether the study gives its seeds in one line (or none), so that a shell can replace it."""
 
     def command(self, seeds: range) -> str:
-        """Return what to type to write the copy with these seeds and run it; only the latter where the seeds fill lines."""
-        if not self.one_line:
-            return self.run
-        line = f"seeds: [$(seq -s, {seeds[0]} {seeds[-1]})]"
-        file, copy = shlex.quote(self.file), shlex.quote(self.copy)
-        return f"(grep -v '^seeds:' {file}; echo \"{line}\") > {copy} && {self.run}"
+        """Return what to type to write the copy with these seeds and run it."""
+        called = ".venv/bin/s2s" if self.run.startswith("make ") else "s2s"
+        return f"{called} new study {self.copy} --like {shlex.quote(self.like)} --seeds {seeds[0]}-{seeds[-1]} && {self.run}"
 
 
 def copied(path: Path, name: str, run: Callable[[str], str]) -> Copied | None:
@@ -49,7 +48,24 @@ def copied(path: Path, name: str, run: Callable[[str], str]) -> Copied | None:
     file = path.relative_to(Path.cwd())
     copy = next(each for each in _copies(file) if not each.exists())
     called = copy.as_posix() if Path(name).suffix in locate.ENDINGS else copy.stem
-    return Copied(file.as_posix(), copy.as_posix(), run(called), _one_line(path.read_text(encoding="utf-8")))
+    return Copied(file.as_posix(), name, copy.stem, run(called))
+
+
+def with_seeds(text: str, seeds: range) -> str:
+    """Return the text of a study file with these seeds in the place of its own; all else stays as it is written.
+
+    Raises:
+        SpecError: the text gives its seeds in a way that is not understood.
+    """
+    own = re.compile(r"^seeds:.*\n?(?:^(?:[ \t\-\]}#].*)?\n)*", re.MULTILINE)
+    line = f"seeds: [{', '.join(map(str, seeds))}]\n"
+    copy = own.sub(line, text, count=1) if own.search(text) else f"{text.rstrip()}\n{line}"
+    try:
+        if parse_yaml(copy, "the copy") == parse_yaml(text, "the study") | {"seeds": list(seeds)}:
+            return copy
+    except SpecError:
+        pass
+    raise SpecError("the study gives its seeds in an unusual way; copy the file by hand, and give it others")
 
 
 def _copies(file: Path) -> Iterator[Path]:
@@ -58,12 +74,3 @@ def _copies(file: Path) -> Iterator[Path]:
     own = int(number) if stem and number.isdecimal() and len(number) < 3 else 1
     stem = stem if own > 1 else file.stem
     return (file.with_name(f"{stem}-{n}{file.suffix}") for n in itertools.count(own + 1))
-
-
-def _one_line(text: str) -> bool:
-    lines = text.splitlines()
-    for line, following in itertools.zip_longest(lines, lines[1:], fillvalue=""):
-        if line.startswith("seeds:"):
-            value = line.removeprefix("seeds:").partition("#")[0].strip()
-            return bool(value) and not following.startswith((" ", "-", "]", "}"))
-    return True

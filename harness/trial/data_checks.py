@@ -213,10 +213,11 @@ def _ceiling_warning(counts: Mapping[str, Any], lowercased: bool, split: str) ->
     if most == 100:
         return []
     reasons = [f"in {counts['unknown']:,} rows the vocabulary lacks tokens"] if counts["unknown"] else []
+    who = "a perfect model that copies nothing" if counts["unknown"] else "a perfect model"
     text, back = counts["example"] or ("", "")
     if text != back and not (lowercased and _meet([lowercase(text)], [lowercase(back)])):
         reasons.append(f"the target tokenizer changes references: '{_shown(text)}' comes back as '{_shown(back)}'")
     return [
-        f"a perfect model reaches {most:.4g} % exact match on the {split}: {'; '.join(reasons) or 'case differs'}; change "
+        f"{who} reaches {most:.4g} % exact match on the {split}: {'; '.join(reasons) or 'case differs'}; change "
         "data.target or decoding.scoring.lowercase if that is not meant"
     ]

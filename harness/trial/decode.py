@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harness.contracts import BOS, EOS, PAD, Readout, Search, Source, State, repeat, sayable
+from harness.contracts import EOS, PAD, Readout, Search, Source
 from harness.trial.batches import collate, evaluation_width, in_order
 from harness.trial.decoded import Hypothesis
 from harness.trial.model import Seq2Seq
 from harness.trial.pairs import Pairs
 from harness.trial.vocabulary import Vocabulary
+from harness.trial.walks import on_its_own
 
 if TYPE_CHECKING:  # how hypotheses are scored does not change them
     from harness.trial.decoding_choice import DecodingChoice
@@ -94,7 +95,7 @@ def examine(model: Seq2Seq, pairs: Pairs, found: Sequence[Hypothesis], batch_siz
         begun = model.read(batch.source_BS)
         forced, _ = model.advance(batch.inputs_BT, *begun)
         nll_N2[index] = _summed(_forced_nll(model, forced, begun[1], batch.targets_BT), batch.targets_BT)
-        walked_BT, words_BT = _on_its_own(model, begun, batch.targets_BT)
+        walked_BT, words_BT = on_its_own(model, begun, batch.targets_BT)
         free_nll_N2[index] = _summed(walked_BT, batch.targets_BT)
         lengths = pairs.target_lengths[index].tolist()
         for row, words, length in zip(index.tolist(), words_BT.tolist(), lengths, strict=True):
@@ -132,36 +133,6 @@ def _forced_nll(model: Seq2Seq, readout: Readout, source: Source, targets_BT: Te
     nll_BT = readout.features_BTR.new_zeros(real_BT.shape)
     nll_BT[real_BT] = model.output.nll(readout, source, targets_BT, real_BT)
     return nll_BT
-
-
-def _on_its_own(model: Seq2Seq, begun: tuple[State, Source], targets_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the NLL of the targets while the model hears its own words, and its words when it may not end, both B x T.
-
-    The two walks go side by side, at little more than the cost of one.
-    """
-    twice = tuple(repeat(part, 2) for part in begun)
-    nll, words = _walk(model, twice, targets_BT.repeat_interleave(2, 0))
-    return nll[0::2], words[1::2]
-
-
-def _walk(model: Seq2Seq, begun: tuple[Any, ...], targets_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Let a model hear its own most probable words for as many steps as there are targets; odd rows never say EOS.
-
-    Returns the NLL of the targets and the words, both B x T.
-    """
-    state, source = begun
-    endless_B = torch.arange(len(targets_BT), device=targets_BT.device) % 2 == 1
-    heard_B = targets_BT.new_full((len(targets_BT),), BOS)
-    nll, words = [], []
-    for target_B in targets_BT.unbind(1):
-        readout, state = model.advance(heard_B.unsqueeze(1), state, source)
-        logp_BV = model.next_logp(readout, source)
-        nll.append(-logp_BV.gather(1, target_B.unsqueeze(1)).squeeze(1))
-        logp_BV = sayable(logp_BV)
-        logp_BV[endless_B, EOS] = -torch.inf
-        heard_B = logp_BV.argmax(-1)
-        words.append(heard_B)
-    return torch.stack(nll, 1), torch.stack(words, 1)
 
 
 def _maps(weights_BTS: Tensor, index_B: Tensor, steps_B: Tensor, sources_B: Tensor) -> dict[str, Tensor]:

@@ -40,10 +40,22 @@ def train_all(train: Train, choice: TrainingChoice, seed: int, at: Workplace) ->
     members: list[Member] = []
     for number in range(choice.members):
         members.append(_finished(at, number) or _trained(train, choice, seed, at, members))
+        shutil.rmtree(_folder(at, number), ignore_errors=True)  # there too if it was interrupted just here before
     _write(members, at.folder)
     for number in range(choice.members):
         _path(at, number).unlink()
     return _facts(members, at)
+
+
+def by_itself(choice: TrainingChoice, number: int) -> TrainingChoice:
+    """Return how a member, counted from 0, is trained; a stream that is fixed has a fixed stream for each of them."""
+    fixed = {name: seed for name, seed in choice.fixed if seed}
+    streams = choice.fixed.changed(**{name: member_seed(seed, number) for name, seed in fixed.items()})
+    return choice.changed(members=1, fixed=streams)
+
+
+def _folder(at: Workplace, number: int) -> Path:
+    return at.folder / f"member_{number}"
 
 
 def _path(at: Workplace, number: int) -> Path:
@@ -70,15 +82,14 @@ def _finished(at: Workplace, number: int) -> Member | None:
 
 
 def _trained(train: Train, choice: TrainingChoice, seed: int, at: Workplace, before: Sequence[Member]) -> Member:
-    """Train the next member in a folder of its own, and keep what it left there as one file in place of the folder."""
-    number, folder = len(before), make_folder(at.folder / f"member_{len(before)}")
+    """Train the next member in a folder of its own, and keep what it leaves there in one file."""
+    number, folder = len(before), make_folder(_folder(at, len(before)))
     emit = _counted(at.emit, sum(member["facts"]["updates"] for member in before), choice.members - number)
     own = at._replace(folder=folder, emit=emit)
-    facts = train(choice.of_member(number), member_seed(seed, number), own)
+    facts = train(by_itself(choice, number), member_seed(seed, number), own)
     member: Member = {name: _read_lines(folder / name) for name in LINES} | {"facts": facts, "place": at.place}
     member["files"] = {path.name: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
     checkpoint.write(_path(at, number), member)
-    shutil.rmtree(folder)
     return member
 
 

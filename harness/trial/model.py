@@ -21,6 +21,7 @@ from harness.contracts import (
     Words,
     sayable,
 )
+from harness.core import fast_paths
 from harness.core.registry import Choice
 from harness.core.spec import Incompatible
 
@@ -135,22 +136,35 @@ class Seq2Seq(nn.Module):
         if gold_BT is None:
             return self.advance(inputs_BT, state, source)[0]
         spoken: list[Any] = []
-        own_B = inputs_BT[:, 0]
-        for t in range(inputs_BT.shape[1]):
+        own_B, steps = inputs_BT[:, 0], inputs_BT.shape[1]
+        for t in range(steps):
             heard_B = torch.where(gold_BT[:, t], inputs_BT[:, t], own_B)
             readout, state = self.advance(heard_B.unsqueeze(1), state, source)
-            own_B = self._own_word(readout, source, replace, generator)
+            needed_B = ~gold_BT[:, t + 1] if t + 1 < steps else torch.zeros_like(gold_BT[:, t])
+            own_B = self._own_word(readout, source, needed_B, replace, generator)
             spoken.append(readout)
         return Readout(*(torch.cat(parts, 1) for parts in zip(*spoken, strict=True)))
 
     @torch.no_grad()
-    def _own_word(self, readout: Readout, source: Source, replace: str, generator: torch.Generator | None) -> Tensor:
-        logp_BV = sayable(self.next_logp(readout, source))
-        if replace == "argmax":
-            return logp_BV.argmax(-1)
-        # Gumbel-max with tosses from the CPU: the same draws on any device.
-        noise_BV = torch.rand(logp_BV.shape, generator=generator).clamp_min(1e-20).log().neg().log().neg()
-        return (logp_BV + noise_BV.to(logp_BV.device)).argmax(-1)
+    def _own_word(
+        self, readout: Readout, source: Source, needed_B: Tensor, replace: str, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return the model's own next words; what stands where none is needed has no meaning.
+
+        On a CPU a large output is asked for the needed ones alone; a GPU would have to wait to learn how many they are.
+        """
+        large = self.output.words * self.decoder.width >= fast_paths.WIDE
+        if everyone := not large or needed_B.device.type != "cpu" or not fast_paths.used():
+            logp_NV = sayable(self.next_logp(readout, source))
+        else:
+            logp_NV = sayable(self.output.counted(readout.last(), source, needed_B.unsqueeze(1)))
+        if replace == "sample":
+            # Gumbel-max with tosses from the CPU, for every row: the same draws on any device, whoever needs them.
+            drawn_BV = torch.rand(len(needed_B), logp_NV.shape[-1], generator=generator)
+            noise_NV = (drawn_BV if everyone else drawn_BV[needed_B]).clamp_min(1e-20).log().neg().log().neg()
+            logp_NV = logp_NV + noise_NV.to(logp_NV.device)
+        word_N = logp_NV.argmax(-1)
+        return word_N if everyone else torch.zeros_like(needed_B, dtype=torch.long).masked_scatter(needed_B, word_N)
 
 
 def _meanings(words: Words) -> Tensor:

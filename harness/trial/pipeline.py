@@ -139,7 +139,8 @@ class Trial:
         if kind == "pretraining_data":
             return {"dataset": encode(self.choice.other_data, meaning=meaning), "revision": self.other_revision}
         if kind == "pretrain":
-            begun = {name: plain["training"][name] for name in ("initializer", "pretraining")}
+            known = ("initializer", "pretraining", "fixed")  # a stream that is fixed may be that of the first values
+            begun = {name: value for name, value in plain["training"].items() if name in known}
             return begun | {"model": plain["model"], "seed": self.seed}
         if kind == "train":
             return {"model": plain["model"], "training": plain["training"], "seed": self.seed}

@@ -146,7 +146,7 @@ def try_model(
 
 
 def draw_attention(answers: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Draw the attention map of each answer as SVG and PNG, and return the files."""
+    """Draw the attention map of each answer as SVG, PNG and PDF, and return the files."""
     from harness.report import figures
     from harness.report.section import Figure
 
@@ -155,4 +155,4 @@ def draw_attention(answers: Sequence[dict[str, Any]], folder: Path) -> list[Path
         if (shown := answer["attention"]) is not None:
             parts = shown["source"], shown["said"], shown["weights"], answer["source"]
             drawn.append(Figure(f"attention_{number}", "", partial(figures.attention_example, *parts)))
-    return [path for drawing in figures.draw(folder, drawn).values() for path in drawing.files]
+    return [path for drawing in figures.draw(folder, drawn).values() for path in (*drawing.files, drawing.paper)]

@@ -23,7 +23,6 @@ import test_model_laws as laws
 import test_setting_laws
 from unit.variants import (
     test_attention,
-    test_beam,
     test_bridges,
     test_cell_formulas,
     test_cell_settings,
@@ -40,12 +39,13 @@ from unit.variants import (
     test_encoders,
     test_encoders_bag,
     test_encoders_gnmt,
-    test_exact,
     test_outputs,
     test_outputs_copying,
     test_positions,
-    test_sampling,
     test_searches,
+    test_searches_beam,
+    test_searches_exact,
+    test_searches_sampling,
     test_transformer,
 )
 
@@ -58,6 +58,7 @@ from harness.contracts import (
     ScannedCell,
     StepwiseCell,
     layered_cells,
+    tensors,
     transformer_layers,
 )
 from harness.core.spec import flatten
@@ -65,7 +66,6 @@ from harness.trial.model import Seq2Seq
 from variants import (
     attention,
     attention_positions,
-    beam,
     bridges,
     cells,
     cells_gated,
@@ -87,15 +87,16 @@ from variants import (
     encoders,
     encoders_bag,
     encoders_gnmt,
-    exact,
     initializers,
     outputs,
     outputs_adaptive,
     outputs_copying,
     outputs_mixture,
     positions,
-    sampling,
     searches,
+    searches_beam,
+    searches_exact,
+    searches_sampling,
     transformer,
 )
 
@@ -158,6 +159,7 @@ SCORE = models(laws.test_search_reports_the_score_the_model_gives)
 ENDING = models(laws.test_hypotheses_end_at_eos_or_at_the_limit)
 ONE_IS_GREEDY = models(laws.test_a_beam_of_one_is_greedy)
 COMPANY = models(laws.test_decoding_does_not_depend_on_company)
+DROPPING = models(laws.test_dropping_what_has_ended_changes_nothing)
 HEARING = models(laws.test_a_model_hears_the_reference_where_told_and_itself_elsewhere)
 TWO_FACES = models(laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)
 FUTURE = models(laws.test_the_future_changes_nothing)
@@ -172,24 +174,34 @@ LENGTH = having(test_searches.test_length_is_paid_for_by_the_formula)
 TRAP = having(test_searches.test_greedy_falls_into_the_trap_and_a_beam_does_not)
 PATIENCE = having(test_searches.test_a_hypothesis_that_ended_is_not_lost_to_rivals_that_end_up_worse)
 SILENT = having(test_searches.test_what_nobody_says_is_never_said_but_keeps_its_probability)
-FILTERS = having(test_sampling.test_filters_keep_the_words_that_their_definitions_name)
-OFTEN = having(test_sampling.test_samples_come_as_often_as_they_are_probable)
-BLOCKED = having(test_beam.test_a_sequence_is_blocked_just_when_it_would_come_again)
-GROUPS = having(test_beam.test_groups_pay_for_words_of_earlier_groups)
+FILTERS = having(test_searches_sampling.test_filters_keep_the_words_that_their_definitions_name)
+OFTEN = having(test_searches_sampling.test_samples_come_as_often_as_they_are_probable)
+BLOCKED = having(test_searches_beam.test_a_sequence_is_blocked_just_when_it_would_come_again)
+GROUPS = having(test_searches_beam.test_groups_pay_for_words_of_earlier_groups)
 ALLOWED = models(laws.test_constrained_search_says_what_is_allowed)
-PAID = functools.partial(having, test_beam.test_length_is_paid_for_by_each_formula)
-WIDE = functools.partial(having, test_beam.test_a_wide_beam_finds_the_best_of_all_sequences)
+PAID = functools.partial(having, test_searches_beam.test_length_is_paid_for_by_each_formula)
+WIDE = functools.partial(having, test_searches_beam.test_a_wide_beam_finds_the_best_of_all_sequences)
 
 
 def EXACT() -> None:
     for seed in range(8):
-        test_exact.test_exact_search_finds_the_best_of_all_sequences(seed, 4)
+        test_searches_exact.test_exact_search_finds_the_best_of_all_sequences(seed, 4)
 
 
 def with_files(law: Callable[..., None], *values: Any) -> None:
     """A test of vectors from files, in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         law(test_embeddings_pretrained.maker(Path(folder)), *values)
+
+
+def with_patches(law: Callable[..., None], *values: Any) -> Law:
+    """A test that replaces something while it runs."""
+
+    def ask() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            law(patch, *values)
+
+    return ask
 
 
 FEATURES = having(test_embeddings_features.test_a_vector_is_the_words_and_those_of_its_features)
@@ -333,8 +345,8 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("coverage not accumulated", contexts_coverage.Coverage.forward, "memory + weights_B1S[:, 0] * counts_BS", "weights_B1S[:, 0] * counts_BS", having(test_contexts_weighing.test_coverage, 0)),
     ("coverage of another sentence", contexts_coverage.Coverage.forward, "memory + weights", "memory.roll(1, 0) + weights", of("coverage", laws.test_padding_and_company_change_nothing)),
     ("fertility upside down", contexts_coverage.Coverage.keys, "1 / worth_BS", "1 * worth_BS", having(test_contexts_weighing.test_coverage, 2)),
-    ("beam: coverage of the wrong prefix", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "state = (*select(state[:-1], (first_B1 + parent_BK).flatten()), state[-1])", of("coverage", laws.test_search_reports_the_score_the_model_gives)),
-    ("beam: weights before of the wrong prefix", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "state = (*select(state[:-1], (first_B1 + parent_BK).flatten()), state[-1])", of("location_aware", laws.test_search_reports_the_score_the_model_gives)),
+    ("beam: coverage of the wrong prefix", searches_beam.Beam.find, "state = select(state, parents)", "state = (*select(state[:-1], parents), state[-1])", of("coverage", laws.test_search_reports_the_score_the_model_gives)),
+    ("beam: weights before of the wrong prefix", searches_beam.Beam.find, "state = select(state, parents)", "state = (*select(state[:-1], parents), state[-1])", of("location_aware", laws.test_search_reports_the_score_the_model_gives)),
     ("weights of the step before forgotten", contexts_coverage.LocationAware.forward, "weights_B1S, weights_B1S[:, 0]", "weights_B1S, memory", of("location_aware", laws.test_every_parameter_learns)),
     ("filters see the words one to the left", contexts_coverage.LocationAware.forward, "self.filters(memory.unsqueeze(1))", "self.filters(memory.roll(1, 1).unsqueeze(1))", having(test_contexts_weighing.test_location_aware, 1)),
     ("window centered off by one", contexts_local._Local.near, "place_S - center_BT", "place_S - 1 - center_BT", having(test_contexts_weighing.test_local_monotonic)),
@@ -422,65 +434,75 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("reference heard although own word", Seq2Seq.follow, "inputs_BT[:, t], own_B)", "inputs_BT[:, t], inputs_BT[:, t])", HEARING),
     ("coin upside down", Seq2Seq.follow, "torch.where(gold_BT[:, t], inputs_BT[:, t], own_B)", "torch.where(gold_BT[:, t], own_B, inputs_BT[:, t])", models(laws.test_walked_gold_is_fused_gold)),
     ("free running starts from another word", Seq2Seq.follow, "own_B = inputs_BT[:, 0]", "own_B = inputs_BT[:, 1]", models(laws.test_free_running_says_what_greedy_says)),
-    ("sampling is the argmax", Seq2Seq._own_word, "(logp_BV + noise_BV.to(logp_BV.device))", "logp_BV", models(laws.test_sampled_words_follow_the_generator_and_not_always_the_best)),
+    ("sampling is the argmax", Seq2Seq._own_word, "logp_NV + noise_NV.to(logp_NV.device)", "logp_NV", models(laws.test_sampled_words_follow_the_generator_and_not_always_the_best)),
     # searches
-    ("padding and BOS may be said", contracts.sayable, "logp[..., PAD] = logp[..., BOS] = -torch.inf", "pass", SILENT),
-    ("scores renormalized over what may be said", contracts.sayable, "return logp", "return logp.log_softmax(-1)", SCORE),
-    ("greedy speaks on after EOS", searches._BestWord.find, "word_B = word_B.masked_fill(done_B, PAD)", "pass", ENDING),
-    ("greedy scores on after EOS", searches._BestWord.find, "best_B.masked_fill(done_B, 0.0)", "best_B", SCORE),
-    ("greedy stops when one sentence has ended", searches._BestWord.find, "done_B.all()", "done_B.any()", ENDING),
-    ("search begins with EOS", searches._BestWord.find, "(len(source_BS), 1), BOS)", "(len(source_BS), 1), EOS)", SCORE),
-    ("recomputation drops the first word", searches.Recompute.hear, "(heard_BT, state", "(heard_BT[:, 1:] if heard_BT.shape[1] > 1 else heard_BT, state", ONE_IS_GREEDY),
-    ("recomputation remembers", searches.Recompute.hear, "readout, _ = model.advance(heard_BT, state, source)", "readout, state = model.advance(heard_BT, state, source)", ONE_IS_GREEDY),
-    ("beam: states not reordered", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "pass", SCORE),
-    ("beam: states of another sentence", beam.Beam.find, "(first_B1 + parent_BK)", "parent_BK", SCORE),
-    ("beam: words not reordered", beam._extended, "tokens_BKT.gather(1, parent_BK.unsqueeze(-1).expand_as(tokens_BKT))", "tokens_BKT", SCORE),
-    ("beam: begins with EOS", beam.Beam.find, "(batch, width, 1), BOS)", "(batch, width, 1), EOS)", SCORE),
-    ("beam: all prefixes the same", beam.Beam.find, "score_BK.view(batch, self.cfg.groups, -1)[:, :, 1:] = -torch.inf", "pass", TRAP),
-    ("beam: EOS ignored", beam._Best.or_ended, "tokens_BKT[:, :, -1] == EOS", "tokens_BKT[:, :, -1] == -1", TRAP),
-    ("beam: speaks on after EOS", beam.Beam.find, "score_BK.masked_fill(word_BK == EOS, -torch.inf)", "score_BK", having(test_searches.test_nothing_is_said_after_eos)),
-    ("beam: normalized score reported", beam._Best.or_ended, "score_BK[row_B, slot_B], self.score_B", "rank_B, self.score_B", SCORE),
-    ("beam: the last to end wins", beam._Best.or_ended, "rank_B > self.rank_B", "rank_B > -torch.inf", exhaustive(0.7)),
-    ("beam: no length penalty", beam.Beam.rank, "(5 + length) / 6", "1", LENGTH),
-    ("beam: another length penalty", beam.Beam.rank, "(5 + length) / 6", "length", LENGTH),
-    ("beam: stops at the first end", beam.Beam.find, "hope_BK <= best.rank_B.unsqueeze(1)", "best.rank_B.unsqueeze(1) > -torch.inf", LENGTH),
-    ("beam: hope without the length still to come", beam.Beam.find, "-torch.inf), limit)", "-torch.inf), length)", exhaustive(3.0)),
-    ("beam: stops when one sentence has ended", beam.Beam.find, "score_BK.isneginf().all()", "score_BK.isneginf().all(1).any()", COMPANY),
-    ("beam: one word short of the limit", beam.Beam.find, "range(1, limit + 1)", "range(1, max(limit, 2))", ENDING),
-    ("beam: a cut prefix beats an ended one", beam._Best.or_cut, "self.rank_B > -torch.inf", "self.rank_B > score_B", having(test_searches.test_an_ended_hypothesis_goes_before_a_cut_one)),
+    ("padding and BOS may be said", contracts.best_words, "first = BOS + 1", "first = 0", SILENT),
+    ("scores renormalized over what may be said", contracts.best_words, "logp_NV[:, first:]", "logp_NV[:, first:].log_softmax(-1)", SCORE),
+    ("greedy speaks on after EOS", contracts.Said.plus, "word_N.masked_fill(self.done_N, PAD)", "word_N", DROPPING),
+    ("greedy scores on after EOS", contracts.Said.plus, "logp_N.masked_fill(self.done_N, 0.0)", "logp_N", DROPPING),
+    ("search stops when one sentence has ended", contracts.Remaining.kept, "live_N.nonzero().squeeze(1)", "live_N.nonzero().squeeze(1)[: len(live_N) * bool(live_N.all())]", ENDING),
+    ("search begins with EOS", contracts.Said.nothing.__func__, "1), BOS)", "1), EOS)", SCORE),
+    ("greedy goes on with other sources", searches._BestWord.find, "select((state, source, said), kept)", "(select(state, kept), select(source, torch.arange(len(kept))), select(said, kept))", DROPPING),
+    ("greedy goes on with other states", searches._BestWord.find, "select((state, source, said), kept)", "(select(state, torch.arange(len(kept))), *select((source, said), kept))", DROPPING),
+    ("what was found is given to the wrong sentences", contracts.Remaining.drops_to, "self.row_N[kept]", "self.row_N[: len(kept)]", DROPPING),
+    ("sentences are dropped before they end", contracts.Remaining.kept, "live = live_N.nonzero().squeeze(1)", "live = live_N.nonzero().squeeze(1)[: max(1, int(live_N.sum()) - 1)]", DROPPING),
+    ("what has ended is always computed on", contracts.Remaining.kept, "self.drops and", "False and", with_patches(test_searches.test_sentences_that_have_ended_are_no_longer_computed, "greedy", {}, 1)),
+    ("the last words of a large vocabulary are forgotten", tensors._top_by_blocks, "torch.cat([inside, rest], 1)", "inside", having(test_searches.test_the_best_words_are_those_of_a_whole_sort, 2000, 5)),
+    ("too few blocks of a large vocabulary", tensors._top_by_blocks, "_top(whole.amax(-1), count)", "_top(whole.amax(-1), 2)", having(test_searches.test_the_best_words_are_those_of_a_whole_sort, 2000, 5)),
+    ("beam goes on with other sources", searches_beam.Beam.find, "select((state, source), _flat(kept, torch.arange(width, device=device)))", "(select(state, _flat(kept, torch.arange(width))), select(source, torch.arange(len(kept) * width)))", DROPPING),
+    ("beam goes on with other coverage", searches_beam.Beam.find, "beams = select(beams, kept)", "beams = select(beams, kept)._replace(covered=select(beams.covered, torch.arange(len(kept))))", DROPPING),
+    ("the sampler goes on with the numbers of other sentences", searches_sampling.Sampling.draw, "for row in remaining.row_N.tolist()", "for row in range(len(remaining.row_N))", DROPPING),
+    ("recomputation drops the first word", searches.Recompute.hear, "(heard_NT, state", "(heard_NT[:, 1:] if heard_NT.shape[1] > 1 else heard_NT, state", ONE_IS_GREEDY),
+    ("recomputation remembers", searches.Recompute.hear, "readout, _ = model.advance(heard_NT, state, source)", "readout, state = model.advance(heard_NT, state, source)", ONE_IS_GREEDY),
+    ("beam: states not reordered", searches_beam.Beam.find, "state = select(state, parents)", "pass", SCORE),
+    ("beam: states of another sentence", searches_beam.Beam._next, "_flat(row_N, parent_NK)", "parent_NK.flatten()", SCORE),
+    ("beam: words not reordered", searches_beam._extended, "tokens_NKT.gather(1, parent_NK.unsqueeze(-1).expand_as(tokens_NKT))", "tokens_NKT", SCORE),
+    ("beam: begins with EOS", searches_beam.Beam._first, "width, 1), BOS)", "width, 1), EOS)", SCORE),
+    ("beam: all prefixes the same", searches_beam.Beam._first, "score_NK.unflatten(1, (self.cfg.groups, -1))[:, :, 1:] = -torch.inf", "pass", TRAP),
+    ("beam: EOS ignored", searches_beam._Best.or_ended, "tokens_NKT[:, :, -1] == EOS", "tokens_NKT[:, :, -1] == -1", TRAP),
+    ("beam: speaks on after EOS", searches_beam.Beam._next, "score_NK.masked_fill(word_NK == EOS, -torch.inf)", "score_NK", having(test_searches.test_nothing_is_said_after_eos)),
+    ("beam: normalized score reported", searches_beam._Best.or_ended, "score_NK[row_N, slot_N], self.score_N", "rank_N, self.score_N", SCORE),
+    ("beam: the last to end wins", searches_beam._Best.or_ended, "rank_N > self.rank_N", "rank_N > -torch.inf", exhaustive(0.7)),
+    ("beam: no length penalty", searches_beam.Beam.rank, "(5 + length) / 6", "1", LENGTH),
+    ("beam: another length penalty", searches_beam.Beam.rank, "(5 + length) / 6", "length", LENGTH),
+    ("beam: stops at the first end", searches_beam.Beam._hopeful, "self.rank(score_NK, limit) <= rank_N.unsqueeze(1)", "rank_N.unsqueeze(1) > -torch.inf", LENGTH),
+    ("beam: hope without the length still to come", searches_beam.Beam._next, "best.rank_N, limit)", "best.rank_N, length)", exhaustive(3.0)),
+    ("beam: stops when one sentence has ended", searches_beam.Beam.find, "~beams.score_NK.isneginf().all(1)", "~beams.score_NK.isneginf().all(1).any().expand(len(beams.score_NK))", COMPANY),
+    ("beam: one word short of the limit", searches_beam.Beam.find, "range(limit)", "range(max(limit - 1, 1))", ENDING),
+    ("beam: a cut prefix beats an ended one", searches_beam._Best.or_cut, "self.rank_N > -torch.inf", "self.rank_N > score_N", having(test_searches.test_an_ended_hypothesis_goes_before_a_cut_one)),
     # beams with more settings
-    ("word reward paid once", beam.Beam.rank, "alpha * length", "alpha", PAID("reward", 0.019, 0.022)),
-    ("average over the limit and not the length", beam.Beam.find, "rank_BK = self.rank(score_BK, length)", "rank_BK = self.rank(score_BK, limit)", PAID("average", 0.038, 0.042)),
-    ("coverage before the choice of the parents", beam._Covered.after, "sum_BKS.gather(1, parent_BK.unsqueeze(-1).expand_as(sum_BKS))", "sum_BKS", WIDE({"coverage_penalty": 4.0, "length_penalty": 1.0})),
-    ("coverage not capped at one", beam._Covered.penalty, "clamp(LEAST, 1.0)", "clamp(LEAST)", WIDE({"coverage_penalty": 0.5})),
-    ("coverage rewards", beam.Beam.find, "rank_BK + self", "rank_BK - self", WIDE({"coverage_penalty": 0.5})),
-    ("blocked sequences are one word too long", beam.Beam.permitted, "said_BKT, self.cfg.no_repeat,", "said_BKT, self.cfg.no_repeat + 1,", BLOCKED),
-    ("the last sequence is not looked at", beam._repeating, "said_BKT.unfold(-1, size, 1)", "said_BKT.unfold(-1, size, 1)[:, :, :-1]", BLOCKED),
-    ("blocked after other words", beam._repeating, "spans[..., :-1] == last", "spans[..., :-1] != last", WIDE({"no_repeat": 2, "length_penalty": 3.0})),
-    ("minimum length counts EOS", beam.Beam.permitted, "said_BKT.shape[-1] <", "said_BKT.shape[-1] + 1 <", WIDE({"min_length": 3})),
-    ("a prefix that cannot go on is lost", beam.Beam.permitted, "masked_fill(~stuck_BK, -torch.inf)", "masked_fill(~stuck_BK | stuck_BK, -torch.inf)", having(test_beam.test_where_nothing_else_may_follow_a_short_hypothesis_ends)),
-    ("groups not penalized", beam.Beam._of_group, "total_BKV - self.cfg.diversity * said_BV.unsqueeze(1)", "total_BKV", GROUPS),
-    ("groups penalized in their scores", beam.Beam._of_group, "total_BKV.flatten(1).gather(1, choice_BK)", "judged_BKV.flatten(1).gather(1, choice_BK)", SCORE),
-    ("a group's parents from the first group", beam.Beam._chosen, "parent + start", "parent", SCORE),
-    ("one word that leads out of the trie", beam.Constrained.permitted, "closed_BKV[row, slot, self.trie.get(tuple(prefix), slice(None))] = False", "closed_BKV[row, slot, self.trie.get(tuple(prefix[1:]), slice(None))] = False", ALLOWED),
-    ("an output without its end", beam.Constrained.prepare, "[EOS]", "[]", ALLOWED),
+    ("word reward paid once", searches_beam.Beam.rank, "alpha * length", "alpha", PAID("reward", 0.019, 0.022)),
+    ("average over the limit and not the length", searches_beam.Beam._next, "rank_NK = self.rank(score_NK, length)", "rank_NK = self.rank(score_NK, limit)", PAID("average", 0.038, 0.042)),
+    ("coverage before the choice of the parents", searches_beam._Covered.after, "sum_NKS.gather(1, parent_NK.unsqueeze(-1).expand_as(sum_NKS))", "sum_NKS", WIDE({"coverage_penalty": 4.0, "length_penalty": 1.0})),
+    ("coverage not capped at one", searches_beam._Covered.penalty, "clamp(LEAST, 1.0)", "clamp(LEAST)", WIDE({"coverage_penalty": 0.5})),
+    ("coverage rewards", searches_beam.Beam._next, "rank_NK + self", "rank_NK - self", WIDE({"coverage_penalty": 0.5})),
+    ("blocked sequences are one word too long", searches_beam.Beam.permitted, "said_NKT, self.cfg.no_repeat,", "said_NKT, self.cfg.no_repeat + 1,", BLOCKED),
+    ("the last sequence is not looked at", searches_beam._repeating, "said_NKT.unfold(-1, size, 1)", "said_NKT.unfold(-1, size, 1)[:, :, :-1]", BLOCKED),
+    ("blocked after other words", searches_beam._repeating, "spans[..., :-1] == last", "spans[..., :-1] != last", WIDE({"no_repeat": 2, "length_penalty": 3.0})),
+    ("minimum length counts EOS", searches_beam.Beam.permitted, "said_NKT.shape[-1] <", "said_NKT.shape[-1] + 1 <", WIDE({"min_length": 3})),
+    ("a prefix that cannot go on is lost", searches_beam.Beam.permitted, "masked_fill(~stuck_NK, -torch.inf)", "masked_fill(~stuck_NK | stuck_NK, -torch.inf)", having(test_searches_beam.test_where_nothing_else_may_follow_a_short_hypothesis_ends)),
+    ("groups not penalized", searches_beam.Beam._of_group, "total_NKW - self.cfg.diversity * uses_NKW", "total_NKW", GROUPS),
+    ("groups penalized in their scores", searches_beam.Beam._of_group, "for part in (total_NKW, word_NKW)", "for part in (judged_NKW, word_NKW)", SCORE),
+    ("a group's parents from the first group", searches_beam.Beam._chosen, "parent + start", "parent", SCORE),
+    ("one word that leads out of the trie", searches_beam.Constrained.permitted, "closed_NKV[row, slot, self.trie.get(tuple(prefix), slice(None))] = False", "closed_NKV[row, slot, self.trie.get(tuple(prefix[1:]), slice(None))] = False", ALLOWED),
+    ("an output without its end", searches_beam.Constrained.prepare, "[EOS]", "[]", ALLOWED),
     # sampling and exact search
-    ("the nucleus drops the first word", sampling.Sampling.odds, "sorted_NV.cumsum(-1) - sorted_NV", "sorted_NV.cumsum(-1)", FILTERS),
-    ("the nucleus keeps words that have too little together", sampling.Sampling.odds, "before_NV < self.cfg.nucleus", "before_NV < self.cfg.nucleus - sorted_NV", FILTERS),
-    ("filters in the order of ids", sampling.Sampling.odds, "scatter(1, order_NV, sorted_NV * kept_NV)", "add(all_NV * kept_NV)", FILTERS),
-    ("min-p of certainty, not of the best word", sampling.Sampling.odds, "self.cfg.min_p * sorted_NV[:, :1]", "self.cfg.min_p", FILTERS),
-    ("temperature upside down", sampling.Sampling.odds, "/ self.cfg.temperature", "* self.cfg.temperature", OFTEN),
-    ("the sampler's numbers depend on the company", sampling.Sampling.draw, "for ids in source_BS.tolist()", "for ids in source_BS.flip(0).tolist()", COMPANY),
-    ("a draw depends on padding", sampling._key, "[word for word in ids if word != PAD]", "list(ids)", COMPANY),
-    ("one number for all words of a sentence", sampling.Sampling.draw, "_uniform(key, step)", "_uniform(key, 0)", OFTEN),
-    ("the score of what was drawn from", sampling.Sampling.draw, "score_N + logp_NV.gather", "score_N + (logp_NV / self.cfg.temperature).gather", SCORE),
-    ("the consensus is what differs most", sampling._consensus, "max(counts", "min(counts", having(test_sampling.test_the_consensus_is_the_sample_most_like_all)),
-    ("each sample counts once", sampling._consensus, "often * utility", "utility", having(test_sampling.test_the_consensus_is_the_sample_most_like_all)),
-    ("a bound that is not admissible", exact._Tree.next, "words[-1][0] <= self.score", "words[-1][0] * 3 <= self.score", having(test_exact.test_a_search_that_gives_up_says_so)),
-    ("the first hypothesis is taken for the best", exact._Tree.next, "words[-1][0] <= self.score", "self.best", EXACT),
-    ("exact search one word short of the limit", exact._Tree.grow, "len(step.said) + 1 <= self.limit", "len(step.said) + 2 <= self.limit", models(laws.test_no_beam_beats_exact_search)),
-    ("a proof that is none", exact._Tree.proven.fget, "not any(score > self.score for branches in self.stack for score, _ in branches.words)", "True", having(test_exact.test_a_search_that_gives_up_says_so)),
-    ("the state of another sentence", exact.Exact.find, "_row(state, place)", "_row(state, 0)", EXACT),
+    ("the nucleus drops the first word", searches_sampling.Sampling.odds, "sorted_NV.cumsum(-1) - sorted_NV", "sorted_NV.cumsum(-1)", FILTERS),
+    ("the nucleus keeps words that have too little together", searches_sampling.Sampling.odds, "before_NV < self.cfg.nucleus", "before_NV < self.cfg.nucleus - sorted_NV", FILTERS),
+    ("filters in the order of ids", searches_sampling.Sampling.odds, "scatter(1, order_NV, sorted_NV * kept_NV)", "add(all_NV * kept_NV)", FILTERS),
+    ("min-p of certainty, not of the best word", searches_sampling.Sampling.odds, "self.cfg.min_p * sorted_NV[:, :1]", "self.cfg.min_p", FILTERS),
+    ("temperature upside down", searches_sampling.Sampling.odds, "/ self.cfg.temperature", "* self.cfg.temperature", OFTEN),
+    ("the sampler's numbers depend on the company", searches_sampling.Sampling.draw, "for ids in source_BS.tolist()", "for ids in source_BS.flip(0).tolist()", COMPANY),
+    ("a draw depends on padding", searches_sampling._key, "[word for word in ids if word != PAD]", "list(ids)", COMPANY),
+    ("one number for all words of a sentence", searches_sampling.Sampling.draw, "_uniform(keys[row], step)", "_uniform(keys[row], 0)", OFTEN),
+    ("the score of what was drawn from", searches_sampling.Sampling.draw, "word, logp_NV.gather", "word, (logp_NV / self.cfg.temperature).gather", SCORE),
+    ("the consensus is what differs most", searches_sampling._consensus, "max(counts", "min(counts", having(test_searches_sampling.test_the_consensus_is_the_sample_most_like_all)),
+    ("each sample counts once", searches_sampling._consensus, "often * utility", "utility", having(test_searches_sampling.test_the_consensus_is_the_sample_most_like_all)),
+    ("a bound that is not admissible", searches_exact._Tree.next, "words[-1][0] <= self.score", "words[-1][0] * 3 <= self.score", having(test_searches_exact.test_a_search_that_gives_up_says_so)),
+    ("the first hypothesis is taken for the best", searches_exact._Tree.next, "words[-1][0] <= self.score", "self.best", EXACT),
+    ("exact search one word short of the limit", searches_exact._Tree.grow, "len(step.said) + 1 <= self.limit", "len(step.said) + 2 <= self.limit", models(laws.test_no_beam_beats_exact_search)),
+    ("a proof that is none", searches_exact._Tree.proven.fget, "not any(score > self.score for branches in self.stack for score, _ in branches.words)", "True", having(test_searches_exact.test_a_search_that_gives_up_says_so)),
+    ("the state of another sentence", searches_exact.Exact.find, "_row(state, place)", "_row(state, 0)", EXACT),
     ("select takes the wrong rows", contracts.select, "part.index_select(0, index_B)", "part.index_select(0, index_B.sort().values)", ROWS),
     ("repeat puts copies in the wrong order", contracts.repeat, "part.repeat_interleave(times, 0)", "part.repeat(times, *[1] * (part.ndim - 1))", COMPANY),
     ("a bridge of the wrong shape", bridges._zeros, "ours.layers", "1", having(test_bridge_laws.test_any_shape_becomes_any_shape, {"kind": "zero"})),

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from harness.core.seeds import member_seed
 from harness.core.spec import SpecError, digest, encode, read
 from harness.storage import checkpoint
-from harness.trial import train, train_stage
+from harness.trial import members, train, train_stage
 from harness.trial.decode_stage import trained_model
 from harness.trial.train import ELSEWHERE, Training, TrainingChoice, Workplace, foreseen_seconds, validation_nll
 from variants.pretraining import Trained
@@ -70,7 +70,7 @@ def test_every_member_is_a_training_of_its_own(tmp_path: Path) -> None:
     whole, curve = load_file(tmp_path / "all" / "model.safetensors"), points(tmp_path / "all")
     before, told = 0, []
     for number in range(3):
-        own, folder = made.of_member(number), tmp_path / str(number)
+        own, folder = members.by_itself(made, number), tmp_path / str(number)
         single, _ = run(own, folder, member_seed(SEED, number))
         kept = load_file(folder / "model.safetensors")
         assert all(torch.equal(whole.pop(f"members.{number}.{name}"), value) for name, value in kept.items())
@@ -101,7 +101,7 @@ def test_members_share_no_random_stream(stream: str, tmp_path: Path) -> None:
     others = {"init": 7, "order": 7, "dropout": 7, "teacher_forcing": 7, "samples": 7}
     fixed = {name: seed for name, seed in others.items() if name != stream}
     alike = choice(fixed=fixed)
-    first, second = alike.of_member(0), alike.of_member(1)
+    first, second = (members.by_itself(alike, number) for number in (0, 1))
     assert first == alike and second.fixed.init in (0, member_seed(7, 1)) and getattr(second.fixed, stream) == 0
     # Only the named stream follows the seed; with it fixed too, the member would be the training of another seed.
     one = laws.trained(second, tmp_path / "one", member_seed(SEED, 1))
@@ -196,7 +196,7 @@ def test_what_is_kept_is_read_as_one_model(tmp_path: Path) -> None:
     both = trained_model(laws.MODEL, 2, PREPARED, tmp_path / "all", torch.device("cpu"))
     each = []
     for number in range(2):
-        run(made.of_member(number), tmp_path / str(number), member_seed(SEED, number))
+        run(members.by_itself(made, number), tmp_path / str(number), member_seed(SEED, number))
         each.append(trained_model(laws.MODEL, 1, PREPARED, tmp_path / str(number), torch.device("cpu")))
     source_BS, inputs_BT = torch.tensor([[4, 5, 6]]), torch.tensor([[1, 5, 6, 7]])
     with torch.no_grad():
@@ -223,20 +223,23 @@ def test_members_begin_with_one_pretraining() -> None:
         read(Trained.Config, {"training": encode(choice(members=2))})
 
 
-def test_a_member_is_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed while the first member's file is written, it goes on from that member's last checkpoint."""
+@pytest.mark.parametrize("writing", [False, True])
+def test_a_member_is_kept_whole_or_not_at_all(writing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while the first member's file is written, or just after, it goes on from there and leaves nothing behind."""
     made = choice(members=2)
     run(made, tmp_path / "whole")
     write = checkpoint.write
 
     def failing(path: Path, state: Any) -> None:
+        if path.name != "member_0.pt" or not writing:
+            write(path, state)
         if path.name == "member_0.pt":
             raise Killed
-        write(path, state)
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "write", failing)
         with pytest.raises(Killed):
             run(made, tmp_path / "killed", checkpoint_every=0.0)
+    assert (tmp_path / "killed" / "member_0").exists()
     run(made, tmp_path / "killed")
     assert outputs(tmp_path / "killed") == outputs(tmp_path / "whole")

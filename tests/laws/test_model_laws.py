@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from harness.contracts import BOS, EOS, PAD, UNK, Memory, Output, Readout, Search, Source, rows, sayable, select
+from harness.core import fast_paths
 from harness.core.spec import Incompatible, read
 
 SOURCE_BS = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 3, 0, 0], [5, 0, 0, 0, 0]])
 LENGTHS = (5, 3, 1)
+MANY_BS = torch.cat([SOURCE_BS, torch.tensor([[4, 4, 8, 0, 0], [7, 6, 0, 0, 0], [3, 9, 5, 4, 0]])])
 INPUTS_BT = torch.tensor([[1, 3, 4, 5, 6, 7], [1, 8, 9, 3, 10, 10], [1, 4, 10, 9, 5, 3]])
 LIMIT = 6
 
@@ -319,6 +321,30 @@ def test_hypotheses_end_at_eos_or_at_the_limit(model: Any) -> None:
                 assert padded == words + [PAD] * (len(padded) - len(words)), "padding within a hypothesis"
                 assert BOS not in words and EOS not in words[:-1]
                 assert words[-1] == EOS or len(words) == limit
+
+
+class Ending:
+    """A model that says EOS often, so that sentences end one after the other."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def next_logp(self, readout: Readout, source: Source) -> Tensor:
+        logp_NV = self.model.next_logp(readout, source)
+        return (logp_NV + 2.0 * (torch.arange(logp_NV.shape[1]) == EOS)).log_softmax(-1)
+
+
+def test_dropping_what_has_ended_changes_nothing(model: Any) -> None:
+    ending = Ending(model)
+    for searching in searches(model):
+        dropping = searching.find(ending, MANY_BS, LIMIT)
+        with fast_paths.off():
+            whole = searching.find(ending, MANY_BS, LIMIT)
+        assert torch.equal(dropping.tokens_BT, whole.tokens_BT)
+        close(dropping.score_B, whole.score_B)
 
 
 def test_a_sampler_that_may_only_say_the_best_is_greedy(model: Any) -> None:

@@ -15,7 +15,7 @@ from test_bugs import Law, having, inject, models
 
 from harness.contracts import model
 from harness.trial.model import Seq2Seq
-from variants import beam
+from variants import searches_beam
 
 COPYING = models(laws.test_a_copying_model_knows_each_word_of_its_own_sentence)
 TWO_FACES = models(laws.test_nll_is_minus_logp_and_probabilities_sum_to_one)
@@ -24,7 +24,7 @@ HEARING_COPIES = models(laws.test_words_that_are_not_known_are_heard_alike)
 
 BUGS: dict[str, list[tuple[str, Any, str, str, Law]]] = {
     "coverage_context": [
-        ("beam: the memory of the context not reordered", beam.Beam.find, "state = select(state, (first_B1 + parent_BK).flatten())", "state = (*select(state[:-1], (first_B1 + parent_BK).flatten()), state[-1])", models(laws.test_search_reports_the_score_the_model_gives)),
+        ("beam: the memory of the context not reordered", searches_beam.Beam.find, "state = select(state, parents)", "state = (*select(state[:-1], parents), state[-1])", models(laws.test_search_reports_the_score_the_model_gives)),
         ("coverage forgotten between steps", "Coverage.forward", "memory + weights_BS", "weights_BS * 0", models(laws.test_every_parameter_learns)),
         ("coverage of another sentence", "Coverage.forward", "memory + weights_BS", "memory + weights_BS.roll(1, 0)", models(laws.test_padding_and_company_change_nothing)),
     ],

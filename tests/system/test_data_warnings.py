@@ -47,6 +47,8 @@ def test_a_leak_a_low_ceiling_and_empty_rows_are_said_where_scores_are_read(home
         assert LEAK in (text := printed.stdout + printed.stderr) and CEILING in text
     report = (home.folder / "results/small/files/report.md").read_text(encoding="utf-8")
     assert LEAK in report and CEILING in report and OF_A_SET.removesuffix(" them") in report.replace("\\", "")
+    assert report.index(LEAK) < report.index("## Scores"), "before any number"
+    report = (home.folder / "results/small/files/report-details.md").read_text(encoding="utf-8")
     assert "empty rows in test: 1" in report
     assert "exact match of a perfect model" in report and "0 %, 100 % without case" in report
     assert "Are the test sources new to the model?" in report

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import itertools
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.report.test_index import report
 from unit.report.test_pages import facts, outcome, synthetic, write
+
+from harness.report.index import write as write_index
 
 pytestmark = pytest.mark.slow
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -333,3 +339,60 @@ def test_five_hundred_trials_sort_and_filter_quickly(browser: Any, tmp_path: Pat
         )
         assert max(took) < 1500, took
         assert page.locator("#trials output").inner_text() == "55 of 500 rows"
+
+
+def _words(pdf: Path) -> list[tuple[str, float, float]]:
+    """Return the words of a PDF file in their order, each with its right end and the width of its page."""
+    told = subprocess.run(["pdftotext", "-bbox", pdf, "-"], capture_output=True, text=True, check=True).stdout
+    found, width = [], 0.0
+    for line in told.splitlines():
+        if page := re.search(r'<page width="([\d.]+)"', line):
+            width = float(page[1])
+        if word := re.search(r'<word .*xMax="([\d.-]+)".*>(.*)</word>', line):
+            found.append((word[2], float(word[1]), width))
+    return found
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A report with more seeds than a sheet of paper has room for."""
+    folder = tmp_path_factory.mktemp("wide")
+    write(folder, facts(claims=[]), synthetic(seeds=24, sentences=20))
+    return (folder / "report.html").as_uri()
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is needed (package poppler-utils)")
+@pytest.mark.parametrize("report", ["address", "wide"])
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_print_has_every_column_of_every_table(
+    browser: Any, report: str, scripts: bool, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    for page in _opened(browser, request.getfixturevalue(report), java_script_enabled=scripts):
+        heads = page.locator(".scroll > table:not(.vast) thead th, h1, h2").all_text_contents()
+        heads += page.locator("table.vast td").evaluate_all("(all) => all.map((td) => td.dataset.column)")
+        last = page.locator("td.num:last-child").all_text_contents()
+        page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
+    words = _words(tmp_path / "page.pdf")
+    assert len(words) > 1_000 and not [word for word in words if word[1] > word[2]], "no word beyond the sheet"
+    text = html.unescape("".join(word for word, _, _ in words))
+    assert ("seed 24" in heads) == (report == "wide") and len(heads) > 60
+    assert not [cell for cell in (*heads, *last) if "".join(cell.split()) not in text]
+
+
+def test_the_index_is_filtered_by_verdict_and_dataset(browser: Any, tmp_path: Path) -> None:
+    report(tmp_path, "a", "numbers", {"one": "supported", "two": "refuted"})
+    report(tmp_path, "b", "numbers", {"one": "refuted"})
+    report(tmp_path, "c", "numbers", {})
+    write_index(tmp_path)
+    page = browser.new_context().new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    rows = page.locator("#table-studies tbody tr:visible th")
+
+    def chosen(label: str, value: str) -> list[str]:
+        page.get_by_label(label).select_option(value)
+        return [str(text) for text in rows.all_inner_texts()]
+
+    assert chosen("Verdict", "refuted") == ["a", "b"] and chosen("Verdict", "supported") == ["a"]
+    assert chosen("Verdict", "no claims") == ["c"] and chosen("Verdict", "all") == ["a", "b", "c"]
+    assert chosen("Dataset", "some/one") == ["a", "b", "c"]
+    page.context.close()

@@ -84,6 +84,26 @@ function addFilter(rows, place, what, hears) {
   return { apply, input, tools };
 }
 
+/** Let a reader choose among the values that rows have, separated by bars in a data attribute. */
+function addChoices(rows, filter, choices) {
+  const selects = [];
+  const apply = () => {
+    for (const row of rows) {
+      const kept = selects.every(([select, key]) => select.value === "all" || row.dataset[key].split("|").includes(select.value));
+      row.dataset.aside = kept ? "no" : "yes";
+    }
+    filter.apply();
+  };
+  for (const [title, key] of choices) {
+    const select = make("select", {});
+    const values = [...new Set(rows.flatMap((row) => row.dataset[key].split("|")))].filter(Boolean).sort();
+    for (const value of ["all", ...values]) select.append(make("option", {}, value));
+    select.addEventListener("change", apply);
+    selects.push([select, key]);
+    filter.tools.append(make("label", {}, title, select));
+  }
+}
+
 // ---------------------------------------------------------------- from a number to its trials
 
 function inRanges(text) {
@@ -175,11 +195,25 @@ function watchRegions() {
   for (const region of document.querySelectorAll(".scroll")) watcher.observe(region);
 }
 
+// ---------------------------------------------------------------- print
+
+function printEverything() {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    for (const one of opened) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
+}
+
 addThemeButton();
+printEverything();
 for (const table of document.querySelectorAll(".scroll > table")) {
   const rows = [...table.tBodies[0].rows];
   addSorting(table);
-  const filter = rows.length >= 8 ? addFilter(rows, table.closest(".scroll"), "rows") : null;
+  const chosen = table.id === "table-studies" && rows.length > 1;
+  const filter = rows.length >= 8 || chosen ? addFilter(rows, table.closest(".scroll"), "rows") : null;
+  if (chosen) addChoices(rows, filter, [["Verdict", "verdicts"], ["Dataset", "datasets"]]);
   if (table.id === "table-trials") {
     const data = JSON.parse(document.getElementById("data").textContent);
     addOrigins(filter ?? { apply() { for (const row of rows) row.hidden = row.dataset.aside === "yes"; }, input: {} }, data.metrics);

@@ -200,6 +200,22 @@ def test_a_new_study_is_valid_as_it_is() -> None:
         new.study("hearing")
 
 
+@pytest.mark.usefixtures("studies")
+def test_a_study_is_asked_again_with_new_seeds() -> None:
+    """A copy of a shipped study lies in the working folder; one of a study of one's own beside it."""
+    new.study_like("masking", "again", "101-103")
+    text = Path("studies/again.yaml").read_text(encoding="utf-8")
+    assert "\nseeds: [101, 102, 103]\n" in text and planning.load("again").seeds == (101, 102, 103)
+    own = Path("elsewhere/own.yaml")
+    own.parent.mkdir()
+    own.write_text(text, encoding="utf-8")
+    said = new.study_like(str(own), "own-2", "7-8")
+    assert Path("elsewhere/own-2.yaml").is_file() and "s2s run elsewhere/own-2.yaml" in said
+    for wrong in ("5", "9-7", "0-3", "a-b"):
+        with pytest.raises(SpecError, match="FIRST-LAST"):
+            new.study_like("masking", "other", wrong)
+
+
 def test_a_new_base_is_a_copy(studies: Path) -> None:
     assert "written: studies/bases/mine.yaml" in new.base("mine", "scan")
     assert (studies / "bases/mine.yaml").read_bytes() == (studies / "bases/scan.yaml").read_bytes()

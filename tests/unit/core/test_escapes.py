@@ -87,9 +87,18 @@ class Tags(HTMLParser):
 
 
 def _index(text: str) -> str:
-    entry = {"study": text, "base": text, "question": text, "date": text, "data": [text], "page": f"{text}/report.html"}
+    entry = {
+        "study": text,
+        "base": text,
+        "question": text,
+        "date": text,
+        "data": [text],
+        "datasets": [text],
+        "page": f"{text}/report.html",
+    }
     said = {"verdict": text, "claim": text, "sign": text, "exploratory": True, "attempt": text}
-    entry |= {"verdicts": [said], "finished": text, "trials": text, "verified": text}
+    best = {"variant": text, "of": 2, "metric": text, "score": text, "value": 1.0}
+    entry |= {"best": best, "verdicts": [said], "finished": text, "trials": text, "verified": text}
     return page("index.html.j2", entries=[entry], joint={text: text}, signs={text: text})
 
 

@@ -207,7 +207,7 @@ EDITS = [
     ("harness/execution/scheduler.py", "self.ran.newly_failed >=", "self.ran.newly_failed >", []),
     ("variants/tokenizers.py", "learned.get_vocab_size() > ", "learned.get_vocab_size() < ", ["prepare"]),
     (
-        "variants/numbers.py",
+        "variants/data_numbers.py",
         "return total + group + digit",
         "return total + group - digit",
         ["prepare", "pretraining_data", "score", "test"],
@@ -215,7 +215,7 @@ EDITS = [
     ("variants/pretraining.py", "not self.cfg.keep or", "not self.cfg.keep and", ["pretrain"]),
     ("variants/losses.py", "rows * steps", "rows + steps", ["pretrain", "train"]),
     ("variants/decoders.py", "self.context.width > 0", "self.context.width < 0", ["decode", "pretrain", "train"]),
-    ("variants/searches.py", "word_B == EOS", "word_B != EOS", ["decode"]),
+    ("variants/searches.py", "if not len(kept)", "if len(kept)", ["decode"]),
     ("variants/metrics_whole.py", "missed = probable > ", "missed = probable < ", ["score"]),
 ]
 """File, operator, another one in its place, and the kinds of stages that run this code."""

@@ -16,7 +16,7 @@ MADE = Comparison(
     "attention helps", "exact_match", "a", "b", delta=27.6, ci_low=17.1, ci_high=38.1, p=0.001, p_holm=0.002,
     verdict="supported", seeds_a=5, seeds_b=5,
 )  # fmt: skip
-COPIED = Copied("studies/s.yaml", "studies/s-2.yaml", "make study name=s-2", True)
+COPIED = Copied("studies/s.yaml", "s", "s-2", "make study name=s-2")
 TRIALS = [
     Outcome(
         f"{variant}{seed}", variant, seed, "ok", costs={"train_seconds": 20.0}, stages={"train": f"{variant}{seed}"}
@@ -66,26 +66,23 @@ def test_an_open_claim_names_the_study_that_decides_it_and_its_cost():
     assert said.what == (
         "new study, 12 seeds a side, about 8 minutes of computing (80 % power if the difference is as seen here)"
     )
-    assert said.command == (
-        "(grep -v '^seeds:' studies/s.yaml; echo \"seeds: [$(seq -s, 101 112)]\") > studies/s-2.yaml && make study name=s-2"
-    )
-    equal = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=3.0)).next
+    assert said.command == (".venv/bin/s2s new study s-2 --like s --seeds 101-112 && make study name=s-2")
+    equal = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=30.0)).next
     assert "if there is no difference" in equal.what
+    beyond = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=3.0)).next
+    assert "exceeds the margin" in beyond.what and not beyond.command
 
 
 def test_new_seeds_are_new():
     later = [replace(o, seed=o.seed + 100) for o in TRIALS]
     assert (
-        "seq -s, 201 212" in one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), outcomes=later).next.command
+        "--seeds 201-212" in one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), outcomes=later).next.command
     )
 
 
 def test_where_no_command_can_be_given_words_say_what_to_do():
     opened = replace(MADE, verdict="inconclusive", needed_seeds=12.0)
     assert one(opened, copied=None).next.command == ""
-    lines = one(opened, copied=COPIED._replace(one_line=False)).next
-    assert lines.what.endswith("after `seeds:` of a copy of studies/s.yaml says 101 to 112")
-    assert lines.command == "make study name=s-2"
     assert one(replace(opened, needed_seeds=4000.0)).next.command == ""
     assert "4,000 seeds a side" in one(replace(opened, needed_seeds=4000.0)).next.what
     few = one(replace(opened, needed_seeds=math.inf, needed_sentences=5000.0)).next

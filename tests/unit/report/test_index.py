@@ -12,12 +12,23 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.core.spec import SpecError
-from harness.report.index import read, write
+from harness.report.index import _best, read, write
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
 
 
-def report(results, study, base, verdicts, *, page="report.html", finished="2026-01-02", question="Does it?", late=()):
+def report(
+    results,
+    study,
+    base,
+    verdicts,
+    *,
+    page="report.html",
+    finished="2026-01-02",
+    question="Does it?",
+    late=(),
+    score="0.5",
+):
     """The files of a hand-made report."""
     folder = results / study / base
     folder.mkdir(parents=True)
@@ -27,9 +38,15 @@ def report(results, study, base, verdicts, *, page="report.html", finished="2026
     provenance = {"finished": finished, "data": {"k": {"dataset_sha256": "0123456789abcdef"}}}
     for name, content in (("plan", plan), ("provenance", provenance)):
         (folder / f"{name}.json").write_text(json.dumps(content))
-    rows = [{"trial": "1", "status": "ok", "reason": ""}, {"trial": "2", "status": "diverged", "reason": "a\nb"}]
+    rows = [
+        {"trial": "1", "variant": "a|b", "status": "ok", "reason": "", "repetition": "1", "nll": score},
+        {"trial": "2", "variant": "a|b", "status": "diverged", "reason": "a\nb", "repetition": "", "nll": ""},
+    ]
     said = [*verdicts.items(), ("exploratory", "")]
-    comparisons = [{"claim": c, "verdict": v, "exploratory": "written later" if c in late else ""} for c, v in said]
+    comparisons = [
+        {"claim": c, "metric": "nll", "verdict": v, "exploratory": "written later" if c in late else ""}
+        for c, v in said
+    ]
     for name, content in (("trials", rows), ("comparisons", comparisons)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(content[0]))
@@ -112,7 +129,8 @@ def test_both_pages_name_every_study_and_link_to_its_report(results):
     html, markdown = write(results)
     page = Page(html.read_text(encoding="utf-8"))
     assert [link for link in page.links if not link.startswith("#")] == [
-        "a%20study/numbers/report.md", "b-study/numbers/", "b-study/report.html", "b-study/scan/report.html", "b-study/report.html",
+        "a%20study/numbers/report.md", "b-study/numbers/comparisons.csv",
+        "b-study/report.html", "b-study/scan/report.html", "b-study/report.html",
     ]  # fmt: skip
     rows = [" ".join(row.split()) for row in page.rows[1:]]
     assert "no claims" in rows[0] and "One or <b>two</b>?" in rows[0]
@@ -120,7 +138,7 @@ def test_both_pages_name_every_study_and_link_to_its_report(results):
     lines = markdown.read_text(encoding="utf-8").splitlines()
     assert "](a%20study/numbers/report.md)" in lines[6] and "&lt;b&gt;two" in lines[6]
     assert "✗ **refuted**: it helps<br>✓ **supported**: &lt;script&gt;" in lines[8]
-    assert all(line.replace("\\|", "").count("|") == 8 for line in lines[4:])
+    assert all(line.replace("\\|", "").count("|") == 10 for line in lines[4:])
 
 
 def test_the_page_is_alone_and_escaped(results):
@@ -157,3 +175,33 @@ def test_a_claim_that_came_late_is_marked(tmp_path):
     for name in ("index.md", "index.html"):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert text.count("exploratory, supported") == 1 and text.index("first") < text.index("exploratory, supported")
+
+
+def trial(variant, nll, status="ok", **more):
+    return {"variant": variant, "status": status, "nll": nll} | more
+
+
+def test_the_best_variant_leads_with_its_interval():
+    rows = [
+        trial("a", "0.5"),
+        trial("a", "0.7"),
+        trial("b", "0.9"),
+        trial("c", "", "diverged"),
+        trial("d", "0.1", "error"),
+    ]
+    best = _best(rows, ["nll"])
+    # Lower is better; t(0.975, 1) = 12.706, and the standard error of 0.5 and 0.7 is 0.1.
+    assert (best.variant, best.of, best.score) == ("a", 2, "0.6000 [-0.6706, 1.8706]")
+    assert _best([trial("a", "0.5")], []).score == "0.5000" and _best([], ["nll"]) is None
+    higher = [trial("a", "0.5", repetition="1", bleu="10"), trial("b", "0.1", repetition="2", bleu="20")]
+    assert _best(higher, ["bleu"]).variant == "b" and _best([trial("a", "0.5", repetition="1")], []).metric.startswith(
+        "NLL"
+    )
+
+
+def test_pages_lead_to_pages_of_their_kind(tmp_path):
+    folder = report(tmp_path, "a", "numbers", {"first": "supported"})
+    (folder / "report.md").write_text("x")
+    html, markdown = (path.read_text(encoding="utf-8") for path in write(tmp_path))
+    assert 'href="a/numbers/report.html"' in html and "](a/numbers/report.md)" in markdown
+    assert 'data-verdicts="supported" data-datasets="some/one"' in html

@@ -611,5 +611,5 @@ def test_models_that_both_sides_share_are_named(tmp_path):
     write(tmp_path / "shared", facts(), made)
     write(tmp_path / "apart", facts(), synthetic())
     told = "the same trained models, so that every seed has one difference"
-    assert told in (tmp_path / "shared/report.md").read_text(encoding="utf-8")
-    assert told not in (tmp_path / "apart/report.md").read_text(encoding="utf-8")
+    assert told in (tmp_path / "shared/report-details.md").read_text(encoding="utf-8")
+    assert told not in (tmp_path / "apart/report-details.md").read_text(encoding="utf-8")

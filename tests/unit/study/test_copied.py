@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 import yaml
 
-from harness.study.copied import copied
+from harness.core.spec import SpecError
+from harness.study.copied import copied, with_seeds
 
 
 def made(path, name="s"):
@@ -19,22 +18,38 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "my studies"
 
 
-def test_the_command_writes_the_study_with_new_seeds_and_runs_it(home):
-    path = home / "s.yaml"
-    path.write_text("question: Why?\nseeds: 5  # as always\nset: {seeds: 3}\nclaims: []")
-    ran = subprocess.run(
-        ["bash", "-c", made(path).command(range(101, 104))], capture_output=True, text=True, check=True
-    )
-    assert ran.stdout == "s-2\n"
-    found = yaml.safe_load((home / "s-2.yaml").read_text())
+@pytest.mark.parametrize(
+    "text",
+    [
+        "question: Why?\nseeds: 5  # as always\nset: {seeds: 3}\nclaims: []",
+        "question: Why?\nseeds:\n  start: 3\n  max: 9\n\nset: {seeds: 3}\nclaims: []\n",
+        "question: Why?\nseeds: [1,\n  2]\nset: {seeds: 3}\nclaims: []\n",
+        "seeds:\n- 1\n- 2\n# a word about what follows\nquestion: Why?\nset: {seeds: 3}\nclaims: []\n",
+        "question: Why?\nset: {seeds: 3}\nclaims: []\n",
+    ],
+)
+def test_a_copy_has_the_new_seeds_and_all_else(text):
+    found = yaml.safe_load(with_seeds(text, range(101, 104)))
     assert found == {"question": "Why?", "seeds": [101, 102, 103], "set": {"seeds": 3}, "claims": []}
+
+
+def test_seeds_that_are_written_strangely_are_left_to_the_reader():
+    with pytest.raises(SpecError, match="by hand"):
+        with_seeds("{seeds: 3, question: Why?}\n", range(1, 3))
+
+
+def test_the_command_writes_the_study_and_runs_it(home):
+    (home / "s.yaml").write_text("question: Why?\n")
+    assert made(home / "s.yaml").command(range(101, 104)) == "s2s new study s-2 --like s --seeds 101-103 && echo s-2"
+    by_path = made(home / "s.yaml", "my studies/s.yaml").command(range(101, 104))
+    assert by_path.startswith("s2s new study s-2 --like 'my studies/s.yaml' --seeds 101-103 && ")
 
 
 def test_a_copy_has_a_name_of_its_own(home):
     for name in ("s.yaml", "s-2.yaml", "cells-2014-2026.yaml"):
         (home / name).write_text("question: Why?\n")
-    assert made(home / "s.yaml").copy == "my studies/s-3.yaml" and made(home / "s-2.yaml").run == "echo s-3"
-    assert made(home / "cells-2014-2026.yaml").copy == "my studies/cells-2014-2026-2.yaml"
+    assert made(home / "s.yaml").copy == "s-3" and made(home / "s-2.yaml").run == "echo s-3"
+    assert made(home / "cells-2014-2026.yaml").copy == "cells-2014-2026-2"
     assert made(home / "s.yaml", "my studies/s.yaml").run == "echo my studies/s-3.yaml"
 
 
@@ -45,9 +60,3 @@ def test_a_file_outside_the_current_folder_is_not_copied(home, monkeypatch):
     (home / "elsewhere").mkdir()
     monkeypatch.chdir(home / "elsewhere")
     assert made(home / "s.yaml") is None
-
-
-@pytest.mark.parametrize("text", ["seeds:\n  start: 3\n  max: 9\n", "seeds: [1,\n  2]\n", "seeds:\n- 1\n"])
-def test_seeds_over_several_lines_are_left_to_the_reader(home, text):
-    (home / "s.yaml").write_text(f"question: Why?\n{text}base: numbers\n")
-    assert made(home / "s.yaml").command(range(101, 104)) == "echo s-2"

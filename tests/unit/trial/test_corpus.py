@@ -13,8 +13,8 @@ import pytest
 from harness.contracts import Dataset, Rows
 from harness.core.spec import SpecError, read
 from harness.trial import corpus, vocabulary
-from variants.files import Files
-from variants.numbers import Numbers
+from variants.data_files import Files
+from variants.data_numbers import Numbers
 from variants.tokenizers import Words
 
 COLUMNS: Any = (["a b", "c"], [["1 2 3", "44"], ["5"]], ["g", "h"])

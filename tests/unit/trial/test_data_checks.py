@@ -18,7 +18,7 @@ from harness.trial import data_checks, encoded, prepare, vocabulary
 from harness.trial.data_checks import Keys, ceiling, text_keys, token_keys, warnings
 from harness.trial.pairs import Pairs
 from harness.trial.prepare import DataChoice
-from variants import files, tokenizers  # noqa: F401
+from variants import data_files, tokenizers  # noqa: F401
 
 CASES = Path(__file__).resolve().parents[3] / "../shared/cases"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not on this machine")

@@ -89,7 +89,7 @@ def test_names_of_tensors_tell_their_shapes(built: Any) -> None:
     finally:
         sys.setprofile(None)
     assert not spy.found
-    assert {"decode.py:examine", "decode.py:_walk"} <= spy.seen
+    assert {"decode.py:examine", "walks.py:on_its_own"} <= spy.seen
 
 
 def test_batching_changes_nothing(built: Any) -> None:

@@ -27,7 +27,7 @@ from harness.trial import encoded, prepare
 from harness.trial.pairs import Flat, Growing, Pairs
 from harness.trial.prepare import DataChoice
 from harness.trial.vocabulary import learn
-from variants.files import Files
+from variants.data_files import Files
 
 WORD = st.sampled_from(["a", "b", "cc", "d", "é", "日本"])
 TEXT = st.lists(WORD, min_size=1, max_size=6).map(" ".join)

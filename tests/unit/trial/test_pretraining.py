@@ -58,6 +58,12 @@ def test_without_it_there_is_no_such_stage_and_digests_stand() -> None:
     assert pretrained([]).digest != before.digest
 
 
+def test_a_pretraining_from_fixed_first_values_is_another() -> None:
+    """The first values of a pretraining are those of its trial, drawn from the stream that the trial fixes."""
+    free, fixed = (pretrained([], **changes) for changes in ({}, {"training__fixed": {"init": 7}}))
+    assert free.stages["pretrain"].key != fixed.stages["pretrain"].key
+
+
 def test_trials_share_a_pretraining_and_begin_with_the_parts_that_are_kept(tmp_path: Path) -> None:
     store, first = Store(tmp_path), pretrained(["embeddings", "encoder"], training__select="last")
     assert run(first, store) == {"prepare": False, "pretrain": False, "train": False}

@@ -10,8 +10,8 @@ import torch
 
 from harness.contracts import BOS, EOS, UNK, Scored, sayable
 from unit.variants.test_metrics import score
-from unit.variants.test_sampling import DRAWS, SOURCE_1S, search
 from unit.variants.test_searches import tiny
+from unit.variants.test_searches_sampling import DRAWS, SOURCE_1S, search
 from variants.metrics_diversity import Surprisal
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from math import log
 from typing import Any
 
 import pytest
 import torch
 
-from harness.contracts import BOS, EOS, PAD, UNK, Found, Readout, Search, Source, Words
+from harness.contracts import BOS, EOS, PAD, UNK, Found, Readout, Search, Source, Words, best_words, sayable
+from harness.core import fast_paths
 from harness.core.spec import read
 from harness.trial.model import ModelChoice, Seq2Seq
 
@@ -55,6 +57,8 @@ PATIENCE = {"": {A: 0.36, B: 0.34, EOS: 0.3}, "A": {A: 0.5, B: 0.5}, "B": {A: 0.
 LONG = {"": {EOS: 0.4, A: 0.6}, "A": {A: 0.8, EOS: 0.2}, "AA": {EOS: 0.8, A: 0.2}}
 # Padding and BOS are the most probable, and yet are never said.
 SILENT = {"": {PAD: 0.4, BOS: 0.3, A: 0.2, EOS: 0.1}}
+# No EOS within four words.
+ENDLESS = {"".join(said): {A: 0.6, B: 0.4} for length in range(4) for said in itertools.product("AB", repeat=length)}
 
 
 def find(kind: str, *trees: Any, limit: int = 4, **settings: Any) -> Found:
@@ -86,6 +90,50 @@ def test_length_is_paid_for_by_the_formula() -> None:
     # Three words weigh (8 / 6) ** alpha, one word 1: the turning point is log(log .384 / log .4) / log(8 / 6) = 0.152.
     assert words(find("beam", LONG, width=2, length_penalty=0.14)) == ["$"]
     assert words(find("beam", LONG, width=2, length_penalty=0.16)) == ["AA$"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "each"),
+    (("greedy", {}, 1), ("recompute", {}, 1), ("sampling", {"top_k": 1}, 1), ("beam", {"width": 2}, 2)),
+)
+def test_sentences_that_have_ended_are_no_longer_computed(
+    monkeypatch: pytest.MonkeyPatch, kind: str, settings: dict[str, Any], each: int
+) -> None:
+    rows: list[int] = []
+    advance = Tree.advance
+    monkeypatch.setattr(Tree, "advance", lambda *args: (rows.append(len(args[1])), advance(*args))[1])
+    trees = [ENDLESS, {"": {EOS: 1.0}}, {"": {A: 1.0}, "A": {EOS: 1.0}}, ENDLESS]
+    search = Search.kinds[kind].Config(**settings).build()
+    for drops, want in ((True, [4, 3, 2, 2]), (False, [4, 4, 4, 4])):
+        rows.clear()
+        with nullcontext() if drops else fast_paths.off():
+            found = search.find(Tree(*trees), torch.arange(4).unsqueeze(1), 4)
+        assert words(found) == ["AAAA", "$", "A$", "AAAA"]
+        assert rows == [count * each for count in want]
+
+
+def test_a_few_sentences_that_have_ended_are_computed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    advance = Tree.advance
+    monkeypatch.setattr(Tree, "advance", lambda *args: (rows.append(len(args[1])), advance(*args))[1])
+    assert words(find("greedy", *[ENDLESS] * 8, {"": {EOS: 1.0}}, limit=3)) == ["AAA"] * 8 + ["$"]
+    assert rows == [9, 9, 9]
+
+
+@pytest.mark.parametrize("size", (5, 20, 300, 2000))
+@pytest.mark.parametrize("count", (1, 2, 5, 40))
+def test_the_best_words_are_those_of_a_whole_sort(size: int, count: int) -> None:
+    logp_NV = torch.randn(7, size, generator=torch.Generator().manual_seed(size)).log_softmax(-1)
+    logp_NV[:, :2] = 1.0  # PAD and BOS, never said
+    logp_NV[0, 4:] = -torch.inf
+    logp_NV[1, -1] = 0.5
+    best_NK, word_NK = best_words(logp_NV, count)
+    assert torch.equal(best_NK, sayable(logp_NV).topk(min(count, size - 2), 1).values)
+    assert torch.equal(best_NK, logp_NV.gather(1, word_NK)) and bool((word_NK > BOS).all())
+    assert all(len(set(row)) == len(row) for row in word_NK.tolist())
+    assert torch.equal(best_words(logp_NV.round(), 1)[1][:, 0], sayable(logp_NV.round()).argmax(-1)), (
+        "the first of equals"
+    )
 
 
 def test_what_nobody_says_is_never_said_but_keeps_its_probability() -> None:
