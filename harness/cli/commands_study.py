@@ -233,7 +233,7 @@ def run(
             now = replace(settings, max_failures=most and most - lost)
             with Watch(plan) as watch:
                 done = run_study.run_study(plan, the_store(), now, watch.listen, tracked=track)
-            print_answers.print_answer(plan, done)
+            print_answers.print_answer(plan, done, watch.told)
             lost, whole = lost + done.ran.newly_failed, whole and not done.failed
             kept = kept or not done.files
     if not kept:

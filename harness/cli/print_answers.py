@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from harness.workflows.write_report import StudyAnswer
 
 
-def print_answer(plan: Plan, done: StudyAnswer) -> None:
-    """Print the answer of a study: trials run, report files, the table, the verdicts, failures and notes."""
+def print_answer(plan: Plan, done: StudyAnswer, told: Collection[str] = ()) -> None:
+    """Print the answer of a study: trials run, the table, the verdicts, failures, notes; last its report and what comes next.
+
+    Args:
+        plan: the study.
+        done: its answer.
+        told: failed trials that were printed before.
+    """
     total = done.seeds * sum(not variant.skipped for variant in plan.variants)
-    say(Text(_ran(done, total)), *(Text(f"report: {path}") for path in done.files))
+    say(Text(_ran(done, total)))
     say(heading(f"{plan.name} on {plan.base}: {' '.join(plan.file.question.split())}"))
     say(*([plan.sealed] if plan.sealed else []))
     if done.table:
@@ -34,7 +40,7 @@ def print_answer(plan: Plan, done: StudyAnswer) -> None:
     say(*([""] if done.verdicts else []), *(indented(f"- {verdict}", by=0, hang=2) for verdict in done.verdicts))
     skipped = [[variant.name, f"skipped, {variant.skipped}"] for variant in plan.variants if variant.skipped]
     missing = [[name, reason] for name, status, reason in done.failed if status == "missing"]
-    ended = [(name, status, reason) for name, status, reason in done.failed if status != "missing"]
+    ended = [(n, status, reason) for n, status, reason in done.failed if status != "missing" and n not in told]
     failed = [[name, f"{status}: {reason}" if reason else status] for name, status, reason in ended]
     for title, rows in (("not run", skipped), ("missing", missing), ("failed", failed)):
         if rows:
@@ -43,6 +49,8 @@ def print_answer(plan: Plan, done: StudyAnswer) -> None:
                 grid([Text(name, style="red" if rows is failed else "dim"), why] for name, why in rows),
             )
     say(*(Text(f"note: {note}", style="yellow") for note in done.notes))
+    if done.files:
+        say("", *(Text(f"report: {path}") for path in done.files), *(Text(f"next: {step}") for step in done.steps))
 
 
 def print_tuning(done: Tuning) -> None:

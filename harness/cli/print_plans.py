@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from harness.workflows.register import Registration
 
 
+USUAL = 0.8
+"""The power that the headline of a claim is about."""
 STATES = {"absent": "not run yet"}
 """Words for the states of trials that are not clear by themselves."""
 
@@ -161,6 +163,7 @@ def _reasons(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 def print_needs(found: Mapping[str, Any]) -> None:
     """Print the seeds, time or sentences that each claim needs, and the smallest effect that each number of seeds detects."""
     say(Text(f"{found['study']} on {found['base']}, as planned with {number_of(found['seeds'], 'seed')}", style="bold"))
+    say(*(indented(_headline(row), by=0, hang=2) for row in found["claims"]))
     for row in found["claims"]:
         find = row["find"]
         what = f"no difference beyond {find['within']:g}" if "within" in find else f"a gain of {find['gain']:g}"
@@ -194,6 +197,17 @@ def print_needs(found: Mapping[str, Any]) -> None:
     say("", f"one more seed of every variant takes {duration(cost['seconds_per_seed'])} "
         f"({number_of(cost['workers'], 'worker')}; from {number_of(cost['trainings_timed'], 'finished training')})"
         if cost else "the time is not known before a trial has run; `s2s plan` estimates it")  # fmt: skip
+
+
+def _headline(row: Mapping[str, Any]) -> str:
+    """Return in a sentence what a claim needs, at the strictest level that it is tested at."""
+    at = row["levels"][-1]
+    want = min(at["for"], key=lambda want: abs(float(want["power"]) - USUAL))
+    power = f"- {row['claim']}: power {_percent(at['power_as_planned'])} as planned"
+    if want["seeds"] is None:
+        return f"{power}; no number of seeds reaches {want['power']:.0%}"
+    time = "" if want["seconds"] is None else f", {duration(want['seconds'])} from here"
+    return f"{power}; {want['power']:.0%} takes {number_of(want['seeds'], 'seed')} a side{time}"
 
 
 def _level(alpha: float, levels: list[Mapping[str, Any]]) -> str:

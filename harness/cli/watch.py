@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +23,14 @@ from harness.study.planning import Plan
 LATEST = 5
 """Failed trials, and reasons for waiting, that a live display shows at most."""
 
+SEED = " · seed "
+"""Stands between variant and seed in the name of a trial."""
+POINTS = 12
+"""Evaluations of a running trial that its curve shows, the latest ones."""
+BLOCKS = "▁▂▃▄▅▆▇█"
+WIDE = 80
+"""Columns from which a terminal shows losses beside the curves."""
+
 
 class Watch:
     """Shows a run while it lasts: live in a terminal, else one line per finished trial.
@@ -38,6 +47,14 @@ class Watch:
         self.found, self.done, self.failed = 0, 0, 0
         self.running: dict[str, dict[str, Any]] = {}
         self.waiting: dict[str, str] = {}
+        self.seeds = dict.fromkeys((v.name for v in plan.variants if not v.skipped), len(plan.seeds))
+        """Trials of each variant that have not ended."""
+        self.spent: dict[str, list[float]] = {}
+        """Seconds of the finished trials of each variant."""
+        self.lost = 0.0
+        """Seconds of failed trials."""
+        self.told: set[str] = set()
+        """Failed trials that were printed."""
         self.latest: deque[Text] = deque(maxlen=LATEST)
         self.began, self.worked = time.monotonic(), 0.0
         self.console = terminal()
@@ -77,17 +94,26 @@ class Watch:
             self.waiting.pop(name, None)
         if "status" not in event:
             self.worked = self.worked or time.monotonic()
-            self.running.setdefault(name, {"began": time.monotonic()}).update(event)
+            now = self.running.setdefault(name, {"began": time.monotonic(), "curve": deque(maxlen=POINTS)})
+            now.update(event)
+            if "dev_nll" in event:
+                now["curve"].append(event["dev_nll"])
             return
         now = self.running.pop(name, {"began": time.monotonic()})
+        variant = _variant(name)
+        self.seeds[variant] = max(0, self.seeds.get(variant, 1) - 1)
         if event["status"] == "found":
             self.found += 1
             return
+        seconds = time.monotonic() - now["began"]
         if event["status"] == "ok":
             self.done += 1
+            self.spent.setdefault(variant, []).append(seconds)
         else:
             self.failed += 1
-        self._report_end(name, event, time.monotonic() - now["began"])
+            self.lost += seconds
+            self.told.add(name)
+        self._report_end(name, event, seconds)
 
     def _report_end(self, name: str, event: Mapping[str, Any], seconds: float) -> None:
         """Print how a trial ended; in a live display only if it failed."""
@@ -125,10 +151,20 @@ class Watch:
         return float(self.done + self.failed + sum(parts))
 
     def remaining(self) -> float | None:
-        """Return the remaining seconds at the speed so far; None while it is unknown."""
-        done = self.done_now()
-        left = self.total - self.found - done
-        return (time.monotonic() - self.worked) / done * left if done > 0 else None
+        """Return the remaining seconds, by what the trials of each variant took so far; None while it is unknown."""
+        costs = {variant: sum(seconds) / len(seconds) for variant, seconds in self.spent.items()}
+        begun = {name: now["update"] / now["updates"] for name, now in list(self.running.items()) if now.get("updates")}
+        for name, share in begun.items():  # a variant without a finished trial costs what its first one seems to
+            costs.setdefault(_variant(name), (time.monotonic() - self.running[name]["began"]) / share)
+        if not costs:
+            return None
+        usual = sum(costs.values()) / len(costs)
+        partly = sum(share * costs[_variant(name)] for name, share in begun.items())
+        done = sum(map(sum, self.spent.values())) + self.lost + partly
+        left = sum(count * costs.get(variant, usual) for variant, count in self.seeds.items())
+        counted, wanted = sum(self.seeds.values()), self.total - self.ended
+        left = left * wanted / counted if counted else wanted * usual  # a part of a study has fewer trials
+        return (time.monotonic() - self.worked) / done * max(0.0, left - partly) if done > 0 else None
 
     def _picture(self) -> RenderableType:
         left = self.remaining()
@@ -145,13 +181,39 @@ class Watch:
             bar.add_row("", Text(row, style="yellow"))
         if self.failed:
             bar.add_row("", Text(f"{self.failed} failed", style="red"))
+        return Group(bar, *list(self.latest), self._trials())
+
+    def _trials(self) -> Table:
+        """Return a row for each running trial; where columns are few, only the name of its variant is cut."""
+        wide = self.console.width >= WIDE
         trials = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        trials.add_column(ratio=1, min_width=20, no_wrap=True, overflow="ellipsis")
-        for _ in range(3):
+        trials.add_column(ratio=1, min_width=10, no_wrap=True, overflow="ellipsis")
+        for _ in range(5 if wide else 3):
             trials.add_column(no_wrap=True, justify="right")
         for name, now in list(self.running.items()):
-            trials.add_row(Text(name, style="cyan"), *map(Text, _progress(now)))
-        return Group(bar, *list(self.latest), trials)
+            stage, updates, losses = _progress(now)
+            curve = sparkline(list(now.get("curve", ())))
+            shown = (stage, updates, curve, losses) if wide else (" ".join(filter(None, [stage, updates])), curve)
+            variant, _, seed = name.rpartition(SEED)
+            trials.add_row(
+                Text(variant or seed, style="cyan"),
+                Text(f"seed {seed}" if variant else "", style="cyan"),
+                *map(Text, shown),
+            )
+        return trials
+
+
+def _variant(name: str) -> str:
+    """Return the variant in the name of a trial."""
+    return name.rpartition(SEED)[0]
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Return a curve as a line of blocks, from its lowest to its highest value; a value that is no number is a gap."""
+    known = [value for value in values if math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    steps = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BLOCKS[round((value - low) * steps)] if math.isfinite(value) else " " for value in values)
 
 
 def _waits(counts: Counter[str]) -> list[str]:

@@ -56,7 +56,7 @@ def save(plan: Plan, store: Store, answer: StudyAnswer, tracked: bool) -> None:
         "standing": ledger.standing(plan, store).sentence,
         "tracked": MlflowStore(store.root).mark if tracked else "",
         "written": answer.written,
-        "answer": {name: getattr(answer, name) for name in ("table", "verdicts", "seeds", "notes")},
+        "answer": {name: getattr(answer, name) for name in ("table", "verdicts", "steps", "seeds", "notes")},
     }
     write(cache_path(plan, store), json.dumps(cached, ensure_ascii=False))
 

@@ -24,6 +24,7 @@ from harness.workflows import verify
 if TYPE_CHECKING:
     from harness.analysis import Comparison, Outcome
     from harness.analysis.interim import LatestLook
+    from harness.report.facts import StudyFacts
 
 PAGES = ("report.html", "report.md")
 
@@ -38,6 +39,8 @@ class StudyAnswer:
     """One sentence per claim."""
     failed: list[tuple[str, str, str]] = field(default_factory=list)
     """Name, status and reason of every trial that has no result."""
+    steps: list[str] = field(default_factory=list)
+    """What decides each open claim, with the command where there is one."""
     files: list[Path] = field(default_factory=list)
     """The pages of the report."""
     written: list[str] = field(default_factory=list)
@@ -108,7 +111,7 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         notes = [
             f"the report in {folder} describes more trials and was kept; `s2s report {plan.name} --replace` replaces it"
         ]
-    written = [] if keep else _write(plan, store, look)
+    written, steps = ([], []) if keep else _write(plan, store, look)
     with plan.naming():
         table = _table(outcomes, primary_metrics(outcomes, plan.file.claims, plan.primary))
         verdicts = _verdicts(comparisons[: len(plan.file.claims)])
@@ -122,6 +125,7 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         table=table,
         verdicts=verdicts,
         failed=[(f"{o.variant} · seed {o.seed}", o.status, o.reason) for o in outcomes if o.status != "ok"],
+        steps=steps,
         files=[] if keep else [folder / page for page in PAGES],
         written=[path.relative_to(folder).as_posix() for path in written],
         seeds=len(plan.seeds),
@@ -129,7 +133,8 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
     )
 
 
-def _write(plan: Plan, store: Store, look: LatestLook) -> list[Path]:
+def _write(plan: Plan, store: Store, look: LatestLook) -> tuple[list[Path], list[str]]:
+    """Write the report; return its files, and what decides the claims that are open."""
     from harness.report import pages
     from harness.report.gather_facts import study_facts
 
@@ -138,11 +143,20 @@ def _write(plan: Plan, store: Store, look: LatestLook) -> list[Path]:
     try:
         ledger.publish(store, plan.name, folder.parent)
         with plan.naming():
-            return pages.write(folder, facts, look.outcomes, look.comparisons)
+            return pages.write(folder, facts, look.outcomes, look.comparisons), _steps(plan, facts, look)
     except OSError as error:
         reason = f"the report cannot be written ({error.strerror or error})"
         advice = "the results are safe in the store: fix this, then `s2s report` writes it"
         raise SpecError(f"{reason}; {advice}", place=str(folder)) from None
+
+
+def _steps(plan: Plan, facts: StudyFacts, look: LatestLook) -> list[str]:
+    from harness.report.headlines import next_step
+
+    answered = zip(look.comparisons, plan.file.claims, strict=False)
+    steps = [next_step(result, claim, facts, look.outcomes) for result, claim in answered]
+    texts = [f"{step.command}  # {step.what}" if step.command else step.what for step in steps if step is not None]
+    return list(dict.fromkeys(texts))
 
 
 def _stale_note(plan: Plan, store: Store) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import math
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,6 +83,7 @@ def answer(**fields: Any) -> Any:
         "table": [],
         "failed": [],
         "files": [],
+        "steps": [],
         "notes": [],
     }
     return SimpleNamespace(**(plain | fields))
@@ -249,14 +251,18 @@ def test_a_dataset_and_what_a_model_says(capsys: pytest.CaptureFixture[str]) -> 
 def test_an_answer_tells_results_and_failures(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
     show_answer(plan)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [
-        "15 trials done in 1 min 15 s, 4 were done before, 1 failed",
-        "report: results/masking/numbers/report.html",
-    ]
+    assert lines[0] == "15 trials done in 1 min 15 s, 4 were done before, 1 failed"
     assert "mask=true   5   93.1 ± 1.2" in lines and "- masking helps: supported, +3.1 (95 % 1.0 to 5.2)" in lines
-    assert (
-        "  mask=false · seed 3  diverged: the loss is nan" in lines and lines[-1] == "note: MLflow could not be written"
-    )
+    assert "  mask=false · seed 3  diverged: the loss is nan" in lines
+    assert lines[-3:] == ["note: MLflow could not be written", "", "report: results/masking/numbers/report.html"]
+
+
+def test_after_the_answer_come_its_report_and_the_next_command(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    step = "make study FILE=x  # new study, 5 seeds a side"
+    print_answers.print_answer(plan, answer(**FULL, steps=[step]), {"mask=false · seed 3"})
+    out = capsys.readouterr().out
+    assert out.endswith(f"\nreport: results/masking/numbers/report.html\nnext: {step}\n")
+    assert "diverged" not in out, "it was printed when it failed"
 
 
 def test_trials_that_have_not_run_are_no_failures(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,10 +293,8 @@ def test_verdicts_come_in_the_unit_of_what_is_compared() -> None:
 def test_a_finished_study_says_so_first(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
     done = answer(ran=SimpleNamespace(found=20, made=0, failed=0, untried=0), files=[Path("results/report.html")])
     print_answers.print_answer(plan, done)
-    assert capsys.readouterr().out.splitlines()[:2] == [
-        "nothing to do: all 20 trials are done",
-        "report: results/report.html",
-    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-1]) == ("nothing to do: all 20 trials are done", "report: results/report.html")
 
 
 def test_a_study_that_wants_no_more_seeds_is_done(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -350,6 +354,39 @@ def test_what_is_left_goes_by_the_work_done_now(plan: Any, clock: Callable[[floa
     assert watch.remaining() == pytest.approx(17.5 * 20)
 
 
+def test_what_is_left_goes_by_what_variants_cost(plan: Any, clock: Callable[[float], None]) -> None:
+    """After a tenth of 20 trials: a cheap and a dear variant, and two of which nothing is known."""
+    watch = Watch(plan)
+    cheap, dear, *_ = (variant.name for variant in plan.variants)
+    watch.listen(f"{cheap} · seed 1", {"stage": "train"})
+    clock(1.0)
+    watch.listen(f"{cheap} · seed 1", {"status": "ok"})
+    watch.listen(f"{dear} · seed 1", {"stage": "train"})
+    clock(10.0)
+    watch.listen(f"{dear} · seed 1", {"status": "ok"})
+    assert watch.remaining() == pytest.approx(4 * 1 + 4 * 9 + 10 * 5)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_seed_is_seen_in_a_terminal_of_any_width(
+    plan: Any, width: int, screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminal(**_: Any) -> Console:
+        return Console(file=screen, force_terminal=True, width=width, height=25, markup=False, highlight=False)
+
+    monkeypatch.setattr("harness.cli.watch.terminal", terminal)
+    with Watch(plan) as watch:
+        name = "model.decoder.context=dot, training.loss.mask=true, normalize=token · seed 12345"
+        watch.listen(name, {"stage": "train"})
+        for update, nll in ((5000, 4.0), (10000, 2.0), (15000, math.nan), (20000, 1.0)):
+            watch.listen(name, {"update": update, "updates": 20000, "loss": 1.234567, "dev_nll": nll})
+        screen.truncate(0)
+        watch.live.refresh()  # type: ignore[union-attr]
+        drawn = screen.getvalue()
+    assert "seed 12345" in drawn and "█▃ ▁" in drawn and "20000/20000" in drawn
+    assert ("loss 1.235 dev 1" in drawn) is (width >= 80)
+
+
 def test_a_terminal_shows_running_trials_and_keeps_failures(
     plan: Any, clock: Callable[[float], None], screen: io.StringIO
 ) -> None:
@@ -357,7 +394,12 @@ def test_a_terminal_shows_running_trials_and_keeps_failures(
         events(watch, clock)
         watch.live.refresh()  # type: ignore[union-attr]
         drawn = screen.getvalue()
-        assert "b · seed 1" in drawn and "50/100" in drawn and "loss 1.25 dev 1.5" in drawn and "2/20 trials" in drawn
+        assert (
+            re.search(r"b .*seed 1", drawn)
+            and "50/100" in drawn
+            and "loss 1.25 dev 1.5" in drawn
+            and "2/20 trials" in drawn
+        )
         watch.listen("b · seed 1", {"status": "ok"})
         watch.listen("c · seed 1", {"status": "error", "reason": "boom"})
     assert "\x1b[31m[ 4/20] c · seed 1: error (0.0 s): boom" in screen.getvalue()
@@ -382,7 +424,7 @@ def test_the_latest_failures_and_what_waits_stay_in_sight(plan: Any, screen: io.
         watch.listen("d · seed 1", {"stage": "train"})
         screen.truncate(0)
         watch.live.refresh()  # type: ignore[union-attr]
-        assert "wait for" not in screen.getvalue() and "d · seed 1" in screen.getvalue()
+        assert "wait for" not in screen.getvalue() and re.search(r"d .*seed 1", screen.getvalue())
     assert "e · seed 1: out of memory" not in screen.getvalue(), "a note is a line above, not a row"
 
 

@@ -67,4 +67,6 @@ def test_seeds_that_decide_nothing_find_nothing(tmp_path: Path, capsys: pytest.C
     assert (corrected["power_as_planned"], corrected["type_m"], corrected["for"][0]["seeds"]) == (0, None, 4)
     assert alone["for"][0]["seeds"] == 3 and alone["type_m"] == pytest.approx(1, abs=0.01)
     print_plans.print_needs(found)
-    assert re.search(r"0\.0167 Holm +none ", capsys.readouterr().out)
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[1] == f"- {found['claims'][0]['claim']}: power 0% as planned; 80% takes 4 seeds a side"
+    assert re.search(r"0\.0167 Holm +none ", shown)
