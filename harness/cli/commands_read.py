@@ -76,6 +76,7 @@ def diff(
 
 def index() -> None:
     """Write one page over all results: studies with their verdicts, dates and datasets."""
+    load_parts()  # which scores are good says their metric
     from harness.report import index
 
     for path in index.write(Path(os.environ.get("S2S_RESULTS", "results"))):

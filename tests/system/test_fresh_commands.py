@@ -139,3 +139,11 @@ def test_every_command_works_where_only_a_wheel_is(tmp_path: Path) -> None:
 def test_what_is_shipped_is_in_the_package(shipped: str) -> None:
     inside = HOME / "harness/shipped" / Path(shipped).relative_to("studies")
     assert {path.name for path in inside.glob("*.yaml")} == {path.name for path in (HOME / shipped).glob("*.yaml")}
+
+
+def test_the_index_names_the_best_variants(tmp_path: Path) -> None:
+    """In a process of its own, in which nothing but the command has loaded the metrics."""
+    shutil.copytree(HOME / "results/counting", tmp_path / "results/counting")
+    env = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "harness", "index"], cwd=tmp_path, env=env, check=True)
+    assert "32.50" in (tmp_path / "results/index.md").read_text(encoding="utf-8")
