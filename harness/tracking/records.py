@@ -50,21 +50,21 @@ class TrialRecord:
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     """By name with group, as those of variants."""
-    tags: Mapping[str, Any] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
     """One row per evaluation: ``update`` and numbers."""
     clock: list[dict[str, int]] = field(default_factory=list)
     """Times of the evaluations: ``update`` and ``unix_ms``. They are stored, so that a second sync adds nothing."""
-    before: float = 0.0
-    """Seconds of training before the first evaluation."""
-    after: float = 0.0
-    """Seconds of decoding after the last one."""
     dataset: Mapping[str, str] = field(default_factory=dict)
     """``name`` and ``sha256``."""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Files by shown name, with folders: ``test/hypotheses.jsonl``."""
     sums: Mapping[str, str] = field(default_factory=dict)
     """Known sha256 of artifacts; other artifacts are inspected."""
+    before: float = 0.0
+    """Seconds of training before the first evaluation."""
+    after: float = 0.0
+    """Seconds of decoding after the last one."""
+    tags: Mapping[str, Any] = field(default_factory=dict)
     sentences: Mapping[str, Path] = field(default_factory=dict)
     """``test`` and ``hypotheses``: files from which the table of hypotheses is made; empty where there is none."""
 

@@ -425,7 +425,7 @@ def test_a_study_that_two_machines_describe_at_once_is_described(root: Path, mon
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", at_once)
     MlflowStore(root).sync(_study(root))
     tags = _client(root).get_experiment_by_name("masking/numbers").tags
-    assert (tags["plan"], tags["mlflow.note.content"]) == ("abc", "Does masking matter?")
+    assert tags["plan"] == "abc" and tags["mlflow.note.content"].startswith("Does masking matter?")
 
 
 @pytest.fixture
@@ -481,7 +481,7 @@ def test_runs_and_experiments_deleted_by_hand_come_back(root: Path) -> None:
     MlflowStore(root).sync(_study(root))
     client, runs = _client(root), _runs(root)
     client.delete_run(runs["mask=true"].info.run_id)
-    assert MlflowStore(root).sync(_study(root)).written == 3  # the variant, and its trials beneath the new run
+    assert MlflowStore(root).sync(_study(root)).written == 1  # the variant; its trials move beneath the new run
     runs = _runs(root)
     assert runs["mask=true · seed 0"].data.tags["mlflow.parentRunId"] == runs["mask=true"].info.run_id
     client.delete_experiment(client.get_experiment_by_name("masking/numbers").experiment_id)
