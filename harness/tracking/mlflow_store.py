@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,6 +80,14 @@ class MlflowStore:
         """
         counts, repaired = self._repairing(lambda: self._write(study))
         return counts._replace(note=repaired and f"{repaired}; `s2s sync` brings back other studies")
+
+    def experiments(self) -> Sequence[Any]:
+        """Return the experiments, the latest first."""
+        with self.opened():
+            from mlflow import MlflowClient
+
+            client = MlflowClient(self.tracking_uri, self.tracking_uri)
+            return list(client.search_experiments(order_by=["last_update_time DESC"]))
 
     def ready(self) -> str:
         """Make sure that the database can be read, repaired as by a sync, and return a note for the user, if any.

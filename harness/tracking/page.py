@@ -25,14 +25,8 @@ GRACE = 10.0
 
 def comparisons(root: Path) -> list[tuple[str, str]]:
     """Return each study in MLflow, the latest first, with the part of an address at which its variants are compared."""
-    store = MlflowStore(root)
-    with store.opened():
-        from mlflow import MlflowClient
-
-        found = MlflowClient(store.tracking_uri, store.tracking_uri).search_experiments(
-            order_by=["last_update_time DESC"]
-        )
-        return [(each.name, view.address(each.experiment_id)) for each in found if view.TAG in each.tags]
+    found = MlflowStore(root).experiments()
+    return [(each.name, view.address(each.experiment_id)) for each in found if view.TAG in each.tags]
 
 
 def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:

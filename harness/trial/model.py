@@ -153,7 +153,7 @@ class Seq2Seq(nn.Module):
 
         On a CPU a large output is asked for the needed ones alone; a GPU would have to wait to learn how many they are.
         """
-        large = self.output.words * self.decoder.width >= fast_paths.WIDE
+        large = self.output.words * readout.features_BTR.shape[-1] >= fast_paths.WIDE
         if everyone := not large or needed_B.device.type != "cpu" or not fast_paths.used():
             logp_NV = sayable(self.next_logp(readout, source))
         else:

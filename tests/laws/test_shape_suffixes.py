@@ -71,7 +71,7 @@ def watch(model: Any) -> Spy:
 def test_shape_suffixes_hold(model: Any) -> None:
     spy = watch(model)
     assert not spy.found, "\n".join(sorted(spy.found))
-    assert "model.py:Seq2Seq.follow" in spy.seen and "beam.py:Beam.find" in spy.seen
+    assert "model.py:Seq2Seq.follow" in spy.seen and "searches_beam.py:Beam.find" in spy.seen
 
 
 @pytest.mark.parametrize(

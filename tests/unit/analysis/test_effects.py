@@ -16,9 +16,12 @@ from harness.analysis import Resampler, compare_all, curve_frame, factorial_effe
 from harness.analysis.answers import slope
 from harness.core.spec import SpecError
 from harness.report.effects import sections
+from harness.report.facts import StudyFacts
 from harness.study.claims import Claim
 from harness.trial.score import METRICS
 from unit.analysis.test_analyze import outcome
+
+STUDY = StudyFacts("s", "b", "Why?", "", "digest", "s2s run s")
 
 EXACT = METRICS["exact_match"]
 RATIO, CELL = "training.forcing.ratio", "cell.kind"
@@ -246,7 +249,7 @@ def test_curves_have_a_row_a_level():
 
 
 def test_sections_show_what_the_design_has():
-    made = {section.name: section for section in sections(study(), ["exact_match"], "digest")}
+    made = {section.name: section for section in sections(study(), ["exact_match"], STUDY)}
     assert list(made) == ["effects", "levels"]
     [table], [curve] = made["effects"].tables, made["levels"].tables
     assert len(table.rows) == 5 and table.rows[0][:2] == ["ratio=0", "ratio=0.5"]
@@ -254,15 +257,15 @@ def test_sections_show_what_the_design_has():
     assert [row[0] for row in curve.rows] == ["0", "0.5", "1"] and curve.rows[0][3] == "4"
     [figure] = made["levels"].figures
     assert figure.draw() is not None and RATIO in figure.alt
-    assert [section.name for section in sections(ladder(), ["exact_match"], "x")] == ["ladder"]
-    assert len(sections(ladder(), ["exact_match"], "x")[0].tables[0].origins[0, 3].trials) == 8
-    assert sections(study((0,), ("gru",)), ["exact_match"], "x") == []
+    assert [section.name for section in sections(ladder(), ["exact_match"], STUDY)] == ["ladder"]
+    assert len(sections(ladder(), ["exact_match"], STUDY)[0].tables[0].origins[0, 3].trials) == 8
+    assert sections(study((0,), ("gru",)), ["exact_match"], STUDY) == []
 
 
 @pytest.mark.parametrize("seeds", [0, 1])
 def test_sections_of_hardly_any_trials(seeds):
     outcomes = study(seeds=seeds, exhaustive=False)
     failed = [outcome(o.variant, 9, 0, o.factors, "timeout", sentences=100) for o in study(seeds=1)]
-    for section in sections([*outcomes, *failed], ["exact_match"], "x"):
+    for section in sections([*outcomes, *failed], ["exact_match"], STUDY):
         for table in section.tables:
             assert all(math.isnan(origin.value) or origin.trials for origin in table.origins.values())
