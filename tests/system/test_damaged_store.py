@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from system.homes import pages
 from test_run import SMALL, at_home  # noqa: F401 (a fixture)
 from typer.testing import CliRunner
 from unit.storage.test_store import cut, flip
@@ -81,7 +82,7 @@ def test_damage_of_every_stage_is_made_good_by_the_same_command(tmp_path: Path, 
     assert len([note for note in made.notes if "not recomputed" not in note and "recomputed" in note]) == 5
     assert results(made) == before
     provenance = json.loads((made.files[-1].parent / "provenance.json").read_text(encoding="utf-8"))
-    assert len(provenance["set_aside"]) == 5 and "damaged, quarantined" in made.files[-1].read_text(encoding="utf-8")
+    assert len(provenance["set_aside"]) == 5 and "damaged, quarantined" in pages(made.files[-1].parent)
     assert run(tmp_path, workers).notes == [], "it is said once"
 
 

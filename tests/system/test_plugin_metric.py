@@ -57,7 +57,7 @@ def test_mlflow_shows_it(ran: Home) -> None:
     databases = [path for path in ran.store.rglob("*.db") if "mlflow" in str(path)]
     with closing(sqlite3.connect(databases[0])) as database:
         keys = {key for (key,) in database.execute("select distinct key from metrics")}
-    assert {"my_metric", "often", "tutorial_bleu"} <= keys
+    assert {"score/my_metric", "score/often", "score/tutorial_bleu"} <= keys
 
 
 def test_lists_and_pages_know_it(ran: Home) -> None:

@@ -298,4 +298,4 @@ def test_a_map_of_attention_has_a_row_for_each_word_and_weights_that_add_up(tmp_
     ranked = try_model(Store(tmp_path), digest, ["one two"], count=3)[0]["n_best"]
     assert len(ranked) == 3 and ranked == sorted(ranked, key=lambda each: (each["truncated"], -each["score"]))
     files = draw_attention(answers, tmp_path / "drawn")
-    assert {path.name for path in files} == {f"attention_{n}.{kind}" for n in (1, 2) for kind in ("png", "svg")}
+    assert {path.name for path in files} == {f"attention_{n}.{kind}" for n in (1, 2) for kind in ("pdf", "png", "svg")}
