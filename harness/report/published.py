@@ -72,7 +72,8 @@ def values_table(found: Replication, outcomes: Sequence[Outcome], table: int) ->
     values = [each for each in found.values if each.published.table == table]
     alone = any(each.published.differs_alone for each in values)
     columns = ["variant", "metric", "published", "seeds", "ours", "our seeds", "95 % interval", "inside"]
-    rows, origins = [], {}
+    rows: list[list[str]] = []
+    origins = {}
     for each in values:
         value = each.published
         if not math.isnan(each.mean):

@@ -126,7 +126,7 @@ class StudyFile(Choice):
     """The file that ``s2s tune`` wrote: every variant has the settings that won for it."""
     claims: tuple[Claim, ...] = ()
     """What is claimed, written before the run and answered after it."""
-    published: tuple[Published, ...] = Field(default=(), json_schema_extra={"neutral": ()})
+    published: tuple[Published, ...] = ()
     """What others published about these variants, each value with its source and what differs; compared after the run."""
     columns: tuple[str, ...] = ()
     """Metrics and costs in the tables for papers, in this order; none: all metrics. Of no meaning for trials and claims."""
