@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from harness.tracking.entries import METRICS, NAME, TEXTS, cut, parts_of, plain_name, tags_of, texts_of
-from harness.tracking.records import Point
-from harness.tracking.run_entry import KEY, MIRRORED, RUNNING, Entry, Found
+from harness.tracking.records import CURVE, Point
+from harness.tracking.run_entry import KEY, LIVE, MIRRORED, RUNNING, Entry, Found
 
 PAGE = 500
 """Maximal runs in one answer, each with a hundred parameters."""
@@ -57,11 +57,13 @@ class Calls:
 
     def write(self, entry: Entry, found: Found | None) -> str:
         """Write a run in full and return its id."""
-        run = self._created(entry) if found is None else found.run
+        run, points = (
+            (self._created(entry), entry.points) if found is None else (found.run, self._further(entry, found))
+        )
         for name in entry.dropped if found else ():
             if name in found.tags:  # type: ignore[union-attr]
                 self._untag(run, name)
-        self._log(run, entry.params, entry.tags, entry.points)
+        self._log(run, entry.params, entry.tags, points)
         if entry.dataset.get("sha256"):
             self._dataset(run, entry.dataset)
         self.files(run, entry.files, entry.texts)
@@ -85,6 +87,14 @@ class Calls:
                 Path(folder, name).write_text(text, encoding="utf-8")
             if files or texts:
                 self.client.log_artifacts(run, folder)
+
+    def _further(self, entry: Entry, found: Found) -> Sequence[Point]:
+        """Return the points that a run lacks: those sent while it trained stay, as no call deletes a point."""
+        if entry.status == RUNNING or LIVE not in found.tags:
+            return entry.points
+        curves = {name for name, _, _, _ in entry.points if name.startswith(CURVE)}
+        known = {(c, p.step) for c in curves for p in self.client.get_metric_history(found.run, plain_name(c))}
+        return [point for point in entry.points if (point[0], point[3]) not in known]
 
     def _search(self, wanted: str) -> Iterator[Found]:
         page = self.client.search_runs([self.experiment], wanted, max_results=PAGE)

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from harness.tracking.entries import NAME, cut, named, texts_of
 from harness.tracking.hypotheses import TABLE, TABLES, table
-from harness.tracking.records import SEEDS, Span, StudyRecord, TrialRecord, VariantRecord, seals
+from harness.tracking.records import SEEDS, StudyRecord, TrialRecord, VariantRecord, seals
 from harness.tracking.run_entry import LAYOUT, LIVE, MIRRORED, PARENT, RECORD, RUNNING, Entry, Found, Writer
 
 CLAIM = "claim: "
@@ -69,11 +69,11 @@ class Runs:
         trials = [trial for trial in study.trials if trial.status != "missing"]
         keys = [*map(_variant_key, study.variants), *map(_trial_key, trials)]
         self.look_up(keys, everything=study.whole)
-        spans: dict[str, list[Span]] = {variant.name: [] for variant in study.variants}
+        below: dict[str, list[TrialRecord]] = {variant.name: [] for variant in study.variants}
         for trial in trials:
-            spans[trial.variant].append(trial.span())
+            below[trial.variant].append(trial)
         for variant in study.variants:
-            self.parents[variant.name] = self._variant(variant, spans[variant.name], whole=study.whole)
+            self.parents[variant.name] = self._variant(variant, below[variant.name], whole=study.whole)
         for trial in trials:
             self._trial(trial, self.parents[trial.variant])
         self.writer.flush()
@@ -97,16 +97,18 @@ class Runs:
         for key in self.runs.keys() - keys:
             self.writer.delete(self.runs[key])
 
-    def _variant(self, variant: VariantRecord, spans: Sequence[Span], *, whole: bool) -> str:
+    def _variant(self, variant: VariantRecord, trials: Sequence[TrialRecord], *, whole: bool) -> str:
         """Write a variant's run; means change as seeds are added, so the run is kept and its metrics are updated.
 
         A metric cannot be deleted: one that a study no longer has becomes NaN, if the study has any. It lasts from the
         beginning of the first trial to the end of the last.
         """
         record, params = _digest([asdict(variant), whole]), {**variant.params, **variant.factors}
+        spans = [trial.span() for trial in trials]
         start, end = min((s for s, _ in spans if s), default=None), max((e for _, e in spans if e), default=None)
         found = self._found(_variant_key(variant), record, params)
-        if found is not None and found.tags.get(MIRRORED) == record:
+        growing = not whole and all(trial.status == "running" for trial in trials)
+        if found is not None and (growing or found.tags.get(MIRRORED) == record):
             return found.run
         now = round(time.time() * 1000)  # MLflow shows the latest
         shown = found if whole else None

@@ -18,6 +18,7 @@ from harness.storage.sealing import Record
 from harness.storage.store import Store
 from harness.study.claims import groups
 from harness.study.planning import Plan
+from harness.tracking.live_curves import Growth
 from harness.tracking.mlflow_store import VERDICT
 from harness.tracking.mlruns import CLAIM
 from harness.tracking.records import SEEDS, StudyRecord, TrialRecord, VariantRecord
@@ -68,6 +69,21 @@ def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRec
         primary=primary,
         direction=direction,
     )
+
+
+def with_growth(record: StudyRecord, plan: Plan, store: Store, growing: Sequence[Growth]) -> StudyRecord:
+    """Return the record of finished trials with new points of trials that still train."""
+    if not growing:
+        return record
+    found = [
+        Outcome(g.trial.digest, g.variant.name, g.seed, "running", stages={n: s.key for n, s in g.trial.stages.items()})
+        for g in growing
+    ]
+    live = study_record(plan, store, found)
+    trials = [replace(trial, curve=g.curve, clock=g.clock) for trial, g in zip(live.trials, growing, strict=True)]
+    known = {variant.name for variant in record.variants}
+    more = [variant for variant in live.variants if variant.name not in known]
+    return replace(record, trials=[*record.trials, *trials], variants=[*record.variants, *more])
 
 
 def grouped(name: str, primary: str = "") -> str:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sqlite3
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +197,43 @@ def test_a_second_sync_adds_nothing_and_a_lost_mirror_is_rebuilt(home: Home, cli
     shutil.rmtree(home.store / "mlflow")
     assert "6 runs written" in home.s2s("sync", study)
     assert contents(client_of(home)) == before
+
+
+QUICKLY = "import sys; from harness.tracking import live_curves, sync; live_curves.EVERY = sync.EVERY = 0.3; "
+QUICKLY += "from harness.cli import app; sys.argv[0] = 's2s'; app.main()"
+
+
+def seen(home: Home) -> list[tuple[str, int]]:
+    """Return the status of each trial's run in the database and the number of points of its losses."""
+    asked = (
+        "SELECT status, (SELECT count(*) FROM metrics m WHERE m.run_uuid = r.run_uuid AND m.key = 'training/loss') "
+        "FROM runs r WHERE lifecycle_stage = 'active' AND r.name LIKE '%seed%'"
+    )
+    try:
+        with closing(
+            sqlite3.connect(f"{(home.store / 'mlflow' / 'mlflow.db').as_uri()}?mode=ro", uri=True)
+        ) as database:
+            return [(str(status), int(points)) for status, points in database.execute(asked)]
+    except sqlite3.OperationalError:  # not there yet
+        return []
+
+
+def test_the_curve_of_a_slow_trial_grows_while_it_trains(tmp_path: Path) -> None:
+    slow = STUDY["set"] | {"training.updates": 5000, "training.evaluate_every": 25}  # type: ignore[operator]
+    made = new_home(tmp_path, set=slow, vary={"training.loss.mask": [True]}, claims=[], seeds=1)
+    command = made.command("run", str(tmp_path / "small.yaml"), "--jobs", "1")
+    command["args"][1:3] = ["-c", QUICKLY]
+    counts: set[int] = set()
+    with subprocess.Popen(**command, stdout=subprocess.DEVNULL) as running:
+        while running.poll() is None:
+            counts |= {points for status, points in seen(made) if status == "RUNNING" and points}
+            time.sleep(0.1)
+    assert running.returncode == 0
+    assert len(counts) >= 2, f"points before the end of a trial: {counts}"
+    assert seen(made) == [("FINISHED", 200)], "each point once"
+    client = client_of(made)
+    before = contents(client)
+    assert all("s2s.live" not in told[2] for told in before.values())
+    shutil.rmtree(made.store / "mlflow")
+    made.s2s("sync", str(tmp_path / "small.yaml"))
+    assert contents(client_of(made)) == before

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from harness.core.spec import SpecError
-from harness.tracking import bulk, calls, view
+from harness.tracking import bulk, calls, mlruns, view
 from harness.tracking.calls import Calls
 from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.mlruns import Counts, Runs
@@ -411,6 +411,54 @@ def test_a_sync_killed_midway_is_completed(served: Path, monkeypatch: pytest.Mon
         with pytest.raises(KeyboardInterrupt):
             MlflowStore(served).sync(_study(served))
     _completed(served)
+
+
+def _history(root: Path) -> tuple[str, list[tuple[int, float]]]:
+    """Return the status of a trial's run, and the steps and values of its losses."""
+    run = _runs(root)["mask=true · seed 0"]
+    points = _client(root).get_metric_history(run.info.run_id, "training/loss")
+    return run.info.status, sorted((point.step, point.value) for point in points)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_curve_grows_while_its_trial_trains(root: Path, own: bool, request: pytest.FixtureRequest) -> None:
+    if not own:
+        request.getfixturevalue("served")
+    study = _study(root)
+    whole, losses = study.trials[0], [(u, 1 / u) for u in range(100, 500, 100)]
+
+    def trains(first: int, last: int, apart: int = 0) -> Counts:
+        clock = [{"update": row["update"], "unix_ms": row["unix_ms"] + apart} for row in whole.clock[first:last]]
+        new = dataclasses.replace(
+            whole, status="running", metrics={}, artifacts={}, curve=whole.curve[first:last], clock=clock
+        )
+        return MlflowStore(root).sync(dataclasses.replace(study, variants=study.variants[:1], trials=[new]))
+
+    trains(0, 2, apart=7)
+    assert _history(root) == ("RUNNING", losses[:2])
+    run = _runs(root)["mask=true · seed 0"].info.run_id
+    trains(2, 3, apart=7)
+    assert _history(root) == ("RUNNING", losses[:3])
+    MlflowStore(root).sync(study)
+    assert _history(root) == ("FINISHED", losses) and _runs(root)["mask=true · seed 0"].info.run_id == run
+    assert "s2s.live" not in _runs(root)["mask=true · seed 0"].data.tags
+    assert MlflowStore(root).sync(study) == Counts(0, 6, 0)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_curve_of_an_interrupted_run_begins_anew(
+    root: Path, own: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not own:
+        request.getfixturevalue("served")
+    study = _study(root)
+    curve = [{"update": 50, "loss": 9.0}]  # taken back: the checkpoint was older
+    old = dataclasses.replace(study.trials[0], status="running", metrics={}, artifacts={}, curve=curve, clock=[])
+    MlflowStore(root).sync(dataclasses.replace(study, variants=study.variants[:1], trials=[old]))
+    assert _history(root) == ("RUNNING", [(50, 9.0)])
+    monkeypatch.setattr(mlruns, "SESSION", "another process")
+    MlflowStore(root).sync(study)
+    assert _history(root) == ("FINISHED", [(u, 1 / u) for u in range(100, 500, 100)])
 
 
 @pytest.mark.parametrize("survives", [0, 3, 8, 9, 12, 15, 20, 25, 33])
