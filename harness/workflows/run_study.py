@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -67,14 +66,15 @@ def _computed(
         frozen_plan.freeze(plan, store, results_folder(plan).parent)
     frozen_plan.refer(plan, store)
     sync: BackgroundSync | None = None
-    loading = threading.Thread(target=_load_report, daemon=True)
+    loaded = False
     named = {runner.title(variant, seed): (variant, seed, trial) for variant, seed, trial in plan.trials()}
 
     def on_event(name: str, event: dict[str, Any]) -> None:
-        nonlocal sync
+        nonlocal sync, loaded
         listen(name, event)
-        if "update" in event and not loading.ident:
-            loading.start()
+        if not loaded and ("update" in event or event.get("status") == "ok"):
+            loaded = True
+            _load_report()
         if tracked and (event.get("status") == "ok" or "dev_nll" in event):
             sync = sync or _background_sync(plan, store, settings)
             sync.add(*named[name]) if "status" in event else sync.point(*named[name], event)
@@ -110,8 +110,10 @@ def _run_all_looks(plan: Plan, store: Store, settings: Settings, listen: Listen)
 
 
 def _load_report() -> None:
-    """Load what the report needs, as soon as workers train: its figures take seconds, which nobody then waits for."""
-    from harness.report import pages  # noqa: F401
+    """Load what the report needs, and draw once: the first figure takes seconds, which here pass while workers train."""
+    from harness.report import drawing, pages  # noqa: F401
+
+    drawing.warm_up()
 
 
 def _background_sync(plan: Plan, store: Store, settings: Settings) -> BackgroundSync:

@@ -19,7 +19,6 @@ from harness.storage.store import Store
 from harness.study import frozen_plan, ledger
 from harness.study.enough_seeds import fixed_streams
 from harness.study.planning import Plan
-from harness.workflows import verify
 
 if TYPE_CHECKING:
     from harness.analysis import Comparison, Outcome
@@ -137,6 +136,7 @@ def _write(plan: Plan, store: Store, look: LatestLook) -> tuple[list[Path], list
     """Write the report; return its files, and what decides the claims that are open."""
     from harness.report import pages
     from harness.report.gather_facts import study_facts
+    from harness.workflows import verify
 
     folder = results_folder(plan)
     facts = study_facts(plan, store, look.outcomes, verify.summary(plan, store))
