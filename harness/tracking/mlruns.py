@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from harness.tracking.entries import NAME, cut, named, texts_of
 from harness.tracking.hypotheses import TABLE, TABLES, table
+from harness.tracking.model_pointer import pointer_files
 from harness.tracking.records import SEEDS, StudyRecord, TrialRecord, VariantRecord, seals
 from harness.tracking.run_entry import LAYOUT, LIVE, MIRRORED, PARENT, RECORD, RUNNING, Entry, Found, Writer
 
@@ -124,6 +125,7 @@ class Runs:
             dataset=variant.dataset,
             start=start,
             end=max(filter(None, [end, found and found.end]), default=None),
+            texts=pointer_files(variant.model),
             dropped=[name for name in tags if name.startswith(CLAIM)],
         )
         return self.writer.write(entry, found)

@@ -72,7 +72,8 @@ def _plain(choice: TrialChoice, *, meaning: bool) -> dict[str, Any]:
         if len(_PLAIN) >= MOST:
             _PLAIN.clear()
         known = _PLAIN[id(choice)] = choice, encode(choice), encode(choice, meaning=True)
-    return known[2 if meaning else 1]
+    _, spelled, meant = known
+    return meant if meaning else spelled
 
 
 @dataclass(frozen=True)
