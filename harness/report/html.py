@@ -20,6 +20,7 @@ from harness.analysis.examples import Said, examples, hypotheses
 from harness.core.escapes import visible
 from harness.report import forest
 from harness.report.listings import trials_table
+from harness.report.panels import panels
 from harness.report.section import Drawing, Section
 from harness.report.tables import NONE, NUMBER, Table
 from harness.trial.score import METRICS
@@ -28,7 +29,7 @@ BUDGET = 1_200_000
 """Maximal bytes of figures in a page; the others are named and stay in their files."""
 EXAMPLES, LEADING, WON, VARIANTS = 400_000, 20, 40, 20
 """Limits of the examples in a page: characters, first test sentences, consistent wins, and variants side by side."""
-SCRIPTS = ("page.js", "chart.js")
+SCRIPTS = ("page.js", "chart.js", "panels.js")
 
 
 class Cell(NamedTuple):
@@ -65,16 +66,16 @@ def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping
         drawn: the files of every figure, SVG and PNG.
     """
     places = {o.trial: index for index, o in enumerate(outcomes)}
-    known = charts(facts["sections"])
+    known, shown = charts(facts["sections"]), comparable(outcomes)[0]
     return page(
         "report.html.j2",
         **facts,
-        all_trials=trials_table(comparable(outcomes)[0]),
+        all_trials=trials_table(shown),
         examples=browsed(outcomes),
         most_variants=VARIANTS,
         cells=lambda table: cells(table, places),
         images=images({name: drawing for name, drawing in drawn.items() if name != forest.NAME}, known),
-        data={"metrics": _signatures(outcomes, facts["study"].signatures), "charts": known},
+        data={"metrics": _signatures(outcomes, facts["study"].signatures), "charts": known, "panels": panels(shown)},
     )
 
 

@@ -115,6 +115,24 @@ def test_ranges_stand_under_scores_by_length(page: Any) -> None:
     assert not chart(page, "exact_match_by_length").get_by_label("Log x axis").count()
 
 
+def test_a_trial_of_the_table_leads_to_its_panel(page: Any) -> None:
+    page.locator(".contents a[href='#trials']").click()
+    link = page.locator("#table-trials tbody th a").nth(1)
+    trial = link.inner_text()
+    panel = page.locator(f".panel:has(#trial-{trial})")
+    assert not panel.locator("dl").count(), "a panel is made when it is opened"
+    page.locator(".panels").locator("xpath=preceding-sibling::*[1]").get_by_label("Filter trials").fill("padded")
+    assert panel.is_hidden()
+    link.click()
+    said = panel.locator("dl").inner_text()
+    assert f"s2s try {trial} 'a | b'" in said and f"stages/train/{trial}/curve.jsonl in the store" in said
+    values = curves(page)[FIRST][1]
+    assert f"lowest {min(values)} at update" in said and panel.locator(".spark path").is_visible()
+    assert panel.locator("tbody tr").count() == 2 and "line\nbreak *x*" in panel.locator("td").first.text_content()
+    page.emulate_media(media="print")
+    assert not page.locator(".panels").is_visible()
+
+
 @pytest.mark.full
 def test_a_hundred_variants_with_five_seeds_stay_below_three_megabytes(browser: Any, tmp_path: Path) -> None:
     factors = {"training.loss.mask": True, "training.loss.normalize": "token"}
@@ -130,6 +148,9 @@ def test_a_hundred_variants_with_five_seeds_stay_below_three_megabytes(browser: 
     write(tmp_path, facts(claims=[]), outcomes)
     assert (tmp_path / "report.html").stat().st_size < 3_000_000
     for page in opened(browser, (tmp_path / "report.html").as_uri()):
+        page.locator(".contents a[href='#trials']").click()
+        page.locator(".panel summary").last.click()
+        assert "one two three four five six 2 5 99" in page.locator(".panel").last.inner_text()
         figure = chart(page)
         assert figure.locator(".plot path.grey").count() == 95
         assert figure.locator(".legend button").count() == 5 and figure.locator(".legend option").count() == 96
