@@ -11,9 +11,12 @@ from system.browsers import opened, unfold
 from unit.report.test_index import report
 from unit.report.test_pages import facts, synthetic, write
 
+from harness.analysis.runs import diff
+from harness.report.diff import html_page
 from harness.report.index import write as write_index
 
 pytestmark = pytest.mark.slow
+HOME = Path(__file__).resolve().parents[2]
 WIDTHS = (1280, 768, 360)
 
 
@@ -39,11 +42,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_index(folder)
     outcomes = synthetic(seeds=3, sentences=60)
     write(folder / "masking", facts(), outcomes)
-    return {"masking on numbers": folder / "masking/report.html", "Results": folder / "index.html"}
+    results = HOME / "results"
+    compared = diff(*(str(results / name / "numbers") for name in ("bottleneck", "attention-kinds")))
+    (folder / "diff.html").write_text(html_page(compared), encoding="utf-8")
+    return {
+        "masking on numbers": folder / "masking/report.html",
+        "Results": folder / "index.html",
+        "Two studies compared": folder / "diff.html",
+    }
 
 
 @pytest.mark.parametrize("media", ["light", "dark", "print"])
-@pytest.mark.parametrize("title", ["masking on numbers", "Results"])
+@pytest.mark.parametrize("title", ["masking on numbers", "Results", "Two studies compared"])
 def test_axe_finds_no_violation(
     browser: Any, axe: Callable[[Any], list[str]], pages: dict[str, Path], title: str, media: str
 ) -> None:
