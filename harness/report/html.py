@@ -29,7 +29,7 @@ BUDGET = 1_200_000
 """Maximal bytes of figures in a page; the others are named and stay in their files."""
 EXAMPLES, LEADING, WON, VARIANTS = 400_000, 20, 40, 20
 """Limits of the examples in a page: characters, first test sentences, consistent wins, and variants side by side."""
-SCRIPTS = ("page.js", "chart.js", "panels.js")
+SCRIPTS = ("page.js", "chart.js", "attention.js", "panels.js")
 
 
 class Cell(NamedTuple):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from system.browsers import opened, unfold
 from unit.report.test_index import report
 from unit.report.test_pages import facts, synthetic, write
 
+from harness.analysis.outcome import Attended, Attention
 from harness.analysis.runs import diff
 from harness.report.diff import html_page
 from harness.report.index import write as write_index
@@ -40,7 +43,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, verdicts in (("a", {"one": "supported"}), ("b", {"one": "refuted", "two": "equivalent"})):
         report(folder, name, "numbers", verdicts)
     write_index(folder)
-    outcomes = synthetic(seeds=3, sentences=60)
+    seen = Attention(np.eye(12), [Attended(["one", "two"], ["eins", "zwei"], np.array([[0.9, 0.1], [0.2, 0.8]]))])
+    outcomes = [replace(o, attention=seen) for o in synthetic(seeds=3, sentences=60)]
     write(folder / "masking", facts(), outcomes)
     results = HOME / "results"
     compared = diff(*(str(results / name / "numbers") for name in ("bottleneck", "attention-kinds")))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from system.browsers import opened, unfold
 from unit.report.test_pages import facts, outcome, synthetic, write
+
+from harness.analysis.outcome import Attended, Attention
 
 pytestmark = pytest.mark.slow
 FIRST = "mask=true, token"
@@ -156,3 +161,49 @@ def test_a_hundred_variants_with_five_seeds_stay_below_three_megabytes(browser: 
         assert figure.locator(".legend button").count() == 5 and figure.locator(".legend option").count() == 96
         figure.get_by_label("One of the 95 grey").select_option("model.encoder.size=3")
         assert figure.locator(".plot path[fill=none][opacity='1']").count() == 1
+
+
+def test_a_reader_picks_the_map_of_a_variant_and_a_sentence(browser: Any, tmp_path: Path) -> None:
+    outcomes = []
+    for number, o in enumerate(synthetic(seeds=1, sentences=40)):
+        words = [["ein", "zwei", "字"], ["vier", "نص"]]
+        said = [[f"one{number}", "two"], ["four"]]
+        weights = [np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]]), np.array([[0.02 * number, 1 - 0.02 * number]])]
+        maps = [Attended(*each) for each in zip(words, said, weights, strict=True)]
+        outcomes.append(replace(o, attention=Attention(np.eye(2), maps)))
+    write(tmp_path, facts(), outcomes)
+    for page in opened(browser, (tmp_path / "report.html").as_uri()):
+        unfold(page)
+        figure = chart(page, "attention_example")
+        assert (
+            figure.locator("caption").inner_text()
+            == f"{FIRST}, seed 1. Columns, source: ein zwei 字. Rows, output: one0 two"
+        )
+        figure.get_by_label("Variant").select_option("mask=false, padded, seed 1")
+        assert "output: one3 two" in figure.locator("caption").inner_text()
+        figure.get_by_label("Sentence").select_option("vier نص")
+        assert figure.locator("tbody td").all_inner_texts() == ["6", "94"]
+        figure.locator("tbody td").last.hover()
+        assert figure.locator("output").inner_text() == "“four” looks at “نص”: 94 %"
+        figure.get_by_label("Variant").select_option(f"{FIRST}, seed 1")
+        assert figure.locator("tbody td").all_inner_texts() == ["0", "100"], "the sentence stays chosen"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_clipped_table_shows_that_it_goes_on_and_keeps_its_first_column(
+    browser: Any, address: str, scheme: str
+) -> None:
+    for page in opened(browser, address, viewport={"width": 360, "height": 800}, color_scheme=scheme):
+        unfold(page)
+        region = page.locator(".scroll:has(#table-trials)")
+        region.scroll_into_view_if_needed()
+        assert region.evaluate("(one) => one.scrollWidth > one.clientWidth + 100")
+        shot = Image.open(io.BytesIO(region.screenshot())).convert("L")
+        middle = [shot.getpixel((x, shot.height - 3)) for x in (shot.width - 1, shot.width - 60)]
+        assert abs(middle[0] - middle[1]) > 40, "a shadow at the edge"
+        region.evaluate("(one) => { one.scrollLeft = one.scrollWidth; }")
+        shot = Image.open(io.BytesIO(region.screenshot())).convert("L")
+        middle = [shot.getpixel((x, shot.height - 3)) for x in (shot.width - 1, shot.width - 60)]
+        assert abs(middle[0] - middle[1]) < 12, "no shadow at the end"
+        first = region.locator("tbody th").first.bounding_box()
+        assert abs(first["x"] - region.bounding_box()["x"]) < 1

@@ -241,9 +241,3 @@ class LineChart {
     this.show({ line: other, index: moved < 0 ? (step[0] ? last : 0) : Math.min(last, moved) });
   }
 }
-
-for (const figure of document.querySelectorAll("figure[data-chart]")) {
-  const chart = new LineChart(data.charts[figure.dataset.chart], figure.dataset.alt);
-  figure.classList.add("answers");
-  figure.prepend(chart.element);
-}
