@@ -102,7 +102,8 @@ def data(
     from harness.cli import listing, print_parts
     from harness.trial import corpus
 
-    loaded = corpus.load(listing.dataset(choice), (Path.cwd(),))
+    file = listing.base_file(choice)
+    loaded = corpus.load(listing.dataset(choice), (*([file.parent] if file else []), Path.cwd()))
     facts = listing.dataset_facts(loaded, rows) | {"warnings": listing.dataset_warnings(choice, loaded)}
     print_json(facts) if as_json else print_parts.print_dataset(facts)
     if export is not None:
