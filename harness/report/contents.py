@@ -11,7 +11,7 @@ import pandas as pd
 from harness.analysis import Comparison, Outcome, further_tests, on, spelled, split_of
 from harness.analysis.comparable import comparable
 from harness.analysis.comparison import SIDES
-from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables, tuning
+from harness.report import citation, columns, diagnostics, effects, fairness, figures, listings, tables, tuning
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
 from harness.report.tables import Table
@@ -69,6 +69,7 @@ def sections(
         *tuning.sections(study.tuned, current=study.tuned_as_now),
         _failures(study, outcomes),
         _provenance(study, outcomes),
+        citation.section(study),
     ]  # fmt: skip
     return [replace(section, folded=section.name not in SHORT) for section in found]
 
