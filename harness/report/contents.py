@@ -12,6 +12,7 @@ from harness.analysis import Comparison, Outcome, further_tests, on, spelled, sp
 from harness.analysis.comparable import comparable
 from harness.analysis.comparison import SIDES
 from harness.report import (
+    citation,
     columns,
     diagnostics,
     effects,
@@ -81,6 +82,7 @@ def sections(
         *tuning.sections(study.tuned, current=study.tuned_as_now),
         _failures(study, outcomes),
         _provenance(study, outcomes),
+        citation.section(study),
     ]  # fmt: skip
     return [replace(section, folded=section.name not in SHORT) for section in found]
 
