@@ -17,6 +17,7 @@ from harness.trial.batches import collate, evaluation_width, in_order
 from harness.trial.decoded import Hypothesis
 from harness.trial.model import Seq2Seq
 from harness.trial.pairs import Pairs
+from harness.trial.precision import differences, sampled, searching
 from harness.trial.vocabulary import Vocabulary
 from harness.trial.walks import on_its_own
 
@@ -184,8 +185,10 @@ def decode(
     model, pairs = model.to(device), pairs.to(device)
     began = time.monotonic()
     copied = source_words(model, source, texts)
-    found = hypotheses(model, choice.search.build(), pairs, choice.limit, choice.batch_size, target, copied=copied)
+    with searching(choice.precision, device):
+        found = hypotheses(model, choice.search.build(), pairs, choice.limit, choice.batch_size, target, copied=copied)
     seconds = time.monotonic() - began
+    rounded = {} if choice.precision == "fp32" else _against_fp32(model, choice, pairs, target, folder, copied, found)
     examined = examine(model, pairs, found, choice.batch_size)
     _write_lines(folder / "hypotheses.jsonl", (hypothesis.plain() for hypothesis in found))
     _write_lines(
@@ -203,7 +206,25 @@ def decode(
         "decode_seconds": seconds,
         "decode_sentences_per_second": len(found) / seconds,
         "truncated": sum(hypothesis.truncated for hypothesis in found),
-    }
+    } | rounded
+
+
+def _against_fp32(
+    model: Seq2Seq,
+    choice: DecodingChoice,
+    pairs: Pairs,
+    target: Vocabulary,
+    folder: Path,
+    copied: Sequence[Sequence[str]],
+    found: Sequence[Hypothesis],
+) -> dict[str, Any]:
+    """Search a sample in fp32, write what is found, and return facts about how a rounded search differs from it."""
+    began, rows = time.monotonic(), sampled(pairs.size)
+    part, words = pairs.of_rows(rows).to(pairs.source.device), [copied[row] for row in rows] if copied else ()
+    exact = hypotheses(model, choice.search.build(), part, choice.limit, choice.batch_size, target, pairs, words)
+    by_row = dict(zip(rows, exact, strict=True))
+    _write_lines(folder / "fp32.jsonl", ({"row": row} | hypothesis.plain() for row, hypothesis in by_row.items()))
+    return {"fp32": differences(found, by_row) | {"seconds": time.monotonic() - began}}
 
 
 def _labels(
