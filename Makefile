@@ -8,7 +8,7 @@ export OMP_NUM_THREADS := 1
 
 SAMPLE := FAULTS_KILLS=2 FAULTS_EVERY=11 S2S_FUZZ_SECONDS=3
 
-.PHONY: help setup setup-dev study plan report index ui test test-slow test-full lint check bench calibration lock clean
+.PHONY: help setup setup-dev study plan report index ui test test-slow test-full lint check docs bench calibration lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -58,6 +58,10 @@ lint: .venv/ready-dev  ## style, types, and the import law
 	@$(BIN)/lint-imports
 
 check: lint test  ## all that must pass before a change lands
+
+docs: .venv/ready-dev  ## the reference pages from the code, and the manual as a site: site/index.html
+	@$(BIN)/python -m harness.cli.reference
+	@$(BIN)/python docs/site.py
 
 bench: .venv/ready-dev  ## how fast: ratios and times measured on this machine, in one run
 	@$(BIN)/python -m tests.bench $(args)

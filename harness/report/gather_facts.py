@@ -13,6 +13,7 @@ from harness.execution import runner
 from harness.execution.data_warnings import data_warnings
 from harness.report.facts import StudyFacts
 from harness.report.provenance import quarantined, results_digest
+from harness.report.rounding import rounding_rows
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, ledger, planning
 from harness.study.enough_seeds import fixed_streams
@@ -55,6 +56,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         origins += [("check the data", warning) for warning in data_warnings(plan, store)]
         origins += [("check the seeds", warning) for warning in fixed_streams(plan)]
         origins += _computing_rows(provenance)
+        origins += rounding_rows(records)
     file = plan.file
     return StudyFacts(
         name=plan.name,
