@@ -7,7 +7,7 @@ import pytest
 
 from harness.analysis import Comparison, Outcome
 from harness.report.facts import StudyFacts
-from harness.report.headlines import brackets, headlines, made_with
+from harness.report.headlines import Headline, brackets, headlines, made_with
 from harness.study.claims import Claim
 from harness.study.copied import Copied
 
@@ -109,3 +109,10 @@ def test_day_machine_and_commit_are_named_once():
         ("Finished", "2026-11-29"), ("Machine", "Xeon"), ("Commit", "0123456789ab with changes")
     ]  # fmt: skip
     assert not made_with(StudyFacts("s", "b", "", "", "", ""))
+
+
+def test_a_claim_is_decided_once_it_has_an_answer():
+    made = [Headline("a helps", "", kind, kind, None) for kind in ("supported", "refuted", "equivalent")]
+    assert all(one.decided for one in made)
+    undecided = ("inconclusive", "saturated", "no data", "at the floor")
+    assert not any(Headline("a", "", kind, kind, None).decided for kind in undecided)
