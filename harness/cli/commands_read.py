@@ -100,6 +100,14 @@ def data(
     export: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write train.tsv, validation.tsv and test.tsv into this folder.")
     ] = None,
+    described: Annotated[
+        Path | None,
+        typer.Option(
+            "--croissant",
+            metavar="DIR",
+            help="Write the splits as JSON lines, described by Croissant.",
+        ),
+    ] = None,
     rows: Annotated[int, typer.Option(min=0, metavar="N", help="Show the first N rows of each split.")] = 3,
     as_json: AsJson = False,
     _plugins: Plugins = None,
@@ -108,13 +116,18 @@ def data(
     load_parts()
     from harness.cli import listing, print_parts
     from harness.trial import corpus
+    from harness.workflows import croissant
 
-    loaded = corpus.load(listing.dataset(choice), (Path.cwd(),))
+    file = listing.base_file(choice)
+    loaded = corpus.load(listing.dataset(choice), (*([file.parent] if file else []), Path.cwd()))
     facts = listing.dataset_facts(loaded, rows) | {"warnings": listing.dataset_warnings(choice, loaded)}
     print_json(facts) if as_json else print_parts.print_dataset(facts)
     if export is not None:
         replaced = corpus.export(loaded, export)
         typer.echo(f"written to {export} ({replaced} tabs or line breaks inside texts became spaces)", err=as_json)
+    if described is not None:
+        written = croissant.write(loaded, described, file.stem if file else loaded.part.cfg.kind)
+        typer.echo(f"written: {written} and its files", err=as_json)
 
 
 def try_trial(

@@ -146,7 +146,7 @@ def test_every_command_works_where_only_a_wheel_is(tmp_path: Path) -> None:
     assert (tmp_path / "empty/attention_my_score.py").exists()
 
 
-@pytest.mark.parametrize("shipped", ["studies", "studies/bases"])
+@pytest.mark.parametrize("shipped", ["studies", "studies/bases", "studies/replications"])
 def test_what_is_shipped_is_in_the_package(shipped: str) -> None:
     inside = HOME / "harness/shipped" / Path(shipped).relative_to("studies")
     assert {path.name for path in inside.glob("*.yaml")} == {path.name for path in (HOME / shipped).glob("*.yaml")}
