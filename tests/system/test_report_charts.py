@@ -100,6 +100,21 @@ def test_single_seeds_and_logarithmic_axes_are_switched(page: Any) -> None:
     assert "NaN" not in chart(page).locator(".plot").inner_html()
 
 
+def test_a_band_stops_where_it_is_not_known(page: Any) -> None:
+    chart(page).scroll_into_view_if_needed()
+    bands = page.evaluate("""() => {
+      const values = [5, 4, 3, 2, 1], low = [4, 3, null, 1, 0.5], high = [6, 5, null, 3, 2];
+      const line = { seed: "", grid: 0, values, low, high };
+      const words = { title: "t", x_title: "x", y_title: "y", ticks: [], band: "interval", step: 1 };
+      const curve = { name: "a", colour: "#000000", dashes: "", lines: [line] };
+      const made = new LineChart({ ...words, grids: [[1, 2, 3, 4, 5]], curves: [curve] }, "t");
+      document.querySelector("main").prepend(made.element);
+      made.draw(400);
+      return made.svg.querySelectorAll(".band").length;
+    }""")
+    assert bands == 2
+
+
 def test_the_keyboard_walks_from_point_to_point(page: Any) -> None:
     chart(page).locator(".plot svg").focus()
     seen = []

@@ -184,13 +184,21 @@ class LineChart {
     if (colour) style.stroke = colour;
     if (!one && dashes) style["stroke-dasharray"] = dashes;
     const found = [shape("path", { ...style, d: way(points.map(({ x, y }) => [x, y])) })];
-    const banded = points.filter(({ low, high }) => low !== undefined && low !== null && high !== null && (!this.logY.checked || low > 0));
-    const shown = banded.length > 1 && !this.single.checked && bright;
-    if (shown) {
-      const d = `${way([...banded.map(({ x, low }) => [x, low]), ...banded.reverse().map(({ x, high }) => [x, high])])}Z`;
-      found.unshift(shape("path", { d, class: "band", fill: colour ?? "currentColor", opacity: this.chosen !== null || this.lines.length <= 6 ? 0.15 : 0.07 }));
+    if (this.single.checked || !bright) return found;
+    const opacityOfBand = this.chosen !== null || this.lines.length <= 6 ? 0.15 : 0.07;
+    for (const part of this.banded(points)) {
+      const d = `${way([...part.map(({ x, low }) => [x, low]), ...part.toReversed().map(({ x, high }) => [x, high])])}Z`;
+      found.unshift(shape("path", { d, class: "band", fill: colour ?? "currentColor", opacity: opacityOfBand }));
     }
     return found;
+  }
+
+  /** The stretches of a line on which its band is known. */
+  banded(points) {
+    const known = ({ low, high }) => Number.isFinite(low) && Number.isFinite(high) && (!this.logY.checked || low > 0);
+    const parts = [[]];
+    for (const point of points) known(point) ? parts.at(-1).push(point) : parts.push([]);
+    return parts.filter((part) => part.length > 1);
   }
 
   nearest(event) {
