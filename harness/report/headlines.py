@@ -43,6 +43,9 @@ class Next(NamedTuple):
     """Seeds a side of the new study that the command starts."""
 
 
+SAME = Next("the new study of another claim here serves this one too")
+
+
 class Headline(NamedTuple):
     """The outcome of one claim."""
 
@@ -78,10 +81,11 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
         outcomes: all trials of the study.
         comparisons: the answers to its claims first.
     """
-    pairs = zip(study.claims, comparisons, strict=False)
+    pairs = list(zip(study.claims, comparisons, strict=False))
+    steps = in_one_study([next_step(c, claim, study, outcomes) for claim, c in pairs])
     return [
-        Headline(_begun(claim.name), _size(c), c.marked_verdict, c.verdict, next_step(c, claim, study, outcomes))
-        for claim, c in pairs
+        Headline(_begun(claim.name), _size(c), c.marked_verdict, c.verdict, step)
+        for (claim, c), step in zip(pairs, steps, strict=True)
     ]
 
 
@@ -154,14 +158,20 @@ def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
     return Next("no number of seeds or sentences decides it if all is as seen here")
 
 
-def in_one_study(steps: Sequence[Next]) -> list[str]:
-    """Return steps as lines, each once: of new studies the largest, which serves the claims of the others too."""
-    studies = [step for step in steps if step.command]
-    largest = max(studies, key=lambda step: step.seeds, default=None)
-    shared = f"; it serves all {len(studies)} claims that wait for seeds" if len(studies) > 1 else ""
-    lines = [f"{step.command}  # {step.what}{shared}" if step is largest else step.what
-             for step in steps if step is largest or not step.command]  # fmt: skip
-    return list(dict.fromkeys(lines))
+def in_one_study(steps: Sequence[Next | None]) -> list[Next | None]:
+    """Return steps with one new study, the largest, which serves the claims of the others too."""
+    studies = [step for step in steps if step is not None and step.command]
+    if len(studies) < 2:
+        return list(steps)
+    largest = max(studies, key=lambda step: step.seeds)
+    named = largest._replace(what=f"{largest.what}; it serves all {len(studies)} claims that wait for seeds")
+    return [named if step is largest else SAME if step is not None and step.command else step for step in steps]
+
+
+def as_lines(steps: Sequence[Next | None]) -> list[str]:
+    """Return what is to do as lines of a terminal, each once."""
+    asked = [step for step in steps if step is not None and step is not SAME]
+    return list(dict.fromkeys(f"{step.command}  # {step.what}" if step.command else step.what for step in asked))
 
 
 def _new_study(seeds: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:

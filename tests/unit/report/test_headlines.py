@@ -7,7 +7,7 @@ import pytest
 
 from harness.analysis import Comparison, Outcome
 from harness.report.facts import StudyFacts
-from harness.report.headlines import Headline, Next, brackets, headlines, in_one_study, made_with
+from harness.report.headlines import SAME, Headline, Next, as_lines, brackets, headlines, in_one_study, made_with
 from harness.study.claims import Claim
 from harness.study.copied import Copied
 
@@ -124,7 +124,8 @@ def test_one_new_study_serves_all_claims_that_wait_for_seeds():
         Next("30 seeds", "new s-2 30", 30),
         Next("no number decides it"),
     )
-    assert in_one_study([few]) == ["new s-2 12  # 12 seeds"]
+    assert as_lines(in_one_study([few])) == ["new s-2 12  # 12 seeds"]
     lines = ["new s-2 30  # 30 seeds; it serves all 3 claims that wait for seeds", "no number decides it"]
-    assert in_one_study([few, many, none, many, none]) == lines
-    assert in_one_study([]) == []
+    assert as_lines(in_one_study([few, many, none, many, None])) == lines
+    assert in_one_study([few, None, many])[:2] == [SAME, None]
+    assert as_lines(in_one_study([])) == []
