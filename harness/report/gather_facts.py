@@ -19,6 +19,7 @@ from harness.study import frozen_plan, ledger, planning
 from harness.study.enough_seeds import fixed_streams
 from harness.study.labels import labels_of
 from harness.study.planning import Plan
+from harness.study.published import values
 from harness.study.tuning_plan import tuning_plan
 from harness.trial.data_checks import percent_reachable, shared_in_words
 from harness.trial.pipeline import KINDS, Trial
@@ -81,6 +82,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         columns=file.columns,
         tuned=plan.tuned,
         copied=plan.copied,
+        published=values(plan.published, {v.name: v.factors for v in plan.variants}),
         tuned_as_now=_tuned_as_now(plan),
     )
 

@@ -78,5 +78,10 @@ class Overheard:
 def _bytes(tree: Any) -> int:
     """Return the bytes of all tensors of a state and source."""
     sizes: list[int] = []
-    rows(tree, lambda part: (sizes.append(part.nbytes), part)[1])
+
+    def measured(part: Tensor) -> Tensor:
+        sizes.append(part.nbytes)
+        return part
+
+    rows(tree, measured)
     return sum(sizes)
