@@ -34,7 +34,8 @@ def nll(kind: str) -> Callable[[], Tensor]:
     torch.manual_seed(0)
     table = torch.nn.Parameter(torch.randn(WORDS, 8))
     embeddings = SimpleNamespace(target_weight_VE=table, fixed=False)
-    output: Any = Output.kinds[kind].Config(**({"width": 8} if kind == "bottleneck" else {})).build(readout=8, embeddings=embeddings)
+    settings = {"width": 8} if kind == "bottleneck" else {}
+    output: Any = Output.kinds[kind].Config(**settings).build(readout=8, embeddings=embeddings)
     x, target = torch.randn(*POSITIONS, 8, requires_grad=True), torch.randint(WORDS, POSITIONS)
     return lambda: output.nll(Readout(x, x[..., :0]), None, target).sum()
 
