@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from harness.core import fast_paths
 
 LARGE = 2**26
-"""Intermediate numbers beyond which work is done in pieces, for it then takes up to half as long again: 256 MiB in single precision."""
+"""Intermediate numbers beyond which work is done in pieces, at up to 1.5 times its time: 256 MiB in single precision."""
 PIECE = 2**24
 """Intermediate numbers of a piece: 64 MiB in single precision. What is smaller, the memory allocator does not give back."""
 
