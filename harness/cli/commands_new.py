@@ -51,7 +51,10 @@ def study(
 
     if like is not None and base is not None:
         raise SpecError("a copy keeps the base of its study: leave out --base, or use it with `s2s run`")
-    typer.echo(new.study(name, base or new.BASE) if like is None else new.study_like(like, name, seeds))
+    if like is not None:
+        typer.echo(new.study_like(like, name, seeds))
+    else:
+        typer.echo(new.study(name) if base is None else new.study(name, base))
 
 
 def base(
