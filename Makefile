@@ -27,7 +27,7 @@ setup-dev: .venv/ready-dev  ## the same, with what tests and checks need
 	@touch $@
 
 study: .venv/ready  ## name=masking [base=scan] [args="--seeds 3"]: run a study and write its report
-	@$(if $(name),,echo "which study? make study name=masking; known: $(basename $(notdir $(wildcard studies/*.yaml)))"; exit 2)
+	@$(if $(name),,echo "which study? make study name=masking; known: $(basename $(notdir $(wildcard studies/*.yaml)) $(patsubst studies/%,%,$(wildcard studies/replications/*.yaml)))"; exit 2)
 	@$(BIN)/s2s run $(name) $(BASE) $(args)
 
 plan: .venv/ready  ## name=masking: what would run, and how long it takes

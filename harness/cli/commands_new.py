@@ -47,14 +47,12 @@ def study(
 ) -> None:
     """Write a valid study file, for you to change; or a copy of another, to ask it again with new seeds."""
     from harness.cli import new
+    from harness.cli.new_place import BASE
     from harness.core.spec import SpecError
 
     if like is not None and base is not None:
         raise SpecError("a copy keeps the base of its study: leave out --base, or use it with `s2s run`")
-    if like is not None:
-        typer.echo(new.study_like(like, name, seeds))
-    else:
-        typer.echo(new.study(name) if base is None else new.study(name, base))
+    typer.echo(new.study(name, base or BASE) if like is None else new.study_like(like, name, seeds))
 
 
 def base(

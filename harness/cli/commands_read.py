@@ -57,20 +57,27 @@ def show(
 
 def diff(
     run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A folder of results, or REV:FOLDER in git.")],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another folder of results of the same study.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one, on the same base.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the comparison to this file too, as Markdown.")
     ] = None,
+    as_page: Annotated[
+        bool, flag("--html", "Write the comparison as a page too: to the file of --out, or to diff.html.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs of a study: changed choices, changed results, and whether the changes exceed the noise."""
+    """Compare two runs of a study, or of two studies on one base: choices, results, and whether differences exceed the noise."""
+    load_parts()  # metrics are parts
     from harness.analysis.runs import diff
     from harness.cli import print_answers
     from harness.report import diff as report
 
     found = diff(run_a, run_b)
-    if out is not None:
-        out.write_text(report.page(found), encoding="utf-8", newline="\n")
+    if out is not None or as_page:
+        text = report.html_page(found) if as_page else report.page(found)
+        (out or Path("diff.html")).write_text(text, encoding="utf-8", newline="\n")
+        if as_page:
+            typer.echo(out or "diff.html", err=True)
     print_json(found.plain()) if as_json else print_answers.print_sections(report.sections(found))
 
 

@@ -38,6 +38,8 @@ class Next(NamedTuple):
 
     what: str
     command: str = ""
+    seeds: int = 0
+    """Seeds a side of the new study that the command starts."""
 
 
 class Headline(NamedTuple):
@@ -146,13 +148,23 @@ def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
     return Next("no number of seeds or sentences decides it if all is as seen here")
 
 
+def in_one_study(steps: Sequence[Next]) -> list[str]:
+    """Return steps as lines, each once: of new studies the largest, which serves the claims of the others too."""
+    studies = [step for step in steps if step.command]
+    largest = max(studies, key=lambda step: step.seeds, default=None)
+    shared = f"; it serves all {len(studies)} claims that wait for seeds" if len(studies) > 1 else ""
+    lines = [f"{step.command}  # {step.what}{shared}" if step is largest else step.what
+             for step in steps if step is largest or not step.command]  # fmt: skip
+    return list(dict.fromkeys(lines))
+
+
 def _new_study(seeds: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
     told = f"new study, {seeds:,} seeds a side{_cost(seeds, outcomes)} ({why})"
     if study.copied is None or seeds > MOST:
         return Next(told)
     used = max((o.seed for o in outcomes), default=0)
     first = max(FIRST_SEED, 100 * (used // 100 + 1) + 1)
-    return Next(told, study.copied.command(range(first, first + seeds)))
+    return Next(told, study.copied.command(range(first, first + seeds)), seeds)
 
 
 def _cost(seeds: int, outcomes: Sequence[Outcome]) -> str:
