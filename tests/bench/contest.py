@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from harness.core import fast_paths
 from harness.execution.local_pool import KEEP_MEMORY, ONE_THREAD, slot
+from tests.bench.entrant import READY
 from tests.bench.measure import ROOT
 
 
@@ -77,8 +78,7 @@ def _started(contestants: Sequence[Contestant]) -> Iterator[dict[str, subprocess
     try:
         for each in contestants:
             running[each.name] = _start(each)
-            if (stdout := running[each.name].stdout) is not None:
-                stdout.readline()
+            _wait(running[each.name])
         yield running
     finally:
         for process in running.values():
@@ -93,6 +93,14 @@ def run(contestant: Contestant) -> None:
 
 def _start(contestant: Contestant) -> subprocess.Popen[str]:
     return subprocess.Popen(**_call(contestant), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _wait(process: subprocess.Popen[str]) -> None:
+    """Wait until a contestant is warm or has failed; what its libraries print before is passed over."""
+    assert process.stdout
+    for line in process.stdout:
+        if line == READY:
+            return
 
 
 def _call(contestant: Contestant) -> dict[str, Any]:

@@ -24,11 +24,11 @@ class Curve(NamedTuple):
 
 ENCODER, DECODER = "model.encoder.cell.hidden", "model.decoder.cell.hidden"
 CURVES = {
-    "hidden units": Curve((64, 128, 256, 512, 1024), (DECODER,)),
-    "words known": Curve((1000, 4000, 8000, 32000), batches="words"),
-    "sentences in a batch": Curve((8, 32, 80, 256), ("training.batch_size",), "size"),
-    "words in a sentence": Curve((5, 10, 20, 50), batches="length"),
-    "width of the beam": Curve((1, 2, 5, 10, 20)),
+    "hidden units": Curve((128, 256, 512, 1024), (DECODER,)),
+    "words known": Curve((1000, 8000, 32000), batches="words"),
+    "sentences in a batch": Curve((16, 80, 320), ("training.batch_size",), "size"),
+    "words in a sentence": Curve((5, 20, 50), batches="length"),
+    "width of the beam": Curve((1, 5, 20)),
 }
 
 

@@ -1,6 +1,6 @@
 """How fast searches are, beside the peers: sentences per CPU second.
 
-Models are trained for 200 updates on Multi30k, each contestant its own, and say EOS themselves; the words a sentence that
+Models are trained for 150 updates on Multi30k, each contestant its own, and say EOS themselves; the words a sentence that
 each says are told. Beside it, untrained models that write 50 words whatever the source: the same work for all. Without a
 kit ours is untrained, and its sentences end where those of Multi30k would.
 """
@@ -17,7 +17,7 @@ from tests.bench.measure import Row
 from tests.bench.races import SHIPPED, TUNED, entrants, finishes
 
 BEAM = {"kind": "beam", "width": 5}
-LIMIT, UPDATES = 50, 200
+LIMIT, UPDATES = 50, 150
 
 
 class Race(NamedTuple):

@@ -61,8 +61,10 @@ def _section(name: str, rows: Sequence[Row], machine: Mapping[str, str]) -> list
     lines = [[row.what, figure(row.value), row.unit, *_ratio(row), row.note] for row in rows]
     shown = [column for column in range(len(head)) if any(line[column] for line in lines)]
     table = [[line[column] for column in shown] for line in (head, ["---"] * len(head), *lines)]
+    answers = [answer for answer in map(reached, rows) if answer is not None]
+    count = f" ({sum(answers)} of {len(answers)} as wanted)" if answers else ""
     return [
-        f"**{TITLES[name]}**\n",
+        f"**{TITLES[name]}**{count}\n",
         *("| " + " | ".join(line) + " |" for line in table),
         "",
         "; ".join(f"{fact}: {value}" for fact, value in machine.items()) + ".",

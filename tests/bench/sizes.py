@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+import variants  # noqa: F401
 from harness.core.spec import read
 from harness.trial.flops import training_flops
 from harness.trial.model import ModelChoice, Seq2Seq
