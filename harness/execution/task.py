@@ -18,6 +18,13 @@ from harness.trial.pipeline import Corridor, Trial
 from harness.trial.train import Diverged, Emit
 
 
+def prepare_process() -> None:
+    """Compute in this process as every trial does: deterministically, without a first value for new memory."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing reads memory before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def run_trials(payload: dict[str, Any], device: str, emit: Emit) -> dict[str, Any]:
     """Run the trials of one task; an event with a status closes each.
 
@@ -30,9 +37,7 @@ def run_trials(payload: dict[str, Any], device: str, emit: Emit) -> dict[str, An
         ``unusable`` if the disk can no longer be written; the trials that are not closed have not failed then.
     """
     memory.give_back()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Nothing reads memory before it is written.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    prepare_process()
     plugins.load_same(payload["plugins"])
     corridor = Corridor(
         Store(Path(payload["store"])),

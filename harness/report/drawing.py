@@ -54,7 +54,7 @@ def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, Drawing]:
     drawn = {}
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(style()):
-        for name, _, make, _ in drawings:
+        for name, _, make, *_ in drawings:
             figure = make()
             if figure is not None:
                 note = fonts.number_undrawn(figure)

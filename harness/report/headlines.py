@@ -27,6 +27,7 @@ SIGNS = {
     "no data": NONE,
 }
 """A sign before each verdict, so that it can be recognised without colour."""
+DECIDED = ("supported", "refuted", "equivalent")
 FEW = 5
 """Seeds a side of a new study, where so far there are too few to say how many decide a claim."""
 MOST = 300
@@ -57,6 +58,11 @@ class Headline(NamedTuple):
     def sign(self) -> str:
         """The sign of the verdict."""
         return SIGNS.get(self.kind, "·")
+
+    @property
+    def decided(self) -> bool:
+        """Whether the claim has an answer."""
+        return self.kind in DECIDED
 
     @property
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""Measures the sections that are named, or all, and prints a table of each; ``--json`` keeps the numbers."""
+"""Measures the sections that are named, or all, and prints a table of each; ``--results`` keeps numbers, figure and page."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import importlib
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
 from harness.cli.terminal import say
+from tests.bench import page
+from tests.bench.files import Peers
 from tests.bench.measure import Row, figure
 
-SECTIONS = ("commands", "study", "estimate", "workers", "tracking", "report", "training", "decoding", "load", "data")
+RACES = ("training", "decoding")
+BESIDE = (*RACES, "stages")
+SECTIONS = (*BESIDE, "curves", "commands", "study", "estimate", "workers", "tracking", "report", "load", "data")
 
 
 def main() -> None:
@@ -26,17 +29,44 @@ def main() -> None:
         "--pairs", type=int, default=100_000, help="most pairs of the section data; 5,000,000 take minutes"
     )
     asked.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    asked.add_argument(
+        "--peers", type=Path, metavar="FOLDER", help="the kit of the peers: its batches, and them beside us"
+    )
+    asked.add_argument(
+        "--peers-python", type=Path, metavar="FILE", help="a Python with the peers; in the kit if not named"
+    )
+    asked.add_argument(
+        "--only", default="", metavar="TEXT", help="of training and decoding: races whose names hold this"
+    )
+    asked.add_argument("--results", type=Path, metavar="FOLDER", help="keep numbers, a figure and a page there")
+    asked.add_argument("--document", type=Path, metavar="FILE", help="put that page into this Markdown file too")
     args = asked.parse_args()
-    found: dict[str, Any] = {"machine": _machine()}
-    say(*(f"{name}: {value}" for name, value in found["machine"].items()))
+    peers, found = _peers(args), {}
+    machine = _machine()
+    say(*(f"{name}: {value}" for name, value in machine.items()))
     for section in SECTIONS if "all" in args.section else args.section:
         with tempfile.TemporaryDirectory() as home:
-            most = {"pairs": args.pairs} if section == "data" else {}
-            rows = list(importlib.import_module(f"tests.bench.{section}").rows(Path(home), args.repeats, **most))
+            own = {"pairs": args.pairs} if section == "data" else {"peers": peers} if section in BESIDE else {}
+            own |= {"only": args.only} if section in RACES else {}
+            rows = list(importlib.import_module(f"tests.bench.{section}").rows(Path(home), args.repeats, **own))
         say("", _table(section, rows))
-        found[section] = [row._asdict() for row in rows]
+        found[section] = {"machine": machine, "rows": [row._asdict() for row in rows]}
         if args.json:
             args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if args.results:
+        text = page.write(args.results, found, args.only)
+        if args.document:
+            page.document(args.document, text)
+
+
+def _peers(args: argparse.Namespace) -> Peers | None:
+    if args.peers is None:
+        return None
+    kit = args.peers.resolve()
+    python = (args.peers_python or kit / ".peers-venv/bin/python").absolute()
+    if not python.exists():
+        raise SystemExit(f"no Python with the peers at {python}: run setup.sh of the kit, or name it by --peers-python")
+    return Peers(kit, python)
 
 
 def _machine() -> dict[str, str]:
@@ -49,16 +79,16 @@ def _machine() -> dict[str, str]:
         "processor": f"{facts['processor']}, {facts['capability']}",
         "versions": f"Python {facts['versions']['python']}, torch {facts['versions']['torch']}",
         "threads": "one per worker; freed memory kept, as in every study",
-        "targets": "speeds and times set on 2 cores of an AMD Zen 5; '(peers)' is the best of JoeyNMT, OpenNMT-py, d2l",
     }
 
 
 def _table(section: str, rows: list[Row]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in (section, "measured", "unit", "wanted", "spread, notes"):
-        table.add_column(name, justify="right" if name == "measured" else "left")
+    for name in (section, "measured", "unit", "ours / it", "wanted", "spread, notes"):
+        table.add_column(name, justify="right" if name in ("measured", "ours / it") else "left")
     for row in rows:
-        table.add_row(row.what, figure(row.value), row.unit, row.target, row.note)
+        times = f"{figure(row.times[0])} x" if row.times else ""
+        table.add_row(row.what, figure(row.value), row.unit, times, row.target, row.note)
     return table
 
 

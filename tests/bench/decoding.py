@@ -1,140 +1,77 @@
-"""How fast searches are: sentences per second, configuration M, one worker, one thread.
+"""How fast searches are, beside the peers: sentences per CPU second.
 
-The weights are untrained, and the output's bias makes EOS so improbable that every hypothesis runs to the limit: fixed
-work, as the peers were measured, where a trained model would stop near 13 words. Beside it, sentences end where those of
-Multi30k would, and the same search computes them on or drops them, in turn in one process.
+Models are trained for 200 updates on Multi30k, each contestant its own, and say EOS themselves; the words a sentence that
+each says are told. Beside it, untrained models that write 50 words whatever the source: the same work for all. Without a
+kit ours is untrained, and its sentences end where those of Multi30k would.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
-import torch
-from torch import Tensor
+from tests.bench.contest import Contestant, compete, run
+from tests.bench.files import Peers, Wanted, write
+from tests.bench.measure import Row
+from tests.bench.races import SHIPPED, TUNED, entrants, finishes
 
-from harness.contracts import EOS, Readout, Search, Source, State, decoding
-from harness.core.registry import Choice
-from harness.core.spec import read
-from harness.trial.batches import collate, in_order
-from harness.trial.model import ModelChoice, Seq2Seq
-from harness.trial.train import TrainingChoice, build
-from tests.bench.measure import Row, alone, middle
-from tests.bench.models import config, sentences
-
-LIMIT = 50
-NEVER = 2.0
-"""A share of ended sentences that is never reached, so that none is dropped."""
+BEAM = {"kind": "beam", "width": 5}
+LIMIT, UPDATES = 50, 200
 
 
-class Case(NamedTuple):
-    """One measurement."""
+class Race(NamedTuple):
+    """One comparison: so many batches of sentences, ``at_once`` in each."""
 
+    config: str
     search: Any
-    batch_size: int
-    sentences: int
-    target: str = ""
+    at_once: int
+    batches: int
+    peers: Sequence[str]
+    wanted: Mapping[str, float] = {}
+    trained: bool = True
 
 
-BEAM = {"kind": "beam", "width": 5, "length_penalty": 1.0}
-CASES = {
-    "greedy, 64 at once": Case("greedy", 64, 128, "102 (peers), 158"),
-    "beam of 5, 64 at once": Case(BEAM, 64, 64, "28 (peers), 36"),
-    "greedy, one at a time": Case("greedy", 1, 16, "9.5 (peers), 11.7"),
-    "beam of 5, one at a time": Case(BEAM, 1, 8, "4.7 (peers), 8.8"),
-    "recompute, 64 at once": Case("recompute", 64, 64),
+M, T = ("opennmt-py no feeding",), ("joeynmt transformer",)
+RACES = {
+    "greedy, 64 at once": Race("M", "greedy", 64, 4, M, {SHIPPED: 2.0, TUNED: 1.5}),
+    "beam of 5, 64 at once": Race("M", BEAM, 64, 4, M, {SHIPPED: 2.0, TUNED: 1.4}),
+    "greedy, one at a time": Race("M", "greedy", 1, 16, M),
+    "beam of 5, one at a time": Race("M", BEAM, 1, 16, M),
+    "greedy, 64 at once, 50 words": Race("M", "greedy", 64, 2, M, trained=False),
+    "beam of 5, 64 at once, 50 words": Race("M", BEAM, 64, 2, M, trained=False),
+    "Transformer, greedy, 64 at once": Race("T", "greedy", 64, 4, T, {SHIPPED: 1.5}),
+    "Transformer, beam of 5, 64 at once": Race("T", BEAM, 64, 4, T),
 }
-ENDING = {
-    "greedy, 64 at once, sentences end": Case("greedy", 64, 512),
-    "beam of 5, 64 at once, sentences end": Case({"kind": "beam", "width": 5}, 64, 256),
-}
 
 
-def rows(_home: Path, repeats: int) -> Iterator[Row]:
-    """Yield the speed of every search, each in a process of its own, and what carrying the state on is worth."""
-    speeds: dict[str, float] = {}
-    for name, case in CASES.items():
-        found = alone("tests.bench.decoding:measure", case._asdict() | {"repeats": repeats})
-        row = middle(name, found["speeds"], "sentences/s", case.target, f"{found['tokens']:.0f} tokens each")
-        speeds[name] = row.value
-        yield row
-    yield Row("greedy / recompute", speeds["greedy, 64 at once"] / speeds["recompute, 64 at once"], "x")
-    for name, case in ENDING.items():
-        found = alone("tests.bench.decoding:measure_ending", case._asdict() | {"repeats": repeats})
-        dropping, whole = found["speeds"]
-        yield middle(name, dropping, "sentences/s", note=f"{found['tokens']:.0f} tokens each")
-        ratios = [one / other for one, other in zip(dropping, whole, strict=True)]
-        yield middle(f"{name}: dropped / computed on", ratios, "x", ">= 1.2", "CPU time")
+def rows(home: Path, repeats: int, peers: Peers | None = None, only: str = "") -> Iterator[Row]:
+    """Yield the speed of each contestant, and how many times as fast ours is."""
+    for name, race in RACES.items():
+        if only not in name:
+            continue
+        results = compete(list(_contestants(home, race, peers)), repeats)
+        yield from finishes(name, results, "sentences/s", race.wanted, missing=not peers)
 
 
-class _Parts(Choice):
-    search: Search.Config
+def _contestants(home: Path, race: Race, peers: Peers | None) -> Iterator[Contestant]:
+    sources = Wanted(race.config, "bucket", "test", 256, race.at_once, race.batches, cut=False)
+    task = {"task": "decode", "config": race.config, "batches": write(home, sources, peers), "limit": LIMIT}
+    own = task | {"search": race.search, "ends": race.trained and not peers}
+    own |= {"weights": learned(home, peers, race.config)} if race.trained and peers else {}
+    yield Contestant("ours", own)
+    yield Contestant("ours, no fast path", own, plain=True)
+    for peer in race.peers if peers else ():
+        theirs = task | {"beam": 1 if race.search == "greedy" else BEAM["width"]}
+        theirs |= {"weights": learned(home, peers, race.config, peer)} if race.trained else {}
+        yield from entrants([peer], (SHIPPED, TUNED), theirs, peers)
 
 
-def measure(payload: dict[str, Any], _settings: dict[str, Any], _device: str, _emit: Any) -> dict[str, Any]:
-    """Search in this process, once to warm up and then as often as asked, always the same sentences."""
-    torch.use_deterministic_algorithms(True, warn_only=True)  # as in every study
-    model, search = _endless(), read(_Parts, {"search": payload["search"]}).search.build()
-    pairs = sentences("M", payload["sentences"], seed=1)
-    batches = [collate(pairs, index).source_BS for index in in_order(pairs, payload["batch_size"])]
-    speeds, tokens = [], 0
-    for _ in range(payload["repeats"] + 1):
-        began = time.monotonic()
-        tokens = sum(int((search.find(model, source_BS, LIMIT).tokens_BT > 0).sum()) for source_BS in batches)
-        speeds.append(pairs.size / (time.monotonic() - began))
-    return {"speeds": speeds[1:], "tokens": tokens / pairs.size}
-
-
-def measure_ending(payload: dict[str, Any], _settings: dict[str, Any], _device: str, _emit: Any) -> dict[str, Any]:
-    """Search sentences that end one after the other, dropping them and computing them on, in turn; by CPU time."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    model, search = _endless(), read(_Parts, {"search": payload["search"]}).search.build()
-    pairs = sentences("M", payload["sentences"], seed=1)
-    batches = [
-        (Ending(model, pairs.target_lengths[index] + 1), collate(pairs, index).source_BS)
-        for index in in_order(pairs, payload["batch_size"])
-    ]
-    speeds: dict[float, list[float]] = {decoding.ENDED: [], NEVER: []}
-    for _ in range(payload["repeats"] + 1):
-        for share, found in speeds.items():
-            with patch.object(decoding, "ENDED", share):
-                began = time.process_time()
-                tokens = sum(int((search.find(*batch, LIMIT).tokens_BT > 0).sum()) for batch in batches)
-                found.append(pairs.size / (time.process_time() - began))
-    return {"speeds": [each[1:] for each in speeds.values()], "tokens": tokens / pairs.size}
-
-
-class Ending:
-    """A model whose sentences end after a given number of words, EOS counted."""
-
-    def __init__(self, model: Seq2Seq, length_B: Tensor) -> None:
-        self.model, self.length_B = model, length_B
-
-    def read(self, source_BS: Tensor) -> tuple[State, Source]:
-        """Read sources, and count from the beginning."""
-        state, source = self.model.read(source_BS)
-        return (state, self.length_B), source
-
-    def advance(self, heard_BT: Tensor, state: State, source: Source) -> tuple[Readout, State]:
-        """Hear one more word of each row."""
-        inner, self.left = state
-        readout, inner = self.model.advance(heard_BT, inner, source)
-        return readout, (inner, self.left - 1)
-
-    def next_logp(self, readout: Readout, source: Source) -> Tensor:
-        """Return the model's log-probabilities, and certainty of EOS where a sentence ends."""
-        logp_NV = self.model.next_logp(readout, source)
-        logp_NV[self.left <= 1, EOS] = 0.0
-        return logp_NV
-
-
-def _endless() -> Seq2Seq:
-    """Return an untrained model that never says EOS."""
-    branches, words = config("M", {})
-    model = build(read(ModelChoice, branches["model"]), read(TrainingChoice, branches["training"]), words, 0).eval()
-    with torch.no_grad():
-        dict(model.output.named_parameters())["project.bias"][EOS] = -1e4
-    return model
+def learned(home: Path, peers: Peers | None, config: str, peer: str = "") -> str:
+    """Return the path of parameters after a short training, which is made once."""
+    out = home / f"{config}-{peer or 'ours'}.pt"
+    if not out.exists():
+        batches = write(home, Wanted(config, pairs=16_000), peers)
+        task = {"task": "learn", "config": config, "batches": batches, "updates": UPDATES, "out": str(out)}
+        run(next(entrants([peer], [TUNED], task, peers)) if peer else Contestant("ours", task))
+    return str(out)

@@ -20,11 +20,14 @@ class Row(NamedTuple):
     """One line of the table."""
 
     what: str
-    value: float
+    value: float | None
+    """None: nothing was measured, and the note says why."""
     unit: str
     target: str = ""
     """What is wanted; speeds and times were set on two cores of an AMD Zen 5 server, ratios hold anywhere."""
     note: str = ""
+    times: tuple[float, float, float] | None = None
+    """Of a contest: how many times as fast the first contestant is; the median over windows, the least and the most."""
 
 
 def middle(what: str, values: Sequence[float], unit: str, target: str = "", note: str = "") -> Row:
@@ -33,8 +36,10 @@ def middle(what: str, values: Sequence[float], unit: str, target: str = "", note
     return Row(what, median(values), unit, target, f"{spread}; {note}" if note else spread)
 
 
-def figure(value: float) -> str:
-    """Return a number with three digits, or all before the point: ``12,345``, ``12.3``, ``0.123``."""
+def figure(value: float | None) -> str:
+    """Return a number with three digits, or all before the point: ``12,345``, ``12.3``, ``0.123``; a dash for none."""
+    if value is None:
+        return "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

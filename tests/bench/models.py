@@ -1,7 +1,7 @@
 """The configurations that the peers were measured with, and sentences of random words as long as those of Multi30k.
 
 S is the tutorials' size: two layers of GRU, no attention, every sentence cut to ten tokens. M is a system of 2015: a
-bidirectional LSTM, attention, and input feeding if wanted.
+bidirectional LSTM, attention, and input feeding if wanted. T is a Transformer with about as many parameters as M.
 """
 
 from __future__ import annotations
@@ -70,27 +70,45 @@ _S: dict[str, Any] = {
     },
     "output": "linear",
 }
+_LAYERS: dict[str, Any] = {
+    "kind": "transformer",
+    "positions": "sinusoidal",
+    "width": 256,
+    "heads": 8,
+    "layers": 3,
+    "inner": 1024,
+    "dropout": 0.2,
+}
+_T: dict[str, Any] = {"embeddings": _M["embeddings"], "encoder": _LAYERS, "decoder": _LAYERS, "output": "linear"}
 CONFIGS: dict[str, dict[str, Any]] = {
     "S": {"model": _S, "training": _TRAINING | {"batch_size": 64}, "words": 8000, "longest": 9},
     "S200": {"model": _S, "training": _TRAINING | {"batch_size": 64}, "words": 200, "longest": 9},
     "M": {"model": _M, "training": _TRAINING, "words": 8000, "longest": 50},
+    "T": {"model": _T, "training": _TRAINING, "words": 8000, "longest": 50},
 }
 
 
-def config(name: str, changes: dict[str, Any]) -> tuple[dict[str, Any], Words]:
-    """Return the branches ``model`` and ``training`` of a configuration, some choices changed, and its vocabularies."""
+def config(name: str, changes: dict[str, Any], words: int = 0) -> tuple[dict[str, Any], Words]:
+    """Return the branches ``model`` and ``training`` of a configuration, some choices changed, and its vocabularies.
+
+    ``words`` is the size of the vocabularies, if another one.
+    """
     told = CONFIGS[name]
-    return override(TrialChoice, {branch: told[branch] for branch in ("model", "training")}, changes), Words(
-        told["words"], told["words"]
-    )
+    size = words or told["words"]
+    branches = {branch: told[branch] for branch in ("model", "training")}
+    return override(TrialChoice, branches, changes), Words(size, size)
 
 
-def sentences(name: str, count: int, seed: int = 0) -> Pairs:
-    """Return pairs of random words; a function of the configuration, the count and the seed."""
+def sentences(name: str, count: int, seed: int = 0, words: int = 0, length: int = 0) -> Pairs:
+    """Return pairs of random words; a function of the configuration, the count and the seed.
+
+    ``words`` is the size of the vocabularies and ``length`` that of every sentence, if not those of the configuration.
+    """
     told, random = CONFIGS[name], np.random.default_rng(seed)
     logs = random.multivariate_normal(MEAN, _covariance(), count)
     lengths: NDArray[np.int64] = np.exp(logs).round().clip(1, told["longest"]).astype(np.int64)
-    source, target = ([random.integers(4, told["words"], n).tolist() for n in side] for side in lengths.T)
+    lengths = np.full_like(lengths, length) if length else lengths
+    source, target = ([random.integers(4, words or told["words"], n).tolist() for n in side] for side in lengths.T)
     return Pairs.of(source, target)
 
 

@@ -1,76 +1,113 @@
-"""How fast the training loop is: target tokens per second, padding not counted, EOS counted; one worker, one thread."""
+"""How fast training is, beside the peers: target tokens per CPU second, padding not counted, EOS counted.
+
+Every contestant of a race trains on the same batches of Multi30k, or without a kit on random words of such lengths: four
+of M, twenty of S, from the shortest to the longest, over and over. Loading and collating are not timed.
+"""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
-import torch
+from tests.bench.contest import Contestant, Result, compete
+from tests.bench.files import Peers, Wanted, write
+from tests.bench.measure import Row
+from tests.bench.races import KEPT, SHIPPED, TUNED, entrants, finishes, spread
+from tests.bench.sizes import operations
 
-from harness.core.spec import read
-from harness.trial.model import ModelChoice
-from harness.trial.train import Training, TrainingChoice, build
-from tests.bench.measure import Row, alone, middle
-from tests.bench.models import config, padding, sentences
+BF16 = {"training.precision": "bf16"}
+FEED = {"model.decoder.feed": True}
+HALF = {"training.teacher_forcing.ratio": 0.5}
+CELL = {"kind": "lstm", "hidden": 64, "layers": 2, "dropout": 0.2}
+LSTM = {"model.encoder.cell": CELL, "model.decoder.cell": CELL}
+"""S with the other cell of the same hidden size."""
+PRODUCT = [1536, 1536, 1536]
+FAST_BF16 = 2.9
+"""How many times as fast as the best peer as shipped bf16 is to be in M."""
+LIMIT = 80
+"""The share of the speed of oneDNN's products that M is to reach."""
 
 
-class Case(NamedTuple):
-    """One measurement."""
+class Race(NamedTuple):
+    """One comparison; ``wanted`` has what our speed is to be as a multiple of others', by the end of their names."""
 
     config: str
-    updates: int
-    """Of one run; every run has the same batches."""
-    changes: dict[str, Any] = {}
-    target: str = ""
+    changes: Mapping[str, Any] = {}
+    peers: Sequence[str] = ()
+    settings: Sequence[str] = (SHIPPED, TUNED)
+    wanted: Mapping[str, float] = {}
+    order: str = "bucket"
+    bf16: bool = False
+    others: Sequence[str] = ()
 
 
-CASES = {
-    "S, 8,000 words": Case("S", 200, {}, "8,100 (peers), 16,000"),
-    "S, 200 words": Case("S200", 600, {}, "50,000 (peers)"),
-    "M": Case("M", 20, {}, "2,007 (peers), 2,227"),
-    "M, input feeding": Case("M", 20, {"model.decoder.feed": True}, "1,576 (peers), 1,821"),
-    "M, batches as they fall": Case("M", 20, {"training.pool": 1}),
-    "M, source not packed": Case("M", 20, {"model.encoder.pack": False}),
+SMALL = ["opennmt-py no attention", "d2l"]
+RACES = {
+    "M": Race(
+        "M",
+        peers=["opennmt-py no feeding"],
+        wanted={SHIPPED: 1.9, TUNED: 1.1},
+        bf16=True,
+        others=["torch", "oneDNN", "bf16"],
+    ),
+    "M, feeding": Race(
+        "M", FEED, ["opennmt-py general", "joeynmt luong"], wanted={SHIPPED: 1.8, TUNED: 1.15}, bf16=True
+    ),
+    "S, 8,000 words": Race("S", {}, SMALL, (SHIPPED, KEPT, TUNED), {SHIPPED: 2.2, KEPT: 1.2, TUNED: 1.2}),
+    "S, 200 words": Race(
+        "S200", {}, SMALL, (SHIPPED, KEPT, TUNED), {SHIPPED: 1.2, KEPT: 1.15, TUNED: 1.15}, others=["lstm"]
+    ),
+    "M, hears half of its own words": Race("M", HALF, wanted={"loop": 7.0}, order="random", others=["step loop"]),
+    "Transformer": Race("T", {}, ["joeynmt transformer"], wanted={SHIPPED: 1.5}, bf16=True),
 }
-RATIOS = {
-    "M, bucketed / as they fall": ("M", "M, batches as they fall", ">= 1.24"),
-    "M, packed / not packed": ("M", "M, source not packed", ""),
-}
-PAIRS = 6400
 
 
-def rows(_home: Path, repeats: int) -> Iterator[Row]:
-    """Yield the speed of every case, each in a process of its own, and the ratios of two."""
-    speeds: dict[str, float] = {}
-    for name, case in CASES.items():
-        payload = {"config": case.config, "changes": case.changes, "updates": case.updates, "repeats": repeats}
-        found = alone("tests.bench.training:measure", payload)
-        source, target = found["padding"]
-        note = f"{found['params'] / 1e6:.2f} M parameters, padding {source:.0%} / {target:.0%}"
-        row = middle(name, found["speeds"], "target tokens/s", case.target, note)
-        speeds[name] = row.value
-        yield row
-    for name, (one, other, target) in RATIOS.items():
-        yield Row(name, speeds[one] / speeds[other], "x", target)
+def rows(home: Path, repeats: int, peers: Peers | None = None, only: str = "") -> Iterator[Row]:
+    """Yield the speed of each contestant, and how many times as fast ours is."""
+    for name, race in RACES.items():
+        if only not in name:
+            continue
+        path = write(home, Wanted(race.config, race.order, count=4 if race.config in "MT" else 20), peers)
+        results = compete(list(_contestants(race, path, peers)), repeats)
+        yield from finishes(name, results, "target tokens/s", race.wanted, missing=race.peers and not peers)
+        if race.bf16 and race.peers and peers:
+            yield from _bf16(name, results)
+        if "oneDNN" in race.others:
+            yield _share(results)
 
 
-def measure(payload: dict[str, Any], _settings: dict[str, Any], device: str, _emit: Any) -> dict[str, Any]:
-    """Train in this process, once to warm up and then as often as asked, always the same batches."""
-    torch.use_deterministic_algorithms(True, warn_only=True)  # as in every study
-    branches, words = config(payload["config"], payload["changes"])
-    model = read(ModelChoice, branches["model"])
-    updates: int = payload["updates"]
-    found = []
-    for length in [max(2, updates // 4)] + [updates] * payload["repeats"]:
-        choice = read(TrainingChoice, branches["training"] | {"updates": length, "evaluate_every": length})
-        pairs = {"train": sentences(payload["config"], PAIRS), "validation": sentences(payload["config"], 2)}
-        made = build(model, choice, words, 0)
-        with tempfile.TemporaryDirectory() as folder:
-            found.append(Training(made, choice, 0, pairs, Path(folder), torch.device(device)).run(lambda _: None))
-    return {
-        "speeds": [facts["target_tokens_per_second"] for facts in found[1:]],
-        "params": found[0]["params"],
-        "padding": padding(pairs["train"], choice.batch_size, choice.pool),
-    }
+def _contestants(race: Race, path: str, peers: Peers | None) -> Iterator[Contestant]:
+    task = {"task": "train", "config": race.config, "batches": path}
+    changes = dict(race.changes)
+    yield Contestant("ours", task | {"changes": changes})
+    yield Contestant("ours, no fast path", task | {"changes": changes}, plain=True)
+    if race.bf16:
+        yield Contestant("ours, bf16", task | {"changes": changes | BF16})
+    for other in race.others:
+        if other == "step loop":
+            yield Contestant("step loop", task | {"task": other}, keep_memory=False)
+        elif other == "lstm":
+            yield Contestant("ours, LSTM for GRU", task | {"changes": LSTM})
+        else:
+            yield Contestant(f"product by {other}", {"task": "product", "shape": PRODUCT, "kind": other})
+    yield from entrants(race.peers, race.settings, task, peers)
+
+
+def _bf16(race: str, results: Mapping[str, Result]) -> Iterator[Row]:
+    """Yield how many times as fast as the best peer as shipped bf16 is."""
+    shipped = [result for name, result in results.items() if name.endswith(SHIPPED) and not result.failure]
+    if shipped:
+        best = max(shipped, key=lambda result: result.speed)
+        ratios = results["ours, bf16"].over(best)
+        target = f">= {FAST_BF16} x" if race == "M" else ""
+        yield Row(f"{race}: ours, bf16 / {best.name}", median(ratios), "x", target, spread(ratios))
+
+
+def _share(results: Mapping[str, Result]) -> Row:
+    """Return which share of the speed of oneDNN's products the training reaches, its products alone counted."""
+    each = operations("M") / 1e9
+    shares = [100 * ratio * each for ratio in results["ours"].over(results["product by oneDNN"])]
+    note = f"{spread(shares)}; {each * 1000:.1f} million operations a target token"
+    return Row("M: of the speed of oneDNN's products", median(shares), "%", f">= {LIMIT}", note)

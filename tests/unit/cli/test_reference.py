@@ -1,0 +1,33 @@
+"""The reference pages of the manual are what the code says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.cli import reference
+from harness.core.registry import SLOTS
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_the_reference_is_current(name: str) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    assert page == reference.PAGES[name](), "the code has changed: run `make docs`"
+
+
+def test_every_part_and_branch_has_its_heading() -> None:
+    page = reference.parts()
+    for slot, contract in SLOTS.items():
+        assert f"\n## {slot}\n" in page
+        assert all(f"\n### {slot}: {kind}\n" in page for kind in contract.kinds)
+    assert "\n## branch training\n" in page and "| `accumulate` | `int >= 1` | `1` |" in page
+
+
+def test_commands_show_options_defaults_and_what_repeats() -> None:
+    page = reference.commands()
+    assert "| `--set PATH=VALUE`, repeatable | Set one choice of all variants. |  |" in page
+    assert "| `--checkpoint-every SECONDS` | Time of training between two checkpoints. | `60.0` |" in page
+    assert "\n## s2s new part\n\n    s2s new part SLOT KIND\n" in page
