@@ -35,8 +35,8 @@ class VariantRecord:
     tags: Mapping[str, Any] = field(default_factory=dict)
     dataset: Mapping[str, str] = field(default_factory=dict)
     """``name`` and ``sha256``; empty while no trial is known."""
-    model: Mapping[str, str] = field(default_factory=dict)
-    """Pointer to the model of one of its trials: ``trial`` and ``store``; empty while none has weights."""
+    model: str = ""
+    """Digest of a trial whose model stands for it; "" while none has weights."""
 
 
 @dataclass(frozen=True)

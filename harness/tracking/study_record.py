@@ -61,11 +61,10 @@ def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: b
     return replace(record, tags={**record.tags, **verdicts}, artifacts=reports, variants=variants, planned=planned)
 
 
-def _model(found: Iterable[Outcome], store: Store) -> dict[str, str]:
-    """Return a pointer to the model of the first trial that has its weights; empty if none has."""
+def _model(found: Iterable[Outcome], store: Store) -> str:
+    """Return the first trial that has its weights, "" if none has."""
     kept = (o for o in found if o.status == "ok" and (store.folder("train", o.stages["train"]) / WEIGHTS).exists())
-    trial = next(kept, None)
-    return {"trial": trial.trial, "store": str(store.root.absolute())} if trial else {}
+    return next((outcome.trial for outcome in kept), "")
 
 
 def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRecord:

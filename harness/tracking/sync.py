@@ -65,12 +65,16 @@ class BackgroundSync:
 
     def add(self, variant: Variant, seed: int, trial: Trial) -> None:
         """Queue a finished trial."""
-        self.curves.end(trial)
+        self.drop(trial)
         self.waiting.put((variant, seed, trial))
 
     def point(self, variant: Variant, seed: int, trial: Trial, point: Mapping[str, Any]) -> None:
         """Queue a point of the curve of a trial that trains."""
         self.curves.add(variant, seed, trial, point)
+
+    def drop(self, trial: Trial) -> None:
+        """Forget the queued points of a trial that has ended, however it did."""
+        self.curves.end(trial)
 
     def finish(self, say: Callable[[str], None]) -> list[str]:
         """Mirror the remaining trials and the report, and return notes for the user, if any.

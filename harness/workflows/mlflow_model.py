@@ -1,19 +1,19 @@
 """A trained model as MLflow loads it: ``mlflow.pyfunc.load_model("runs:/RUN/model").predict(texts)``.
 
-MLflow holds a pointer: the trial and the store that has its weights and vocabularies. So this package must be installed, and
-the store must be here: at its place, at ``S2S_STORE``, or above the files of MLflow. A pointer runs no code: parts of your
-own must be loaded before, as by ``harness.load_model(TRIAL, plugins=[FILE])``.
+MLflow holds a pointer, the trial; the store has its weights and vocabularies. So this package must be installed, and the store
+must be here: above MLflow's own database, or at ``S2S_STORE``. A pointer runs no code:
+parts of your own must be loaded before, as by ``harness.load_model(TRIAL, plugins=[FILE])``.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.core.spec import SpecError
+from harness.storage.store import Store, default_store
 from harness.workflows.api import load_model
 from harness.workflows.try_model import TrainedModel
 
@@ -35,17 +35,14 @@ def _load_pyfunc(path: str) -> TextModel:
     """Load the model that a pointer names; MLflow calls this.
 
     Raises:
-        SpecError: its store is not here, or lacks the trial.
+        SpecError: the store that has its trial is not here.
     """
-    pointer = json.loads(Path(path).read_text(encoding="utf-8"))
-    store = next((place for place in _places(Path(path), pointer["store"]) if (place / "stages").is_dir()), None)
+    import mlflow  # which is what calls this
+
+    trial = json.loads(Path(path).read_text(encoding="utf-8"))["trial"]
+    database = Path(mlflow.get_tracking_uri().removeprefix("sqlite:///"))
+    above = [Store(folder) for folder in database.parents if (folder / "stages").is_dir()]
+    store = next((store for store in (*above, default_store()) if store.record("score", trial)), None)
     if store is None:
-        raise SpecError(f"the store {pointer['store']} is not here; set S2S_STORE to the folder with its stages")
-    return TextModel(load_model(pointer["trial"], store=store))
-
-
-def _places(path: Path, recorded: str) -> Iterator[Path]:
-    yield Path(recorded)
-    if os.environ.get("S2S_STORE"):
-        yield Path(os.environ["S2S_STORE"])
-    yield from path.absolute().parents
+        raise SpecError(f"no store here has trial {trial}; set S2S_STORE to the folder of the store that has")
+    return TextModel(load_model(trial, store=store.root))

@@ -79,7 +79,7 @@ def _computed(
             sync = sync or _background_sync(plan, store, settings)
             sync.add(*named[name]) if "status" in event else sync.point(*named[name], event)
         elif sync is not None and "status" in event:
-            sync.curves.end(named[name][2])
+            sync.drop(named[name][2])
 
     ran = _run_all_looks(plan, store, settings, on_event)
     fuller: Fuller = "replace" if settings.replan else "keep"

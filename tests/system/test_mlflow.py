@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import pandas as pd
 import pytest
@@ -202,9 +203,12 @@ def test_a_second_sync_adds_nothing_and_a_lost_mirror_is_rebuilt(home: Home, cli
     assert contents(client_of(home)) == before
 
 
-def test_the_model_of_a_variant_is_loaded_by_mlflow(home: Home, client: Any, tmp_path: Path) -> None:
+def test_the_model_of_a_variant_is_loaded_by_mlflow(
+    home: Home, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow
 
+    monkeypatch.delenv("S2S_STORE", raising=False)
     run = runs_of(client)["mask=true"]
     first = trials(home).query("variant == 'mask=true' and seed == 1").iloc[0]["trial"]
     files = kept(home, first)
@@ -214,14 +218,15 @@ def test_the_model_of_a_variant_is_loaded_by_mlflow(home: Home, client: Any, tmp
     texts, wanted = [row["source"] for row in rows], [row["text"] for row in said]
     assert model.predict(texts) == wanted
     assert list(model.predict(pd.DataFrame({"source": texts[:3]}))) == wanted[:3]
-    moved = home.folder.with_name("elsewhere")
-    shutil.copytree(home.folder, moved)
-    pointer = next((moved / "runs" / "mlflow").rglob(f"{run.info.run_id}/artifacts/model/trial.json"))
-    pointer.write_text(json.dumps(json.loads(pointer.read_text()) | {"store": str(tmp_path / "gone")}))
-    assert mlflow.pyfunc.load_model(str(pointer.parent)).predict(texts[:1]) == wanted[:1], "the store above it"
-    lonely = shutil.copytree(pointer.parent, tmp_path / "model")
-    with pytest.raises(SpecError, match="set S2S_STORE to the folder with its stages"):
+    lonely = Path(urlparse(run.info.artifact_uri).path) / "model"
+    lonely = shutil.copytree(lonely, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri("https://mlflow.example")
+    with pytest.raises(SpecError, match="set S2S_STORE to the folder of the store"):
         mlflow.pyfunc.load_model(str(lonely))
+    monkeypatch.setenv("S2S_STORE", str(home.store))
+    assert mlflow.pyfunc.load_model(str(lonely)).predict(texts[:1]) == wanted[:1]
+    mlflow.set_tracking_uri(None)
 
 
 QUICKLY = "import sys; from harness.tracking import live_curves, sync; live_curves.EVERY = sync.EVERY = 0.3; "
