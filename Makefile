@@ -8,7 +8,7 @@ export OMP_NUM_THREADS := 1
 
 SAMPLE := FAULTS_KILLS=2 FAULTS_EVERY=11 S2S_FUZZ_SECONDS=3
 
-.PHONY: help setup setup-dev study plan report index ui test test-slow test-full lint check bench calibration lock clean
+.PHONY: help setup setup-dev study plan report index ui test test-slow test-full lint check docs bench calibration lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -27,7 +27,7 @@ setup-dev: .venv/ready-dev  ## the same, with what tests and checks need
 	@touch $@
 
 study: .venv/ready  ## name=masking [base=scan] [args="--seeds 3"]: run a study and write its report
-	@$(if $(name),,echo "which study? make study name=masking; known: $(basename $(notdir $(wildcard studies/*.yaml)))"; exit 2)
+	@$(if $(name),,echo "which study? make study name=masking; known: $(basename $(notdir $(wildcard studies/*.yaml)) $(patsubst studies/%,%,$(wildcard studies/replications/*.yaml)))"; exit 2)
 	@$(BIN)/s2s run $(name) $(BASE) $(args)
 
 plan: .venv/ready  ## name=masking: what would run, and how long it takes
@@ -58,6 +58,10 @@ lint: .venv/ready-dev  ## style, types, and the import law
 	@$(BIN)/lint-imports
 
 check: lint test  ## all that must pass before a change lands
+
+docs: .venv/ready-dev  ## the reference pages from the code, and the manual as a site: site/index.html
+	@$(BIN)/python -m harness.cli.reference
+	@$(BIN)/python docs/site.py
 
 bench: .venv/ready-dev  ## how fast: ratios and times measured on this machine, in one run
 	@$(BIN)/python -m tests.bench $(args)

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.contracts import Attention
+from harness.contracts import Attention, in_pieces
 from harness.core.registry import register
 from harness.core.spec import Incompatible
 
@@ -37,9 +37,14 @@ class Additive(Attention):
         return cast(Tensor, self.memory(values_BSM))
 
     def forward(self, query_BTH: Tensor, keys_BSA: Tensor) -> Tensor:
-        """Return scores, B x T x S."""
-        hidden_BTSA = torch.tanh(self.query(query_BTH).unsqueeze(2) + keys_BSA.unsqueeze(1))
-        return cast(Tensor, self.score(hidden_BTSA).squeeze(-1))
+        """Return scores, B x T x S; no more of the hidden layer is in memory at once than ``in_pieces`` allows."""
+
+        def scores(asked_BTA: Tensor) -> Tensor:
+            hidden_BTSA = torch.tanh(asked_BTA.unsqueeze(2) + keys_BSA.unsqueeze(1))
+            return cast(Tensor, self.score(hidden_BTSA).squeeze(-1))
+
+        asked_BTA = self.query(query_BTH)
+        return in_pieces(scores, (asked_BTA,), 1, asked_BTA.numel() * keys_BSA.shape[1])
 
 
 @register("dot")

@@ -44,7 +44,8 @@ class Copy(Bridge):
     zeros; a tensor that the encoder's cell does not have (the LSTM's c, from a GRU) is zero.
 
     Raises:
-        Incompatible: a tensor that is not a vector per layer differs in shape between the two.
+        Incompatible: a tensor that is not a vector per layer differs in shape between the two; or the encoder leaves one
+            tensor alone, and the decoder's cell goes on from others.
     """
 
     class Config(Bridge.Config):
@@ -53,6 +54,11 @@ class Copy(Bridge):
     def __init__(self, cfg: Any, memory: int, theirs: StateShape, ours: StateShape) -> None:
         super().__init__(cfg, memory, theirs, ours)
         self.hears_source = len(theirs.tensors) > 0
+        if len(theirs.tensors) == 1 and not ours.reads_visible:
+            raise Incompatible(
+                "the encoder leaves one vector a layer, and this decoder's cell does not go on from what it shows, where "
+                "that would be copied to; choose the bridge 'linear', 'each' or 'mean'"
+            )
         for their, our in zip(theirs.tensors, ours.tensors, strict=False):
             if their != our and len(their) + len(our) > 2:
                 raise Incompatible(

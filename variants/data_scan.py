@@ -13,9 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Literal, NamedTuple
 
+from pydantic import Field
+
 from harness.contracts import Dataset, Rows
 from harness.core.registry import register
+from harness.core.spec import SpecError
 
+ALL = 20_910
+"""Commands that there are."""
 VERBS = ("walk", "look", "run", "jump")
 SIDES = ("left", "right")
 TIMES = {"": 1, " twice": 2, " thrice": 3}
@@ -92,6 +97,8 @@ class Scan(Dataset):
     Commands with the phrase of the template that has ``turn`` for a verb are in neither part.
 
     Validation is a tenth of the distinct commands of training, picked by hash; a bare primitive stays in training.
+    ``share`` leaves fewer commands to train on (Lake and Baroni 2018, experiment 1), ``shown`` moves a few commands with
+    the primitive of an ``addprim`` split from test to training (experiment 3); test and validation of ``share`` stay.
     """
 
     class Config(Dataset.Config):
@@ -113,7 +120,11 @@ class Scan(Dataset):
         ]
         """Which commands are trained on, and which are the test."""
         seed: int = 0
-        """Seed of what is random in the split: the test of ``simple``, and every validation split."""
+        """Seed of what is random in the split: the test of ``simple``, every validation split, and what is left out or shown."""
+        share: float = Field(default=1.0, gt=0, le=1, json_schema_extra={"neutral": 1.0})
+        """Share of all 20,910 commands that is trained on; 1 for as many as the split has."""
+        shown: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
+        """Commands with the primitive of an ``addprim`` split, beside the bare one, that training shows, once each."""
 
     cfg: Config
 
@@ -136,11 +147,35 @@ class Scan(Dataset):
         if self.cfg.split == "simple":
             train, test = train.carve(0.2, f"test/{seed}")
         train, validation = train.carve(0.1, f"validation/{seed}")
+        train = self._cut(train)
+        if self.cfg.shown:
+            test, some = self._shown(test, bare=rule.bare)
+            train = Rows(train.source + some.source, train.references + some.references, train.group + some.group)
         if rule.bare:
             bare = [command for command in sides["neither"] if command.text == rule.bare]
             more = _rows(bare[:1] * round(len(sides["train"]) / 9))
             train = Rows(train.source + more.source, train.references + more.references, train.group + more.group)
         return {"train": train, "validation": validation, "test": test}
+
+    def _cut(self, train: Rows) -> Rows:
+        """Return as many commands as the choice leaves."""
+        wanted = round(self.cfg.share * ALL)
+        return (
+            train
+            if wanted >= len(train.source)
+            else train.carve(wanted / len(train.source), f"share/{self.cfg.seed}")[1]
+        )
+
+    def _shown(self, test: Rows, bare: str) -> tuple[Rows, Rows]:
+        """Return the test without the commands that training shows, and these.
+
+        Raises:
+            SpecError: the split has no primitive that training shows bare, or fewer commands of it.
+        """
+        if not bare or self.cfg.shown >= len(test.source):
+            message = f"split '{self.cfg.split}' has no {self.cfg.shown:,} commands to show"
+            raise SpecError(f"{message}; an addprim split has, and one is left for the test", path="shown")
+        return test.carve(self.cfg.shown / len(test.source), f"shown/{self.cfg.seed}")
 
 
 def _rule(split: str) -> Rule:

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Embeddings, Output, Readout, Source
+from harness.contracts import Embeddings, Output, Readout, Source, in_pieces
 from harness.core.registry import register
 from harness.core.spec import Incompatible
 
@@ -38,10 +38,17 @@ class _Softmax(Output):
         counted_BT: Tensor | None = None,
         smoothing: float = 0.0,
     ) -> Tensor:
-        """Return the negative log-likelihood of each counted target by one fused kernel, which sees no other position."""
+        """Return the negative log-likelihood of each counted target by one fused kernel, which sees no other position.
+
+        No more logits are in memory at once than ``in_pieces`` allows.
+        """
         counted_BT = torch.ones_like(targets_BT, dtype=torch.bool) if counted_BT is None else counted_BT
-        logits_NV = self.logits(readout.features_BTR[counted_BT])
-        return F.cross_entropy(logits_NV, targets_BT[counted_BT], reduction="none", label_smoothing=smoothing)
+
+        def nll(features: Tensor, target_N: Tensor) -> Tensor:
+            return F.cross_entropy(self.logits(features), target_N, reduction="none", label_smoothing=smoothing)
+
+        features, target_N = readout.features_BTR[counted_BT], targets_BT[counted_BT]
+        return in_pieces(nll, (features, target_N), 0, len(target_N) * self.words)
 
 
 @register("linear")

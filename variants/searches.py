@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from harness.core.registry import register
 
 class _BestWord(Search):
     """The most probable word at every step; subclasses say how a prefix is heard."""
+
+    says_best: ClassVar[bool] = True
 
     @abstractmethod
     def hear(self, model: Any, heard_NT: Tensor, state: State, source: Source) -> tuple[Readout, State]:

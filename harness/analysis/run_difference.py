@@ -47,6 +47,8 @@ class Change:
     """Name and unit of the metric."""
     digits: int = 2
     """Decimals of its scores."""
+    better: str = "neither"
+    """Which direction of the metric is better."""
     found: str = UNTESTED
     """``identical`` (all scores equal), ``real`` (corrected p below 0.05), ``may be chance``, ``not tested``."""
 

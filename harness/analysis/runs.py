@@ -1,17 +1,15 @@
-"""Compares two runs of a study: changed choices, different results, and whether the differences are real."""
+"""Compares two runs of a study, or of two studies on one base: choices, results, and whether the differences are real."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
+from harness.analysis.read_run import UNREADABLE, Row, Run, read
 from harness.analysis.run_difference import Change, change, corrected
+from harness.analysis.variant_pairs import Pair, leading, of_studies, same_names
 from harness.contracts import Metric
 from harness.core import spec
 from harness.core.registry import Choice
@@ -20,20 +18,7 @@ from harness.study.claims import Claim
 from harness.trial.pipeline import TrialChoice
 from harness.trial.score import METRICS, ScoringChoice, naming, signature
 
-FILES = ("plan.json", "provenance.json", "trials.csv", "comparisons.csv")
 ALL = "all variants"
-UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError, csv.Error)
-"""Errors raised by files that a report did not write."""
-Row = dict[str, str]
-
-
-class Run(NamedTuple):
-    """One run, from the files of its report."""
-
-    plan: dict[str, Any]
-    provenance: dict[str, Any]
-    trials: list[Row]
-    comparisons: list[Row]
 
 
 @dataclass(frozen=True)
@@ -70,8 +55,23 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """The scores of all seeds of one variant in one run."""
+
+    run: str
+    """``A`` or ``B``."""
+    study: str
+    variant: str
+    title: str
+    """Name and unit of the metric that decides."""
+    digits: int
+    """Decimals of its scores."""
+    scores: list[float]
+
+
+@dataclass(frozen=True)
 class Diff:
-    """All differences between two runs of a study."""
+    """All differences between two runs of a study, or between runs of two studies on one base."""
 
     a: str
     b: str
@@ -85,6 +85,10 @@ class Diff:
     new: list[str]
     scores: list[Change]
     verdicts: list[Verdict]
+    studies: list[str] = field(default_factory=list)
+    """The names of two studies; empty for two runs of one study."""
+    means: list[Mean] = field(default_factory=list)
+    """Of two studies, the scores of every variant of both, best first."""
 
     def plain(self) -> dict[str, Any]:
         """Return the differences as plain data, with null for unknown values."""
@@ -92,46 +96,11 @@ class Diff:
         return plain
 
 
-def read(where: str) -> Run:
-    """Read a report from a folder, or from a folder of a git revision (``HEAD~1:results/masking/numbers``).
-
-    Raises:
-        SpecError: there is no such folder, or it has no results.
-    """
-    texts = {name: _text(where, name) for name in FILES}
-    try:
-        trials, comparisons = (list(csv.DictReader(io.StringIO(texts[name], newline=""))) for name in FILES[2:])
-        return Run(json.loads(texts["plan.json"]), json.loads(texts["provenance.json"]), trials, comparisons)
-    except UNREADABLE as error:
-        raise SpecError(f"its files are not files of a report: {error}", place=where) from None
-
-
-def _text(where: str, name: str) -> str:
-    path = Path(where) / name
-    revision, colon, folder = where.partition(":")
-    if path.is_file():
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise SpecError(f"is not a file of a report: {error}", place=str(path)) from None
-    if Path(where).is_dir() or not colon:
-        raise SpecError(
-            f"no results here, {name} is missing; name a folder that `s2s run` or `s2s report` wrote", place=where
-        )
-    inside = f"{revision}:./{folder.strip('/')}/{name}"
-    ran = subprocess.run(
-        ["git", "show", "--end-of-options", inside], capture_output=True, text=True, encoding="utf-8", check=False
-    )
-    if ran.returncode:
-        raise SpecError(f"git does not find it: {' '.join(ran.stderr.split())}", place=inside)
-    return ran.stdout
-
-
 def diff(name_a: str, name_b: str) -> Diff:
-    """Compare two runs of one study on one base.
+    """Compare two runs on one base, of one study or of two.
 
     Raises:
-        SpecError: results cannot be read, or are of different studies or bases.
+        SpecError: results cannot be read, or are of different bases.
     """
     a, b = read(name_a), read(name_b)
     try:
@@ -153,23 +122,27 @@ def _own_metrics(run: Run) -> Iterator[Metric]:
 
 def _diff(name_a: str, name_b: str, a: Run, b: Run) -> Diff:
     """Compare two runs from their files."""
-    titles = [f"{run.plan['study']} on {run.plan['base']}" for run in (a, b)]
-    if titles[0] != titles[1]:
-        raise SpecError(f"these are runs of different studies: {titles[0]}, and {titles[1]}")
+    if a.plan["base"] != b.plan["base"]:
+        titles = [f"{run.plan['study']} on {run.plan['base']}" for run in (a, b)]
+        raise SpecError(f"these are runs on different bases: {titles[0]}, and {titles[1]}; scores compare on one base")
+    one = a.plan["study"] == b.plan["study"]
+    pairs = same_names(a.plan, b.plan) if one else of_studies((a.plan, b.plan), (a.trials, b.trials), _whole)
     mine, theirs = ({row["trial"]: row for row in run.trials} for run in (a, b))
     both = [trial for trial in mine if trial in theirs]
     found = [c for trial in both if (c := _contradiction(trial, mine[trial], theirs[trial]))]
     return Diff(
         name_a,
         name_b,
-        altered=[*_plan_rows(a.plan, b.plan), *_choice_rows(a.plan, b.plan)],
+        altered=[*_plan_rows(a.plan, b.plan, one=one), *_choice_rows(a.plan, b.plan, pairs, one=one)],
         made_otherwise=_made_rows(a.provenance, b.provenance),
         identical=[trial for trial in both if trial not in {c.trial for c in found}],
         contradictions=found,
         gone=[trial for trial in mine if trial not in theirs],
         new=[trial for trial in theirs if trial not in mine],
-        scores=_changes(a, b),
+        scores=_changes(a, b, pairs),
         verdicts=_verdicts(a.comparisons, b.comparisons),
+        studies=[] if one else [run.plan["study"] for run in (a, b)],
+        means=[] if one else _means(a, b),
     )
 
 
@@ -189,8 +162,10 @@ def _spelled(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _plan_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
-    """Return differences of two plans besides the variants; claims are matched by name."""
+def _plan_rows(a: Mapping[str, Any], b: Mapping[str, Any], *, one: bool) -> list[Altered]:
+    """Return differences of two plans besides the variants; claims are matched by name; of two studies, little compares."""
+    if not one:
+        return list(_altered(*({name: plan[name] for name in ("study", "question", "seeds")} for plan in (a, b))))
 
     def named(plan: Mapping[str, Any]) -> dict[str, Any]:
         own = {key: value for key, value in plan.items() if key not in ("variants", "claims", "digest")}
@@ -203,21 +178,23 @@ def _plan_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
     return [*_altered(named(a), named(b)), *_altered(*claims)]
 
 
-def _choice_rows(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Altered]:
-    """Return the choices that differ within variants of one name; a change of several variants is one row."""
-    choices = [
-        {v["name"]: flatten(_meant(TrialChoice, v["choice"])) for v in plan["variants"] if v["choice"]}
-        for plan in (a, b)
-    ]
-    shared = [name for name in choices[0] if name in choices[1]]
+def _choice_rows(a: Mapping[str, Any], b: Mapping[str, Any], pairs: Sequence[Pair], *, one: bool) -> list[Altered]:
+    """Return the choices that differ within pairs of variants; a change of several pairs is one row."""
+    choices = [{v["name"]: _whole(v["choice"]) for v in plan["variants"] if v["choice"]} for plan in (a, b)]
+    shared = [pair for pair in pairs if pair.a in choices[0] and pair.b in choices[1]]
     having: dict[Altered, list[str]] = {}
-    for name in shared:
-        for row in _altered(choices[0][name], choices[1][name]):
-            having.setdefault(row, []).append(name)
+    for pair in shared:
+        for row in _altered(flatten(choices[0][pair.a]), flatten(choices[1][pair.b])):
+            having.setdefault(row, []).append(pair.title)
     return [
-        Altered(row.what, row.a, row.b, ALL if len(names) == len(shared) else "; ".join(names))
-        for row, names in having.items()
+        Altered(row.what, row.a, row.b, ALL if len(titles) == len(shared) and one else "; ".join(titles))
+        for row, titles in having.items()
     ]
+
+
+def _whole(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return what all choices of a trial mean."""
+    return _meant(TrialChoice, choice)
 
 
 def _meant(kind: type[Choice], plain: dict[str, Any]) -> dict[str, Any]:
@@ -261,18 +238,40 @@ def _contradiction(trial: str, a: Row, b: Row) -> Contradiction | None:
     return Contradiction(*about, *values) if names else None
 
 
-def _changes(a: Run, b: Run) -> list[Change]:
-    """Return every variant and metric that both runs have, without metrics that are measured differently."""
+def _changes(a: Run, b: Run, pairs: Sequence[Pair]) -> list[Change]:
+    """Return every pair of variants and metric that both runs have, without metrics that are measured differently."""
     choices = [{v["name"]: v["choice"] for v in run.plan["variants"]} for run in (a, b)]
     rows = []
-    for variant in dict.fromkeys(row["variant"] for row in a.trials):
-        mine, theirs = ([row for row in run.trials if row["variant"] == variant] for run in (a, b))
+    for pair in pairs:
+        mine, theirs = (_trials(run, variant) for run, variant in ((a, pair.a), (b, pair.b)))
         for name in METRICS:
             scores = [_scores(trials, name) for trials in (mine, theirs)]
-            if all(scores) and _measure(name, choices[0][variant], mine) == _measure(name, choices[1][variant], theirs):
-                row = change(variant, name, *scores)
-                rows.append(replace(row, title=METRICS[name].title, digits=METRICS[name].digits))
+            if all(scores) and _measure(name, choices[0][pair.a], mine) == _measure(name, choices[1][pair.b], theirs):
+                row = change(pair.title, name, *scores)
+                rows.append(
+                    replace(row, title=METRICS[name].title, digits=METRICS[name].digits, better=METRICS[name].direction)
+                )
     return corrected(rows)
+
+
+def _means(a: Run, b: Run) -> list[Mean]:
+    """Return the scores of every variant in the metric that decides, best first."""
+    metric = leading((a.plan, b.plan), (a.trials, b.trials))
+    if not metric:
+        return []
+    title, digits, direction = METRICS[metric].title, METRICS[metric].digits, METRICS[metric].direction
+    found = [
+        Mean(letter, run.plan["study"], variant["name"], title, digits, list(scores.values()))
+        for letter, run in (("A", a), ("B", b))
+        for variant in run.plan["variants"]
+        if (scores := _scores(_trials(run, variant["name"]), metric))
+    ]
+    sign = -1 if direction == "higher" else 1
+    return sorted(found, key=lambda row: sign * sum(row.scores) / len(row.scores))
+
+
+def _trials(run: Run, variant: str) -> list[Row]:
+    return [row for row in run.trials if row["variant"] == variant]
 
 
 def _scores(trials: Sequence[Row], metric: str) -> dict[int, float]:

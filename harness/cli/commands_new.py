@@ -41,11 +41,18 @@ def study(
         str | None, typer.Option(metavar="STUDY", help="The study to copy, with other seeds; beside it.")
     ] = None,
     seeds: Annotated[str, typer.Option(metavar="FIRST-LAST", help="The seeds of the copy.")] = "101-105",
+    base: Annotated[
+        str | None, typer.Option(metavar="BASE", help="The base of a new study. [default: numbers]")
+    ] = None,
 ) -> None:
     """Write a valid study file, for you to change; or a copy of another, to ask it again with new seeds."""
     from harness.cli import new
+    from harness.cli.new_place import BASE
+    from harness.core.spec import SpecError
 
-    typer.echo(new.study(name) if like is None else new.study_like(like, name, seeds))
+    if like is not None and base is not None:
+        raise SpecError("a copy keeps the base of its study: leave out --base, or use it with `s2s run`")
+    typer.echo(new.study(name, base or BASE) if like is None else new.study_like(like, name, seeds))
 
 
 def base(

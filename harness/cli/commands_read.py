@@ -57,20 +57,27 @@ def show(
 
 def diff(
     run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A folder of results, or REV:FOLDER in git.")],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another folder of results of the same study.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one, on the same base.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the comparison to this file too, as Markdown.")
     ] = None,
+    as_page: Annotated[
+        bool, flag("--html", "Write the comparison as a page too: to the file of --out, or to diff.html.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs of a study: changed choices, changed results, and whether the changes exceed the noise."""
+    """Compare two runs of a study, or of two studies on one base: choices, results, and whether differences exceed the noise."""
+    load_parts()  # metrics are parts
     from harness.analysis.runs import diff
     from harness.cli import print_answers
     from harness.report import diff as report
 
     found = diff(run_a, run_b)
-    if out is not None:
-        out.write_text(report.page(found), encoding="utf-8", newline="\n")
+    if out is not None or as_page:
+        text = report.html_page(found) if as_page else report.page(found)
+        (out or Path("diff.html")).write_text(text, encoding="utf-8", newline="\n")
+        if as_page:
+            typer.echo(out or "diff.html", err=True)
     print_json(found.plain()) if as_json else print_answers.print_sections(report.sections(found))
 
 
@@ -93,6 +100,14 @@ def data(
     export: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write train.tsv, validation.tsv and test.tsv into this folder.")
     ] = None,
+    described: Annotated[
+        Path | None,
+        typer.Option(
+            "--croissant",
+            metavar="DIR",
+            help="Write the splits as JSON lines, described by Croissant.",
+        ),
+    ] = None,
     rows: Annotated[int, typer.Option(min=0, metavar="N", help="Show the first N rows of each split.")] = 3,
     as_json: AsJson = False,
     _plugins: Plugins = None,
@@ -101,13 +116,18 @@ def data(
     load_parts()
     from harness.cli import listing, print_parts
     from harness.trial import corpus
+    from harness.workflows import croissant
 
-    loaded = corpus.load(listing.dataset(choice), (Path.cwd(),))
+    file = listing.base_file(choice)
+    loaded = corpus.load(listing.dataset(choice), (*([file.parent] if file else []), Path.cwd()))
     facts = listing.dataset_facts(loaded, rows) | {"warnings": listing.dataset_warnings(choice, loaded)}
     print_json(facts) if as_json else print_parts.print_dataset(facts)
     if export is not None:
         replaced = corpus.export(loaded, export)
         typer.echo(f"written to {export} ({replaced} tabs or line breaks inside texts became spaces)", err=as_json)
+    if described is not None:
+        written = croissant.write(loaded, described, file.stem if file else loaded.part.cfg.kind)
+        typer.echo(f"written: {written} and its files", err=as_json)
 
 
 def try_trial(

@@ -128,6 +128,9 @@ def export(
         Path | None,
         typer.Option(metavar="FILE|DIR", help="The file, or a folder for STUDY-BASE.tar; this folder if not given."),
     ] = None,
+    crate: Annotated[
+        bool, flag("--crate", "Write the report alone, as an RO-Crate for an archive: STUDY-BASE.crate.zip.")
+    ] = False,
     base: Base = None,
     sets: Sets = None,
     _preset: Preset = None,
@@ -138,14 +141,17 @@ def export(
     from harness.cli import print_answers
     from harness.core.spec import SpecError
     from harness.study import planning
-    from harness.workflows import export_import
+    from harness.workflows import export_import, research_crate
 
     plans = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
     given = out or Path()
     if len(plans) > 1 and not given.is_dir():
         raise SpecError("the study has several bases, a file each; choose one with --base, or let --out be a folder")
     for plan in that_ran(plans, the_store()):
-        file = given / f"{plan.name}-{plan.base}.tar" if given.is_dir() else given
+        file = given / f"{plan.name}-{plan.base}.{'crate.zip' if crate else 'tar'}" if given.is_dir() else given
+        if crate:
+            typer.echo(f"written to {file}: {research_crate.pack(plan, the_store(), file)} files and their description")
+            continue
         print_answers.print_moved(export_import.export(plan, the_store(), file), f"written to {file}")
 
 

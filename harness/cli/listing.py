@@ -135,26 +135,36 @@ def dataset(text: str) -> Dataset.Config:
         SpecError: the text is neither, or a setting is invalid.
     """
     plain, place = parse_yaml(text, "DATASET"), "DATASET"
-    bases = locate.bases()
     kinds = SLOTS["dataset"].kinds
-    if isinstance(plain, str) and plain in bases:
-        place = str(bases[plain])
-        base = planning.read_base(bases[plain])[0]
+    if file := base_file(text):
+        place = str(file)
+        base = planning.read_base(file)[0]
         plain = (base.get("data") or {}).get("dataset")
     elif isinstance(plain, str) and plain not in kinds:
         raise SpecError(
-            f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*bases, *kinds})}; "
+            f"no base and no kind of dataset is called '{plain}'; {suggest(plain, {*locate.bases(), *kinds})}; "
             "a part of your own needs --plugin FILE.py"
         )
     return read(_Holder, {"dataset": plain}, lambda path: place).dataset
 
 
+def base_file(text: str) -> Path | None:
+    """Return the file of the base that a text names, by its name or its path; None if the text is a dataset choice.
+
+    Raises:
+        SpecError: the text is no YAML, or a path to no file.
+    """
+    name = parse_yaml(text, "DATASET")
+    named = isinstance(name, str) and (name in locate.bases() or Path(name).suffix in locate.ENDINGS)
+    return locate.base(name) if named else None
+
+
 def dataset_warnings(text: str, loaded: corpus.Corpus) -> list[str]:
     """Return warnings about a dataset; for a base, also warnings about its tokenizers and its scoring."""
-    name = parse_yaml(text, "DATASET")
-    if not isinstance(name, str) or name not in (bases := locate.bases()):
+    file = base_file(text)
+    if file is None:
         return list(dict.fromkeys(loaded.part.notes))
-    plain, lines, _ = planning.read_base(bases[name])
+    plain, lines, _ = planning.read_base(file)
     choice = read(TrialChoice, plain, lambda path: lines.place(path.split(".")))
     with tempfile.TemporaryDirectory() as folder, scratch_in(Path(folder)) as scratch:
         facts = prepare.write(choice.data, loaded, Path(folder), scratch)

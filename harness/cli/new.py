@@ -100,15 +100,15 @@ def _check_kind(slot: str, kind: str) -> None:
 # ------------------------------------------------------------------------------------------------- studies and bases
 
 
-def study(name: str) -> str:
-    """Write a valid study; return the next steps.
+def study(name: str, on: str = BASE) -> str:
+    """Write a valid study on a base; return the next steps.
 
     Raises:
         SpecError: the name is invalid or taken, or the base to start from does not exist.
     """
-    locate.base(BASE)
+    locate.base(on)
     path = _file("studies", name)
-    _write({path: Template(STUDY).substitute(base=BASE)})
+    _write({path: Template(STUDY).substitute(base=on)})
     steps = [
         f"written: {path}",
         "next:",

@@ -64,7 +64,7 @@ def place(slot: str, kind: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
 def _with_company(base: Any, around: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     """Return the choices around a part with the kind of one more slot that it needs to be built, if it needs one."""
     more: list[dict[str, Any]] = [{}]
-    for slot in ("encoder", "bridge", "context", "embeddings"):
+    for slot in ("encoder", "bridge", "context", "embeddings", "output"):
         path = next(_places(SLOTS[slot], base))[0]
         more += [{f"{path}.kind": kind} for kind in SLOTS[slot].kinds if path not in part]
     return next((around | each for each in more if _builds(base, around | each | part)), around)

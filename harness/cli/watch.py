@@ -18,6 +18,7 @@ from rich.text import Text
 
 from harness.cli.terminal import duration, say, terminal
 from harness.core.signals import Stopped
+from harness.core.spec import digest, encode
 from harness.study.planning import Plan
 
 LATEST = 5
@@ -28,6 +29,8 @@ SEED = " · seed "
 POINTS = 12
 """Evaluations of a running trial that its curve shows, the latest ones."""
 BLOCKS = "▁▂▃▄▅▆▇█"
+AFTER = 0.1
+"""Decoding and scoring as a share of training, while no trial has ended."""
 WIDE = 80
 """Columns from which a terminal shows losses beside the curves."""
 
@@ -51,6 +54,9 @@ class Watch:
         """Trials of each variant that have not ended."""
         self.spent: dict[str, list[float]] = {}
         """Seconds of the finished trials of each variant."""
+        self.sharing = _sharing(plan)
+        self.after: list[float] = []
+        """What trials took, as multiples of their training."""
         self.lost = 0.0
         """Seconds of failed trials."""
         self.told: set[str] = set()
@@ -96,6 +102,8 @@ class Watch:
             self.worked = self.worked or time.monotonic()
             now = self.running.setdefault(name, {"began": time.monotonic(), "curve": deque(maxlen=POINTS)})
             now.update(event)
+            if "update" in event:
+                now["trained"] = time.monotonic() - now["began"]
             if "dev_nll" in event:
                 now["curve"].append(event["dev_nll"])
             return
@@ -109,6 +117,8 @@ class Watch:
         if event["status"] == "ok":
             self.done += 1
             self.spent.setdefault(variant, []).append(seconds)
+            if now.get("trained"):
+                self.after.append(seconds / now["trained"])
         else:
             self.failed += 1
             self.lost += seconds
@@ -151,17 +161,28 @@ class Watch:
         return float(self.done + self.failed + sum(parts))
 
     def remaining(self) -> float | None:
-        """Return the remaining seconds, by what the trials of each variant took so far; None while it is unknown."""
+        """Return the remaining seconds, by what the trials of each variant took so far; None while it is unknown.
+
+        A variant of which no trial has ended costs what its first one seems to; one that has not begun, what others cost
+        that train, or that share the training of another, as it does.
+        """
         costs = {variant: sum(seconds) / len(seconds) for variant, seconds in self.spent.items()}
-        begun = {name: now["update"] / now["updates"] for name, now in list(self.running.items()) if now.get("updates")}
-        for name, share in begun.items():  # a variant without a finished trial costs what its first one seems to
-            costs.setdefault(_variant(name), (time.monotonic() - self.running[name]["began"]) / share)
+        whole = sum(self.after) / len(self.after) if self.after else 1 + AFTER
+        begun = {name: now["update"] / now["updates"] / whole for name, now in list(self.running.items())
+                 if now.get("updates")}  # fmt: skip
+        for name, share in begun.items():
+            costs.setdefault(_variant(name), self.running[name]["trained"] / share)
         if not costs:
             return None
-        usual = sum(costs.values()) / len(costs)
+        training = [cost for variant, cost in costs.items() if variant not in self.sharing] or list(costs.values())
+        usual = sum(training) / len(training)
+        shared = [cost for variant, cost in costs.items() if variant in self.sharing]
+        light = sum(shared) / len(shared) if shared else usual * AFTER
         partly = sum(share * costs[_variant(name)] for name, share in begun.items())
         done = sum(map(sum, self.spent.values())) + self.lost + partly
-        left = sum(count * costs.get(variant, usual) for variant, count in self.seeds.items())
+        left = sum(
+            count * costs.get(name, light if name in self.sharing else usual) for name, count in self.seeds.items()
+        )
         counted, wanted = sum(self.seeds.values()), self.total - self.ended
         left = left * wanted / counted if counted else wanted * usual  # a part of a study has fewer trials
         return (time.monotonic() - self.worked) / done * max(0.0, left - partly) if done > 0 else None
@@ -201,6 +222,21 @@ class Watch:
                 *map(Text, shown),
             )
         return trials
+
+
+def _sharing(plan: Plan) -> set[str]:
+    """Return the variants whose trials share the training of an earlier variant, and only decode and score."""
+    seen: set[str] = set()
+    sharing = set()
+    for variant in plan.variants:
+        if not variant.skipped:
+            choice = variant.choice
+            key = digest(
+                [encode(part, meaning=True) for part in (choice.data.changed(tests={}), choice.model, choice.training)]
+            )
+            sharing |= {variant.name} if key in seen else set()
+            seen.add(key)
+    return sharing
 
 
 def _variant(name: str) -> str:

@@ -40,6 +40,7 @@ from harness.contracts.tensors import (
     select,
 )
 from harness.contracts.contexts import Merge, Place, Summary, Weighing, softmax_over
+from harness.contracts.pieces import in_pieces
 from harness.contracts.layered_cells import ParallelCell, ScannedCell, Stacked, StepwiseCell
 from harness.contracts.training import (
     Batch,
@@ -122,6 +123,7 @@ __all__ = [
     "Words",
     "best_words",
     "digests",
+    "in_pieces",
     "repeat",
     "rows",
     "sayable",

@@ -102,6 +102,10 @@ class Search(ABC):
     asks_parts: ClassVar[bool] = False
     """Whether ``find`` also asks parts of the model or looks into its states, so that it cannot search with an ensemble."""
 
+    says_best: ClassVar[bool] = False
+    """Whether ``find`` follows one prefix of every sentence and says its most probable word at each step, asking ``next_logp``
+    once a step: what the model says on its own is then known from the search."""
+
     class Config(Choice):
         """Names a kind of search."""
 

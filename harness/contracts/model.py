@@ -90,7 +90,8 @@ class Cell(nn.Module, ABC):
     @property
     def shape(self) -> StateShape:
         """The shape of this cell's state, both directions side by side."""
-        return StateShape(self.layers, tuple((*shape[:-1], shape[-1] * self.directions) for shape in self.tensors))
+        tensors = tuple((*shape[:-1], shape[-1] * self.directions) for shape in self.tensors)
+        return StateShape(self.layers, tensors, self.reads_visible)
 
     def begin(self, state: tuple[Tensor, ...]) -> State:
         """Return the first state of a sequence from tensors of this cell's shape; a cell may add what a sequence carries."""

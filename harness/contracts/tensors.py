@@ -51,6 +51,8 @@ class StateShape(NamedTuple):
 
     layers: int
     tensors: tuple[tuple[int, ...], ...]
+    reads_visible: bool = True
+    """Whether the next state depends on the visible tensor; if not, what a bridge puts there alone is not heard."""
 
     @property
     def width(self) -> int:

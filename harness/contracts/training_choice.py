@@ -103,7 +103,7 @@ class TrainingChoice(Choice):
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients make one update, just as if they were one large batch."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of training; evaluation and decoding are always fp32."""
+    """Precision of training; its evaluations are always fp32, and decoding has ``decoding.precision``."""
     tokens: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})
     """Target tokens after which training ends, EOS counted, padding not; the update that reaches them is the last. 0: no limit."""
     epochs: int = Field(default=0, ge=0, json_schema_extra={"neutral": 0})

@@ -11,7 +11,19 @@ import pandas as pd
 from harness.analysis import Comparison, Outcome, further_tests, on, spelled, split_of
 from harness.analysis.comparable import comparable
 from harness.analysis.comparison import SIDES
-from harness.report import columns, diagnostics, effects, fairness, figures, listings, tables, tuning
+from harness.report import (
+    citation,
+    columns,
+    diagnostics,
+    effects,
+    fairness,
+    figures,
+    line_charts,
+    listings,
+    published,
+    tables,
+    tuning,
+)
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
 from harness.report.tables import Table
@@ -21,7 +33,7 @@ METHOD = (
     "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the {} "
     "set, {}); t interval with Welch's degrees of freedom; Holm's correction over the claims."
 )
-SHORT = ("scores", "curves")
+SHORT = ("scores", "published", "curves")
 """The sections that a short page has and a long one shows unfolded."""
 SHARED, NOT_SHARED = "shared by all variants", "shared by all variants that were tested on it"
 SCORES = "Mean ± standard deviation over seeds; n is the number of trials that finished."
@@ -50,6 +62,7 @@ def sections(
     order = figures.order_of(shown, study.claims, (*metrics, "")[0])
     found = [
         _scores(outcomes, metrics),
+        *published.sections(study, outcomes),
         _curves(shown, order),
         _single_seeds(shown, metrics, order),
         Section("differences", "Differences from the first variant",
@@ -69,6 +82,7 @@ def sections(
         *tuning.sections(study.tuned, current=study.tuned_as_now),
         _failures(study, outcomes),
         _provenance(study, outcomes),
+        citation.section(study),
     ]  # fmt: skip
     return [replace(section, folded=section.name not in SHORT) for section in found]
 
@@ -111,11 +125,12 @@ def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequenc
     about = f"Mean ± standard deviation over seeds of the score on the {split_of(outcomes)} sentences of each range of lengths."
     if diagnostics.lengths_agree(outcomes):
         about += " Long sources have long targets here: by target length the scores say the same."
+    done = _finished(outcomes)
     drawn = [
-        Figure(
+        figures.charted(
             f"{name}_by_length",
             f"{METRICS[name].title} by source length, a line per variant",
-            partial(figures.by_length, _finished(outcomes), name, order),
+            partial(line_charts.by_length, done, name, order),
         )
         for name in metrics
     ]
@@ -123,8 +138,8 @@ def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequenc
 
 
 def _curves(outcomes: Sequence[Outcome], order: Sequence[str]) -> Section:
-    draw = partial(figures.learning_curves, _finished(outcomes), order)
-    drawn = [Figure("learning_curves", "Validation NLL during training, a line per variant", draw)]
+    make = partial(line_charts.learning_curves, _finished(outcomes), order)
+    drawn = [figures.charted("learning_curves", "Validation NLL during training, a line per variant", make)]
     return Section("curves", "Learning curves", figures=drawn)
 
 

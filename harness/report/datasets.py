@@ -14,7 +14,7 @@ import pandas as pd
 from harness.analysis import comparison_columns
 from harness.analysis.aggregate import TAUS, Estimate
 from harness.analysis.datasets import AcrossDatasets, Gain, Level
-from harness.report import figures, html, pages
+from harness.report import figures, html, line_charts, pages
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.section import Figure, Section
@@ -61,7 +61,14 @@ def _write(folder: Path, study: StudyFacts, found: AcrossDatasets) -> list[Path]
         "answers": [joint_sentence(gain, found) for gain in found.gains],
     }
     context["bases"] = list(dict.fromkeys(base for base, _ in found.answers))
-    page = html.page("across.html.j2", **context, cells=partial(html.cells, places={}), images=html.images(drawn))
+    lines = html.charts(parts)
+    page = html.page(
+        "across.html.j2",
+        **context,
+        cells=partial(html.cells, places={}),
+        images=html.images(drawn, lines),
+        data={"charts": lines},
+    )
     return [
         *written,
         pages.write_csv(folder / "comparisons.csv", frame),
@@ -171,7 +178,8 @@ def _profiles(levels: Sequence[Level]) -> Section:
         columns = ["variant", *(f"above {tau:g} (%)" for tau in SHOWN)]
         tables.append(Table(name, columns, rows, frame, caption=scale))
         alt = f"Share of runs above every normalized score ({scale}), a line per variant, with pointwise 95 % bands"
-        drawn.append(Figure(name, alt, partial(figures.performance_profiles, frame)))
+        make = partial(line_charts.performance_profiles, frame)
+        drawn.append(figures.charted(name, alt, make, figures.performance_profiles))
     return Section("profiles", "Performance profiles", about, tables, drawn)
 
 

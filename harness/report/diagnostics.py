@@ -23,6 +23,7 @@ from harness.analysis.diagnose import (
 )
 from harness.analysis.examples import Example, Said, examples
 from harness.report import figures, tables
+from harness.report.attention_maps import attention_maps
 from harness.report.section import Figure, Section
 from harness.report.tables import NONE, Marked, Origin, Table, finished, number
 from harness.trial.score import METRICS
@@ -164,11 +165,11 @@ def _attention(done: Sequence[Outcome], order: Sequence[str]) -> Section:
     maps = mean_attention(done)
     alt = "Heat map per variant: which share of the attention falls on which place of the source"
     drawn = [Figure("attention_mean", alt, partial(figures.heat_maps, maps, order))] if maps else []
-    example, more = _one_attention(done)
+    example, more = _one_attention(done, order)
     return Section("attention", "Where the decoders look", about, [table, *example], [*drawn, *more])
 
 
-def _one_attention(done: Sequence[Outcome]) -> tuple[list[Table], list[Figure]]:
+def _one_attention(done: Sequence[Outcome], order: Sequence[str]) -> tuple[list[Table], list[Figure]]:
     """Return table and figure of the longest example that fits a page, from the first trial with attention."""
     trial = next((o for o in done if o.attention is not None and o.attention.examples), None)
     if trial is None or trial.attention is None:
@@ -188,7 +189,7 @@ def _one_attention(done: Sequence[Outcome]) -> tuple[list[Table], list[Figure]]:
     )
     alt = f"Attention of {title}, saying “{' '.join(shown.said)}” for “{' '.join(shown.source)}”"
     draw = partial(figures.attention_example, shown.source, shown.said, shown.weights, title)
-    return [table], [Figure("attention_example", alt, draw)]
+    return [table], [Figure("attention_example", alt, draw, chart=partial(attention_maps, done, order))]
 
 
 def _costs(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> Section:

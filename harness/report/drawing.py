@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +54,7 @@ def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, Drawing]:
     drawn = {}
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(style()):
-        for name, _, make, _ in drawings:
+        for name, _, make, *_ in drawings:
             figure = make()
             if figure is not None:
                 note = fonts.number_undrawn(figure)
@@ -61,8 +62,22 @@ def draw(folder: Path, drawings: Sequence[Figure]) -> dict[str, Drawing]:
                 svg, png, pdf = (folder / f"{file_name(name, 'a figure')}{suffix}" for suffix in METADATA)
                 for path in (svg, png, pdf):
                     figure.savefig(path, metadata=METADATA[path.suffix], dpi=150)
+                    figure.set_layout_engine("none")  # the layout of the first file is that of the others
                 drawn[name] = Drawing([svg, png], note, pdf)
     return drawn
+
+
+def warm_up() -> None:
+    """Draw a small figure into memory: what matplotlib loads and looks up for the first one need not be waited for later."""
+    import matplotlib
+    import seaborn as sns
+
+    with matplotlib.rc_context(style()):
+        figure, axes = canvas(4, 3)
+        sns.lineplot(x=[0, 1], y=[0, 1], label="warm", ax=axes)
+        axes.set_title("warm")
+        for suffix, metadata in METADATA.items():
+            figure.savefig(io.BytesIO(), format=suffix[1:], metadata=metadata)
 
 
 METADATA: dict[str, dict[str, None]] = {

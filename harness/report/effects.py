@@ -9,7 +9,7 @@ from functools import partial
 import pandas as pd
 
 from harness.analysis import Comparison, Outcome, Resampler, curve_frame, factorial_effects, numeric_axes, steps
-from harness.report import figures
+from harness.report import figures, line_charts
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
 from harness.report.tables import (
@@ -117,7 +117,9 @@ def _figure(metric: str, path: str, frame: pd.DataFrame, label: str) -> Figure:
     ends = f"from {number(frame['mean'].iloc[0], 2)} at {frame['level'].iloc[0]:g}"
     ends += f" to {number(frame['mean'].iloc[-1], 2)} at {frame['level'].iloc[-1]:g}"
     alt = f"{METRICS[metric].title} by {label}, {ends}, with a band for the 95 % interval"
-    return Figure(_name(metric, path), alt, partial(figures.level_curve, frame, metric, label))
+    return figures.charted(
+        _name(metric, path), alt, partial(line_charts.level_curve, frame, metric, label), figures.level_curve
+    )
 
 
 def _name(metric: str, path: str) -> str:

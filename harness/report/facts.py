@@ -8,6 +8,7 @@ from typing import Any
 from harness.study.claims import Claim
 from harness.study.copied import Copied
 from harness.study.labels import Labels
+from harness.study.published import PublishedValue
 from harness.study.tuned import Tuned
 from harness.trial.sealed import SEALED, VALIDATION, Split
 
@@ -52,6 +53,8 @@ class StudyFacts:
     """The tuning of its variants; None if they were not tuned."""
     copied: Copied | None = None
     """How to ask the same question with new seeds."""
+    published: list[PublishedValue] = field(default_factory=list)
+    """What others published about its variants."""
     tuned_as_now: bool = True
     """Whether the study is otherwise as it was when it was tuned."""
 

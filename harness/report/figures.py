@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis import Outcome, deviation, lengths_frame, split_of
+from harness.analysis import Outcome, deviation
 from harness.report import fonts
 from harness.report.drawing import (
     DASHES,
@@ -28,7 +29,8 @@ from harness.report.drawing import (
     size,
     wrapped,
 )
-from harness.report.tables import span
+from harness.report.line_charts import LineChart, greyed, plain
+from harness.report.section import Figure
 from harness.trial.score import METRICS
 
 __all__ = [
@@ -36,16 +38,16 @@ __all__ = [
     "Order",
     "attention_example",
     "by_group",
-    "by_length",
     "by_variant",
     "canvas",
+    "charted",
     "draw",
     "headline",
     "heat_maps",
     "iqm_levels",
-    "learning_curves",
     "legend",
     "level_curve",
+    "line_figure",
     "lines",
     "order_of",
     "pareto",
@@ -109,44 +111,35 @@ def name_rows(axes: Any, order: Sequence[str]) -> None:
     axes.set_ylim(len(order) - 0.4, -0.6)
 
 
-def greyed(order: Sequence[str]) -> str:
-    """Return what a title says of variants that are grey."""
-    return "" if len(in_focus(order)) == len(order) else "; grey: neither claimed nor among the best five"
+def charted(
+    name: str,
+    alt: str,
+    make: Callable[[], LineChart | None],
+    draw: Callable[[LineChart | None], Any] | None = None,
+) -> Figure:
+    """Return a figure of lines that pages draw too.
+
+    Args:
+        name: of its files.
+        alt: alternative text.
+        make: returns its lines, once.
+        draw: draws them; by default a line per variant with its band.
+    """
+    chart, draw = cache(make), draw or line_figure
+    return Figure(name, alt, lambda: draw(chart()), chart=chart)
 
 
-def learning_curves(outcomes: Sequence[Outcome], order: Sequence[str]) -> Any:
-    """Validation NLL against updates: mean over seeds, with a band from the lowest to the highest seed."""
-    rows = [
-        {"variant": o.variant, "seed": o.seed, "update": point["update"], "dev_nll": point["dev_nll"]}
-        for o in outcomes
-        for point in o.curve
-        if np.isfinite(point.get("dev_nll", np.nan))
-    ]
-    if not rows:
+def line_figure(chart: LineChart | None) -> Any:
+    """Draw a line per variant with its band; markers where the axis is one of ranges."""
+    if chart is None:
         return None
-    figure, axes = canvas(*size(order))
-    lines(pd.DataFrame(rows), "update", "dev_nll", order, axes)
-    axes.set(xlabel="update", ylabel="validation NLL (nats per token)")
-    legend(figure, axes, order)
-    headline(figure, f"Validation NLL during training: mean of seeds, band from lowest to highest{greyed(order)}")
-    return figure
-
-
-def by_length(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -> Any:
-    """Score against the source length of the test sentence: mean over seeds, with a band from lowest to highest."""
-    frame = lengths_frame(outcomes, METRICS[metric])
-    spans = sorted(set(zip(frame["low"], frame["high"], strict=True)))
-    if len(spans) < 2:
-        return None
-    place = {edges: index for index, edges in enumerate(spans)}
-    frame["place"] = [place[edges] for edges in zip(frame["low"], frame["high"], strict=True)]
-    figure, axes = canvas(*size(order))
-    lines(frame, "place", "value", order, axes, markers=True)
-    counts = frame.groupby("place")["sentences"].max()
-    axes.set_xticks(range(len(spans)), [f"{span(*edges)}\n({counts[place[edges]]})" for edges in spans])
-    axes.set(xlabel=f"source tokens ({split_of(outcomes)} sentences)", ylabel=METRICS[metric].title)
-    legend(figure, axes, order)
-    headline(figure, f"{plain(metric)} by source length: mean of seeds, band from lowest to highest{greyed(order)}")
+    figure, axes = canvas(*size(chart.order))
+    lines(chart.frame, chart.x, chart.y, chart.order, axes, markers=bool(chart.ticks))
+    if chart.ticks:
+        axes.set_xticks(range(len(chart.ticks)), chart.ticks)
+    axes.set(xlabel=chart.x_title, ylabel=chart.y_title)
+    legend(figure, axes, chart.order)
+    headline(figure, chart.title)
     return figure
 
 
@@ -167,12 +160,6 @@ def lines(frame: pd.DataFrame, x: str, y: str, order: Sequence[str], axes: Any, 
         axes.plot(at.index, at["mean"], label=variant, linewidth=1.8, **style)
 
 
-def plain(metric: str) -> str:
-    """Return the title of a metric without its unit, to begin a sentence."""
-    title = METRICS[metric].title.split(" (")[0]
-    return title[0].upper() + title[1:]
-
-
 def iqm_levels(frame: pd.DataFrame) -> Any:
     """IQM of every variant as a dot with its interval, one row per variant; columns variant, iqm, iqm_low, iqm_high."""
     import seaborn as sns
@@ -190,22 +177,20 @@ def iqm_levels(frame: pd.DataFrame) -> Any:
     return figure
 
 
-def performance_profiles(frame: pd.DataFrame) -> Any:
-    """Share of runs above every score, with bands; columns variant, above, share, low, high."""
-    if frame.empty:
+def performance_profiles(chart: LineChart | None) -> Any:
+    """Share of runs above every score, with its own bands."""
+    if chart is None:
         return None
-    mean = {str(variant): float(share) for variant, share in frame.groupby("variant")["share"].mean().items()}
-    order = Order(dict.fromkeys(frame["variant"]), mean, lower=False)
-    figure, axes = canvas(*size(order))
-    lines(frame, "above", "share", order, axes)
-    for variant in in_focus(order):
-        mine = frame[frame["variant"] == variant]
+    figure, axes = canvas(*size(chart.order))
+    lines(chart.frame, chart.x, chart.y, chart.order, axes)
+    for variant in in_focus(chart.order):
+        mine = chart.frame[chart.frame["variant"] == variant]
         # If all seeds agree, no band is known: only the line is drawn.
-        color = look(order, variant)["color"]
-        axes.fill_between(mine["above"], mine["low"], mine["high"], color=color, alpha=0.13, lw=0)
-    axes.set(xlabel="normalized score", ylabel="share of runs above", ylim=(-0.02, 1.02))
-    legend(figure, axes, order)
-    headline(figure, f"Performance profiles: datasets weigh the same, bands are pointwise 95 %{greyed(order)}")
+        color = look(chart.order, variant)["color"]
+        axes.fill_between(mine[chart.x], mine["low"], mine["high"], color=color, alpha=0.13, lw=0)
+    axes.set(xlabel=chart.x_title, ylabel=chart.y_title, ylim=(-0.02, 1.02))
+    legend(figure, axes, chart.order)
+    headline(figure, chart.title)
     return figure
 
 
@@ -318,17 +303,17 @@ def _points(axes: Any, x: Any, mine: pd.DataFrame, order: Sequence[str], variant
                   zorder=3 if bright else 1)  # fmt: skip
 
 
-def level_curve(frame: pd.DataFrame, metric: str, path: str) -> Any:
+def level_curve(chart: LineChart | None) -> Any:
     """Score against the levels of a numeric setting: mean of seeds, with its 95 % interval as a band."""
     import seaborn as sns
 
-    if not np.isfinite(frame["mean"]).any():
+    if chart is None:
         return None
     figure, axes = canvas(7.2, 4.0)
-    blue = sns.color_palette("colorblind")[0]
-    axes.plot(frame["level"], frame["mean"], color=blue, marker=MARKERS[0], linewidth=1.8)
-    axes.fill_between(frame["level"], frame["low"], frame["high"], color=blue, alpha=0.15, linewidth=0)
-    axes.set(xlabel=wrapped(path, 80), ylabel=METRICS[metric].title)
-    axes.set_xticks(frame["level"])
-    headline(figure, f"{plain(metric)} by {path}: mean of seeds, band 95 % interval")
+    blue, frame = sns.color_palette("colorblind")[0], chart.frame
+    axes.plot(frame[chart.x], frame[chart.y], color=blue, marker=MARKERS[0], linewidth=1.8)
+    axes.fill_between(frame[chart.x], frame["low"], frame["high"], color=blue, alpha=0.15, linewidth=0)
+    axes.set(xlabel=wrapped(chart.x_title, 80), ylabel=chart.y_title)
+    axes.set_xticks(frame[chart.x])
+    headline(figure, chart.title)
     return figure

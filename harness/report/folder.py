@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.storage.disk import make_folder, sync
 
 MADE = (
+    "published.csv",
     "figures/*.svg",
     "figures/*.png",
     "figures/*.pdf",

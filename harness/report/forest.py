@@ -41,7 +41,7 @@ class Row:
     number: str
     """Difference and interval as text."""
     place: int
-    """Its place among the claims, from 1."""
+    """Its place among the claims, from 1; 0 for what is no claim."""
     delta: float
     low: float
     high: float
@@ -94,7 +94,9 @@ def forests(claims: Sequence[Claim], comparisons: Sequence[Comparison]) -> list[
     for place, (claim, c) in enumerate(zip(claims, comparisons, strict=False), start=1):
         if math.isfinite(c.ci_low) and c.ci_low < c.ci_high < math.inf:
             found.setdefault(measured(c), []).append((_row(place, claim, c), c))
-    return [_forest(title, [row for row, _ in pairs], pairs[0][1]) for title, pairs in found.items()]
+    return [
+        axis(title, [row for row, _ in pairs], METRICS[pairs[0][1].metric].direction) for title, pairs in found.items()
+    ]
 
 
 def section(found: Sequence[Forest]) -> Section:
@@ -113,7 +115,8 @@ def _row(place: int, claim: Claim, c: Comparison) -> Row:
     return Row(claim.name, c.a, c.b, verdict, c.verdict, text, place, c.delta, c.ci_low, c.ci_high, margins, detectable)
 
 
-def _forest(title: str, rows: list[Row], one: Comparison) -> Forest:
+def axis(title: str, rows: list[Row], better: str) -> Forest:
+    """Return rows on a common axis that has room for all of them, zero among them."""
     values = [0.0, *(v for row in rows for v in (row.low, row.high, *row.margins))]
     reach = WIDEST * max(abs(value) for value in values)
     values += [max(-reach, min(reach, v)) for row in rows if row.detectable for v in row.detectable]
@@ -122,7 +125,7 @@ def _forest(title: str, rows: list[Row], one: Comparison) -> Forest:
     step = _step((end - start) / 6)
     ticks = [step * n for n in range(math.ceil(start / step), math.floor(end / step) + 1)]
     digits = next((n for n in range(12) if math.isclose(round(step, n), step, rel_tol=1e-9)), 12)
-    return Forest(title, METRICS[one.metric].direction, rows, start, end, digits, ticks)
+    return Forest(title, better, rows, start, end, digits, ticks)
 
 
 def _step(least: float) -> float:

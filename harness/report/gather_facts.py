@@ -13,11 +13,13 @@ from harness.execution import runner
 from harness.execution.data_warnings import data_warnings
 from harness.report.facts import StudyFacts
 from harness.report.provenance import quarantined, results_digest
+from harness.report.rounding import rounding_rows
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, ledger, planning
 from harness.study.enough_seeds import fixed_streams
 from harness.study.labels import labels_of
 from harness.study.planning import Plan
+from harness.study.published import values
 from harness.study.tuning_plan import tuning_plan
 from harness.trial.data_checks import percent_reachable, shared_in_words
 from harness.trial.pipeline import KINDS, Trial
@@ -54,6 +56,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         origins += [("check the data", warning) for warning in data_warnings(plan, store)]
         origins += [("check the seeds", warning) for warning in fixed_streams(plan)]
         origins += _computing_rows(provenance)
+        origins += rounding_rows(records)
     file = plan.file
     return StudyFacts(
         name=plan.name,
@@ -79,6 +82,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         columns=file.columns,
         tuned=plan.tuned,
         copied=plan.copied,
+        published=values(plan.published, {v.name: v.factors for v in plan.variants}),
         tuned_as_now=_tuned_as_now(plan),
     )
 

@@ -27,6 +27,7 @@ SIGNS = {
     "no data": NONE,
 }
 """A sign before each verdict, so that it can be recognised without colour."""
+DECIDED = ("supported", "refuted", "equivalent")
 FEW = 5
 """Seeds a side of a new study, where so far there are too few to say how many decide a claim."""
 MOST = 300
@@ -38,6 +39,11 @@ class Next(NamedTuple):
 
     what: str
     command: str = ""
+    seeds: int = 0
+    """Seeds a side of the new study that the command starts."""
+
+
+SAME = Next("the new study of another claim here serves this one too")
 
 
 class Headline(NamedTuple):
@@ -57,6 +63,11 @@ class Headline(NamedTuple):
         return SIGNS.get(self.kind, "·")
 
     @property
+    def decided(self) -> bool:
+        """Whether the claim has an answer."""
+        return self.kind in DECIDED
+
+    @property
     def text(self) -> str:
         """The sentence without its verdict."""
         return f"{self.claim}{self.size}"
@@ -70,10 +81,11 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
         outcomes: all trials of the study.
         comparisons: the answers to its claims first.
     """
-    pairs = zip(study.claims, comparisons, strict=False)
+    pairs = list(zip(study.claims, comparisons, strict=False))
+    steps = in_one_study([next_step(c, claim, study, outcomes) for claim, c in pairs])
     return [
-        Headline(_begun(claim.name), _size(c), c.marked_verdict, c.verdict, next_step(c, claim, study, outcomes))
-        for claim, c in pairs
+        Headline(_begun(claim.name), _size(c), c.marked_verdict, c.verdict, step)
+        for (claim, c), step in zip(pairs, steps, strict=True)
     ]
 
 
@@ -146,13 +158,29 @@ def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
     return Next("no number of seeds or sentences decides it if all is as seen here")
 
 
+def in_one_study(steps: Sequence[Next | None]) -> list[Next | None]:
+    """Return steps with one new study, the largest, which serves the claims of the others too."""
+    studies = [step for step in steps if step is not None and step.command]
+    if len(studies) < 2:
+        return list(steps)
+    largest = max(studies, key=lambda step: step.seeds)
+    named = largest._replace(what=f"{largest.what}; it serves all {len(studies)} claims that wait for seeds")
+    return [named if step is largest else SAME if step is not None and step.command else step for step in steps]
+
+
+def as_lines(steps: Sequence[Next | None]) -> list[str]:
+    """Return what is to do as lines of a terminal, each once."""
+    asked = [step for step in steps if step is not None and step is not SAME]
+    return list(dict.fromkeys(f"{step.command}  # {step.what}" if step.command else step.what for step in asked))
+
+
 def _new_study(seeds: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
     told = f"new study, {seeds:,} seeds a side{_cost(seeds, outcomes)} ({why})"
     if study.copied is None or seeds > MOST:
         return Next(told)
     used = max((o.seed for o in outcomes), default=0)
     first = max(FIRST_SEED, 100 * (used // 100 + 1) + 1)
-    return Next(told, study.copied.command(range(first, first + seeds)))
+    return Next(told, study.copied.command(range(first, first + seeds)), seeds)
 
 
 def _cost(seeds: int, outcomes: Sequence[Outcome]) -> str:

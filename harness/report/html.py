@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate, pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jinja2
@@ -19,14 +20,16 @@ from harness.analysis.examples import Said, examples, hypotheses
 from harness.core.escapes import visible
 from harness.report import forest
 from harness.report.listings import trials_table
-from harness.report.section import Drawing
+from harness.report.panels import panels
+from harness.report.section import Drawing, Section
 from harness.report.tables import NONE, NUMBER, Table
 from harness.trial.score import METRICS
 
-BUDGET = 1_800_000
+BUDGET = 1_200_000
 """Maximal bytes of figures in a page; the others are named and stay in their files."""
 EXAMPLES, LEADING, WON, VARIANTS = 400_000, 20, 40, 20
 """Limits of the examples in a page: characters, first test sentences, consistent wins, and variants side by side."""
+SCRIPTS = ("page.js", "chart.js", "attention.js", "panels.js")
 
 
 class Cell(NamedTuple):
@@ -63,22 +66,28 @@ def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping
         drawn: the files of every figure, SVG and PNG.
     """
     places = {o.trial: index for index, o in enumerate(outcomes)}
+    known, shown = charts(facts["sections"]), comparable(outcomes)[0]
     return page(
         "report.html.j2",
         **facts,
-        all_trials=trials_table(comparable(outcomes)[0]),
+        all_trials=trials_table(shown),
         examples=browsed(outcomes),
         most_variants=VARIANTS,
         cells=lambda table: cells(table, places),
-        images=images({name: drawing for name, drawing in drawn.items() if name != forest.NAME}),
-        signatures=_signatures(outcomes, facts["study"].signatures),
+        images=images({name: drawing for name, drawing in drawn.items() if name != forest.NAME}, known),
+        data={"metrics": _signatures(outcomes, facts["study"].signatures), "charts": known, "panels": panels(shown)},
     )
 
 
-def page(template: str, **context: Any) -> str:
+def page(template: str, *, data: Mapping[str, Any] = MappingProxyType({}), **context: Any) -> str:
     """Render a template that extends ``layout.html.j2``; every text in it is escaped.
 
     The page's Content-Security-Policy allows only its own style and script.
+
+    Args:
+        template: the name of its file.
+        data: what the script reads.
+        context: the variables of the template.
     """
     loader = jinja2.PackageLoader("harness.report")
     environment = SandboxedEnvironment(
@@ -89,11 +98,13 @@ def page(template: str, **context: Any) -> str:
         autoescape=True,
         finalize=_shown,
     )
-    style, script = (loader.get_source(environment, name)[0] for name in ("style.css", "page.js"))
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    style, *scripts = (loader.get_source(environment, name)[0] for name in ("style.css", *SCRIPTS))
+    script = "\n".join(scripts)
     allowed = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     policy = f"{allowed}; base-uri 'none'; form-action 'none'"
     return environment.get_template(template).render(
-        context, policy=Markup(policy), style=Markup(style), script=Markup(script)
+        context, data=_visible(data), policy=Markup(policy), style=Markup(style), script=Markup(script)
     )
 
 
@@ -172,16 +183,36 @@ def _signatures(outcomes: Sequence[Outcome], known: Mapping[str, str]) -> dict[s
     return rows
 
 
-def images(drawn: Mapping[str, Drawing]) -> dict[str, str]:
-    """Return the figures as data URLs, each in its smaller format, up to the limit."""
+def images(drawn: Mapping[str, Drawing], charts: Collection[str]) -> dict[str, str]:
+    """Return the figures as data URLs, each in its smaller format, up to the limit.
+
+    Args:
+        drawn: the files of every figure.
+        charts: the figures that the page draws itself: these come last, because only readers without scripts need them.
+    """
     kinds, left, urls = {".svg": "image/svg+xml", ".png": "image/png"}, BUDGET, {}
-    for name, drawing in drawn.items():
+    for name, drawing in sorted(drawn.items(), key=lambda item: item[0] in charts):
         smallest = min(drawing.files, key=lambda path: path.stat().st_size)
         text = base64.b64encode(smallest.read_bytes()).decode("ascii")
         if len(text) <= left:
             left -= len(text)
             urls[name] = f"data:{kinds[smallest.suffix]};base64,{text}"
     return urls
+
+
+def charts(sections: Sequence[Section]) -> dict[str, Any]:
+    """Return the figures of lines as data, by name."""
+    found = {figure.name: figure.chart() for section in sections for figure in section.figures}
+    return {name: chart.data() for name, chart in found.items() if chart is not None}
+
+
+def _visible(value: Any) -> Any:
+    """Return plain data whose texts have lost hidden characters."""
+    if isinstance(value, Mapping):
+        return {visible(name): _visible(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_visible(one) for one in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def _shown(value: Any) -> Any:

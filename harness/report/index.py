@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.analysis.diagnose import t_interval
-from harness.analysis.runs import UNREADABLE
+from harness.analysis.read_run import UNREADABLE
 from harness.core.spec import SpecError
 from harness.report.diagnostics import mean_and_interval
 from harness.report.headlines import SIGNS

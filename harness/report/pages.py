@@ -16,7 +16,19 @@ from jinja2.sandbox import SandboxedEnvironment
 from harness.analysis import Comparison, Outcome, comparisons_frame, primary_metrics, trials_frame
 from harness.core.escapes import for_spreadsheet
 from harness.core.names import file_name
-from harness.report import contents, figures, forest, headlines, html, latex, listings, papers, reproducibility, tables
+from harness.report import (
+    contents,
+    figures,
+    forest,
+    headlines,
+    html,
+    latex,
+    listings,
+    papers,
+    published,
+    reproducibility,
+    tables,
+)
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.labelled import labelled
@@ -44,6 +56,7 @@ def write(
 def links(study: StudyFacts, folder: Path) -> list[tuple[str, str]]:
     """Return titles and addresses of the files that belong to a report, seen from its folder; its own ones come first."""
     found = [("comparisons.csv", "comparisons.csv"), ("trials.csv", "trials.csv"), ("plan.json", "plan.json")]
+    found += [("published.csv", "published.csv")] if study.published else []
     found.append(("index of all studies", "../../index.html"))
     if study.copied and folder.absolute().is_relative_to(Path.cwd()):
         found.insert(0, ("study file", Path(os.path.relpath(study.copied.file, folder)).as_posix()))
@@ -62,6 +75,8 @@ def _write(
         write_csv(folder / "comparisons.csv", comparisons_frame(study.name, study.base, comparisons)),
         write_csv(folder / "trials.csv", trials_frame(outcomes)),
     ]
+    if study.published:
+        csv.append(write_csv(folder / "published.csv", published.frame(study, outcomes)))
     study, outcomes, comparisons = labelled(study, outcomes, comparisons)
     found = contents.sections(study, outcomes, comparisons, primary_metrics(outcomes, study.claims, study.primary))
     plots = forest.forests(study.claims, comparisons)

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from harness.report.tables import Table
+
+
+class Chart(Protocol):
+    """What a figure shows, as plain data."""
+
+    def data(self) -> dict[str, Any]:
+        """Return what a page draws."""
 
 
 class Figure(NamedTuple):
@@ -21,6 +28,8 @@ class Figure(NamedTuple):
     """Returns a matplotlib figure, or None if there is nothing to show."""
     note: str = ""
     """What stands below the figure."""
+    chart: Callable[[], Chart | None] = lambda: None
+    """Returns its lines, for pages that draw them themselves; None if it has none."""
 
 
 class Drawing(NamedTuple):

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from harness.report import figures
-from harness.report.section import Figure, Section
+from harness.report.line_charts import LineChart
+from harness.report.section import Section
 from harness.report.tables import Table, number
 from harness.study.tuned import Tuned, spelled
 from harness.trial.score import METRICS
@@ -26,9 +27,9 @@ def sections(found: Tuned | None, *, current: bool) -> list[Section]:
     """
     if found is None:
         return []
-    drawn = Figure(
-        "expected_best", "Expected best validation score by trials, a line per variant", partial(curve, found)
-    )
+    alt = "Expected best validation score by trials, a line per variant"
+    draw = partial(curve, markers=len(found.tried) <= 16)
+    drawn = figures.charted("expected_best", alt, partial(expected_best, found), draw)
     return [Section("tuning", "Tuning", _about(found, current=current), [table(found)], [drawn])]
 
 
@@ -59,20 +60,28 @@ def table(found: Tuned) -> Table:
     return Table("tuning", columns, rows, pd.DataFrame(plain, columns=columns))
 
 
-def curve(found: Tuned) -> Any:
-    """Draw the expected best score against the number of trials, a line per variant; None for a single trial."""
+def expected_best(found: Tuned) -> LineChart | None:
+    """Return the expected best score against the number of trials, a line per variant; None for a single trial."""
     if len(found.tried) < 2:
         return None
     last = {name: mine.expected[-1] for name, mine in found.variants.items()}
-    order = figures.Order(last, last, lower=found.lower)
     points = [
         {"variant": name, "trials": n, "value": value}
         for name, mine in found.variants.items()
         for n, value in enumerate(mine.expected, 1)
     ]
-    figure, axes = figures.canvas(*figures.size(order))
-    figures.lines(pd.DataFrame(points), "trials", "value", order, axes, markers=len(found.tried) <= 16)
-    axes.set(xlabel="trials", ylabel=f"expected best {METRICS[found.metric].title}")
-    figures.legend(figure, axes, order)
-    figures.headline(figure, "Expected best validation score by number of trials (Dodge et al. 2019)")
+    order, measure = figures.Order(last, last, lower=found.lower), METRICS[found.metric].title
+    title = "Expected best validation score by number of trials (Dodge et al. 2019)"
+    return LineChart(pd.DataFrame(points), "trials", "value", order, title, "trials", f"expected best {measure}")
+
+
+def curve(chart: LineChart | None, *, markers: bool) -> Any:
+    """Draw the expected best scores."""
+    if chart is None:
+        return None
+    figure, axes = figures.canvas(*figures.size(chart.order))
+    figures.lines(chart.frame, chart.x, chart.y, chart.order, axes, markers=markers)
+    axes.set(xlabel=chart.x_title, ylabel=chart.y_title)
+    figures.legend(figure, axes, chart.order)
+    figures.headline(figure, chart.title)
     return figure

@@ -35,6 +35,8 @@ RESERVED = (
     "artifact-level only", "no data", "at the floor",
 )  # fmt: skip
 """Words of reports that no claim may be called."""
+BY_NAME = "`cases:` gives variants names that a claim can use"
+"""What helps where a claim cannot name its sides by their settings."""
 LEAST_LEVELS = 3
 """Values of a factor below which a trend is no more than a difference."""
 Scalar = str | bool | int | float | None
@@ -165,7 +167,9 @@ def groups(claim: Claim, variants: Mapping[str, Factors]) -> list[Group]:
 
     shared = set.intersection(*({rest(name) for name in group.variants} for group in made))
     if not shared:
-        raise SpecError(f"no two variants of claim '{claim.name}' agree in the factors that it does not name")
+        raise SpecError(
+            f"no two variants of claim '{claim.name}' agree in the factors that it does not name; {BY_NAME}"
+        )
     return [group._replace(variants=[n for n in group.variants if rest(n) in shared]) for group in made]
 
 
@@ -320,9 +324,10 @@ def select(wanted: Factors, variants: Mapping[str, Factors], path: str) -> list[
         if name not in known:
             raise SpecError(f"the study does not vary '{name}'; {suggest(name, known)}", path=path)
         if not any(_same(value, other) for other in known[name]):
-            raise SpecError(
-                f"no variant has {name} = {written(value)}; known: {_listed(known[name])}", path=f"{path}.{name}"
-            )
+            whole = known.get(name.removesuffix(".kind"), [])
+            hint = f"; {BY_NAME}" if any(_same(value, other) for other in whole) else ""
+            message = f"no variant has {name} = {written(value)}; known: {_listed(known[name])}{hint}"
+            raise SpecError(message, path=f"{path}.{name}")
     found = [n for n, own in variants.items() if all(p in own and _same(v, own[p]) for p, v in wanted.items())]
     if not found:
         have = "; ".join(f"{name}: {_listed(values)}" for name, values in known.items())

@@ -38,6 +38,7 @@ class Frozen(BaseModel):
     evaluate: Split = "test"
     tuned: dict[str, Any] | None = None
     unplanned: str = ""
+    published: list[dict[str, Any]] = []
     batches: list[list[int]] = []
     digest: str
     exploratory: dict[str, str] = {}

@@ -17,6 +17,7 @@ from harness.core.spec import Lines, SpecError, digest, encode, flatten, overrid
 from harness.study.budget_matching import Match, check_widths
 from harness.study.claims import Claim, select
 from harness.study.presets import PRESET, settings, unfolded
+from harness.study.published import Published
 from harness.study.tune import Tune
 from harness.trial.pipeline import TrialChoice
 from harness.trial.score import check_tokenizer
@@ -125,6 +126,8 @@ class StudyFile(Choice):
     """The file that ``s2s tune`` wrote: every variant has the settings that won for it."""
     claims: tuple[Claim, ...] = ()
     """What is claimed, written before the run and answered after it."""
+    published: tuple[Published, ...] = ()
+    """What others published about these variants, each value with its source and what differs; compared after the run."""
     columns: tuple[str, ...] = ()
     """Metrics and costs in the tables for papers, in this order; none: all metrics. Of no meaning for trials and claims."""
     labels: dict[str, str] = Field(default={}, json_schema_extra={"neutral": {}})

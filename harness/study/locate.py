@@ -12,11 +12,15 @@ from harness.core.spec import SpecError
 SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
 """The shipped studies: a link to ``studies/`` in a checkout, a folder of the package where it is installed."""
 ENDINGS = (".yaml", ".yml")
+REPLICATIONS = "replications"
+"""The folder beside the studies for those that stand beside published values."""
 
 
 def studies() -> dict[str, Path]:
-    """Return the files of all studies by name."""
-    return _named([Path("studies"), SHIPPED])
+    """Return the files of all studies by name; replications are called ``replications/NAME``."""
+    homes = [Path("studies"), SHIPPED]
+    cards = _named([home / REPLICATIONS for home in homes])
+    return _named(homes) | {f"{REPLICATIONS}/{name}": path for name, path in cards.items()}
 
 
 def bases(*first: Path) -> dict[str, Path]:
@@ -32,12 +36,13 @@ def presets() -> dict[str, Path]:
 
 
 def study(name: str) -> Path:
-    """Return the file of a study, given its name or a path.
+    """Return the file of a study, given its name or a path; ``replications/`` may be left out where no study has the name.
 
     Raises:
         SpecError: there is none, with the nearest name.
     """
-    return _find(name, studies(), "study")
+    known, card = studies(), f"{REPLICATIONS}/{name}"
+    return _find(card if card in known and name not in known else name, known, "study")
 
 
 def base(name: str, home: Path | None = None) -> Path:

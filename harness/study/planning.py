@@ -15,12 +15,13 @@ from harness.core import names, plugins
 from harness.core.pinned import pinned
 from harness.core.registry import suggest
 from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
-from harness.study import claim_checks, claim_columns, columns, labels, locate, tuned
+from harness.study import claim_checks, claim_columns, columns, labels, locate, published_checks, tuned
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
 from harness.study.copied import Copied, copied
 from harness.study.dry_run import check_plugins
 from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
+from harness.study.published import Published, about, compared
 from harness.study.tuned import Tuned
 from harness.trial.encoded import TEST
 from harness.trial.pipeline import Trial
@@ -147,12 +148,24 @@ class Plan:
             | self._sealed
             | self._tuned
             | self._extensible
+            | self._compared
         )
 
     @property
     def _extensible(self) -> dict[str, str]:
         """What the plan says of seeds that may be added; nothing without a rule for it."""
         return {"unplanned": self.file.unplanned} if self.file.unplanned else {}
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """The published values about its base."""
+        stems = [Path(name).stem for name in _names(self.file)]
+        return tuple(block for block in self.file.published if about(block, self.base, stems))
+
+    @property
+    def _compared(self) -> dict[str, Any]:
+        """What the plan says of published values; nothing without any. Their choice, like a claim, is made before the run."""
+        return {"published": compared(self.published)} if self.published else {}
 
     @property
     def sealed(self) -> str:
@@ -186,7 +199,7 @@ class Plan:
         claims = encode(file.claims, meaning=True)
         more = [
             *([file.match] if file.match else []),
-            *(said for said in (self._sealed, self._tuned, self._extensible) if said),
+            *(said for said in (self._sealed, self._tuned, self._extensible, self._compared) if said),
         ]
         return digest([file.question, file.expectation, claims, self._design, variants, *more])
 
@@ -316,6 +329,7 @@ def load(
         file = file.model_copy(update={"claims": claim_columns.resolve(file.claims, variants, folders)})
         claim_checks.check(file.claims, variants, folders)
         claim_checks.check_sealed(file.claims, file.evaluate)
+        published_checks.check(file.published, variants, called[1], [Path(each).stem for each in _names(file)])
         columns.check(file.columns, variants)
         labels.labels_of(file, variants)
     except SpecError as error:
@@ -356,9 +370,10 @@ def _seeds(said: int | tuple[int, ...] | SequentialSeeds) -> tuple[tuple[int, ..
 
 
 def _with_metrics(file: StudyFile, primary: str) -> StudyFile:
-    """Return the study with the base's primary metric in the claims that ask for it."""
+    """Return the study with the base's primary metric in the claims and the published values that ask for it."""
     claims = tuple(c.changed(metric=primary) if c.metric == PRIMARY else c for c in file.claims)
-    return file.model_copy(update={"claims": claims})
+    published = tuple(b.changed(metric=primary) if b.metric == PRIMARY else b for b in file.published)
+    return file.model_copy(update={"claims": claims, "published": published})
 
 
 def resolve(plan: Plan) -> Plan:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
-from harness.core.redaction import masked
+from harness.core.redaction import masked, masker
 
 NAME, PARAM, TAG, NOTE = 250, 6000, 8000, 20000
 """Maximal characters in MLflow of a name, a parameter, a run's tag, an experiment's tag."""
@@ -29,19 +30,30 @@ def named(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 def texts_of(params: Mapping[str, Any]) -> dict[str, str]:
     """Return parameters as MLflow shows them."""
-    return {name: cut(value, PARAM) for name, value in named(params).items()}
+    return _cut_all(params, PARAM)
 
 
+def tags_of(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a run as MLflow shows them."""
+    return _cut_all(tags, TAG)
+
+
+def _cut_all(entries: Mapping[str, Any], limit: int) -> dict[str, str]:
+    mask = masker()
+    return {name: cut(value, limit, mask) for name, value in named(entries).items()}
+
+
+@lru_cache(4096)
 def plain_name(text: str) -> str:
     """Return a name that MLflow accepts."""
     name = re.sub(r"[^\w\-. :/]", "_", text)[:NAME]
     return name if posixpath.normpath(name) == name and name[:1] not in "/." else re.sub("[/.]", "_", name)
 
 
-def cut(value: Any, limit: int) -> str:
+def cut(value: Any, limit: int, mask: Callable[[str], str] = masked) -> str:
     """Return a value as text that every database accepts: not too long, without NUL and surrogates."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    text = masked(text).replace("\0", "").encode("utf-8", "replace").decode()
+    text = mask(text).replace("\0", "").encode("utf-8", "replace").decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -18,12 +18,15 @@ from filelock import FileLock
 
 from harness.core.redaction import masked
 from harness.core.spec import SpecError
-from harness.tracking import view
+from harness.tracking import bulk, view
+from harness.tracking.bulk import Bulk
+from harness.tracking.calls import Calls
 from harness.tracking.database import Database
 from harness.tracking.entries import NOTE, cut, named
 from harness.tracking.errors import reason
 from harness.tracking.mlruns import Counts, Runs
 from harness.tracking.records import StudyRecord
+from harness.tracking.run_entry import Writer
 
 T = TypeVar("T")
 
@@ -127,12 +130,27 @@ class MlflowStore:
             from mlflow import MlflowClient
 
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
-            home = self.database.artifacts if self.own else None
             number, known = self._experiment(client, study)
-            runs = Runs(client, number, home)
-            counts = runs.write(study)
-            self._show(client, study, runs, known)
+            with self._writer(client, number) as writer:
+                runs = Runs(writer, alone=self.own)
+                counts = runs.write(study)
+            self._show(client, number, study, runs.report(study), known)
             return counts
+
+    @contextmanager
+    def _writer(self, client: Any, experiment: str) -> Iterator[Writer]:
+        """Yield what writes runs: in bulk into an own database, else by MLflow's calls."""
+        if not (self.own and bulk.fits()):
+            yield Calls(client, experiment, self.database.artifacts if self.own else None)
+            return
+        from sqlalchemy import create_engine
+        from sqlalchemy.pool import NullPool
+
+        engine = create_engine(self.tracking_uri, poolclass=NullPool)
+        try:
+            yield Bulk(client, experiment, self.database.artifacts, engine)
+        finally:
+            engine.dispose()
 
     def _check(self) -> None:
         """Ask what MLflow's page asks first, and check an own database: damaged pages show only when they are read."""
@@ -190,7 +208,9 @@ class MlflowStore:
             raise SpecError(f"{masked(self.tracking_uri)}: the server at this address is not MLflow")
         return number, known
 
-    def _show(self, client: Any, study: StudyRecord, runs: Runs, known: Mapping[str, str]) -> None:
+    def _show(
+        self, client: Any, number: str, study: StudyRecord, report: dict[str, str] | None, known: Mapping[str, str]
+    ) -> None:
         """Describe a study on its page: its question with links, its verdicts, and the view that compares variants."""
         shown = {key: cut(value, NOTE) for key, value in named(study.tags).items()}
         if study.whole:  # older servers delete no tag of an experiment
@@ -198,10 +218,10 @@ class MlflowStore:
         shown |= {"mlflow.experimentKind": "custom_model_development"} | view.tags(study)
         if study.whole or "mlflow.note.content" not in known:  # while a study runs there is no report to link to
             question = cut(study.description, NOTE - view.LINKS)
-            shown["mlflow.note.content"] = view.description(question, runs.experiment, runs.report(study))
+            shown["mlflow.note.content"] = view.description(question, number, report)
         for key, value in shown.items():
             if known.get(key) != value:
-                self._describe(client, runs.experiment, key, value)
+                self._describe(client, number, key, value)
 
     def _describe(self, client: Any, number: str, key: str, value: str) -> None:
         from mlflow.exceptions import MlflowException

@@ -15,6 +15,8 @@ Span = tuple[int | None, int | None]
 """Milliseconds since 1970 of a beginning and an end; None where they are unknown."""
 KIND, VARIANT = "s2s.kind", "variant"
 """Tag that tells runs of variants from runs of trials, and its value for variants."""
+CURVE = "training/"
+"""Prefix of the metrics of a trial's curve."""
 SEEDS = "diagnostics/seeds_finished"
 """Metric of a variant: how many of its seeds have a result."""
 
@@ -33,6 +35,8 @@ class VariantRecord:
     tags: Mapping[str, Any] = field(default_factory=dict)
     dataset: Mapping[str, str] = field(default_factory=dict)
     """``name`` and ``sha256``; empty while no trial is known."""
+    model: str = ""
+    """Digest of a trial whose model stands for it; "" while none has weights."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class TrialRecord:
     """Name of its variant."""
     seed: int
     status: str
-    """``ok``, or how it failed."""
+    """``ok``, how it failed, or ``running`` while it trains: its curve has new points only then."""
     reason: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -72,7 +76,7 @@ class TrialRecord:
         """Return the curve as points named ``training/...``."""
         times: dict[float, int] = {row["update"]: row["unix_ms"] for row in self.clock}
         return [
-            (f"training/{name}", value, times.get(row["update"], 0), int(row["update"]))
+            (f"{CURVE}{name}", value, times.get(row["update"], 0), int(row["update"]))
             for row in self.curve
             for name, value in row.items()
             if name != "update"

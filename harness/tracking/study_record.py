@@ -18,12 +18,15 @@ from harness.storage.sealing import Record
 from harness.storage.store import Store
 from harness.study.claims import groups
 from harness.study.planning import Plan
+from harness.tracking.live_curves import Growth
 from harness.tracking.mlflow_store import VERDICT
 from harness.tracking.mlruns import CLAIM
 from harness.tracking.records import SEEDS, StudyRecord, TrialRecord, VariantRecord
 from harness.trial.pipeline import named
 from harness.trial.score import METRICS
 
+WEIGHTS = "model.safetensors"
+"""File of a training, and its artifact."""
 COMMIT = "mlflow.source.git.commit"
 """Tag that MLflow shows as the version of a run."""
 
@@ -46,10 +49,22 @@ def whole_record(plan: Plan, store: Store, report_folder: Path, *, keep_stale: b
     with plan.naming():
         means = {name: over_seeds([o for o in look.outcomes if o.variant == name], record.primary) for name in factors}
     variants = [
-        replace(own, metrics=means[own.name], tags={**own.tags, **tags.get(own.name, {})}) for own in record.variants
+        replace(
+            own,
+            metrics=means[own.name],
+            tags={**own.tags, **tags.get(own.name, {})},
+            model=_model([o for o in look.outcomes if o.variant == own.name], store),
+        )
+        for own in record.variants
     ]
     planned = [trial.digest for _, _, trial in plan.trials()]
     return replace(record, tags={**record.tags, **verdicts}, artifacts=reports, variants=variants, planned=planned)
+
+
+def _model(found: Iterable[Outcome], store: Store) -> str:
+    """Return the first trial that has its weights, "" if none has."""
+    kept = (o for o in found if o.status == "ok" and (store.folder("train", o.stages["train"]) / WEIGHTS).exists())
+    return next((outcome.trial for outcome in kept), "")
 
 
 def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRecord:
@@ -68,6 +83,21 @@ def study_record(plan: Plan, store: Store, found: Sequence[Outcome]) -> StudyRec
         primary=primary,
         direction=direction,
     )
+
+
+def with_growth(record: StudyRecord, plan: Plan, store: Store, growing: Sequence[Growth]) -> StudyRecord:
+    """Return the record of finished trials with new points of trials that still train."""
+    if not growing:
+        return record
+    found = [
+        Outcome(g.trial.digest, g.variant.name, g.seed, "running", stages={n: s.key for n, s in g.trial.stages.items()})
+        for g in growing
+    ]
+    live = study_record(plan, store, found)
+    trials = [replace(trial, curve=g.curve, clock=g.clock) for trial, g in zip(live.trials, growing, strict=True)]
+    known = {variant.name for variant in record.variants}
+    more = [variant for variant in live.variants if variant.name not in known]
+    return replace(record, trials=[*record.trials, *trials], variants=[*record.variants, *more])
 
 
 def grouped(name: str, primary: str = "") -> str:
@@ -148,7 +178,7 @@ def _trial_record(plan: Plan, store: Store, outcome: Outcome, primary: str) -> T
 def _files(folders: Mapping[str, Path], tests: Iterable[str]) -> dict[str, Path]:
     """Return the files of a trial that are shown, by the names under which they are."""
     return {
-        "model.safetensors": folders["train"] / "model.safetensors",
+        WEIGHTS: folders["train"] / WEIGHTS,
         "curve.jsonl": folders["train"] / "curve.jsonl",
         "source.json": folders["prepare"] / "source.json",
         "target.json": folders["prepare"] / "target.json",

@@ -6,9 +6,10 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from harness.analysis.load_outcomes import outcome
 from harness.core import signals
@@ -18,10 +19,11 @@ from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.study import frozen_plan
 from harness.study.planning import Plan, Variant
+from harness.tracking.live_curves import EVERY, Growth, LiveCurves
 from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.process import Tracker
 from harness.tracking.records import StudyRecord
-from harness.tracking.study_record import study_record, whole_record
+from harness.tracking.study_record import study_record, whole_record, with_growth
 from harness.trial.pipeline import Trial
 
 PATIENCE = 60.0
@@ -53,6 +55,7 @@ class BackgroundSync:
     def __init__(self, plan: Plan, store: Store, report: Path, *, keep_stale: bool = False) -> None:
         self.plan, self.store, self.report, self.keep_stale = plan, store, report, keep_stale
         self.waiting: queue.SimpleQueue[tuple[Variant, int, Trial] | None] = queue.SimpleQueue()
+        self.curves = LiveCurves()
         self.trouble, self.rest_until = "", 0.0
         self.notes: list[str] = []
         self.tracker: Tracker | None = None
@@ -62,7 +65,16 @@ class BackgroundSync:
 
     def add(self, variant: Variant, seed: int, trial: Trial) -> None:
         """Queue a finished trial."""
+        self.drop(trial)
         self.waiting.put((variant, seed, trial))
+
+    def point(self, variant: Variant, seed: int, trial: Trial, point: Mapping[str, Any]) -> None:
+        """Queue a point of the curve of a trial that trains."""
+        self.curves.add(variant, seed, trial, point)
+
+    def drop(self, trial: Trial) -> None:
+        """Forget the queued points of a trial that has ended, however it did."""
+        self.curves.end(trial)
 
     def finish(self, say: Callable[[str], None]) -> list[str]:
         """Mirror the remaining trials and the report, and return notes for the user, if any.
@@ -107,21 +119,26 @@ class BackgroundSync:
     def _work(self) -> None:
         trials: list[tuple[Variant, int, Trial]] | None
         while (trials := self._next()) is not None:
-            if time.monotonic() >= self.rest_until:
-                self._write(lambda trials=trials: self._record_of(trials))  # type: ignore[misc]
+            growing = self.curves.take()
+            if (trials or growing) and time.monotonic() >= self.rest_until:
+                self._write(lambda trials=trials, growing=growing: self._record_of(trials, growing))  # type: ignore[misc]
         self._write(lambda: whole_record(self.plan, self.store, self.report, keep_stale=self.keep_stale))
 
     def _next(self) -> list[tuple[Variant, int, Trial]] | None:
-        """Wait for a trial and return all queued ones, or None when the study has ended: its whole record follows then."""
-        queued = [self.waiting.get()]
+        """Wait for a trial, or until curves are due, and return all queued trials.
+
+        None says that the study has ended: its whole record follows then.
+        """
+        queued = []
         with suppress(queue.Empty):
+            queued.append(self.waiting.get(timeout=EVERY))
             while True:
                 queued.append(self.waiting.get_nowait())
         return None if None in queued else [trial for trial in queued if trial is not None]
 
-    def _record_of(self, trials: Sequence[tuple[Variant, int, Trial]]) -> StudyRecord:
+    def _record_of(self, trials: Sequence[tuple[Variant, int, Trial]], growing: Sequence[Growth]) -> StudyRecord:
         outcomes = [outcome(*trial, self.store, keep_stale=self.keep_stale) for trial in trials]
-        return study_record(self.plan, self.store, outcomes)
+        return with_growth(study_record(self.plan, self.store, outcomes), self.plan, self.store, growing)
 
     def _write(self, record: Callable[[], StudyRecord]) -> None:
         try:

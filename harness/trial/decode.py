@@ -13,12 +13,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harness.contracts import EOS, PAD, Readout, Search, Source
+from harness.core import fast_paths
 from harness.trial.batches import collate, evaluation_width, in_order
 from harness.trial.decoded import Hypothesis
 from harness.trial.model import Seq2Seq
+from harness.trial.overheard import Overheard
 from harness.trial.pairs import Pairs
+from harness.trial.precision import differences, sampled, searching
 from harness.trial.vocabulary import Vocabulary
-from harness.trial.walks import on_its_own
+from harness.trial.walks import Walks, summed
 
 if TYPE_CHECKING:  # how hypotheses are scored does not change them
     from harness.trial.decoding_choice import DecodingChoice
@@ -31,7 +34,7 @@ EXAMPLES = 8
 
 @torch.no_grad()
 def hypotheses(
-    model: Seq2Seq,
+    model: Seq2Seq | Overheard,
     search: Search,
     pairs: Pairs,
     limit: int,
@@ -81,29 +84,38 @@ class Examined(NamedTuple):
 
 
 @torch.no_grad()
-def examine(model: Seq2Seq, pairs: Pairs, found: Sequence[Hypothesis], batch_size: int) -> Examined:
-    """Ask a model about the references and about what it said; every source is read once."""
+def examine(
+    model: Seq2Seq, pairs: Pairs, found: Sequence[Hypothesis], batch_size: int, overheard: Overheard | None = None
+) -> Examined:
+    """Ask a model about the references and about what it said.
+
+    Where the search that found the hypotheses was ``overheard``, no source is read a second time, and a walk in which the
+    model hears its own words is not made if the search made it and said as much as the reference has.
+    """
     model.eval()
     width = evaluation_width(model.hears_padding, pairs)
     own = Pairs.of([[]] * pairs.size, [hypothesis.tokens for hypothesis in found]).to(pairs.target.device)
     steps = torch.tensor([len(hypothesis.tokens) + (not hypothesis.truncated) for hypothesis in found])
-    nll_N2, free_nll_N2 = torch.zeros(2, pairs.size, 2, dtype=torch.float64)
-    oracle: dict[int, list[int]] = {}
-    maps: list[dict[str, Tensor]] = []
-    for index in in_order(pairs, batch_size):
+    walks = Walks(found, steps, pairs)
+    known = overheard.nll() if overheard and overheard.says_best else None
+    nll_N2, maps = torch.zeros_like(walks.nll_N2), list[dict[str, Tensor]]()
+    for number, index in enumerate(in_order(pairs, batch_size)):
         batch = collate(pairs, index, width)
-        begun = model.read(batch.source_BS)
+        begun = (overheard and overheard.begun(number, batch.source_BS)) or model.read(batch.source_BS)
         forced, _ = model.advance(batch.inputs_BT, *begun)
-        nll_N2[index] = _summed(_forced_nll(model, forced, begun[1], batch.targets_BT), batch.targets_BT)
-        walked_BT, words_BT = on_its_own(model, begun, batch.targets_BT)
-        free_nll_N2[index] = _summed(walked_BT, batch.targets_BT)
-        lengths = pairs.target_lengths[index].tolist()
-        for row, words, length in zip(index.tolist(), words_BT.tolist(), lengths, strict=True):
-            oracle[row] = words[:length]
+        nll_N2[index] = summed(_forced_nll(model, forced, begun[1], batch.targets_BT), batch.targets_BT)
+        if known is None:
+            walks.make(model, begun, batch, index)
+        else:
+            walks.take(next(known), batch, index)
         if forced.weights_BTS.shape[-1]:
             own_BTS = model.advance(collate(own, index).inputs_BT, *begun)[0].weights_BTS
             maps.append(_maps(own_BTS, index, steps[index], pairs.source_lengths.cpu()[index] + 1))
-    return Examined(nll_N2, free_nll_N2, [oracle[row] for row in range(pairs.size)], _averaged(maps, pairs.size))
+    for index in walks.missing(batch_size):
+        batch = collate(pairs, index, width)
+        walks.make(model, model.read(batch.source_BS), batch, index)
+    words = [walks.words[row] for row in range(pairs.size)]
+    return Examined(nll_N2, walks.nll_N2, words, _averaged(maps, pairs.size))
 
 
 @torch.no_grad()
@@ -119,13 +131,8 @@ def reference_nll(model: Seq2Seq, pairs: Pairs, batch_size: int, like: Pairs | N
         batch = collate(pairs, index, width)
         state, source = model.read(batch.source_BS)
         readout = model.follow(state, source, batch.inputs_BT)
-        nll_N2[index] = _summed(_forced_nll(model, readout, source, batch.targets_BT), batch.targets_BT)
+        nll_N2[index] = summed(_forced_nll(model, readout, source, batch.targets_BT), batch.targets_BT)
     return nll_N2
-
-
-def _summed(nll_BT: Tensor, targets_BT: Tensor) -> Tensor:
-    real_BT = targets_BT != PAD
-    return torch.stack([nll_BT.double().masked_fill(~real_BT, 0.0).sum(1), real_BT.sum(1)], 1).cpu()
 
 
 def _forced_nll(model: Seq2Seq, readout: Readout, source: Source, targets_BT: Tensor) -> Tensor:
@@ -182,11 +189,15 @@ def decode(
     Only the search is timed. ``texts`` are the sources of the pairs, whose words a model may copy.
     """
     model, pairs = model.to(device), pairs.to(device)
+    overheard = _listening(model, choice, pairs)
     began = time.monotonic()
     copied = source_words(model, source, texts)
-    found = hypotheses(model, choice.search.build(), pairs, choice.limit, choice.batch_size, target, copied=copied)
+    with searching(choice.precision, device):
+        asked, search = overheard or model, choice.search.build()
+        found = hypotheses(asked, search, pairs, choice.limit, choice.batch_size, target, copied=copied)
     seconds = time.monotonic() - began
-    examined = examine(model, pairs, found, choice.batch_size)
+    rounded = {} if choice.precision == "fp32" else _against_fp32(model, choice, pairs, target, folder, copied, found)
+    examined = examine(model, pairs, found, choice.batch_size, overheard)
     _write_lines(folder / "hypotheses.jsonl", (hypothesis.plain() for hypothesis in found))
     _write_lines(
         folder / "oracle.jsonl",
@@ -203,7 +214,32 @@ def decode(
         "decode_seconds": seconds,
         "decode_sentences_per_second": len(found) / seconds,
         "truncated": sum(hypothesis.truncated for hypothesis in found),
-    }
+    } | rounded
+
+
+def _listening(model: Seq2Seq, choice: DecodingChoice, pairs: Pairs) -> Overheard | None:
+    """Return the model as a search in the precision of ``examine`` asks it, to know afterwards what was learned in passing."""
+    if choice.precision != "fp32" or not fast_paths.used():
+        return None
+    return Overheard(model, pairs, choice.batch_size, choice.search.part.says_best)
+
+
+def _against_fp32(
+    model: Seq2Seq,
+    choice: DecodingChoice,
+    pairs: Pairs,
+    target: Vocabulary,
+    folder: Path,
+    copied: Sequence[Sequence[str]],
+    found: Sequence[Hypothesis],
+) -> dict[str, Any]:
+    """Search a sample in fp32, write what is found, and return facts about how a rounded search differs from it."""
+    began, rows = time.monotonic(), sampled(pairs.size)
+    part, words = pairs.of_rows(rows).to(pairs.source.device), [copied[row] for row in rows] if copied else ()
+    exact = hypotheses(model, choice.search.build(), part, choice.limit, choice.batch_size, target, pairs, words)
+    by_row = dict(zip(rows, exact, strict=True))
+    _write_lines(folder / "fp32.jsonl", ({"row": row} | hypothesis.plain() for row, hypothesis in by_row.items()))
+    return {"fp32": differences(found, by_row) | {"seconds": time.monotonic() - began}}
 
 
 def _labels(

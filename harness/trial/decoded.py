@@ -58,6 +58,12 @@ def load_hypotheses(folder: Path) -> list[Hypothesis]:
     return [Hypothesis(**line) for line in _read_lines(folder / "hypotheses.jsonl")]
 
 
+def load_fp32(folder: Path) -> dict[int, Hypothesis]:
+    """Read what the search found in fp32 for a sample of rows, by row; nothing where it searched in fp32 throughout."""
+    path = folder / "fp32.jsonl"
+    return {line.pop("row"): Hypothesis(**line) for line in _read_lines(path)} if path.exists() else {}
+
+
 def load_attention(folder: Path) -> tuple[Tensor, list[Attended]] | None:
     """Read the mean attention on a grid of relative positions, target x source, and examples; None without attention."""
     if not (folder / "attention.safetensors").exists():

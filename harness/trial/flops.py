@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from harness.contracts import BOS, EOS, UNK, Batch, Objective, Streams, TeacherForcing
+from harness.core import fast_paths
 from harness.trial.model import Seq2Seq
 from harness.trial.pairs import Pairs
 
@@ -37,10 +38,11 @@ def training_flops(model: Seq2Seq, objective: Objective, forcing: TeacherForcing
     model, objective = model.cpu().eval(), objective.cpu().eval()
     streams = Streams(gold_BT, forcing.cfg.replace, torch.Generator(), torch.Generator())
     # Fused kernels hide their products from the counter; without oneDNN, and with attention by its formula, torch takes
-    # them apart.
+    # them apart. Fast paths may compute something twice to spare memory.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a GPU that nobody asked for
-        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
+        plainly = torch.backends.mkldnn.flags(enabled=False)
+        with fast_paths.off(), plainly, sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
             objective(model, batch, streams, update).value.backward()
     _forget(model)
     _forget(objective)

@@ -32,6 +32,11 @@ class Pairs(NamedTuple):
         sides = Flat.of(source), Flat.of(target)
         return cls(*(torch.from_numpy(part) for side in sides for part in (side.ids, _starts(side.lengths))))
 
+    def of_rows(self, rows: Sequence[int]) -> Pairs:
+        """Return some of the pairs, in the order of these rows."""
+        sides = ((self.source, self.source_starts.tolist()), (self.target, self.target_starts.tolist()))
+        return Pairs.of(*([ids[starts[row] : starts[row + 1]].tolist() for row in rows] for ids, starts in sides))
+
     @property
     def size(self) -> int:
         """Number of pairs."""

@@ -59,6 +59,23 @@ def named(kind: str, test: str = "") -> str:
     return f"{test}/{kind}" if test else kind
 
 
+_PLAIN: dict[int, tuple[TrialChoice, dict[str, Any], dict[str, Any]]] = {}
+"""Choices as plain data, by the identity of the choice, which is kept so that no other takes its place."""
+MOST = 2000
+"""Choices that are kept as plain data."""
+
+
+def _plain(choice: TrialChoice, *, meaning: bool) -> dict[str, Any]:
+    """Return a choice as plain data, or only its meaning; all seeds of a variant share its choice."""
+    known = _PLAIN.get(id(choice))
+    if known is None or known[0] is not choice:
+        if len(_PLAIN) >= MOST:
+            _PLAIN.clear()
+        known = _PLAIN[id(choice)] = choice, encode(choice), encode(choice, meaning=True)
+    _, spelled, meant = known
+    return meant if meaning else spelled
+
+
 @dataclass(frozen=True)
 class Trial:
     """A variant and a seed on a dataset as it is now: what is trained, decoded and scored."""
@@ -130,7 +147,7 @@ class Trial:
 
     def _choice_of(self, kind: str, test: str, *, meaning: bool) -> dict[str, Any]:
         """Return what a stage depends on beyond the stages before it, as plain data."""
-        plain = encode(self.choice, meaning=meaning)
+        plain = _plain(self.choice, meaning=meaning)
         if kind == "prepare":
             data = {name: value for name, value in plain["data"].items() if name != "tests"}
             return {"data": data, "revision": self.revision}

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.contracts import Dataset
+from harness.contracts import Dataset, Scored
 from harness.trial import decoded, score
+from harness.trial.decoded import Hypothesis
 from harness.trial.encoded import Prepared
 from harness.trial.score import ScoringChoice
 
@@ -33,8 +34,27 @@ def run(
     """
     found, nll, oracle = decoded.load(hypotheses)
     rows = prepared.test(further).rows
+    facts = score.score(choice, _scored(choice, dataset, prepared, rows, found, nll=nll, oracle=oracle), folder)
+    if exact := decoded.load_fp32(hypotheses):
+        some = [rows[row] for row in exact]
+        both = {"bf16": [found[row] for row in exact], "fp32": list(exact.values())}
+        facts["fp32"] = {name: _scores(choice, dataset, prepared, some, said) for name, said in both.items()}
+    return facts
+
+
+def _scored(
+    choice: ScoringChoice,
+    dataset: Dataset,
+    prepared: Prepared,
+    rows: Sequence[Mapping[str, Any]],
+    found: Sequence[Hypothesis],
+    **known: Any,
+) -> Scored:
+    """Return what metrics look at; ``known``: what the model says of the references, as ``decoded`` reads it."""
     proofs = [hypothesis.proven for hypothesis in found]
-    scored = score.record(
+    if nll := known.pop("nll", None):
+        known |= {name: nll[name].numpy() for name in ("nll", "free_nll")}
+    return score.record(
         [hypothesis.text for hypothesis in found],
         [row["references"] for row in rows],
         tokenize=choice.tokenize,
@@ -42,14 +62,24 @@ def run(
         sources=[row["source"] for row in rows],
         labels=partial(_labels, prepared, rows),
         value=dataset.value if dataset.numeric else None,
-        nll=nll["nll"].numpy(),
-        free_nll=nll["free_nll"].numpy(),
         truncated=[hypothesis.truncated for hypothesis in found],
         model_scores=[hypothesis.score for hypothesis in found],
         proven=proofs if None not in proofs else None,
-        oracle=oracle,
+        **known,
     )
-    return score.score(choice, scored, folder)
+
+
+def _scores(
+    choice: ScoringChoice,
+    dataset: Dataset,
+    prepared: Prepared,
+    rows: Sequence[Mapping[str, Any]],
+    found: Sequence[Hypothesis],
+) -> dict[str, float]:
+    """Return the scores of some hypotheses, diagnostics aside."""
+    metrics = [metric for metric in choice.wanted.values() if not metric.diagnostic]
+    scored = _scored(choice, dataset, prepared, rows, found)
+    return score.corpus_scores(score.sentence_statistics(scored, metrics), metrics)
 
 
 def write_trial(trial: Mapping[str, Any], folder: Path) -> None:

@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from harness.contracts import BOS, EOS, PAD, Source, State, repeat, sayable, select
+from harness.contracts import BOS, EOS, PAD, Batch, Source, State, repeat, sayable, select
 from harness.core import fast_paths
+from harness.trial.decoded import Hypothesis
 from harness.trial.model import Seq2Seq
+from harness.trial.pairs import Pairs
+
+
+def summed(nll_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    """Return the summed NLL of each row in double precision, padding left out, and its number of targets, B x 2; on the CPU."""
+    real_BT = targets_BT != PAD
+    return torch.stack([nll_BT.double().masked_fill(~real_BT, 0.0).sum(1), real_BT.sum(1)], 1).cpu()
+
+
+class Walks:
+    """The NLL of the references while a model hears its own words, and the words it says when the length is given."""
+
+    def __init__(self, found: Sequence[Hypothesis], steps_N: Tensor, pairs: Pairs) -> None:
+        self.found, self.lengths_N = found, pairs.target_lengths.cpu()
+        self.enough_N = steps_N > self.lengths_N
+        """Whether the hypothesis, with EOS, is as long as the reference."""
+        self.nll_N2 = torch.zeros(pairs.size, 2, dtype=torch.float64)
+        self.words: dict[int, list[int]] = {}
+
+    def make(self, model: Seq2Seq, begun: tuple[State, Source], batch: Batch, index_B: Tensor) -> None:
+        """Let the model walk."""
+        nll_BT, words_BT = on_its_own(model, begun, batch.targets_BT)
+        self.nll_N2[index_B] = summed(nll_BT, batch.targets_BT)
+        for row, words, length in zip(
+            index_B.tolist(), words_BT.tolist(), self.lengths_N[index_B].tolist(), strict=True
+        ):
+            self.words[row] = words[:length]
+
+    def take(self, nll_BT: Tensor, batch: Batch, index_B: Tensor) -> None:
+        """Take what was noted while the search walked, where it said enough."""
+        enough_B = self.enough_N[index_B]
+        heard = index_B[enough_B]
+        self.nll_N2[heard] = summed(nll_BT, batch.targets_BT)[enough_B]
+        for row, length in zip(heard.tolist(), self.lengths_N[heard].tolist(), strict=True):
+            self.words[row] = self.found[row].tokens[:length]
+
+    def missing(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield the sentences whose walks are not known, in batches of similar length of the reference, longest first."""
+        order_N = self.lengths_N.argsort(descending=True, stable=True)
+        rows = [row for row in order_N.tolist() if row not in self.words]
+        yield from torch.tensor(rows).split(batch_size) if rows else ()
 
 
 def on_its_own(model: Seq2Seq, begun: tuple[State, Source], targets_BT: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.core.fingerprint import fingerprint
 from harness.core.names import inside
+from harness.core.spec import encode
 from harness.execution import runner
 from harness.report.provenance import reported_digest, results_digest
 from harness.storage.store import Store, write
@@ -62,8 +63,9 @@ def save(plan: Plan, store: Store, answer: StudyAnswer, tracked: bool) -> None:
 
 
 def _shown(plan: Plan) -> dict[str, Any]:
-    """Return what the study file says of how its answer is shown."""
-    return {"columns": list(plan.file.columns), "labels": plan.file.labels}
+    """Return what the study file says of how its answer is shown, in words that its plan does not have."""
+    said: dict[str, Any] = {"columns": list(plan.file.columns), "labels": plan.file.labels}
+    return said | ({"published": encode(plan.published)} if plan.published else {})
 
 
 def code() -> str:

@@ -66,22 +66,26 @@ def _computed(
         frozen_plan.freeze(plan, store, results_folder(plan).parent)
     frozen_plan.refer(plan, store)
     sync: BackgroundSync | None = None
+    loaded = False
     named = {runner.title(variant, seed): (variant, seed, trial) for variant, seed, trial in plan.trials()}
 
     def on_event(name: str, event: dict[str, Any]) -> None:
-        nonlocal sync
+        nonlocal sync, loaded
         listen(name, event)
-        if event.get("status") == "ok":
-            # The first result imports the modules of the report, while the workers compute the next results.
-            sync = sync or _background_sync(plan, store, settings, tracked)
-            if sync is not None:
-                sync.add(*named[name])
+        if not loaded and ("update" in event or event.get("status") == "ok"):
+            loaded = True
+            _load_report()
+        if tracked and (event.get("status") == "ok" or "dev_nll" in event):
+            sync = sync or _background_sync(plan, store, settings)
+            sync.add(*named[name]) if "status" in event else sync.point(*named[name], event)
+        elif sync is not None and "status" in event:
+            sync.drop(named[name][2])
 
     ran = _run_all_looks(plan, store, settings, on_event)
     fuller: Fuller = "replace" if settings.replan else "keep"
     answer = write_report(plan, store, keep_stale=settings.keep_stale, fuller=fuller)
     answer.ran = replace(ran, found=max(0, answer.ran.found - ran.made))
-    sync = sync or _background_sync(plan, store, settings, tracked)
+    sync = sync or (_background_sync(plan, store, settings) if tracked else None)
     problems = sync.finish(lambda text: listen("MLflow", {"note": text})) if sync is not None else []
     answer.notes += problems
     if answer.files and not (problems or answer.failed or settings.keep_stale):
@@ -105,9 +109,14 @@ def _run_all_looks(plan: Plan, store: Store, settings: Settings, listen: Listen)
     return ran
 
 
-def _background_sync(plan: Plan, store: Store, settings: Settings, tracked: bool) -> BackgroundSync | None:
-    """Start to mirror a study into MLflow if it is tracked; load what its report needs."""
-    from harness.report import pages  # noqa: F401 (its figures take seconds to load)
+def _load_report() -> None:
+    """Load what the report needs, and draw once: the first figure takes seconds, which here pass while workers train."""
+    from harness.report import drawing, pages  # noqa: F401
+
+    drawing.warm_up()
+
+
+def _background_sync(plan: Plan, store: Store, settings: Settings) -> BackgroundSync:
     from harness.tracking.sync import BackgroundSync
 
-    return BackgroundSync(plan, store, results_folder(plan), keep_stale=settings.keep_stale) if tracked else None
+    return BackgroundSync(plan, store, results_folder(plan), keep_stale=settings.keep_stale)

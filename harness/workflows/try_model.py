@@ -21,6 +21,7 @@ from harness.trial.model import Seq2Seq
 from harness.trial.n_best import Candidate, n_best
 from harness.trial.pairs import Pairs
 from harness.trial.pipeline import Corridor, restore
+from harness.trial.precision import searching
 
 
 class Attended(NamedTuple):
@@ -55,7 +56,7 @@ class TrainedModel:
         c, pairs = self.trial.choice.decoding, self._pairs(texts)
         search, target, like = c.search.build(), self._prepared.target, self._like
         copied = source_words(self._model, self._prepared.source, texts)
-        with fast_paths.products(self._model):
+        with fast_paths.products(self._model), searching(c.precision, torch.device("cpu")):
             return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like, copied)
 
     def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:

@@ -19,7 +19,6 @@ from harness.storage.store import Store
 from harness.study import frozen_plan, ledger
 from harness.study.enough_seeds import fixed_streams
 from harness.study.planning import Plan
-from harness.workflows import verify
 
 if TYPE_CHECKING:
     from harness.analysis import Comparison, Outcome
@@ -137,6 +136,7 @@ def _write(plan: Plan, store: Store, look: LatestLook) -> tuple[list[Path], list
     """Write the report; return its files, and what decides the claims that are open."""
     from harness.report import pages
     from harness.report.gather_facts import study_facts
+    from harness.workflows import verify
 
     folder = results_folder(plan)
     facts = study_facts(plan, store, look.outcomes, verify.summary(plan, store))
@@ -151,12 +151,11 @@ def _write(plan: Plan, store: Store, look: LatestLook) -> tuple[list[Path], list
 
 
 def _steps(plan: Plan, facts: StudyFacts, look: LatestLook) -> list[str]:
-    from harness.report.headlines import next_step
+    from harness.report.headlines import as_lines, in_one_study, next_step
 
     answered = zip(look.comparisons, plan.file.claims, strict=False)
     steps = [next_step(result, claim, facts, look.outcomes) for result, claim in answered]
-    texts = [f"{step.command}  # {step.what}" if step.command else step.what for step in steps if step is not None]
-    return list(dict.fromkeys(texts))
+    return as_lines(in_one_study(steps))
 
 
 def _stale_note(plan: Plan, store: Store) -> list[str]:

@@ -18,8 +18,6 @@ import pytest
 from conftest import Tell
 from tiny import Home, computed_again, interrupted, study_file
 
-from harness.storage.checkpoint import CHECKPOINT
-
 KILLS = 50
 LANES = 2
 """Studies at once."""
@@ -138,12 +136,9 @@ def aim(home: Home, steps: list[str], whole: dict[str, Any]) -> None:
 
 
 def aim_past_a_checkpoint(home: Home, whole: dict[str, Any]) -> Counter[str]:
-    """Kill one study as soon as a training has a checkpoint, and finish it; return what was resumed."""
-    running, counts = home.start(*command(whole["study"])), Counter[str]()
-    while running.poll() is None and not any(home.store.rglob(CHECKPOINT)):
-        time.sleep(0.002)
-    kill(running, "machine")
-    running.wait(PATIENCE)
+    """Kill one study where a training has just written a checkpoint, and finish it; return what was resumed."""
+    counts = Counter[str]()
+    strike(home, command(whole["study"]), "checkpoint")
     finish(home, whole["study"], whole, "aimed past a checkpoint")
     _count_resumed(home, counts)
     return counts

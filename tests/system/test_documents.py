@@ -21,6 +21,7 @@ from harness.core.registry import SLOTS
 from harness.core.spec import parse_yaml, read
 from harness.study import planning
 from harness.study.grid import StudyFile
+from harness.trial.pipeline import TrialChoice
 from harness.trial.prepare import DataChoice
 
 README = ROOT / "README.md"
@@ -31,9 +32,12 @@ SMALL = {"train: 4000": "train: 300", "updates: 2000": "updates: 40", "evaluate_
 """What makes the base `numbers` small."""
 CHEAP = ("new", "list", "show", "validate", "data", "diff", "index", "gc")
 """Commands that take a second or two."""
-ELSEWHERE = re.compile(r"HEAD:|RUN_A|STUDY\[|FILE|SECONDS|HOST|\$|^ray$|^N$|^-$")
-"""What a command has that needs more than a fresh clone: a repository, a cluster, a file of one's own."""
-EXAMPLES = {"STUDY": "masking", "SLOT": "cell", "KIND": "my_cell", "NAME": "another"}
+ELSEWHERE = re.compile(r"HEAD:|RUN_A|STUDY\[|FILE|SECONDS|HOST|\$|^ray$|^cuda$|^g2p$|^\.\.\.$|^N$|^-$")
+"""What a command has that needs more than a fresh clone: a repository, a cluster, a GPU, a file of one's own."""
+EXAMPLES = {
+    "STUDY": "masking", "SLOT": "cell", "KIND": "my_cell", "NAME": "another", "AGAIN": "yet-another",
+    "BASE": "numbers", "DATASET": "numbers", "DIR": "a-folder",
+}  # fmt: skip
 """What stands for the words in capitals."""
 OWN = {"my_score": "dot"}
 """Parts that a reader is asked to write, and what stands for them here."""
@@ -51,6 +55,16 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         target = page.parent / name if name else page
         assert target.exists(), f"{page.name}: {link}"
         assert not anchor or anchor in documents.anchors(target), f"{page.name}: {link}"
+
+
+def test_the_chinese_first_page_has_the_commands_links_and_studies_of_the_english_one() -> None:
+    english, chinese = README, ROOT / "docs/README.zh.md"
+    assert {t.words for t in documents.commands(chinese)} == {t.words for t in documents.commands(english)}
+    wanted = {(ROOT / link.partition("#")[0]).resolve() for link in documents.links(english)} - {chinese}
+    found = {(ROOT / "docs" / link.partition("#")[0]).resolve() for link in documents.links(chinese)} - {README}
+    assert found == wanted
+    plain = [[parse_yaml(text, page.name) for text in documents.blocks(page, "yaml")] for page in (english, chinese)]
+    assert plain[0] == plain[1]
 
 
 def test_every_page_is_in_the_index() -> None:
@@ -94,7 +108,7 @@ def test_every_command_exists_with_its_options(typed: Typed) -> None:
 def test_every_option_that_is_named_exists(page: Path) -> None:
     options = {option for params in documents.known().values() for p in params for option in p["options"]}
     named = {span.split()[0].partition("=")[0] for span in documents.spans(page) if span.startswith("--")}
-    assert named <= options | {"--real", "--quick"}
+    assert named <= options | {"--real", "--quick", "--results"}
 
 
 @pytest.mark.parametrize("command", sorted(documents.known()))
@@ -141,7 +155,8 @@ def typed_in(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def runnable(kinds: tuple[str, ...], *pages: Path) -> list[tuple[str, ...]]:
     """Return the complete commands of some kinds on some pages, with examples for words in capitals, kind by kind."""
-    typed = {typed.words[1:] for page in pages for typed in documents.commands(page) if typed.words[0] == "s2s"}
+    alone = [page for page in pages if page not in documents.WALKED]
+    typed = {typed.words[1:] for page in alone for typed in documents.commands(page) if typed.words[0] == "s2s"}
     named = [words for words in typed if words[0] in kinds and documents.complete(words)]
     found = {tuple(EXAMPLES.get(word, word) for word in words) for words in named}
     return sorted(
@@ -189,6 +204,9 @@ YAML = [(page, text) for page in PAGES for text in documents.blocks(page, "yaml"
 @pytest.mark.parametrize(("page", "text"), YAML, ids=[f"{page.name}-{i}" for i, (page, _) in enumerate(YAML)])
 def test_every_example_is_valid(page: Path, text: str, tmp_path: Path) -> None:
     said: Any = parse_yaml(text, page.name)
+    if "data" in said:
+        assert read(TrialChoice, {name: said[name] for name in TrialChoice.model_fields}).data.dataset
+        return
     if "dataset" in said:
         read(DataChoice, {"source": "words", "target": "words"} | said)
         return
@@ -196,6 +214,8 @@ def test_every_example_is_valid(page: Path, text: str, tmp_path: Path) -> None:
     for own, shipped in OWN.items():
         text = text.replace(own, shipped)
     path = tmp_path / "example.yaml"
+    shutil.copy(ROOT / "docs/examples/plurals/nouns.yaml", tmp_path)
+    text = text.replace("base: nouns", "base: nouns.yaml")
     head = "" if "question" in said else "".join(f"{k}: {v}\n" for k, v in TEMPLATE.items() if k not in said)
     tail = CLAIM if not set(said) & {"claims", "cases", "vary"} else ""
     path.write_text(head + text + tail, encoding="utf-8")

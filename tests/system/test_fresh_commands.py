@@ -14,9 +14,14 @@ from typing import NamedTuple
 import pytest
 from system.documents import known
 
+from harness.analysis.runs import diff
+
 HOME = Path(__file__).resolve().parents[2]
 SPLITS = "{kind: numbers, source: en, reference: digits, train: 9, validation: 3, test: 3}"
 STATED = ["--delta", "2", "--sd-seed", "1", "--sd-sentence", "40", "--sentences", "500"]
+MASKING = str(HOME / "results/masking/numbers")
+COMPARED = sum(row.found == "identical" for row in diff(MASKING, MASKING).scores)
+"""In this process, which has loaded the metrics."""
 NOTHING = "nothing of this study is in the store"
 
 
@@ -41,6 +46,7 @@ EXAMPLES = [
     Example(["run", "nosuch"], 2, "no study is called 'nosuch'"),
     Example(["report", "null"], 0, "0 of 60 trials"),
     Example(["diff", "nowhere", "nowhere"], 2, "nowhere"),
+    Example(["diff", MASKING, MASKING], 0, f"{COMPARED} means compared: {COMPARED} identical"),
     Example(["index"], 0, "index.html"),
     Example(["data", SPLITS], 0, "sha256"),
     Example(["data", "files"], 2, "train"),
@@ -109,7 +115,12 @@ def copied(to: Path) -> Path:
 
 
 def test_commands_that_need_parts_load_them(tmp_path: Path) -> None:
-    wanted = (["list", "dataset"], ["new", "base", "mine", "--like", "files"], ["show", "bahdanau2015"])
+    wanted = (
+        ["list", "dataset"],
+        ["new", "base", "mine", "--like", "files"],
+        ["show", "bahdanau2015"],
+        ["diff", MASKING, MASKING],
+    )
     (tmp_path / "empty").mkdir()
     assert not perform(tmp_path / "empty", HOME, [example for example in EXAMPLES if example.argv in wanted])
 
@@ -135,7 +146,7 @@ def test_every_command_works_where_only_a_wheel_is(tmp_path: Path) -> None:
     assert (tmp_path / "empty/attention_my_score.py").exists()
 
 
-@pytest.mark.parametrize("shipped", ["studies", "studies/bases"])
+@pytest.mark.parametrize("shipped", ["studies", "studies/bases", "studies/replications"])
 def test_what_is_shipped_is_in_the_package(shipped: str) -> None:
     inside = HOME / "harness/shipped" / Path(shipped).relative_to("studies")
     assert {path.name for path in inside.glob("*.yaml")} == {path.name for path in (HOME / shipped).glob("*.yaml")}

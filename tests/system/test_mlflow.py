@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sqlite3
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import pandas as pd
 import pytest
 from homes import STUDY, Home, new_home
 
+from harness.core.spec import SpecError
 from harness.tracking.mlflow_store import MlflowStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,7 +185,9 @@ def test_curves_and_files_are_those_of_the_store(home: Home, client: Any) -> Non
         assert [(point.step, point.value) for point in history] == [(told["update"], told["dev_nll"]) for told in curve]
         assert [told["update"] for told in curve] == [10, 20, 30]
         assert [point.timestamp for point in history] == [told["unix_ms"] for told in json_lines(files["clock.jsonl"])]
-    page = {name.removeprefix("report/"): text for name, text in files_of(runs["mask=true"]).items()}
+    page = {
+        name.removeprefix("report/"): text for name, text in files_of(runs["mask=true"]).items() if "report/" in name
+    }
     for name in ("report.md", "report.html"):
         assert page[name] == (home.results / name).read_bytes()
     assert {"trials.csv", "comparisons.csv", "plan.json", "provenance.json", "figures/learning_curves.svg"} <= set(page)
@@ -193,3 +201,69 @@ def test_a_second_sync_adds_nothing_and_a_lost_mirror_is_rebuilt(home: Home, cli
     shutil.rmtree(home.store / "mlflow")
     assert "6 runs written" in home.s2s("sync", study)
     assert contents(client_of(home)) == before
+
+
+def test_the_model_of_a_variant_is_loaded_by_mlflow(
+    home: Home, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.delenv("S2S_STORE", raising=False)
+    run = runs_of(client)["mask=true"]
+    first = trials(home).query("variant == 'mask=true' and seed == 1").iloc[0]["trial"]
+    files = kept(home, first)
+    rows, said = json_lines(files["test.jsonl"]), json_lines(files["hypotheses.jsonl"])
+    mlflow.set_tracking_uri(MlflowStore(home.store).tracking_uri)
+    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    texts, wanted = [row["source"] for row in rows], [row["text"] for row in said]
+    assert model.predict(texts) == wanted
+    assert list(model.predict(pd.DataFrame({"source": texts[:3]}))) == wanted[:3]
+    lonely = Path(urlparse(run.info.artifact_uri).path) / "model"
+    lonely = shutil.copytree(lonely, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri("https://mlflow.example")
+    with pytest.raises(SpecError, match="set S2S_STORE to the folder of the store"):
+        mlflow.pyfunc.load_model(str(lonely))
+    monkeypatch.setenv("S2S_STORE", str(home.store))
+    assert mlflow.pyfunc.load_model(str(lonely)).predict(texts[:1]) == wanted[:1]
+    mlflow.set_tracking_uri(None)
+
+
+QUICKLY = "import sys; from harness.tracking import live_curves, sync; live_curves.EVERY = sync.EVERY = 0.3; "
+QUICKLY += "from harness.cli import app; sys.argv[0] = 's2s'; app.main()"
+
+
+def seen(home: Home) -> list[tuple[str, int]]:
+    """Return the status of each trial's run in the database and the number of points of its losses."""
+    asked = (
+        "SELECT status, (SELECT count(*) FROM metrics m WHERE m.run_uuid = r.run_uuid AND m.key = 'training/loss') "
+        "FROM runs r WHERE lifecycle_stage = 'active' AND r.name LIKE '%seed%'"
+    )
+    try:
+        with closing(
+            sqlite3.connect(f"{(home.store / 'mlflow' / 'mlflow.db').as_uri()}?mode=ro", uri=True)
+        ) as database:
+            return [(str(status), int(points)) for status, points in database.execute(asked)]
+    except sqlite3.OperationalError:  # not there yet
+        return []
+
+
+def test_the_curve_of_a_slow_trial_grows_while_it_trains(tmp_path: Path) -> None:
+    slow = STUDY["set"] | {"training.updates": 5000, "training.evaluate_every": 25}  # type: ignore[operator]
+    made = new_home(tmp_path, set=slow, vary={"training.loss.mask": [True]}, claims=[], seeds=1)
+    command = made.command("run", str(tmp_path / "small.yaml"), "--jobs", "1")
+    command["args"][1:3] = ["-c", QUICKLY]
+    counts: set[int] = set()
+    with subprocess.Popen(**command, stdout=subprocess.DEVNULL) as running:
+        while running.poll() is None:
+            counts |= {points for status, points in seen(made) if status == "RUNNING" and points}
+            time.sleep(0.1)
+    assert running.returncode == 0
+    assert len(counts) >= 2, f"points before the end of a trial: {counts}"
+    assert seen(made) == [("FINISHED", 200)], "each point once"
+    client = client_of(made)
+    before = contents(client)
+    assert all("s2s.live" not in told[2] for told in before.values())
+    shutil.rmtree(made.store / "mlflow")
+    made.s2s("sync", str(tmp_path / "small.yaml"))
+    assert contents(client_of(made)) == before

@@ -13,17 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from system.browsers import opened, unfold
 from unit.report.test_index import report
 from unit.report.test_pages import facts, outcome, synthetic, write
 
 from harness.report.index import write as write_index
 
 pytestmark = pytest.mark.slow
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 EVIL = "<script>document.title='hacked'</script> </script><img src=x onerror=\"document.title='hacked'\"> & one two"
 CONTRASTS = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
@@ -60,18 +56,6 @@ CONTRASTS = """() => {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser found; one of {', '.join(BROWSERS)} is needed")
-    with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=found, args=QUIET.split())
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A report whose second test sentence tries to break out of the page."""
     folder = tmp_path_factory.mktemp("report")
@@ -88,35 +72,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
     """The report, opened from disk and unfolded; whatever a browser complains of, or asks of the network, is a failure."""
-    for page in _opened(browser, address):
-        _unfold(page)
+    for page in opened(browser, address):
+        unfold(page)
         yield page
-
-
-def _unfold(page: Any) -> None:
-    page.evaluate("for (const one of document.querySelectorAll('details.fold, details.card')) one.open = true")
-
-
-def _opened(browser: Any, address: str, **settings: Any) -> Iterator[Any]:
-    context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | settings))
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: trouble.append(f"dialog: {dialog.message}"))
-    page.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith(("file:", "data:")) else trouble.append(f"asks for {request.url}")
-        ),
-    )
-    page.goto(address)
-    yield page
-    page.wait_for_timeout(100)
-    assert page.title().startswith("masking on numbers")
-    assert not trouble
-    context.close()
 
 
 def _column(page: Any, table: str, column: int) -> list[str]:
@@ -157,7 +115,7 @@ def test_what_is_not_known_stands_last_whichever_way_is_up(page: Any) -> None:
 
 
 def test_rows_are_filtered_by_words(page: Any) -> None:
-    tools = page.locator("#trials .tools")
+    tools = page.locator("#trials .tools").first
     tools.get_by_label("Filter rows").fill("PADDED mask=true")
     assert tools.locator("output").inner_text() == "3 of 12 rows"
     assert set(_column(page, "trials", 1)) == {"mask=true, padded"}
@@ -246,9 +204,9 @@ def test_the_theme_can_be_changed_and_is_remembered(page: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_it_fits_and_can_be_read(browser: Any, address: str, tmp_path: Path, width: int, scheme: str) -> None:
-    for page in _opened(browser, address, viewport={"width": width, "height": 900}, color_scheme=scheme):
+    for page in opened(browser, address, viewport={"width": width, "height": 900}, color_scheme=scheme):
         assert page.evaluate("document.documentElement.scrollWidth") == width
-        _unfold(page)
+        unfold(page)
         assert page.evaluate("document.documentElement.scrollWidth") == width
         found = page.evaluate(CONTRASTS)
         assert found["seen"] > 200 and not found["low"]
@@ -279,13 +237,13 @@ def _above_the_fold(page: Any, selector: str) -> bool:
 
 
 def test_what_was_asked_what_came_out_how_sure_and_what_next_need_no_scrolling(browser: Any, address: str) -> None:
-    for page in _opened(browser, address, viewport={"width": 1280, "height": 800}):
+    for page in opened(browser, address, viewport={"width": 1280, "height": 800}):
         assert all(_above_the_fold(page, part) for part in ("h1", ".lead", ".outcome", ".basis"))
         first = page.locator(".outcome li").first.inner_text()
         assert "Masking helps: difference 17.08 points [6.62, 27.54] in exact match: pilot" in first
         assert "Next: new study, 5 seeds a side, about 7 minutes of computing" in first
         assert page.locator(".basis a[href='comparisons.csv']").count() == 1
-    for page in _opened(browser, address, viewport={"width": 360, "height": 740}):
+    for page in opened(browser, address, viewport={"width": 360, "height": 740}):
         assert _above_the_fold(page, ".outcome li .verdict")
         tops = "(s) => document.querySelector(s).getBoundingClientRect().top"
         assert page.evaluate(tops, ".outcome") < page.evaluate(tops, ".contents")
@@ -293,7 +251,7 @@ def test_what_was_asked_what_came_out_how_sure_and_what_next_need_no_scrolling(b
 
 @pytest.mark.parametrize("scripts", [True, False])
 def test_a_link_opens_what_is_folded(browser: Any, address: str, scripts: bool) -> None:
-    for page in _opened(browser, address, java_script_enabled=scripts):
+    for page in opened(browser, address, java_script_enabled=scripts):
         assert not page.locator("#table-costs").is_visible() and page.locator("#table-scores").is_visible()
         page.locator(".contents a[href='#costs']").click()
         page.locator("#table-costs").wait_for(state="visible")
@@ -308,7 +266,7 @@ def test_all_claims_stand_on_an_axis(page: Any) -> None:
 
 
 def test_without_scripts_everything_is_said(browser: Any, address: str) -> None:
-    for page in _opened(browser, address, java_script_enabled=False):
+    for page in opened(browser, address, java_script_enabled=False):
         assert page.locator("#table-trials tbody tr").count() == 12
         assert page.locator("button, input").count() == 0
         page.locator("#table-scores td a").first.click()
@@ -322,7 +280,7 @@ def test_five_hundred_trials_sort_and_filter_quickly(browser: Any, tmp_path: Pat
         outcome(f"size={v}", seed, v / 100, factors | {"size": v}, 40) for v in range(100) for seed in range(1, 6)
     ]
     write(tmp_path, facts(claims=[]), outcomes)
-    for page in _opened(browser, (tmp_path / "report.html").as_uri()):
+    for page in opened(browser, (tmp_path / "report.html").as_uri()):
         took = page.evaluate(
             """() => {
               const button = document.querySelectorAll("#table-trials thead button")[4];
@@ -338,7 +296,7 @@ def test_five_hundred_trials_sort_and_filter_quickly(browser: Any, tmp_path: Pat
             }"""
         )
         assert max(took) < 1500, took
-        assert page.locator("#trials output").inner_text() == "55 of 500 rows"
+        assert page.locator("#trials output").first.text_content() == "55 of 500 rows"
 
 
 def _words(pdf: Path) -> list[tuple[str, float, float]]:
@@ -367,7 +325,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_print_has_every_column_of_every_table(
     browser: Any, report: str, scripts: bool, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    for page in _opened(browser, request.getfixturevalue(report), java_script_enabled=scripts):
+    for page in opened(browser, request.getfixturevalue(report), java_script_enabled=scripts):
         heads = page.locator(".scroll > table:not(.vast) thead th, h1, h2").all_text_contents()
         heads += page.locator("table.vast td").evaluate_all("(all) => all.map((td) => td.dataset.column)")
         last = page.locator("td.num:last-child").all_text_contents()

@@ -206,6 +206,8 @@ def test_what_was_answered_is_mirrored_where_it_is_not_yet(tmp_path: Path, monke
         def add(self, *_: object) -> None:
             pass
 
+        point = drop = add
+
         def finish(self, _: object) -> list[str]:
             made.append(self.mirror.tracking_uri)
             self.mirror.database.folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 // What a reader's browser adds to the page: sorting, filters, the way from a number to its trials. All of it is
 // optional: without scripts the page still says everything.
 
+const data = JSON.parse(document.getElementById("data").textContent);
+
 function make(tag, properties, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
@@ -200,7 +202,7 @@ function watchRegions() {
 function printEverything() {
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open])")];
+    opened = [...document.querySelectorAll("details:not([open], .panel)")];
     for (const one of opened) one.open = true;
   });
   addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
@@ -215,7 +217,6 @@ for (const table of document.querySelectorAll(".scroll > table")) {
   const filter = rows.length >= 8 || chosen ? addFilter(rows, table.closest(".scroll"), "rows") : null;
   if (chosen) addChoices(rows, filter, [["Verdict", "verdicts"], ["Dataset", "datasets"]]);
   if (table.id === "table-trials") {
-    const data = JSON.parse(document.getElementById("data").textContent);
     addOrigins(filter ?? { apply() { for (const row of rows) row.hidden = row.dataset.aside === "yes"; }, input: {} }, data.metrics);
   }
 }

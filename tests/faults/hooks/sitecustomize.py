@@ -1,7 +1,8 @@
 """On the PYTHONPATH of a child: it writes down what it computes, and waits where it is told to, to be killed there.
 
 ``FAULTS_AUDIT`` names the file that lines are added to; ``FAULTS_HOLD`` names a step (``train``, ``report``, ...) whose
-work is done but not yet declared finished when the process begins to wait; ``decode KEY`` means that one stage alone.
+work is done but not yet declared finished when the process begins to wait; ``decode KEY`` means that one stage alone,
+and ``checkpoint`` the instant after a checkpoint of a training.
 """
 
 from __future__ import annotations
@@ -54,6 +55,19 @@ def audit_store(module: Any) -> None:
     module.Store.make = audited
 
 
+def hold_past_a_checkpoint(module: Any) -> None:
+    """Wait after a checkpoint where that was asked for."""
+    write = module.write
+
+    @wraps(write)
+    def held(*args: Any) -> None:
+        write(*args)
+        if os.environ.get("FAULTS_HOLD") == "checkpoint":
+            _worked("checkpoint")
+
+    module.write = held
+
+
 def _step(owner: Any, function: str, step: str) -> None:
     plain = getattr(owner, function)
 
@@ -70,6 +84,7 @@ def _step(owner: Any, function: str, step: str) -> None:
 
 PATCHES: dict[str, Callable[[Any], None]] = {
     "harness.storage.store": audit_store,
+    "harness.storage.checkpoint": hold_past_a_checkpoint,
     "harness.report.pages": lambda module: _step(module, "write", "report"),
     "harness.tracking.mlflow_store": lambda module: _step(module.MlflowStore, "sync", "mirror"),
 }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import math
 import shutil
@@ -219,7 +220,7 @@ def test_mistakes_are_told(tmp_path):
     b = write(tmp_path / "b")
     plan = tmp_path / "b" / "plan.json"
     plan.write_text(plan.read_text().replace('"base": "b"', '"base": "c"'))
-    with pytest.raises(SpecError, match="different studies: s on b, and s on c"):
+    with pytest.raises(SpecError, match="different bases: s on b, and s on c"):
         diff(a, b)
     plan.write_text("{")
     with pytest.raises(SpecError, match="not files of a report"):
@@ -256,3 +257,54 @@ def test_the_command(tmp_path):
 def test_committed_results_are_read():
     found = diff(str(MASKING), str(MASKING))
     assert found.identical and not found.contradictions and found.verdicts
+
+
+# ---------------------------------------------------------------------------------------------------- two studies
+
+
+def another(folder, scores, renamed, **changes):
+    """Results of another study, whose variants have names of their own; ``renamed`` gives the choices that they have."""
+    where = write(folder, scores, digest="z", **changes)
+    plan = json.loads((folder / "plan.json").read_text())
+    plan |= {"study": "t", "question": "another"}
+    for variant in plan["variants"]:
+        variant["choice"]["training"]["loss"]["mask"] = renamed[variant["name"]]
+    (folder / "plan.json").write_text(json.dumps(plan))
+    return where
+
+
+def test_two_studies_share_variants_of_the_same_choices_and_their_best_are_compared(tmp_path):
+    a = write(tmp_path / "a")
+    scores = {"masked": [70.5, 72.0, 71.0, 69.5], "larger": [80.0, 81.0, 82.5, 83.0]}
+    b = another(tmp_path / "b", scores, {"masked": True, "larger": "twice"})
+    found = diff(a, b)
+    bleu = {row.variant: row for row in found.scores if row.metric == "bleu"}
+    assert list(bleu) == ["same choices: a (A), masked (B)", "best in BLEU: a (A), larger (B)"]
+    oracle = stats.ttest_rel(scores["larger"], SCORES["a"])
+    best = bleu["best in BLEU: a (A), larger (B)"]
+    assert best.delta == pytest.approx(11.0) and best.p == pytest.approx(oracle.pvalue) and best.found == "real"
+    rows = {row.what: (row.a, row.b, row.where) for row in found.altered}
+    assert rows["study"] == ("s", "t", "") and rows["training.loss.mask"] == ("true", "twice", best.variant)
+    assert found.studies == ["s", "t"] and [row.variant for row in found.means] == ["larger", "masked", "a", "b"]
+    assert "Each study has claims of its own" in page(found) and "Two studies compared" in page(found)
+
+
+def test_best_variants_on_other_data_are_not_compared(tmp_path):
+    a, b = write(tmp_path / "a"), another(tmp_path / "b", {"larger": [80.0, 81.0]}, {"larger": "twice"})
+    plan = tmp_path / "b" / "plan.json"
+    plan.write_text(plan.read_text().replace('"kind": "words"', '"kind": "characters"'))
+    found = diff(a, b)
+    assert found.scores == [] and "not tested on the same data" in page(found) and len(found.means) == 3
+
+
+def test_the_page_of_a_comparison_says_what_its_markdown_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    a = write(tmp_path / "a")
+    b = another(tmp_path / "b", {"larger<b>": [80.0, 81.0, 82.5, 83.0]}, {"larger<b>": "twice"})
+    assert CliRunner().invoke(app.app, ["diff", a, b, "--html"]).exit_code == 0
+    text = html.unescape(Path("diff.html").read_text(encoding="utf-8"))
+    cells = [cell for s in sections(diff(a, b)) for t in s.tables for row in t.rows for cell in row]
+    assert len(cells) >= 40 and all(cell in text for cell in cells)
+    assert "Difference in BLEU" in text and 'class="reach"' in text and "larger<b>" not in Path("diff.html").read_text()
+    CliRunner().invoke(app.app, ["diff", a, a, "--html", "--out", "same.html"])
+    assert "No verdict changed" in Path("same.html").read_text(encoding="utf-8")

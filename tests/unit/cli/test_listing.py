@@ -151,6 +151,7 @@ def test_files_say_what_they_are_and_one_broken_file_hides_no_other(
 def test_a_dataset_is_read_from_text_or_taken_from_a_base() -> None:
     assert listing.dataset(DATASET).train == 20  # type: ignore[attr-defined]
     assert listing.dataset("numbers").kind == "numbers"
+    assert listing.dataset("docs/examples/plurals/nouns.yaml").kind == "files"
     with pytest.raises(SpecError, match="did you mean 'numbers'"):
         listing.dataset("numbres")
     with pytest.raises(SpecError, match=r"DATASET: dataset\.split: unknown value 'lenght'; did you mean 'length'"):

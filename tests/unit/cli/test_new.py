@@ -201,6 +201,15 @@ def test_a_new_study_is_valid_as_it_is() -> None:
 
 
 @pytest.mark.usefixtures("studies")
+def test_a_new_study_takes_the_base_of_its_author() -> None:
+    new.study("hearing", "scan")
+    assert planning.load("hearing").base == "scan"
+    with pytest.raises(SpecError, match="scna"):
+        new.study("other", "scna")
+    assert not Path("studies/other.yaml").exists()
+
+
+@pytest.mark.usefixtures("studies")
 def test_a_study_is_asked_again_with_new_seeds() -> None:
     """A copy of a shipped study lies in the working folder; one of a study of one's own beside it."""
     new.study_like("masking", "again", "101-103")

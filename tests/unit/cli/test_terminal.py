@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import io
 import math
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from harness.analysis import Comparison
 from harness.cli import catalog, listing, print_answers, print_parts, print_plans, terminal
+from harness.cli import watch as watching
 from harness.cli.watch import Watch
 from harness.core.registry import SLOTS
 from harness.core.signals import Stopped
@@ -350,8 +352,16 @@ def test_what_is_left_goes_by_the_work_done_now(plan: Any, clock: Callable[[floa
     assert watch.remaining() is None
     events(watch, clock)
     clock(10.0)
-    # Of 18 trials half of one is done in 10 seconds; those found before took none of them.
-    assert watch.remaining() == pytest.approx(17.5 * 20)
+    # Of 18 trials half the training of one is done in 10 seconds; those found before took none of them. Decoding and
+    # scoring take a tenth more.
+    assert watch.remaining() == pytest.approx((18 * 1.1 / 0.5 - 1) * 10)
+
+
+def test_variants_that_share_a_training_are_known(plan: Any) -> None:
+    first, second, *_ = plan.variants
+    searched = first.choice.changed(decoding=first.choice.decoding.changed(batch_size=7))
+    twin = replace(first, name="twin", written=searched)
+    assert watching._sharing(replace(plan, variants=[first, second, twin])) == {"twin"}
 
 
 def test_what_is_left_goes_by_what_variants_cost(plan: Any, clock: Callable[[float], None]) -> None:
@@ -365,6 +375,52 @@ def test_what_is_left_goes_by_what_variants_cost(plan: Any, clock: Callable[[flo
     clock(10.0)
     watch.listen(f"{dear} · seed 1", {"status": "ok"})
     assert watch.remaining() == pytest.approx(4 * 1 + 4 * 9 + 10 * 5)
+
+
+RECORDED = (
+    "decoding/numbers",
+    "sampling/numbers",
+    "systems/tiny-en-fr",
+    "tasks/numbers",
+    "masking/numbers",
+    "tutorial-d2l/numbers",
+)
+"""Studies whose results have the durations of real trials: many share a training, or their variants differ in cost."""
+
+
+@pytest.mark.parametrize("study", RECORDED)
+def test_after_a_tenth_the_time_left_is_known_within_a_fifth(
+    study: str, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay of recorded trials on two workers; the times of decoding and scoring are an eighth of the training."""
+    rows = list(csv.DictReader((HOME / "results" / study / "trials.csv").open(encoding="utf-8")))
+    names, seeds = list(dict.fromkeys(row["variant"] for row in rows)), sorted({int(row["seed"]) for row in rows})
+    tasks: dict[str, list[dict[str, str]]] = {}
+    for row in sorted(rows, key=lambda row: (int(row["seed"]), names.index(row["variant"]))):
+        tasks.setdefault(row["train"], []).append(row)
+    first = {task[0]["variant"] for task in tasks.values()}
+    monkeypatch.setattr(watching, "_sharing", lambda _: set(names) - first)
+    events, free = [], [0.0, 0.0]
+    for task in tasks.values():
+        at, seconds, updates = free.pop(0), float(task[0]["train_seconds"]), int(task[0]["updates"])
+        for number, row in enumerate(task):
+            name, parts = f"{row['variant']} · seed {row['seed']}", 0 if number else 20
+            events.append((at, name, {}))
+            for part in range(1, parts + 1):
+                point = {"stage": "train", "update": updates * part // parts, "updates": updates}
+                events.append((at + seconds * part / parts, name, point))
+            at += seconds * (bool(parts) + 1 / 8)
+            events.append((at, name, {"status": "ok"}))
+        free = sorted([*free, at])
+    shown = [SimpleNamespace(name=name, skipped="") for name in names]
+    watch = Watch(SimpleNamespace(name="s", base="b", seeds=seeds, sequential=False, variants=shown))  # type: ignore[arg-type]
+    for at, name, event in sorted(
+        (event for event in events if event[0] <= max(free) / 10), key=lambda event: event[0]
+    ):
+        clock(at)
+        watch.listen(name, event)
+    clock(max(free) / 10)
+    assert watch.remaining() == pytest.approx(max(free) * 0.9, rel=0.2)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

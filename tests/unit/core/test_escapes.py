@@ -19,7 +19,7 @@ from rich.text import Text
 from harness.cli import terminal
 from harness.cli.arguments import print_json
 from harness.core.escapes import HIDDEN, for_spreadsheet, visible
-from harness.report import figures, pages
+from harness.report import figures, line_charts, pages
 from harness.report.html import page
 from harness.report.latex import escaped
 from harness.report.section import Figure
@@ -113,7 +113,7 @@ def test_a_script_cannot_be_left_by_what_is_in_it() -> None:
     from jinja2.nodes import EvalContext
     from jinja2.sandbox import SandboxedEnvironment
 
-    template = pages.jinja2.PackageLoader("harness.report").get_source(SandboxedEnvironment(), "report.html.j2")[0]
+    template = pages.jinja2.PackageLoader("harness.report").get_source(SandboxedEnvironment(), "layout.html.j2")[0]
     assert "| tojson }}</script>" in template
     made = str(do_tojson(EvalContext(SandboxedEnvironment()), {"x": MARKUP + BREAK}))
     assert "<" not in made and ">" not in made and json.loads(made) == {"x": MARKUP + BREAK}
@@ -155,7 +155,9 @@ def test_a_drawing_is_well_formed_whatever_its_labels_say(tmp_path: Path) -> Non
     frame = pd.DataFrame({
         "level": [0.0, 1.0], "mean": [1.0, 2.0], "low": [0.5, 1.5], "high": [1.5, 2.5],
     })  # fmt: skip
-    drawing = Figure("bleu_by_x", "", lambda: figures.level_curve(frame, "bleu", MARKUP + EVIL))
+    drawing = Figure(
+        "bleu_by_x", "", lambda: figures.level_curve(line_charts.level_curve(frame, "bleu", MARKUP + EVIL))
+    )
     drawn = figures.draw(tmp_path, [drawing])
     root = ET.parse(drawn["bleu_by_x"].files[0]).getroot()
     assert not [node.tag for node in root.iter() if "script" in str(node.tag)]

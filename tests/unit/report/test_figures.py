@@ -15,7 +15,7 @@ import pytest
 from matplotlib.text import Text
 
 from harness.analysis import Outcome
-from harness.report import drawing, figures, fonts
+from harness.report import drawing, figures, fonts, line_charts
 from harness.report.drawing import BEST, FOCUS, GREY, Order, in_focus, order_of
 from harness.report.section import Figure
 from harness.study.claims import Claim
@@ -70,22 +70,23 @@ def costs(names: Sequence[str]) -> pd.DataFrame:
     return pd.concat(rows)
 
 
+LEVELS = pd.DataFrame({"level": [1, 2], "mean": [1.0, 2.0], "low": [0.5, 1.5], "high": [1.5, 2.5]})
 TITLES = {cost: f"cost {cost} (FLOPs)" for cost in "abc"}
 DRAWN: dict[str, Callable[[Order], Any]] = {
     "by_variant": lambda order: figures.by_variant(outcomes(order), METRIC, order),
-    "learning_curves": lambda order: figures.learning_curves(outcomes(order), order),
+    "learning_curves": lambda order: figures.line_figure(line_charts.learning_curves(outcomes(order), order)),
     "by_group": lambda order: figures.by_group(groups(order), METRIC, order, "rarest source word"),
     "pareto": lambda order: figures.pareto(costs(order), METRIC, order, TITLES),
-    "performance_profiles": lambda order: figures.performance_profiles(profiles(order)),
+    "performance_profiles": lambda order: figures.performance_profiles(
+        line_charts.performance_profiles(profiles(order))
+    ),
     "iqm_levels": lambda order: figures.iqm_levels(
         means(order).rename(columns={"mean": "iqm", "low": "iqm_low", "high": "iqm_high"})
     ),
     "heat_maps": lambda order: figures.heat_maps({name: np.eye(6) for name in order}, order),
     "attention_example": lambda order: figures.attention_example(SENTENCE, SENTENCE, np.eye(28), order[0]),
     "attention_of_one": lambda order: figures.attention_example([order[0]], [order[0]], np.eye(1), order[0]),
-    "level_curve": lambda order: figures.level_curve(
-        pd.DataFrame({"level": [1, 2], "mean": [1.0, 2.0], "low": [0.5, 1.5], "high": [1.5, 2.5]}), METRIC, order[0]
-    ),
+    "level_curve": lambda order: figures.level_curve(line_charts.level_curve(LEVELS, METRIC, order[0])),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.analysis import Comparison, Outcome
 from harness.report.facts import StudyFacts
-from harness.report.headlines import brackets, headlines, made_with
+from harness.report.headlines import SAME, Headline, Next, as_lines, brackets, headlines, in_one_study, made_with
 from harness.study.claims import Claim
 from harness.study.copied import Copied
 
@@ -109,3 +109,23 @@ def test_day_machine_and_commit_are_named_once():
         ("Finished", "2026-11-29"), ("Machine", "Xeon"), ("Commit", "0123456789ab with changes")
     ]  # fmt: skip
     assert not made_with(StudyFacts("s", "b", "", "", "", ""))
+
+
+def test_a_claim_is_decided_once_it_has_an_answer():
+    made = [Headline("a helps", "", kind, kind, None) for kind in ("supported", "refuted", "equivalent")]
+    assert all(one.decided for one in made)
+    undecided = ("inconclusive", "saturated", "no data", "at the floor")
+    assert not any(Headline("a", "", kind, kind, None).decided for kind in undecided)
+
+
+def test_one_new_study_serves_all_claims_that_wait_for_seeds():
+    few, many, none = (
+        Next("12 seeds", "new s-2 12", 12),
+        Next("30 seeds", "new s-2 30", 30),
+        Next("no number decides it"),
+    )
+    assert as_lines(in_one_study([few])) == ["new s-2 12  # 12 seeds"]
+    lines = ["new s-2 30  # 30 seeds; it serves all 3 claims that wait for seeds", "no number decides it"]
+    assert as_lines(in_one_study([few, many, none, many, None])) == lines
+    assert in_one_study([few, None, many])[:2] == [SAME, None]
+    assert as_lines(in_one_study([])) == []

@@ -338,6 +338,15 @@ def folded(rows):
     return [["".join(cell.split()) for cell in row] for row in rows]
 
 
+@pytest.mark.parametrize(("seeds", "nothing"), [(5, True), (2, False)])
+def test_a_page_says_that_nothing_is_left_to_do_once_every_claim_is_decided(tmp_path, seeds, nothing):
+    write(tmp_path, facts(), synthetic(seeds))
+    verdicts = set(pd.read_csv(tmp_path / "comparisons.csv")["verdict"][: len(CLAIMS)])
+    assert (verdicts == {"supported", "equivalent"}) == nothing, verdicts
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert ("Next: nothing; every claim is decided." in text) == nothing
+
+
 def test_both_pages_have_the_same_sections_in_the_same_order(folder):
     titles = re.findall(r"^## (.+)$", page(folder), flags=re.MULTILINE)
     own = {"Outcome", "More", "Run it again", "Answers"}

@@ -106,6 +106,13 @@ def test_a_whole_part_is_addressed_by_its_settings():
     assert sides(about({"context.kind": "mean"}, {"context.kind": "none"}), variants) == (["mean"], ["none"])
 
 
+def test_where_a_name_stands_beside_a_mapping_cases_are_the_way_out():
+    variants = {"none": {"context": "final"}, "some": {"context": {"kind": "attention", "score": "dot"}}}
+    for than in ({"context.kind": "final"}, {"context": "final"}):
+        with pytest.raises(SpecError, match="`cases:` gives variants names"):
+            check_claims([about({"context.kind": "attention"}, than)], variants)
+
+
 @pytest.mark.parametrize(
     ("made", "path", "message"),
     [

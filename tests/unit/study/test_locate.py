@@ -44,6 +44,16 @@ def test_a_path_is_seen_from_the_study_or_from_here(elsewhere: Path) -> None:
         locate.study("d.yaml")
 
 
+def test_replications_have_a_folder_of_their_own(elsewhere: Path) -> None:
+    card, study = write(elsewhere / "studies/replications/mine.yaml"), write(elsewhere / "studies/masking.yaml")
+    write(elsewhere / "studies/replications/masking.yaml")
+    assert locate.study("replications/mine") == locate.study("mine") == card.relative_to(elsewhere)
+    assert locate.study("masking") == study.relative_to(elsewhere), "a study of the name comes first"
+    assert {"masking", "replications/mine", "replications/masking"} <= set(locate.studies())
+    with pytest.raises(SpecError, match=r"no study is called 'replications/mime'.*replications/mine"):
+        locate.study("replications/mime")
+
+
 def test_without_a_checkout_a_study_is_run_by_the_command_itself() -> None:
     again = planning.command("masking", "scan", {"training.clip": 1.0}, 3)
     assert again == "s2s run masking --base scan --seeds 3 --set training.clip=1.0"

@@ -22,7 +22,8 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from harness.core.spec import SpecError
-from harness.tracking import view
+from harness.tracking import bulk, calls, mlruns, view
+from harness.tracking.calls import Calls
 from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.mlruns import Counts, Runs
 from harness.tracking.page import comparisons, ui_command
@@ -51,6 +52,13 @@ def root(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     (root / "mlflow").mkdir(parents=True)
     shutil.copy(template, root / "mlflow")
     yield root
+
+
+@pytest.fixture
+def served(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same database as one that others may fill too: written by MLflow's calls."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", MlflowStore(root).database.uri)
+    return root
 
 
 def _study(root: Path, seeds: int = 2) -> StudyRecord:
@@ -361,10 +369,8 @@ def test_a_changed_file_is_seen_by_its_content(root: Path) -> None:
     assert seals({"a": large}) == {"a": "1048576 5"}
 
 
-@pytest.mark.parametrize("survives", [0, 1, 5, 12, 19, 27, 33])
-def test_a_sync_killed_midway_is_completed(root: Path, monkeypatch: pytest.MonkeyPatch, survives: int) -> None:
-    from mlflow import MlflowClient
-
+def _dying(patch: pytest.MonkeyPatch, target: type, names: tuple[str, ...], survives: int) -> None:
+    """Let some methods end everything after so many calls of them."""
     calls = 0
 
     def dying(method: Any) -> Any:
@@ -377,22 +383,144 @@ def test_a_sync_killed_midway_is_completed(root: Path, monkeypatch: pytest.Monke
 
         return call
 
-    with monkeypatch.context() as patch:
-        for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "set_tag"):
-            patch.setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
-        with pytest.raises(KeyboardInterrupt):
-            MlflowStore(root).sync(_study(root))
+    for name in names:
+        patch.setattr(target, name, dying(getattr(target, name)))
+
+
+def _completed(root: Path) -> None:
+    """Sync after a kill, and look whether everything is there once."""
     MlflowStore(root).sync(_study(root))
     runs = _runs(root)
     assert len(runs) == 6 and {run.info.status for run in runs.values()} == {"FINISHED"}
     with sqlite3.connect(MlflowStore(root).database.path) as db:
         curve = db.execute("SELECT count(*) FROM metrics WHERE key LIKE 'training/%'").fetchone()[0]
     assert curve == 4 * 4 * 2 and _rows(root)["inputs"] >= 4 and _rows(root)["runs"] == 6
+    assert all(
+        Path(_client(root).download_artifacts(runs[f"mask=true · seed {n}"].info.run_id, "")).is_dir() for n in (0, 1)
+    )
     assert MlflowStore(root).sync(_study(root)) == Counts(0, 6, 0)
 
 
+@pytest.mark.parametrize("survives", [0, 1, 5, 12, 19, 27, 33])
+def test_a_sync_killed_midway_is_completed(served: Path, monkeypatch: pytest.MonkeyPatch, survives: int) -> None:
+    from mlflow import MlflowClient
+
+    names = ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "set_tag")
+    with monkeypatch.context() as patch:
+        _dying(patch, MlflowClient, names, survives)
+        with pytest.raises(KeyboardInterrupt):
+            MlflowStore(served).sync(_study(served))
+    _completed(served)
+
+
+def _history(root: Path) -> tuple[str, list[tuple[int, float]]]:
+    """Return the status of a trial's run, and the steps and values of its losses."""
+    run = _runs(root)["mask=true · seed 0"]
+    points = _client(root).get_metric_history(run.info.run_id, "training/loss")
+    return run.info.status, sorted((point.step, point.value) for point in points)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_curve_grows_while_its_trial_trains(root: Path, own: bool, request: pytest.FixtureRequest) -> None:
+    if not own:
+        request.getfixturevalue("served")
+    study = _study(root)
+    whole, losses = study.trials[0], [(u, 1 / u) for u in range(100, 500, 100)]
+
+    def trains(first: int, last: int, apart: int = 0) -> Counts:
+        clock = [{"update": row["update"], "unix_ms": row["unix_ms"] + apart} for row in whole.clock[first:last]]
+        new = dataclasses.replace(
+            whole, status="running", metrics={}, artifacts={}, curve=whole.curve[first:last], clock=clock
+        )
+        return MlflowStore(root).sync(dataclasses.replace(study, variants=study.variants[:1], trials=[new]))
+
+    trains(0, 2, apart=7)
+    assert _history(root) == ("RUNNING", losses[:2])
+    run = _runs(root)["mask=true · seed 0"].info.run_id
+    trains(2, 3, apart=7)
+    assert _history(root) == ("RUNNING", losses[:3])
+    MlflowStore(root).sync(study)
+    assert _history(root) == ("FINISHED", losses) and _runs(root)["mask=true · seed 0"].info.run_id == run
+    assert "s2s.live" not in _runs(root)["mask=true · seed 0"].data.tags
+    assert MlflowStore(root).sync(study) == Counts(0, 6, 0)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_curve_of_an_interrupted_run_begins_anew(
+    root: Path, own: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not own:
+        request.getfixturevalue("served")
+    study = _study(root)
+    curve = [{"update": 50, "loss": 9.0}]  # taken back: the checkpoint was older
+    old = dataclasses.replace(study.trials[0], status="running", metrics={}, artifacts={}, curve=curve, clock=[])
+    MlflowStore(root).sync(dataclasses.replace(study, variants=study.variants[:1], trials=[old]))
+    assert _history(root) == ("RUNNING", [(50, 9.0)])
+    monkeypatch.setattr(mlruns, "SESSION", "another process")
+    MlflowStore(root).sync(study)
+    assert _history(root) == ("FINISHED", [(u, 1 / u) for u in range(100, 500, 100)])
+
+
+@pytest.mark.parametrize("survives", [0, 3, 8, 9, 12, 15, 20, 25, 33])
+def test_a_bulk_write_killed_midway_is_completed(root: Path, monkeypatch: pytest.MonkeyPatch, survives: int) -> None:
+    monkeypatch.setattr(bulk, "SIZE", 3)
+    with monkeypatch.context() as patch:
+        _dying(patch, bulk.Bulk, ("_add", "files", "_complete"), survives)
+        with pytest.raises(KeyboardInterrupt):
+            MlflowStore(root).sync(_study(root))
+    _completed(root)
+
+
+def _shown(root: Path) -> dict[str, Any]:
+    """Return what a client sees of every run, without ids and times that differ from sync to sync."""
+    client, runs = _client(root), _runs(root)
+    ids = {run.info.run_id: name for name, run in runs.items()}
+    shown = {}
+    for name, run in runs.items():
+        tags = {key: ids.get(value, value) for key, value in run.data.tags.items()}
+        info = {
+            key: value for key, value in dict(run.info).items() if key not in ("run_id", "run_uuid", "artifact_uri")
+        }
+        points = {
+            metric: [(p.step, repr(p.value), p.timestamp) for p in client.get_metric_history(run.info.run_id, metric)]
+            for metric in run.data.metrics
+            if metric.startswith("training/")
+        }
+        used = [(each.dataset.to_dictionary(), [dict(tag) for tag in each.tags]) for each in run.inputs.dataset_inputs]
+        folder = Path(unquote(urlparse(run.info.artifact_uri).path))
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        shown[name] = [info, tags, run.data.params, run.data.metrics, points, used, files]
+    return shown
+
+
+def test_bulk_writes_what_calls_write(root: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = _study(root)
+    study = dataclasses.replace(study, planned=[trial.trial for trial in study.trials])
+    MlflowStore(root).sync(study)
+    in_bulk = _shown(root)
+    shutil.rmtree(root / "mlflow")
+    (root / "mlflow").mkdir()
+    shutil.copy(template, root / "mlflow")
+    monkeypatch.setattr(bulk, "fits", lambda: False)
+    MlflowStore(root).sync(study)
+    by_calls = _shown(root)
+    for name in by_calls:  # runs of variants without times begin when they are written
+        for info in (in_bulk[name][0], by_calls[name][0]):
+            if not name.endswith(("seed 0", "seed 1")):
+                del info["start_time"], info["end_time"]
+    for name, shown in by_calls.items():
+        assert in_bulk[name] == shown
+
+
+def test_tables_that_bulk_does_not_know_are_left_to_calls(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bulk.fits()
+    monkeypatch.setitem(bulk.COLUMNS, "runs", bulk.COLUMNS["runs"] + " mood")
+    assert not bulk.fits()
+    assert MlflowStore(root).sync(_study(root)).written == 6
+
+
 @pytest.mark.parametrize("first", [True, False])
-def test_a_run_that_is_made_twice_is_kept_once(root: Path, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+def test_a_run_that_is_made_twice_is_kept_once(served: Path, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
     """By a call whose answer was lost, or by another machine at the same moment."""
     from mlflow import MlflowClient
 
@@ -402,12 +530,12 @@ def test_a_run_that_is_made_twice_is_kept_once(root: Path, monkeypatch: pytest.M
         made = sorted((create(self, *args, **kwargs) for _ in range(2)), key=lambda run: run.info.run_id)
         return made[0] if first else made[1]
 
-    monkeypatch.setattr("harness.tracking.mlruns.TURN", 0.0)
+    monkeypatch.setattr("harness.tracking.calls.TURN", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_run", twice)
-        assert MlflowStore(root).sync(_study(root)).written == 6
-    assert len(_runs(root)) == 6
-    assert MlflowStore(root).sync(_study(root)) == Counts(0, 6, 0)
+        assert MlflowStore(served).sync(_study(served)).written == 6
+    assert len(_runs(served)) == 6
+    assert MlflowStore(served).sync(_study(served)) == Counts(0, 6, 0)
 
 
 def test_a_study_that_two_machines_describe_at_once_is_described(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,10 +579,10 @@ def test_of_two_machines_that_find_each_other_at_once_both_keep_the_same_run(
 
     client, experiment, made = twins
     delete = MlflowClient.delete_run
-    monkeypatch.setattr("harness.tracking.mlruns.TURN", 0.2)
+    monkeypatch.setattr("harness.tracking.calls.TURN", 0.2)
     monkeypatch.setattr(MlflowClient, "delete_run", lambda self, run: (time.sleep(2.0), delete(self, run)))
     with ThreadPoolExecutor() as machines:
-        kept = [machines.submit(Runs(client, experiment)._only, "k", run) for run in made]
+        kept = [machines.submit(Calls(client, experiment)._only, "k", calls._found(run)) for run in made]
     assert [each.result() for each in kept] == [made[0].info.run_id] * 2 and _left(twins) == [made[0].info.run_id]
 
 
@@ -463,18 +591,18 @@ def test_a_run_that_is_being_filled_is_kept_by_all_who_look(
     twins: tuple[Any, str, list[Any]], filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, experiment, made = twins
-    monkeypatch.setattr("harness.tracking.mlruns.TURN", 0.0)
+    monkeypatch.setattr("harness.tracking.calls.TURN", 0.0)
     lower, higher = (run.info.run_id for run in made)
     if filled == "params":
         client.log_param(higher, "lr", 1)
     elif filled == "note":
         client.set_tag(higher, "mlflow.note.content", "A report.")
     kept = higher if filled else lower
-    assert Runs(client, experiment)._only("k", made[0]) == kept and _left(twins) == [kept]
+    assert Calls(client, experiment)._only("k", calls._found(made[0])) == kept and _left(twins) == [kept]
     client.restore_run(lower if filled else higher)
-    looking = Runs(client, experiment)
-    looking._look_up(["k"])
-    assert looking.runs["k"].info.run_id == kept and _left(twins) == [kept]
+    looking = Runs(Calls(client, experiment))
+    looking.look_up(["k"])
+    assert looking.runs["k"].run == kept and _left(twins) == [kept]
 
 
 def test_runs_and_experiments_deleted_by_hand_come_back(root: Path) -> None:
@@ -536,7 +664,7 @@ def _told(root: Path) -> dict[str, Any]:
     for name, run in runs.items():
         tags = {key: ids.get(value, value) for key, value in run.data.tags.items() if key not in MARKS}
         histories = {
-            metric: [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, metric)]
+            metric: [(p.step, repr(p.value), p.timestamp) for p in client.get_metric_history(run.info.run_id, metric)]
             for metric in run.data.metrics
             if metric.startswith("training/")
         }

@@ -17,6 +17,7 @@ from harness.trial import decode, decoded
 from harness.trial.decode import GRID, examine, hypotheses
 from harness.trial.decoded import Hypothesis
 from harness.trial.decoding_choice import DecodingChoice
+from harness.trial.overheard import Overheard
 from harness.trial.pairs import Pairs
 from harness.trial.vocabulary import learn
 from variants.tokenizers import Words
@@ -74,6 +75,25 @@ def source(built: Any, row: int) -> Tensor:
 
 def heard(words: list[int]) -> Tensor:
     return torch.tensor([[BOS, *words]])
+
+
+def test_what_the_search_learned_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = model("none")
+    listening = Overheard(made, PAIRS, 2, says_best=True)
+    said = found(listening, limit=4)
+    enough = [len(one.tokens) + (not one.truncated) > len(words) for one, words in zip(said, TARGETS, strict=True)]
+    assert any(enough) and not all(enough), "one was cut before its reference ends"
+    read: list[int] = []
+    walked: list[int] = []
+    asked = type(made).read, type(made).next_logp
+    monkeypatch.setattr(type(made), "read", lambda own, ids: (read.append(len(ids)), asked[0](own, ids))[1])
+    monkeypatch.setattr(type(made), "next_logp", lambda own, *args: (walked.append(1), asked[1](own, *args))[1])
+    examine(made, PAIRS, said, 2, listening)
+    missing = [words for words, known in zip(TARGETS, enough, strict=True) if not known]
+    assert sum(read) == len(missing), "sources of unfinished walks alone"
+    assert len(walked) <= sum(len(words) + 1 for words in missing)
+    examine(made, PAIRS, said, 2)
+    assert sum(read) == len(missing) + len(SOURCES) and len(walked) > 2 * sum(len(words) + 1 for words in missing)
 
 
 @pytest.fixture(params=CONTEXTS)

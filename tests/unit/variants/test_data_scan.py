@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from harness.contracts import Rows
-from harness.core.spec import read
+from harness.core.spec import SpecError, encode, read
 from variants.data_scan import Scan, commands
 
 OFFICIAL = Path(__file__).resolve().parents[3] / "../shared/data/scan"
@@ -18,8 +18,8 @@ SPLITS = get_args(Scan.Config.model_fields["split"].annotation)
 
 
 @cache
-def load(split: str, seed: int = 0) -> dict[str, Rows]:
-    return dict(Scan(read(Scan.Config, {"split": split, "seed": seed})).load())
+def load(split: str, seed: int = 0, **said: float) -> dict[str, Rows]:
+    return dict(Scan(read(Scan.Config, {"split": split, "seed": seed} | said)).load())
 
 
 def lines(*parts: Rows) -> list[str]:
@@ -95,6 +95,28 @@ def test_a_bare_primitive_is_repeated_in_training_only(split: str, bare: str, ti
     assert [text for text in found["train"].source if bare in text] == [bare] * times
     assert not any(bare in text for text in found["validation"].source)
     assert all(bare in text for text in found["test"].source)
+
+
+def test_fewer_commands_are_trained_on_and_the_rest_stays() -> None:
+    whole, few = load("simple"), load("simple", share=0.01)
+    assert len(few["train"].source) == 209 and set(few["train"].source) < set(whole["train"].source)
+    assert few["test"].source == whole["test"].source and few["validation"].source == whole["validation"].source
+    assert load("simple", share=0.9)["train"].source == whole["train"].source, "no more than the split has"
+    assert encode(read(Scan.Config, {"split": "simple"}), meaning=True) == {
+        "kind": "scan",
+        "split": "simple",
+        "seed": 0,
+    }
+
+
+def test_a_few_commands_of_the_primitive_are_shown_once() -> None:
+    whole, found = load("addprim_jump"), load("addprim_jump", shown=8)
+    shown = [text for text in found["train"].source if "jump" in text and text != "jump"]
+    assert len(shown) == len(set(shown)) == 8 and sorted(shown + found["test"].source) == sorted(whole["test"].source)
+    assert Counter(found["train"].source)["jump"] == 1_467
+    for said in ({"split": "length", "shown": 8}, {"split": "addprim_turn_left", "shown": 1_208}):
+        with pytest.raises(SpecError, match="to show; an addprim split has"):
+            Scan(read(Scan.Config, said)).load()
 
 
 def test_fillers_are_heard_around_right_one_after_the_other() -> None:

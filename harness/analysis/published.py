@@ -1,0 +1,136 @@
+"""Published values beside our own: whether each lies in our interval, and whether we order them as they are published.
+
+A pair of values counts if both stand in one table (a block of the study file) and differ. Our order is that of the means over
+seeds; how sure it is, the share of resamples tells that agree with the published order: seeds are drawn again with replacement,
+and test sentences as for every interval, the same ones for both sides where both were tested on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.arm import Arm
+from harness.analysis.arms import Contrast, Term, Trials, Weights
+from harness.analysis.compare import estimate
+from harness.analysis.comparison import SENTENCES_ONLY
+from harness.analysis.outcome import Outcome, deviation, on
+from harness.analysis.resample import Resampler
+from harness.contracts.metric import Array
+from harness.study.published import PublishedValue
+from harness.trial.score import METRICS
+
+
+class Beside(NamedTuple):
+    """A published value and ours."""
+
+    published: PublishedValue
+    mean: float
+    """Ours; NaN where no seed finished."""
+    sd: float
+    seeds: int
+    low: float
+    """The 95 % interval of our mean, over seeds and sentences; NaN with one seed, and where nothing varied."""
+    high: float
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the published value lies in our interval; None where we have none."""
+        return None if math.isnan(self.low) else self.low <= self.published.value <= self.high
+
+
+class Pair(NamedTuple):
+    """Two values of one table that differ."""
+
+    higher: str
+    """The variant whose published value is the higher one."""
+    lower: str
+    table: int
+    metric: str
+    gap: float
+    """Published: higher less lower."""
+    ours: float
+    """The same difference of our means; NaN where a side has none."""
+    agreeing: float
+    """The share of resamples in which our difference has the published sign."""
+    same_sentences: bool
+    """Whether both were tested on the same sentences here."""
+
+    @property
+    def agreed(self) -> bool:
+        """Whether our means have the published order."""
+        return self.ours > 0
+
+
+class Replication(NamedTuple):
+    """All published values beside ours, and all pairs that have an order on both sides."""
+
+    values: list[Beside]
+    pairs: list[Pair]
+
+
+def replication(values: Sequence[PublishedValue], outcomes: Sequence[Outcome], digest: str) -> Replication:
+    """Return published values beside ours.
+
+    Args:
+        values: what was published, about variants of the study.
+        outcomes: all trials of the study.
+        digest: of its plan; seeds the resamples.
+    """
+    resampler, found = Resampler(digest), []
+    trials = {(v.metric, v.on): Trials(on(outcomes, v.on), METRICS[v.metric], resampler) for v in values}
+    for value in values:
+        own = trials[value.metric, value.on]
+        found.append((_beside(value, own), own.arm(value.variant, _weights(value))))
+    pairs = []
+    for (one, arm), (other, its) in itertools.combinations(found, 2):
+        apart = one.published.table != other.published.table or one.published.value == other.published.value
+        if apart or math.isnan(one.mean) or math.isnan(other.mean):
+            continue
+        up, down = (
+            ((one, arm), (other, its)) if one.published.value > other.published.value else ((other, its), (one, arm))
+        )
+        own = trials[one.published.metric, one.published.on]
+        pairs.append(_pair(up, down, own, digest))
+    return Replication([each for each, _ in found], pairs)
+
+
+def _weights(value: PublishedValue) -> Weights:
+    return {Term(value.variant): 1.0}
+
+
+def _beside(value: PublishedValue, trials: Trials) -> Beside:
+    arm = trials.arm(value.variant, _weights(value))
+    contrast = Contrast(
+        value.variant, "", arm.mean, 0.0, arm.seeds, arm.seeds, [(1.0, replace(arm, lost=()))], "effect"
+    )
+    ours = estimate(contrast, trials.metric)
+    unknown = ours.method == SENTENCES_ONLY or ours.ci_low == ours.ci_high
+    low, high = (math.nan, math.nan) if unknown else (ours.ci_low, ours.ci_high)
+    return Beside(value, arm.mean, deviation(arm.scores), arm.seeds, low, high)
+
+
+def _pair(up: tuple[Beside, Arm], down: tuple[Beside, Arm], trials: Trials, digest: str) -> Pair:
+    (above, high), (below, low) = up, down
+    one, other = above.published, below.published
+    shared = trials.share_models(_weights(one), _weights(other)) and high.seeds == low.seeds
+    names = (one.variant, one.variant if shared else other.variant)  # models of both sides are drawn at once
+    drawn = [_drawn(arm, f"{digest}/{name}") for arm, name in zip((high, low), names, strict=True)]
+    share = float((drawn[0] > drawn[1]).mean())
+    gap, ours = one.value - other.value, above.mean - below.mean
+    return Pair(one.variant, other.variant, one.table, one.metric, gap, ours, share, set(high.tests) == set(low.tests))
+
+
+def _drawn(arm: Arm, name: str) -> Array:
+    """Return the mean of seeds drawn again, on every resample of the sentences."""
+    generator = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
+    count, resamples = arm.resampled.shape
+    chosen: NDArray[np.int64] = generator.integers(0, count, (count, resamples))
+    return np.asarray(np.take_along_axis(arm.resampled, chosen, axis=0).mean(0), np.float64)

@@ -1,0 +1,133 @@
+"""Published values beside ours: each with its source, what differs, and whether it lies in our interval; and the order of pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from harness.analysis import Outcome, on, split_of
+from harness.analysis.comparable import comparable
+from harness.analysis.published import Beside, Pair, Replication, replication
+from harness.report.facts import StudyFacts
+from harness.report.section import Section
+from harness.report.tables import NONE, Origin, Table, finished, number, score
+from harness.trial.score import METRICS
+
+ABOUT = (
+    "Our interval is of the mean over our seeds, with new seeds and new sentences (95 %); a published mean of few seeds may lie "
+    "outside of it by the luck of its own seeds. A pair counts if both values stand in one table and differ; how sure our order "
+    "is tells the share of resamples of our seeds and sentences that have the published one."
+)
+FELL = {True: "yes", False: "no", None: NONE}
+
+
+def sections(study: StudyFacts, outcomes: Sequence[Outcome]) -> list[Section]:
+    """Return the section on published values; none if the study names none, or none of its variants finished.
+
+    Args:
+        study: facts beside the trials.
+        outcomes: all trials of the study.
+    """
+    shown = [value for value in study.published if any(value.metric in o.metrics for o in on(outcomes, value.on))]
+    if not shown:
+        return []
+    found = replication(shown, comparable(outcomes)[0], study.digest)
+    tables = [values_table(found, outcomes, table) for table in dict.fromkeys(value.table for value in shown)]
+    return [Section("published", "Published", about(found, outcomes), [*tables, order_table(found)])]
+
+
+def frame(study: StudyFacts, outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """Return one row per published value: what was published, ours with its interval, and whether that holds it."""
+    found = replication(study.published, comparable(outcomes)[0], study.digest)
+    rows = [{"study": study.name, "base": study.base} | _plain(each) for each in found.values]
+    return pd.DataFrame(rows)
+
+
+def about(found: Replication, outcomes: Sequence[Outcome]) -> str:
+    """Return how far we agree with what was published, and how to read it."""
+    known = [each.inside for each in found.values if each.inside is not None]
+    inside = f"inside our interval in {sum(known)} of {len(known)} values"
+    agreed = f"Order agreed in {_agreed(found.pairs)}; {inside}" if found.pairs else inside.capitalize()
+    same = [pair for pair in found.pairs if pair.same_sentences]
+    if len(same) < len(found.pairs):
+        agreed += (
+            f". Of the pairs, {len(same)} were tested on the same sentences here (order agreed in {_agreed(same)})"
+        )
+    if len(known) < len(found.values):
+        agreed += (
+            f". Values without an interval of ours (one seed, or nothing varied): {len(found.values) - len(known)}"
+        )
+    sealed = " Ours are of the validation split." if split_of(outcomes) != "test" else ""
+    return f"{agreed}.{sealed} {ABOUT}"
+
+
+def _agreed(pairs: Sequence[Pair]) -> str:
+    return f"{sum(pair.agreed for pair in pairs)} of {len(pairs)} pairs"
+
+
+def values_table(found: Replication, outcomes: Sequence[Outcome], table: int) -> Table:
+    """One row per value of a published table: the value, ours with its interval, inside or not; its caption has the source."""
+    values = [each for each in found.values if each.published.table == table]
+    alone = any(each.published.differs_alone for each in values)
+    columns = ["variant", "metric", "published", "seeds", "ours", "our seeds", "95 % interval", "inside"]
+    rows: list[list[str]] = []
+    origins = {}
+    for each in values:
+        value = each.published
+        if not math.isnan(each.mean):
+            trials = finished(on(outcomes, value.on), {value.variant}, value.metric)
+            origins[len(rows), 4] = Origin(value.metric, trials, each.mean)
+        title = METRICS[value.metric].title + (f" on {value.on}" if value.on else "")
+        rows.append([
+            value.variant, title, _spread(value.metric, value.value, math.nan if value.sd is None else value.sd),
+            NONE if value.seeds is None else str(value.seeds), _spread(value.metric, each.mean, each.sd), str(each.seeds),
+            _interval(each), FELL[each.inside], *([value.differs_alone or NONE] if alone else []),
+        ])  # fmt: skip
+    first = values[0].published
+    caption = f"{first.source}. What differs here: {first.differs}"
+    plain = pd.DataFrame([_plain(each) for each in values])
+    columns += ["differs besides"] if alone else []
+    return Table(f"published_{table}", columns, rows, plain, origins, caption)
+
+
+def order_table(found: Replication) -> Table:
+    """One row per pair of published values that differ: both differences, and how often resamples agree."""
+    columns = [
+        "published as higher",
+        "than",
+        "metric",
+        "published difference",
+        "ours",
+        "order",
+        "resamples that agree (%)",
+    ]
+    rows = [
+        [
+            pair.higher, pair.lower, METRICS[pair.metric].title, _signed(pair, pair.gap), _signed(pair, pair.ours),
+            "agrees" if pair.agreed else "does not agree", number(100 * pair.agreeing, 0),
+        ]
+        for pair in found.pairs
+    ]  # fmt: skip
+    plain = pd.DataFrame([pair._asdict() | {"agreed": pair.agreed} for pair in found.pairs])
+    return Table("published_order", columns, rows, plain, caption="Every pair of values that differ")
+
+
+def _plain(each: Beside) -> dict[str, object]:
+    ours = {"mean": each.mean, "mean_sd": each.sd, "mean_seeds": each.seeds, "ci_low": each.low, "ci_high": each.high}
+    return each.published._asdict() | ours | {"inside": each.inside}
+
+
+def _spread(metric: str, mean: float, sd: float) -> str:
+    return score(metric, mean) + ("" if math.isnan(sd) else f" ± {score(metric, sd)}")
+
+
+def _interval(each: Beside) -> str:
+    metric = each.published.metric
+    return NONE if math.isnan(each.low) else f"{score(metric, each.low)} to {score(metric, each.high)}"
+
+
+def _signed(pair: Pair, value: float) -> str:
+    text = score(pair.metric, value)
+    return text if text.startswith("-") else f"+{text}"

@@ -1,0 +1,55 @@
+// ---------------------------------------------------------------- attention over a sentence that a reader picks
+
+class AttentionMaps {
+  constructor({ maps }) {
+    this.maps = maps;
+    this.variant = make("select", {}, ...maps.map(({ variant }, index) => make("option", { value: index }, variant)));
+    this.sentence = make("select", {});
+    this.readout = make("output", {}, "Point at a cell for its weight.");
+    this.place = make("div", { className: "scroll" });
+    const tools = make("div", { className: "tools" }, make("label", {}, "Variant", this.variant), make("label", {}, "Sentence", this.sentence), this.readout);
+    this.element = make("div", { className: "chart" }, make("p", { className: "title" }, "Attention over one sentence (weights in percent)"), tools, this.place);
+    this.variant.addEventListener("change", () => this.choose());
+    this.sentence.addEventListener("change", () => this.draw());
+    this.place.addEventListener("pointerover", (event) => this.say(event.target.closest("td")));
+    this.choose();
+  }
+
+  /** Offer the sentences of the variant; the same sentence stays chosen. */
+  choose() {
+    const { sentences } = this.maps[this.variant.value];
+    const before = Math.min(Math.max(0, this.sentence.selectedIndex), sentences.length - 1);
+    this.sentence.replaceChildren(...sentences.map(({ source }, index) => make("option", { value: index }, source.join(" "))));
+    this.sentence.selectedIndex = before;
+    this.draw();
+  }
+
+  draw() {
+    const { variant, sentences } = this.maps[this.variant.value];
+    const { source, said, weights } = sentences[this.sentence.value];
+    const head = make("tr", {}, make("th", { scope: "col" }, "output ↓ source →"), ...source.map((word) => make("th", { scope: "col", className: "word" }, make("span", {}, word))));
+    const rows = weights.map((row, index) => {
+      const cells = row.map((weight) => {
+        const cell = make("td", {}, String(weight));
+        cell.style.setProperty("--weight", `${0.45 * weight}%`);
+        return cell;
+      });
+      return make("tr", {}, make("th", { scope: "row" }, said[index]), ...cells);
+    });
+    const caption = make("caption", {}, `${variant}. Columns, source: ${source.join(" ")}. Rows, output: ${said.join(" ")}`);
+    this.place.replaceChildren(make("table", { className: "map" }, caption, make("thead", {}, head), make("tbody", {}, ...rows)));
+  }
+
+  say(cell) {
+    if (!cell) return;
+    const { source, said } = this.maps[this.variant.value].sentences[this.sentence.value];
+    this.readout.textContent = `“${said[cell.parentElement.sectionRowIndex]}” looks at “${source[cell.cellIndex - 1]}”: ${cell.textContent} %`;
+  }
+}
+
+for (const figure of document.querySelectorAll("figure[data-chart]")) {
+  const shown = data.charts[figure.dataset.chart];
+  const chart = shown.maps ? new AttentionMaps(shown) : new LineChart(shown, figure.dataset.alt);
+  figure.classList.add("answers");
+  figure.prepend(chart.element);
+}
