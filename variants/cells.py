@@ -74,7 +74,8 @@ class Fused(Cell):
         name = f"l{layer}" + ("_reverse" if direction == 1 else "")
         weights = (getattr(self.fused, f"{part}_{name}") for part in ("weight_ih", "bias_ih", "weight_hh", "bias_hh"))
         entering, entering_bias, recurrent, recurrent_bias = weights
-        return F.linear(input_BX, entering, entering_bias), F.linear(state_BH, recurrent, recurrent_bias)
+        linear = fast_paths.linear
+        return linear(input_BX, entering, entering_bias), linear(state_BH, recurrent, recurrent_bias)
 
 
 @register("rnn")

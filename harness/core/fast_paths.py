@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 SWITCH = "S2S_PLAIN"
 """The environment variable that turns all fast paths off, unless it is empty or 0."""
@@ -20,7 +21,12 @@ WIDE = 2**17
 ERROR = 1e-3
 """The largest error of a dot product of 1,536 normal numbers that still counts as float32; through bfloat16 it is 0.1."""
 
+ROWS = 64
+"""Rows of a product that layouts are made for; others take them too."""
+
 _off: list[None] = []
+_packed: dict[int, Tensor] = {}
+"""Weights as oneDNN wants them, by the identity of the parameter that they were made from."""
 
 
 def used() -> bool:
@@ -39,16 +45,55 @@ def off() -> Iterator[None]:
 
 
 @contextmanager
-def products(model: nn.Module) -> Iterator[None]:
-    """Multiply matrices as is quickest for a model: through oneDNN where one of them is wide and the answer is the same."""
+def products(model: nn.Module, *, fixed: bool = False) -> Iterator[None]:
+    """Multiply matrices as is quickest for a model: through oneDNN where one of them is wide and the answer is the same.
+
+    ``fixed``: no parameter changes meanwhile, so that wide ones are laid out for oneDNN once and not at every product.
+    """
     before = torch.get_float32_matmul_precision()
     wide = any(parameter.dim() == 2 and parameter.numel() >= WIDE for parameter in model.parameters())
-    if wide and wide_products() == "oneDNN":
+    taken = wide and wide_products() == "oneDNN"
+    if taken:
         torch.set_float32_matmul_precision("medium")
+    try:
+        with _laid_out(model) if taken and fixed else nullcontext():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def _laid_out(model: nn.Module) -> Iterator[None]:
+    """Lay out the wide parameters of linear maps and recurrent cells for oneDNN."""
+    before = dict(_packed)
+    linear_maps = [module for module in model.modules() if type(module) is nn.Linear and _packs(module.weight)]
+    cells = [module for module in model.modules() if isinstance(module, nn.RNNBase)]
+    for weight in [*(module.weight for module in linear_maps), *(p for cell in cells for p in cell.parameters())]:
+        if _packs(weight):
+            _packed[id(weight)] = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
+    for module in linear_maps:
+        module.forward = partial(linear, weight=module.weight, bias=module.bias)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for module in linear_maps:
+            vars(module).pop("forward", None)
+        _packed.clear()
+        _packed.update(before)
+
+
+def _packs(weight: Tensor) -> bool:
+    wide = weight.dim() == 2 and weight.numel() >= WIDE
+    return wide and weight.device.type == "cpu" and weight.dtype == torch.float32
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return ``W x + b``, by the layout that was made for the weights if there is one; no gradient flows through that."""
+    packed = _packed.get(id(weight))
+    if packed is None or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        return F.linear(input, weight, bias)
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(input, packed, bias, "none", [], "")
+    return made
 
 
 def through_onednn() -> bool:

@@ -37,7 +37,7 @@ def run(
     """
     tested = prepared.test(further, model.output.copies)
     vocabularies, texts = (prepared.source, prepared.target), [row["source"] for row in tested.rows]
-    with fast_paths.products(model):
+    with fast_paths.products(model, fixed=True):
         return decode.decode(model, choice, tested.pairs, *vocabularies, folder, device, texts)
 
 

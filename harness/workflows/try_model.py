@@ -56,13 +56,13 @@ class TrainedModel:
         c, pairs = self.trial.choice.decoding, self._pairs(texts)
         search, target, like = c.search.build(), self._prepared.target, self._like
         copied = source_words(self._model, self._prepared.source, texts)
-        with fast_paths.products(self._model), searching(c.precision, torch.device("cpu")):
+        with fast_paths.products(self._model, fixed=True), searching(c.precision, torch.device("cpu")):
             return hypotheses(self._model, search, pairs, c.limit, c.batch_size, target, like, copied)
 
     def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
         """Return the log-probability of each target text given its source text, in nats, with EOS."""
         pairs = self._pairs(texts, self._prepared.target.encode(targets))
-        with fast_paths.products(self._model):
+        with fast_paths.products(self._model, fixed=True):
             nll_N2 = reference_nll(self._model, pairs, self.trial.choice.decoding.batch_size, self._like)
         return [-nll for nll in nll_N2[:, 0].tolist()]
 

@@ -102,7 +102,8 @@ def examine(payload: dict[str, Any], model: Seq2Seq, _: TrainingChoice) -> None:
         examined(model, pairs, said, payload["at_once"])
         return float(pairs.size)
 
-    serve(once)
+    with fast_paths.products(model, fixed=True):
+        serve(once)
 
 
 def learn(payload: dict[str, Any], model: Seq2Seq, choice: TrainingChoice) -> None:
@@ -133,7 +134,8 @@ def decode(payload: dict[str, Any], model: Seq2Seq, _: TrainingChoice) -> None:
         facts["words"] = words / rows
         return float(rows)
 
-    serve(once, lambda: facts)
+    with fast_paths.products(model, fixed=True):
+        serve(once, lambda: facts)
 
 
 def _speak(payload: dict[str, Any], model: Seq2Seq) -> None:

@@ -37,7 +37,8 @@ def main() -> None:
         torch.save(peer.model.state_dict(), payload["out"])
         return
     if payload.get("weights"):
-        peer.model.load_state_dict(torch.load(payload["weights"]))
+        # Of torch itself: OpenNMT-py's own reads its checkpoints alone.
+        torch.nn.Module.load_state_dict(peer.model, torch.load(payload["weights"], weights_only=True))
     serve(train(peer, work) if payload["task"] == "train" else decode(payload, peer, work, facts), lambda: facts)
 
 

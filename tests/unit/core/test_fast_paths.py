@@ -78,3 +78,46 @@ def test_a_wide_layer_learns_the_same_either_way() -> None:
         gradients.append(layer.weight.grad.clone())
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0.0)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("rows", (1, 7, 64, 320))
+def test_weights_that_are_laid_out_once_give_the_same_products(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Maps and cells, with and without a bias, of two and of three dimensions; nothing of it is left afterwards."""
+    monkeypatch.setattr(fast_paths, "_error", lambda _: 0.0)
+    torch.manual_seed(0)
+    model = nn.ModuleList([nn.Linear(256, 2000), nn.Linear(256, 2000, bias=False), nn.LSTM(256, 256)])
+    heard = torch.randn(rows, 256)
+    recurrent = dict(model[2].named_parameters())["weight_hh_l0"]
+
+    def said() -> list[torch.Tensor]:
+        return [model[0](heard), model[1](heard.unsqueeze(1)), fast_paths.linear(heard, recurrent, None)]
+
+    with torch.no_grad():
+        with fast_paths.off(), fast_paths.products(model, fixed=True):
+            assert not fast_paths._packed
+            plain = said()
+        with fast_paths.products(model, fixed=True):
+            assert len(fast_paths._packed) == 4
+            fast = said()
+    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+    assert not fast_paths._packed and all("forward" not in vars(module) for module in model)
+
+
+def test_gradients_do_not_meet_a_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where gradients are wanted the parameter itself is used."""
+    monkeypatch.setattr(fast_paths, "_error", lambda _: 0.0)
+    layer, heard = nn.Linear(256, 2000), torch.randn(3, 256)
+    with fast_paths.products(layer, fixed=True):
+        layer(heard).sum().backward()
+    assert layer.weight.grad is not None
+    torch.testing.assert_close(layer.weight.grad, heard.sum(0).expand(2000, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_within_a_model_keeps_the_layouts_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contexts end in the order in which they began."""
+    monkeypatch.setattr(fast_paths, "_error", lambda _: 0.0)
+    outer, inner = nn.Linear(256, 2000), nn.Linear(256, 2000)
+    with fast_paths.products(outer, fixed=True):
+        with fast_paths.products(inner, fixed=True):
+            assert len(fast_paths._packed) == 2
+        assert list(fast_paths._packed) == [id(outer.weight)]
