@@ -56,10 +56,16 @@ def products(model: nn.Module, *, fixed: bool = False) -> Iterator[None]:
     if taken:
         torch.set_float32_matmul_precision("medium")
     try:
-        with _laid_out(model) if taken and fixed else nullcontext():
+        with _laid_out(model) if taken and fixed and _has_layouts() else nullcontext():
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def _has_layouts() -> bool:
+    """Return whether this build of torch has the two operations, which are those of its own frozen models."""
+    names = ("_reorder_linear_weight", "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
 @contextmanager
