@@ -164,7 +164,8 @@ def in_one_study(steps: Sequence[Next | None]) -> list[Next | None]:
     if len(studies) < 2:
         return list(steps)
     largest = max(studies, key=lambda step: step.seeds)
-    named = largest._replace(what=f"{largest.what}; it serves all {len(studies)} claims that wait for seeds")
+    served = "both claims" if len(studies) == 2 else f"all {len(studies)} claims"
+    named = largest._replace(what=f"{largest.what}; it serves {served} that wait for seeds")
     return [named if step is largest else SAME if step is not None and step.command else step for step in steps]
 
 
