@@ -26,7 +26,7 @@ from harness.trial.train import TrainingChoice, validation_nll
 from harness.trial.updater import Updater
 from tests.bench.entrant import Work, serve
 from tests.bench.sizes import made
-from tests.bench.step_loop import StepLoop
+from tests.bench.step_loop import StepLoop, Tutorial
 
 NUMBERS = torch.tensor([UNK, PAD, BOS, EOS])
 """What the special ids of the files, 0 to 3, are here."""
@@ -42,8 +42,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if payload["task"] == "product":
         serve(product(payload))
-    elif payload["task"] == "step loop":
-        loop, work = StepLoop(), batches(payload["batches"])
+    elif payload["task"] in LOOPS:
+        loop, work = LOOPS[payload["task"]](), batches(payload["batches"])
         serve(lambda: float(sum(map(loop.update, work))), _parameters(loop))
     else:
         model, choice = made(payload["config"], payload.get("changes"), payload.get("words", 0))
@@ -213,6 +213,7 @@ def _parameters(model: torch.nn.Module) -> Callable[[], dict[str, Any]]:
     return lambda: {"parameters": count}
 
 
+LOOPS = {"step loop": StepLoop, "step loop of tutorials": Tutorial}
 TASKS = {
     "train": train,
     "forward": forward,

@@ -1,8 +1,10 @@
 """Training as most tutorials write it: configuration M in a loop over target words, for the ratio of teacher forcing.
 
-The same layers as the configuration of this harness, called as such tutorials call them: ``nn.LSTM`` for one word at a
-time, scores of the whole vocabulary at every step and at padding too, one toss a step for the whole batch, then a cross
-entropy that ignores padding, clipping, and Adam as torch makes it.
+``StepLoop`` has the same layers as the configuration of this harness, called as tutorials call them: ``nn.LSTM`` for one
+word at a time, scores of the whole vocabulary at every step and at padding too, one toss a step for the whole batch, then a
+cross entropy that ignores padding, clipping, and Adam as torch makes it. ``Tutorial`` attends and speaks as tutorials on
+Multi30k do, too: additive attention with the state before, whose keys are projected anew at every step, and an output that
+sees state, context and word.
 """
 
 from __future__ import annotations
@@ -72,3 +74,25 @@ class StepLoop(nn.Module):
         context_B1M = torch.bmm(weights_B1S, memory_BSM)
         merged_B1H = torch.tanh(self.merge(torch.cat([heard_B1H, context_B1M], -1)))
         return self.output(self.drop(merged_B1H)).squeeze(1), state
+
+
+class Tutorial(StepLoop):
+    """The same loop with the attention and the output of the tutorials."""
+
+    def __init__(self, words: int = 8000, embedded: int = 256, hidden: int = 512, ratio: float = 0.5) -> None:
+        super().__init__(words, embedded, hidden, ratio)
+        self.decoder = nn.LSTM(embedded + hidden, hidden, batch_first=True)
+        self.score, self.merge = nn.Linear(2 * hidden, hidden), nn.Linear(hidden, 1, bias=False)
+        self.output = nn.Linear(2 * hidden + embedded, words)
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=0.001)
+
+    def _step(
+        self, heard_B: Tensor, memory_BSM: Tensor, state: tuple[Tensor, ...], padding_BS: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        word_B1E = self.drop(self.target(heard_B.unsqueeze(1)))
+        before_BSH = state[0].transpose(0, 1).repeat(1, memory_BSM.shape[1], 1)
+        energy_BS = self.merge(torch.tanh(self.score(torch.cat([before_BSH, memory_BSM], 2)))).squeeze(2)
+        weights_B1S = energy_BS.masked_fill(padding_BS, -1e10).softmax(1).unsqueeze(1)
+        context_B1M = torch.bmm(weights_B1S, memory_BSM)
+        said_B1H, state = self.decoder(torch.cat([word_B1E, context_B1M], 2), state)
+        return self.output(torch.cat([said_B1H, context_B1M, word_B1E], 2)).squeeze(1), state

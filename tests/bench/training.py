@@ -59,7 +59,9 @@ RACES = {
     "S, 200 words": Race(
         "S200", {}, SMALL, (SHIPPED, KEPT, TUNED), {SHIPPED: 1.2, KEPT: 1.15, TUNED: 1.15}, others=["lstm"]
     ),
-    "M, hears half of its own words": Race("M", HALF, wanted={"loop": 7.0}, order="random", others=["step loop"]),
+    "M, hears half of its own words": Race(
+        "M", HALF, wanted={"tutorials": 7.0}, order="random", others=["step loop", "step loop of tutorials"]
+    ),
     "Transformer": Race("T", {}, ["joeynmt transformer"], wanted={SHIPPED: 1.5}, bf16=True),
 }
 
@@ -86,8 +88,8 @@ def _contestants(race: Race, path: str, peers: Peers | None) -> Iterator[Contest
     if race.bf16:
         yield Contestant("ours, bf16", task | {"changes": changes | BF16})
     for other in race.others:
-        if other == "step loop":
-            yield Contestant("step loop", task | {"task": other}, keep_memory=False)
+        if other.startswith("step loop"):
+            yield Contestant(other, task | {"task": other}, keep_memory=False)
         elif other == "lstm":
             yield Contestant("ours, LSTM for GRU", task | {"changes": LSTM})
         else:
