@@ -109,7 +109,9 @@ def test_every_option_that_is_named_exists(page: Path) -> None:
     options = {option for params in documents.known().values() for p in params for option in p["options"]}
     named = {span.split()[0].partition("=")[0] for span in documents.spans(page) if span.startswith("--")}
     for program in ("bench", "calibration"):
-        options |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / f"tests/{program}/__main__.py").read_text(encoding="utf-8")))
+        options |= set(
+            re.findall(r'"(--[a-z-]+)"', (ROOT / f"tests/{program}/__main__.py").read_text(encoding="utf-8"))
+        )
     assert named <= options
 
 
