@@ -6,7 +6,9 @@ import argparse
 import importlib
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -45,18 +47,25 @@ def main() -> None:
     machine = _machine()
     say(*(f"{name}: {value}" for name, value in machine.items()))
     for section in SECTIONS if "all" in args.section else args.section:
-        with tempfile.TemporaryDirectory() as home:
-            own = {"pairs": args.pairs} if section == "data" else {"peers": peers} if section in BESIDE else {}
-            own |= {"only": args.only} if section in RACES else {}
-            rows = list(importlib.import_module(f"tests.bench.{section}").rows(Path(home), args.repeats, **own))
+        rows: list[Row] = []
+        for row in _measured(section, args, peers):
+            rows.append(row)
+            found[section] = {"machine": machine, "rows": [each._asdict() for each in rows]}
+            if args.json:  # with every row: a run of an hour that is stopped has not been for nothing
+                args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         say("", _table(section, rows))
-        found[section] = {"machine": machine, "rows": [row._asdict() for row in rows]}
-        if args.json:
-            args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if args.results:
         text = page.write(args.results, found, args.only)
         if args.document:
             page.document(args.document, text)
+
+
+def _measured(section: str, args: argparse.Namespace, peers: Peers | None) -> Iterator[Row]:
+    own: dict[str, Any] = {"pairs": args.pairs} if section == "data" else {}
+    own |= {"peers": peers} if section in BESIDE else {}
+    own |= {"only": args.only} if section in RACES else {}
+    with tempfile.TemporaryDirectory() as home:
+        yield from importlib.import_module(f"tests.bench.{section}").rows(Path(home), args.repeats, **own)
 
 
 def _peers(args: argparse.Namespace) -> Peers | None:

@@ -1,4 +1,4 @@
-"""The gate: fast paths are faster than the plain path, in one run; and what a run keeps."""
+"""The gate: fast paths are faster than the plain path, in one run; and the page says what a run measured."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.bench.files import Wanted, write
 from tests.bench.measure import Row
 from tests.bench.training import HALF
 
+ROOT = Path(__file__).resolve().parents[2]
 LEAST = 1.05
 """How many times as fast as the plain path fast paths are at least, in what they are for; 1.2 and more was measured."""
 
@@ -40,6 +41,17 @@ def test_fast_paths_are_faster_in_search(tmp_path: Path) -> None:
     batches = write(tmp_path, Wanted("M", "bucket", "test", 64, 16, 1), None)
     task = {"task": "decode", "config": "M", "search": BEAM, "batches": batches, "limit": 50, "ends": True}
     assert ratio(task) >= LEAST
+
+
+def test_the_page_says_what_was_measured(tmp_path: Path) -> None:
+    """The tables of the documentation, the figure and the page beside it follow from the numbers that are kept."""
+    kept = ROOT / "results/bench"
+    (tmp_path / page.JSON).write_bytes((kept / page.JSON).read_bytes())
+    text = page.written(tmp_path)
+    assert (kept / page.MARKDOWN).read_text(encoding="utf-8") == text
+    told = (ROOT / "docs/performance.md").read_text(encoding="utf-8").split(page.BEGIN)[1].split(page.END)[0]
+    assert told.strip() == text.strip()
+    assert "<svg" in (kept / page.SVG).read_text(encoding="utf-8")
 
 
 def test_a_run_keeps_what_another_measured(tmp_path: Path) -> None:
