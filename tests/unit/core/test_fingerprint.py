@@ -195,7 +195,7 @@ EDITS = [
     ("harness/trial/train.py", "total / tokens", "total * tokens", ["pretrain", "train"]),
     ("harness/trial/flops.py", "counter.total) / steps", "counter.total) * steps", ["train"]),
     ("harness/trial/decode_stage.py", "further, model.output", "further, not model.output", ["decode"]),
-    ("harness/trial/decode.py", "monotonic() - began", "monotonic() + began", ["decode"]),
+    ("harness/trial/decode.py", "seconds = time.monotonic() - began", "seconds = time.monotonic() + began", ["decode"]),
     ("harness/trial/score_stage.py", "known.union(", "known.difference(", ["score"]),
     ("harness/trial/score.py", "array.ndim != 2", "array.ndim == 2", ["score"]),
     ("harness/trial/decoded.py", '.split("\\n")[:-1]', '.split("\\n")[:+1]', ["decode", "score"]),
