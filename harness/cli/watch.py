@@ -226,15 +226,15 @@ class Watch:
 
 def _sharing(plan: Plan) -> set[str]:
     """Return the variants whose trials share the training of an earlier variant, and only decode and score."""
-    seen: set[str] = set()
-    sharing = set()
+    seen, sharing = set[str](), set[str]()
     for variant in plan.variants:
         if not variant.skipped:
             choice = variant.choice
             key = digest(
                 [encode(part, meaning=True) for part in (choice.data.changed(tests={}), choice.model, choice.training)]
             )
-            sharing |= {variant.name} if key in seen else set()
+            if key in seen:
+                sharing.add(variant.name)
             seen.add(key)
     return sharing
 

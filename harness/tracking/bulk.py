@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 from uuid import uuid4
 
-from harness.tracking.calls import CONTEXT, Calls, dataset_of
+from harness.tracking.calls import CONTEXT, Calls, dataset_of, lay_out
 from harness.tracking.entries import NAME, cut, plain_name, tags_of, texts_of
 from harness.tracking.records import KIND, VARIANT
 from harness.tracking.run_entry import KEY, LIVE, MIRRORED, RUNNING, Entry, Found
@@ -96,12 +96,7 @@ class Bulk(Calls):
     def files(self, run: str, files: Mapping[str, Path], texts: Mapping[str, str] | None = None) -> None:
         """Copy files into the folder of a run, and write texts there."""
         folder = Path(unquote(urlparse(self._address(run)).path))
-        for name, path in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / name)
-        for name, text in (texts or {}).items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text, encoding="utf-8")
+        lay_out(folder, files, texts or {}, shutil.copyfile)
 
     def _address(self, run: str) -> str:
         return f"{self.place}/{run}/artifacts"

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -78,13 +78,7 @@ class Calls:
     def files(self, run: str, files: Mapping[str, Path], texts: Mapping[str, str] | None = None) -> None:
         """Send files under the names of their artifacts, which may differ from their names on disk, and texts as files."""
         with tempfile.TemporaryDirectory() as folder:
-            for name, path in files.items():
-                link = Path(folder, name)
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(path.absolute())
-            for name, text in (texts or {}).items():
-                Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
-                Path(folder, name).write_text(text, encoding="utf-8")
+            lay_out(Path(folder), files, texts or {}, lambda path, place: place.symlink_to(path.absolute()))
             if files or texts:
                 self.client.log_artifacts(run, folder)
 
@@ -156,6 +150,18 @@ class Calls:
         name, digest, source = dataset_of(dataset)
         used = DatasetInput(Dataset(name, digest, source_type="store", source=source), [InputTag(*CONTEXT)])
         self.client.log_inputs(run, [used])
+
+
+def lay_out(
+    folder: Path, files: Mapping[str, Path], texts: Mapping[str, str], put: Callable[[Path, Path], object]
+) -> None:
+    """Put files and texts into a folder, under the names of their artifacts; ``put`` brings a file to its place."""
+    for name, path in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        put(path, folder / name)
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 CONTEXT = ("mlflow.data.context", "training and test")

@@ -23,7 +23,7 @@ from harness.tracking.entries import NAME, cut, named, texts_of
 from harness.tracking.hypotheses import TABLE, TABLES, table
 from harness.tracking.model_pointer import pointer_files
 from harness.tracking.records import SEEDS, StudyRecord, TrialRecord, VariantRecord, seals
-from harness.tracking.run_entry import LAYOUT, LIVE, MIRRORED, PARENT, RECORD, RUNNING, Entry, Found, Writer
+from harness.tracking.run_entry import KEY, LAYOUT, LIVE, MIRRORED, PARENT, RECORD, RUNNING, Entry, Found, Writer
 
 CLAIM = "claim: "
 """Prefix of the tags with the verdicts on a variant."""
@@ -87,7 +87,7 @@ class Runs:
     def look_up(self, keys: list[str], *, everything: bool = False) -> None:
         """Find existing runs; of duplicates, written by several machines at once, keep the first."""
         for found in sorted(self.writer.find(keys, everything=everything), key=lambda found: found.turn):
-            key = found.tags.get("s2s.key")
+            key = found.tags.get(KEY)
             if key in self.runs:
                 self.writer.delete(found)
             elif key:

@@ -765,7 +765,7 @@ def test_a_database_that_another_program_holds_is_left_alone(root: Path) -> None
     with closing(sqlite3.connect(MlflowStore(root).database.path, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
         with pytest.raises(SpecError, match="another program holds the database"):
-            MlflowStore(root).sync(dataclasses.replace(study, description="Other words"))
+            MlflowStore(root).sync(dataclasses.replace(study, tags=dict(study.tags) | {"plan": "another"}))
         db.execute("ROLLBACK")
     assert MlflowStore(root).sync(study) == Counts(0, 6, 0) and not list((root / "mlflow").glob("aside-*"))
 
