@@ -19,6 +19,10 @@ PLACE = ("platform", "processor", "capability", "threads", "device", "cuda", "wi
 """Facts that decide the last bits of a training, besides code, choices and the version of torch."""
 
 
+KIND = {"cpu family": "family", "model": "model"}
+"""Numbers of the kernel that tell generations of a processor apart."""
+
+
 @cache
 def provenance(device: torch.device) -> dict[str, Any]:
     """Return facts about this process and machine, without paths, users or hosts."""
@@ -67,8 +71,18 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> str:
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
-    return f"{platform.processor()}, {os.cpu_count()} cores"
+    """Return name, family and model of the processor, and its cores: a virtual machine may hide which one "AMD EPYC" is."""
+    facts = _described()
+    numbers = ", ".join(f"{said} {facts[name]}" for name, said in KIND.items() if name in facts)
+    name = facts.get("model name") or platform.processor()
+    return f"{name} ({numbers}), {os.cpu_count()} cores" if numbers else f"{name}, {os.cpu_count()} cores"
+
+
+def _described() -> dict[str, str]:
+    """Return what the kernel says of the first core; empty where there is no such file."""
+    try:
+        first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")
+    except OSError:
+        return {}
+    lines = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines}
