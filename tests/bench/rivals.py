@@ -10,7 +10,6 @@ import json
 import sys
 import warnings
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 from tests.bench.entrant import Work, serve
@@ -68,34 +67,10 @@ def entered(payload: dict[str, Any]) -> Any:
     from batches import CONFIGS
     from peers import contestants
 
+    from tests.bench.rival_transformers import TRANSFORMERS
+
     config, name = CONFIGS["M" if payload["config"] == "T" else payload["config"]], payload["peer"]
-    return transformer(config) if name == "joeynmt transformer" else contestants(config)[name]()
-
-
-def transformer(config: Any) -> Any:
-    """Return JoeyNMT's Transformer of three layers, as wide as the word vectors of a configuration."""
-    import torch
-    from joeynmt.model import build_model
-    from joeynmt.vocabulary import Vocabulary
-    from peers import DROPOUT, JoeyNMT
-
-    marks = {"unk": "<unk>", "pad": "<pad>", "bos": "<s>", "eos": "</s>", "sep": None}
-    special = SimpleNamespace(**{f"{name}_token": mark for name, mark in marks.items()}, lang_tags=[])
-    vars(special).update({"unk_id": 0, "pad_id": 1, "bos_id": 2, "eos_id": 3, "sep_id": None})
-    words = [Vocabulary([f"w{i}" for i in range(config.vocab - 4)], special) for _ in range(2)]
-    layers = {
-        "type": "transformer",
-        "num_layers": 3,
-        "num_heads": 8,
-        "hidden_size": config.emb,
-        "ff_size": 4 * config.emb,
-    }
-    side = layers | {"dropout": DROPOUT, "embeddings": {"embedding_dim": config.emb, "dropout": DROPOUT}}
-    peer = JoeyNMT.__new__(JoeyNMT)
-    peer.model = build_model({"encoder": side, "decoder": side}, *words)
-    peer.model.loss_function = ("crossentropy", 0.0)
-    peer.optimizer = torch.optim.Adam(peer.model.parameters(), lr=1e-3)
-    return peer
+    return TRANSFORMERS[name](config) if name in TRANSFORMERS else contestants(config)[name]()
 
 
 def train(peer: Any, work: list[Any]) -> Work:
