@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,8 +12,6 @@ import typer
 from harness.core.escapes import visible
 
 if TYPE_CHECKING:
-    from harness.execution.local_pool import Workers
-    from harness.execution.ray_cluster import Cluster
     from harness.storage.store import Store
     from harness.study.planning import Plan
 
@@ -143,37 +140,3 @@ def check_device(device: str) -> Any:
     if device not in ("auto", "cpu", "cuda"):
         raise SpecError(f"no device is called '{device}'; known: auto, cpu, cuda", place="--device")
     return device
-
-
-def executor_of(
-    name: str, executor: str, address: str | None, *, device: str, jobs: int | None, per_gpu: int
-) -> Workers | Cluster:
-    """Return the executor of a study's tasks: worker processes on this machine, or a Ray cluster.
-
-    Raises:
-        SpecError: the device or the executor is unknown, or Ray is not installed.
-    """
-    from harness.core.spec import SpecError
-    from harness.execution.entry import entry_of, perform
-
-    check_device(device)
-    if executor not in ("local", "ray"):
-        raise SpecError(f"no executor is called '{executor}'; known: local, ray", place="--executor")
-    if address is not None and executor != "ray":
-        raise SpecError("names a Ray cluster; give --executor ray too", place="--address")
-    work = (entry_of(perform), ("variants",))
-    if executor == "ray":
-        try:
-            from harness.execution.ray_cluster import Cluster
-        except ModuleNotFoundError as error:
-            if error.name != "ray":
-                raise
-            message = "ray is not installed; pip install -e '.[ray]' -c constraints.txt"
-            raise SpecError(message, place="--executor ray") from None
-        return Cluster(address or "auto", *work, device=device, jobs=jobs, per_gpu=per_gpu)  # type: ignore[arg-type]
-    from harness.execution.local_pool import Workers, logs_of, slots
-
-    places, root = slots(device, jobs, per_gpu), the_store().root  # type: ignore[arg-type]
-    # Workers start while the plan is made, unless the study has an answer already: there may be nothing to do.
-    eager = not any((root / "studies" / Path(name).stem).glob("*/answer.json"))
-    return Workers(*work, places, {"logs": str(logs_of(root))}, eager=eager)

@@ -19,13 +19,13 @@ from harness.cli.arguments import (
     Seeds,
     Sets,
     StudyName,
-    executor_of,
     flag,
     plans_of,
     print_json,
     store_in_use,
     the_store,
 )
+from harness.cli.executors import Elsewhere, executor_of
 
 if TYPE_CHECKING:
     from harness.study.planning import Plan
@@ -163,7 +163,7 @@ def tune(
     _plugins: Plugins = None,
 ) -> None:
     """Try the settings that a study's `tune` names on the validation split, and write what wins for each variant."""
-    with executor_of(name, "local", None, device=device, jobs=jobs, per_gpu=1) as workers:
+    with executor_of(name, device=device, jobs=jobs, per_gpu=1) as workers:
         plans, whole = plans_of(name, base, [*(sets or []), 'tuned=""'], None), True
         from harness.cli import print_answers
         from harness.cli.watch import Watch
@@ -192,11 +192,16 @@ def run(
     device: Device = "auto",
     per_gpu: Annotated[int, typer.Option(min=1, metavar="N", help="Workers that share one GPU.")] = 1,
     executor: Annotated[
-        str, typer.Option(metavar="local|ray", help="This machine, or the nodes of a Ray cluster.")
+        str, typer.Option(metavar="local|ray|slurm", help="This machine, a Ray cluster, or jobs of SLURM.")
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster; found automatically if not given."),
+        typer.Option(
+            metavar="HOST:PORT", help="Address of the Ray cluster; of SLURM's jobs, 'here' runs them on this machine."
+        ),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of sbatch, such as partition=long.")
     ] = None,
     timeout: Annotated[
         float | None, typer.Option(min=1, metavar="SECONDS", help="Longest time for the trials of one training.")
@@ -217,7 +222,8 @@ def run(
     _plugins: Plugins = None,
 ) -> None:
     """Run the trials that are not done yet, and write the report. The same command resumes an interrupted run."""
-    with executor_of(name, executor, address, device=device, jobs=jobs, per_gpu=per_gpu) as workers:
+    where = Elsewhere(executor, address, tuple(slurm or ()))
+    with executor_of(name, where, device=device, jobs=jobs, per_gpu=per_gpu) as workers:
         plans, lost, whole, kept = plans_of(name, base, sets, seeds), 0, True, False
         from harness.cli import print_answers
         from harness.cli.watch import Watch

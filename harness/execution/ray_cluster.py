@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from harness.core.redaction import masked
 from harness.core.spec import SpecError
 from harness.execution import node, ray_nodes, ray_transfer
+from harness.execution.flight import Flight
 from harness.execution.local_pool import GRACE, Ended, Listen, Task, never
 from harness.execution.node import Order
 from harness.execution.ray_nodes import Nodes, first_line
@@ -29,8 +30,6 @@ from harness.execution.ray_transfer import EventQueue, Stores
 from harness.storage.archive import unpack
 from harness.storage.store import Busy, Store
 
-ATTEMPTS = 3
-"""How often a task is begun whose node or supervisor is lost."""
 LONGEST = 300
 """Characters of Ray's own errors that are shown: Ray writes paragraphs."""
 PULSE = 0.25
@@ -46,26 +45,17 @@ LOST = (
 
 
 @dataclass(eq=False)
-class _Flight:
+class _Flight(Flight):
     """A task that was handed to the cluster."""
 
-    task: Task
     ref: Any = None
     """Ray's reference to the result."""
     upstream: list[Any] | None = None
     """Archives that the task may begin from; Ray keeps them as long as they are referred to."""
-    closed: set[str] = field(default_factory=set)
-    """Trials that have ended."""
-    losses: int = 0
-    """How often its node or process was lost."""
     events: deque[tuple[dict[str, Any], bytes]] = field(default_factory=deque)
     """Events and archives that are not handled yet."""
     awaits: str = ""
     """The work of another run that holds up the next archive."""
-
-    def left(self) -> list[Any]:
-        """Return the trials that have not ended."""
-        return [trial for trial in self.task.payload["trials"] if trial[0] not in self.closed]
 
 
 class Cluster:
@@ -231,10 +221,8 @@ class Cluster:
             if archive and not self._admit(flight, archive, event.get("trial", flight.task.name), listen):
                 return
             flight.events.popleft()
-            if "status" in event:
-                flight.closed.add(event["trial"])
             if event:
-                listen(flight.task.name, event)
+                flight.hear(event, listen)
 
     @staticmethod
     def _admit(flight: _Flight, archive: bytes, trial: str, listen: Listen) -> bool:
@@ -259,7 +247,7 @@ class Cluster:
         except ray.exceptions.OutOfMemoryError as error:
             return Ended(name, "out_of_memory", reason=f"its node ran out of memory; Ray says: {first_line(error)}")
         except LOST as error:
-            return self._lost(flight, first_line(error), listen)
+            return flight.lost(first_line(error), listen)
         except ray.exceptions.RayError as error:
             cause, node = getattr(error, "cause", None) or error, getattr(error, "ip", None)
             reason = f"on {f'node {node}' if node else 'its node'}: {type(cause).__name__}: {first_line(cause)}"
@@ -270,18 +258,6 @@ class Cluster:
             self._apart = True
             return None
         return Ended(**result["ended"])
-
-    def _lost(self, flight: _Flight, reason: str, listen: Listen) -> Ended | None:
-        """Let a task begin elsewhere with its unfinished trials, unless it was lost too often."""
-        flight.losses += 1
-        if flight.losses == ATTEMPTS:
-            return Ended(flight.task.name, "died", reason=f"its process or node was lost {ATTEMPTS} times: {reason}")
-        left = flight.left()
-        if not left:
-            return Ended(flight.task.name, "done")
-        flight.task = Task(flight.task.name, flight.task.payload | {"trials": left})
-        listen(flight.task.name, {"trial": left[0][0], "note": f"restarts elsewhere; its process was lost: {reason}"})
-        return None
 
     def _recall(self) -> None:
         """Ask running tasks to write checkpoints and stop; end them after a grace period."""

@@ -21,13 +21,14 @@ pytest.importorskip("ray", reason="Ray is an extra: pip install 'seq2seq-harness
 
 import ray
 
-from harness.cli.arguments import executor_of
+from harness.cli.executors import Elsewhere, executor_of
 from harness.core.spec import SpecError
 from harness.execution import ray_cluster as door
 from harness.execution import ray_nodes
+from harness.execution.flight import ATTEMPTS, Flight
 from harness.execution.local_pool import Task
 from harness.execution.node import archived
-from harness.execution.ray_cluster import ATTEMPTS, Cluster
+from harness.execution.ray_cluster import Cluster
 from harness.storage import locks
 from harness.storage.store import Stage, Store
 
@@ -53,17 +54,16 @@ def test_parts_of_a_gpu_fit_into_one() -> None:
 
 def test_trials_that_are_closed_are_not_done_again_and_what_is_lost_too_often_is_given_up() -> None:
     notes: list[dict[str, Any]] = []
-    cluster = Cluster("auto", "entries:act", ())
-    flight = door._Flight(Task("a", {"trials": [["a", 1], ["b", 2]], "store": "s"}))
-    assert cluster._lost(flight, "its node", lambda _, event: notes.append(event)) is None
+    flight = Flight(Task("a", {"trials": [["a", 1], ["b", 2]], "store": "s"}))
+    assert flight.lost("its node", lambda _, event: notes.append(event)) is None
     flight.closed.add("a")
-    assert cluster._lost(flight, "its node", lambda _, event: notes.append(event)) is None
+    assert flight.lost("its node", lambda _, event: notes.append(event)) is None
     assert flight.task == Task("a", {"trials": [["b", 2]], "store": "s"})
     assert [note["trial"] for note in notes] == ["a", "b"] and "its node" in notes[0]["note"]
-    ended = cluster._lost(flight, "its node", lambda *_: None)
+    ended = flight.lost("its node", lambda *_: None)
     assert ended is not None and ended.status == "died" and flight.losses == ATTEMPTS and "its node" in ended.reason
     flight.losses, flight.closed = 0, {"a", "b"}
-    ended = cluster._lost(flight, "its node", lambda *_: None)
+    ended = flight.lost("its node", lambda *_: None)
     assert ended is not None and ended.status == "done"
 
 
@@ -232,7 +232,7 @@ def test_without_a_node_a_run_says_so_once_and_ends_after_a_while(
     [
         ("ray", None, r"pip install -e '\.\[ray\]' -c constraints\.txt"),
         ("local", "host:1", "--executor ray"),
-        ("slurm", None, "known: local, ray"),
+        ("pbs", None, "known: local, ray, slurm"),
     ],
 )
 def test_mistakes_are_told_in_a_line(
@@ -244,4 +244,4 @@ def test_mistakes_are_told_in_a_line(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SpecError, match=words):
-        executor_of("masking", executor, address, device="cpu", jobs=1, per_gpu=1)
+        executor_of("masking", Elsewhere(executor, address), device="cpu", jobs=1, per_gpu=1)
