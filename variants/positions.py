@@ -90,10 +90,15 @@ class Rotary(Positions):
     """
 
     class Config(Positions.Config):
-        """Rotations have no settings."""
+        """Settings of rotations."""
+
+        across: bool = False
+        """Of a decoder: turn its queries to the source and the keys of the source too, so that attention sees how far
+        a word of the source stands from the place in the target; the paper turns self-attention alone."""
 
     def __init__(self, cfg: Config, width: int, heads: int, layers: int, causal: bool) -> None:
         super().__init__(cfg, width, heads, layers, causal)
+        self.across = cfg.across
         if width // heads % 2:
             raise Incompatible(f"rotary positions turn pairs of units, but a head has {width // heads}; make it even")
 

@@ -55,11 +55,12 @@ class TransformerDecoder(Decoder):
     def __init__(self, cfg: Config, embedded: int, encoder: Encoder) -> None:
         super().__init__(cfg, embedded, encoder)
         self.stack = Stack(cfg, embedded, causal=True, memory=encoder.width)
-        self.width, self.hears_order = cfg.width, encoder.hears_order
+        self.width = cfg.width
+        self.hears_order = encoder.hears_order or self.stack.positions.across
 
     def start(self, memory: Memory) -> tuple[State, Source]:
         """Return the cache of no words, and the keys and values of the memory in every layer."""
-        pairs = tuple(layer.cross.pair(memory.values_BSM) for _, layer in self.stack.walk())
+        pairs = tuple(layer.memorize(memory.values_BSM, self.stack.positions) for _, layer in self.stack.walk())
         return self.stack.empty(len(memory.mask_BS), memory.values_BSM), Source(memory, pairs)
 
     def advance(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
@@ -70,7 +71,7 @@ class TransformerDecoder(Decoder):
         for depth, (number, layer) in enumerate(self.stack.walk()):
             x_BTD, cache = layer.look(x_BTD, number, sight, (state[depth],))
             last = depth + 1 == self.stack.depth
-            x_BTD, weights = layer.consult(x_BTD, source.keys[depth], closed_B11S, weighs=last)
+            x_BTD, weights = layer.consult(x_BTD, source.keys[depth], sight, closed_B11S, weighs=last)
             x_BTD = layer.think(x_BTD)
             caches.append(cache)
         return Readout(self.stack.norm(x_BTD), weights), tuple(caches)

@@ -252,6 +252,8 @@ class Positions(nn.Module, ABC):
 
     hears_order: bool = True
     """Whether a layer learns from it in which order words stand."""
+    across: bool = False
+    """Whether ``turn`` also turns the queries to a memory, by the places in the target, and its keys, by those in the source."""
 
     def __init__(self, cfg: Any, width: int, heads: int, layers: int, causal: bool) -> None:
         super().__init__()

@@ -196,10 +196,21 @@ class Layer(nn.Module):
         mixed_BPTA = sight.attend(number, query_BPTA, _joined([*before[:-1], cache]))
         return self.around_own.after(x_BTD, self.own.merged(mixed_BPTA)), cache
 
-    def consult(self, x_BTD: Tensor, pair: Pair, closed_B11S: Tensor, weighs: bool) -> tuple[Tensor, Tensor]:
+    def memorize(self, values_BSM: Tensor, positions: Positions) -> Pair:
+        """Return the keys and values of a memory, the keys as their places turn them if they do."""
+        key_BPSA, value_BPSA = self.cross.pair(values_BSM)
+        if positions.across:
+            key_BPSA = positions.turn(key_BPSA, torch.arange(key_BPSA.shape[2], device=key_BPSA.device).unsqueeze(0))
+        return key_BPSA, value_BPSA
+
+    def consult(
+        self, x_BTD: Tensor, pair: Pair, sight: Sight, closed_B11S: Tensor, weighs: bool
+    ) -> tuple[Tensor, Tensor]:
         """Attend to the memory; also return the weights, the mean of all heads, where they are wanted."""
         (key_BPSA, value_BPSA), weights = pair, x_BTD[..., :0]
         query_BPTA = self.cross.split(self.cross.query(self.around_cross.before(x_BTD)))
+        if sight.positions.across:
+            query_BPTA = sight.turn(query_BPTA)
         if weighs:
             weights_BPTS = _weights(query_BPTA, key_BPSA, closed_B11S)
             mixed_BPTA, weights = weights_BPTS @ value_BPSA, weights_BPTS.mean(1)
@@ -224,7 +235,8 @@ class Stack(nn.Module):
     """What all Transformers here share: words enter, layer follows layer, and a norm at the end if norms come before.
 
     Raises:
-        Incompatible: heads do not share the width evenly, or a single layer is to share its parameters.
+        Incompatible: heads do not share the width evenly, a single layer is to share its parameters, or places are to turn
+            attention to a memory that this stack does not have.
     """
 
     def __init__(self, cfg: Layers, embedded: int, causal: bool, memory: int = 0) -> None:
@@ -240,6 +252,11 @@ class Stack(nn.Module):
         self.project = nn.Identity() if embedded == cfg.width else nn.Linear(embedded, cfg.width, bias=False)
         self.factor = math.sqrt(cfg.width) if cfg.scale else 1.0
         self.positions: Positions = cfg.positions.build(width=cfg.width, heads=cfg.heads, layers=own, causal=causal)
+        if self.positions.across and not memory:
+            raise Incompatible(
+                "positions.across turns attention to a source, and these layers attend to their own words alone; set it "
+                "at the decoder 'transformer'"
+            )
         self.layers = nn.ModuleList(Layer(cfg, memory) for _ in range(own))
         self.norm = nn.LayerNorm(cfg.width) if cfg.norm == "pre" else nn.Identity()
         self.drop = nn.Dropout(cfg.dropout)

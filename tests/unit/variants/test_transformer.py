@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from harness.contracts import Decoder, Encoder, Memory
+from harness.contracts.transformer_layers import onward
 from harness.core.spec import Incompatible
 
 D, HEADS, INNER = 8, 2, 12
@@ -142,6 +143,46 @@ def test_rotated_attention_by_its_equation() -> None:
     torch.testing.assert_close(made(x_BSD, MASK_BS).values_BSM, want)
 
 
+def test_attention_across_turns_both_sides_by_its_equation() -> None:
+    """One layer: queries to the memory turned by the place in the target, its keys by the place in the source, in pieces too."""
+    read = encoder("none")
+    made, source, target = (
+        decoder(read, positions={"kind": "rotary", "across": True}, layers=1),
+        embedded(4),
+        embedded(3) + 1,
+    )
+    memory = read(source, MASK_BS)
+    layer, state = made.stack.layers[0], made.start(memory)
+    place_T1, place_S1 = (torch.arange(steps, dtype=torch.double).unsqueeze(1) for steps in (3, 4))
+    sight = onward(made.stack.positions, target, 0)
+    normed = layer.around_cross.norm(layer.look(target, 0, sight, (state[0][0],))[0])
+    want = torch.zeros(2, 3, 4, dtype=torch.double)
+    for head in range(HEADS):
+        own = slice(head * 4, head * 4 + 4)
+        query, key = normed @ layer.cross.query.weight[own].T, source @ layer.cross.key.weight[own].T
+        sides = []
+        for part, place in ((query, place_T1), (key, place_S1)):
+            angle = torch.cat([place, place / 100], 1)
+            sides.append(torch.view_as_complex(part.unflatten(-1, (2, 2))) * torch.polar(torch.ones_like(angle), angle))
+        scores = (sides[0] @ sides[1].conj().mT).real / 2
+        want += scores.masked_fill(~MASK_BS.unsqueeze(1), -torch.inf).softmax(-1) / HEADS
+    torch.testing.assert_close(made.advance(target, *state)[0].weights_BTS, want)
+    said, heard = [], state[0]
+    for step in target.split(1, 1):
+        readout, heard = made.advance(step, heard, state[1])
+        said.append(readout.weights_BTS)
+    torch.testing.assert_close(torch.cat(said, 1), want)
+    plain = decoder(read, positions="rotary", layers=1)
+    backwards = [
+        part.advance(target[:1], *part.start(read(source[:1].flip(1), MASK_BS[:1])))[0] for part in (plain, made)
+    ]
+    forwards = [part.advance(target[:1], *part.start(read(source[:1], MASK_BS[:1])))[0] for part in (plain, made)]
+    assert [torch.allclose(a.features_BTR, b.features_BTR) for a, b in zip(forwards, backwards, strict=True)] == [
+        True,
+        False,
+    ]
+
+
 @pytest.mark.parametrize("prompt", ("visible", "causal"))
 def test_a_prefix_transformer_is_one_network_over_source_and_target(prompt: str) -> None:
     """Sentence by sentence: torch's encoder layers over ``source + target``, under the mask of the prompt."""
@@ -185,6 +226,7 @@ def test_order_is_heard_through_positions_or_the_mask() -> None:
     assert not decoder(none, "transformer_prefix").hears_order
     assert decoder(none, "transformer_prefix", prompt="causal").hears_order
     assert decoder(none, "transformer_prefix", positions="rotary").hears_order
+    assert decoder(none, positions={"kind": "rotary", "across": True}).hears_order
 
 
 def test_what_cannot_be_built_says_why() -> None:
@@ -194,6 +236,13 @@ def test_what_cannot_be_built_says_why() -> None:
     ):
         with pytest.raises(Incompatible, match=reason):
             encoder(**settings)
+    across = {"kind": "rotary", "across": True}
+    for build in (
+        lambda: encoder(positions=across),
+        lambda: decoder(encoder("none"), "transformer_prefix", positions=across),
+    ):
+        with pytest.raises(Incompatible, match=r"positions\.across turns attention to a source"):
+            build()
     with pytest.raises(Incompatible, match="a causal prompt is a visible one"):
         decoder(encoder("none"), "transformer_prefix", layers=1, prompt="causal")
     with pytest.raises(Incompatible, match="width 4 and a word vector 8"):
