@@ -92,7 +92,7 @@ class Rotary(Positions):
     class Config(Positions.Config):
         """Settings of rotations."""
 
-        across: bool = False
+        across: bool = Field(False, json_schema_extra={"neutral": False})
         """Of a decoder: turn its queries to the source and the keys of the source too, so that attention sees how far
         a word of the source stands from the place in the target; the paper turns self-attention alone."""
 
