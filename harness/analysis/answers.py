@@ -74,14 +74,14 @@ def judged(
         dropped: claims that were dropped when results could be seen; they count as primary ones that found nothing.
         datasets: the number of datasets that the study names.
     """
-    found, gate = [replace(answer, p_holm=math.nan, level=ALPHA) for answer in answers], 0.0
+    found, gate = [replace(answer, p_holm=math.nan, level=ALPHA, family=0) for answer in answers], 0.0
     for family, more in (("primary", dropped), ("secondary", 0)):
         mine = [k for k, c in enumerate(claims) if c.family == family and not answers[k].exploratory]
         size = datasets * (len(mine) + more)
         corrected = holm([answers[k].p for k in mine] + [1.0] * more)[: len(mine)]
         adjusted = [p if math.isnan(p) else max(gate, min(1.0, datasets * p)) for p in corrected]
         for k, p in zip(mine, adjusted, strict=True):
-            found[k] = replace(found[k], p_holm=p, level=ALPHA / size)
+            found[k] = replace(found[k], p_holm=p, level=ALPHA / size, family=size)
         gate = max([gate, *(1.0 if math.isnan(p) else p for p in adjusted), *[1.0] * more])
     return [_decided(answer, claim) for answer, claim in zip(found, claims, strict=True)]
 

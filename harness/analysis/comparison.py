@@ -48,6 +48,12 @@ class Comparison:
     ``pilot`` (two seeds), ``artifact-level only`` (one seed), ``no data``; empty for exploratory rows."""
     level: float = ALPHA
     """The level that ``mde80`` and what is needed are about: that of Holm's first step for a claim."""
+    family: int = 0
+    """Claims that Holm's correction counts, on all datasets together; those that were dropped after results among them."""
+    spent: float = ALPHA
+    """Of the level of 5 %, what may be used up so far, where a claim is answered over several looks; else all of it."""
+    held_to: float = ALPHA
+    """The level that p is held to: less than 5 % for a row without a claim where other looks have a part of it."""
     mde80: float = math.nan
     """The difference that this design finds with 80 % power at that level; infinite where it finds none."""
     seeds_a: int = 0
@@ -135,7 +141,9 @@ class Comparison:
 
 
 COMPARISON_COLUMNS = [
-    f.name for f in fields(Comparison) if f.name not in ("df", "in_favour", "standard_error", "sides", "limit", "on")
+    f.name
+    for f in fields(Comparison)
+    if f.name not in ("df", "in_favour", "standard_error", "sides", "limit", "on", "family", "spent", "held_to")
 ]
 
 

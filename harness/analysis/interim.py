@@ -151,7 +151,15 @@ def answer_looks(
                 more = more or not stopped
                 note = "; ".join(filter(None, [answers[index].note, FUTILE]))
                 answers[index] = replace(answers[index], note=note) if stopped else answers[index]
-        yield Look(seeds, [*answers, *seen[-1][len(claims) :]], more)
+        yield Look(seeds, [*answers, *_held(seen[-1][len(claims) :], design, number)], more)
+
+
+def _held(rows: Sequence[Comparison], design: Design, look: int) -> list[Comparison]:
+    """Return rows without a claim, held to the level that a look of their own has where the design has several."""
+    if not (design.unplanned or len(design.looks) > 1):
+        return list(rows)
+    level = nominal_levels(ALPHA, design.shares(look), spend=design.spend)[-1]
+    return [replace(row, held_to=level) for row in rows]
 
 
 def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> Comparison:
@@ -172,7 +180,8 @@ def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> 
     if design.unplanned:  # what the intervals of all looks have in common, so that it agrees with p, and the estimate
         low = min(last.delta, max(end for end, _ in repeated))
         high = max(last.delta, min(end for _, end in repeated))
-    return replace(last, p=so_far[-1], in_favour=decided.in_favour, ci_low=low, ci_high=high)
+    spent_so_far = design.spend(ALPHA, shares[-1])
+    return replace(last, p=so_far[-1], in_favour=decided.in_favour, ci_low=low, ci_high=high, spent=spent_so_far)
 
 
 def _repeated(answer: Comparison, level: float, *, two_sided: bool) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from functools import partial
 
 import pandas as pd
 
-from harness.analysis import Comparison, Outcome, further_tests, on, spelled, split_of
+from harness.analysis import ALPHA, Comparison, Outcome, further_tests, on, spelled, split_of
 from harness.analysis.comparable import comparable
 from harness.analysis.comparison import SIDES
 from harness.report import (
@@ -31,7 +31,7 @@ from harness.trial.score import METRICS
 
 METHOD = (
     "Difference of means over seeds; its variance adds that of seeds and that of sentences (2,000 resamples of the {} "
-    "set, {}); t interval with Welch's degrees of freedom; Holm's correction over the claims."
+    "set, {}); t interval with Welch's degrees of freedom; Holm's correction over each family of claims."
 )
 SHORT = ("scores", "published", "curves")
 """The sections that a short page has and a long one shows unfolded."""
@@ -66,8 +66,7 @@ def sections(
         _curves(shown, order),
         _single_seeds(shown, metrics, order),
         Section("differences", "Differences from the first variant",
-                "Exploratory: no claim was made about these pairs, and neither p values nor intervals are corrected for their "
-                "number.",
+                _explored(exploratory),
                 [tables.differences_table(exploratory, shown)]),
         *effects.sections(shown, metrics, study),
         _lengths(shown, metrics, order),
@@ -96,6 +95,15 @@ def _scores(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
         found.append(tables.scores_table(comparable(on(outcomes, test))[0], metrics, test, caption))
     most = max(len(set(tables.tested_on(on(outcomes, test)).values())) for test in ("", *further))
     return Section("scores", "Scores", SCORES + (APART.format(most) if most > 1 else ""), found)
+
+
+def _explored(rows: Sequence[Comparison]) -> str:
+    """Return what comparisons without a claim are worth."""
+    about = "Exploratory: no claim was made about these pairs, and neither p values nor intervals are corrected for their number."
+    held_to = min((row.held_to for row in rows), default=ALPHA)
+    if held_to == ALPHA:
+        return about
+    return f"{about} Nor are they for the looks at results: at this one a p below {held_to:.3g} is one below {ALPHA:g}."
 
 
 def _single_seeds(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> Section:

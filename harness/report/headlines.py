@@ -99,7 +99,9 @@ def brackets(comparisons: Sequence[Comparison]) -> str:
     text += ", 90 % of claims of equivalence" if any(c.confidence != 95 for c in comparisons) else ""
     if sum(not math.isnan(c.p_holm) for c in comparisons) < 2:
         return text
-    return f"{text}, uncorrected; verdicts follow p values that are corrected for the number of claims (Holm)"
+    if max(c.family for c in comparisons) > 1:
+        return f"{text}, uncorrected; verdicts follow p values that are corrected for the number of claims (Holm)"
+    return f"{text}, uncorrected; a secondary claim counts once the primary one is decided"
 
 
 def _begun(text: str) -> str:

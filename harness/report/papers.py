@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.analysis import ALPHA, Comparison, Outcome, holm, split_of
+from harness.analysis import Comparison, Outcome, split_of
 from harness.analysis.comparison import SUCCESS_RATES, WINS
+from harness.report import levels
 from harness.report.facts import StudyFacts
 from harness.report.latex import NARROW, WIDE, Caption, Column, bold, fits, float_of
+from harness.report.marks import Marks, notes, significance, tested
 from harness.report.tables import COSTS, NONE, Table, interval, measured, probability, quantity
 from harness.report.tex_text import escaped, signed
 from harness.study.claims import Claim
 from harness.trial.score import METRICS
 
-CORRECTED, UNCORRECTED = r"$^{*}$", r"$^{\dagger}$"
 MOST = 40
 """Most rows of a table of scores; of more variants it has the first, those of claims, and the best."""
 NAME, CODE = 64.0, 34.0
@@ -62,8 +62,8 @@ def scores(
         width: of a column or of a page.
     """
     table = _chosen(table, study, comparisons)
-    marks = significance(table, comparisons)
-    found = dict(_columns(table, costs, marks))
+    marks = significance(table, comparisons, study.claims)
+    found = dict(_columns(table, costs, marks.of))
     wanted = [name for name in study.columns if name in found] or [name for name in found if name not in COSTS]
     rows = Column("variant", [row[0] for row in table.rows], names=True)
     fixed = [rows, *(Column(title, cells) for title, cells in _facts(table).items())]
@@ -75,31 +75,10 @@ def scores(
     columns = [*fixed, *(found[name] for name in taken)]
     left = [_title(name) for name in wanted if name not in taken]
     comment = f"% too wide for this table: {', '.join(left)}; `columns:` in the study file chooses\n" if left else ""
-    notes = _notes(study, table, taken, marks, comparisons)
+    below = _notes(study, table, taken, marks, comparisons)
     return comment + float_of(
-        columns, Caption(_caption(study, table, taken), _label(study, table.name, width), notes), width
+        columns, Caption(_caption(study, table, taken), _label(study, table.name, width), below), width
     )
-
-
-def significance(table: Table, comparisons: Sequence[Comparison]) -> dict[tuple[int, int], str]:
-    """Return marks for the variants of a table of scores that differ from the one in its first row.
-
-    Each metric's comparisons with the first variant are one family for Holm's correction (1979).
-    """
-    rows = {row[0]: index for index, row in enumerate(table.rows)}
-    marks: dict[tuple[int, int], str] = {}
-    for column, title in enumerate(table.columns):
-        about = [c for c in _tested(table, comparisons) if METRICS[c.metric].title == title]
-        for c, corrected in zip(about, holm([c.p for c in about]), strict=True):
-            if c.p < ALPHA and c.a in rows:
-                marks[rows[c.a], column] = CORRECTED if corrected < ALPHA else UNCORRECTED
-    return marks
-
-
-def _tested(table: Table, comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Return the comparisons of variants with the one in the first row."""
-    first = table.rows[0][0] if table.rows else ""
-    return [c for c in comparisons if c.on == table.test and not c.claim and c.b == first]
 
 
 def _chosen(table: Table, study: StudyFacts, comparisons: Sequence[Comparison]) -> Table:
@@ -160,32 +139,16 @@ def _caption(study: StudyFacts, table: Table, names: Sequence[str]) -> str:
 
 
 def _notes(
-    study: StudyFacts,
-    table: Table,
-    names: Sequence[str],
-    marks: Mapping[tuple[int, int], str],
-    comparisons: Sequence[Comparison],
+    study: StudyFacts, table: Table, names: Sequence[str], marks: Marks, comparisons: Sequence[Comparison]
 ) -> list[str]:
     """Return sentences on bold numbers and marks: against what, and at which level."""
     titles = {METRICS[name].title: METRICS[name].title.split(" (")[0] for name in names if name in METRICS}
-    shown = {mark for (_, column), mark in marks.items() if table.columns[column] in titles}
-    compared = _tested(table, comparisons)
-    tested = [c for c in compared if METRICS[c.metric].title in titles and not math.isnan(c.p)]
-    notes = [r"\textbf{Bold}: best of a column."] if len(table.rows) > 1 and titles else []
-    level, family = f"$p < {ALPHA:g}$", len({c.a for c in tested})
-    if CORRECTED in shown:
-        correction = f"after Holm's correction over {family} variants" if family > 1 else "(one variant)"
-        notes.append(f"{CORRECTED}~differs from the first row: two-sided {level} {correction}.")
-    if UNCORRECTED in shown:
-        notes.append(f"{UNCORRECTED}~differs from the first row: {level} without the correction only.")
-    if tested:
-        where = escaped(" and ".join(dict.fromkeys(titles[METRICS[c.metric].title] for c in tested)))
-        ending = " (no mark: not significant)." if shown else f"; no difference has {level}."
-        notes.append(f"Tested against the first row: {where}{ending}")
-    total = len({c.a for c in compared}) + 1
+    found = [r"\textbf{Bold}: best of a column."] if len(table.rows) > 1 and titles else []
+    found += notes(table, titles, marks, comparisons)
+    total = len({c.a for c in tested(table, comparisons)}) + 1
     if len(table.rows) == MOST < total:
-        notes.append(f"{MOST} of {total} variants: the first, those of claims, and the best.")
-    return [*notes, *([escaped(study.sealed)] if study.sealed else [])]
+        found.append(f"{MOST} of {total} variants: the first, those of claims, and the best.")
+    return [*found, *([escaped(study.sealed)] if study.sealed else [])]
 
 
 def claims(study: StudyFacts, answers: Sequence[tuple[Claim, Comparison]], split: str) -> str:
@@ -194,17 +157,20 @@ def claims(study: StudyFacts, answers: Sequence[tuple[Claim, Comparison]], split
     found = [f"{signed(quantity(c, c.delta))}\n{_interval(c)}".strip() for _, c in answers]
     verdicts = [c.marked_verdict.replace(", ", ",\n") + f"\n{_p(claim, c)}" for claim, c in answers]
     columns = [Column("claim", asked), Column("difference", found, whole=True), Column("verdict", verdicts, whole=True)]
-    notes = [f"Brackets: 95~\\% intervals unless stated, not corrected. Level of the tests: {ALPHA:g}."]
-    if len(answers) > 1:
-        notes.append(f"$p$ after Holm's correction over {len(answers)} claims.")
+    rules = [levels.level(answers), levels.correction(answers), levels.seeds(study)]
+    below = [
+        "Brackets: 95~\\% intervals unless stated, not corrected for the number of claims.",
+        *(escaped(text) for text in rules if text),
+    ]
     if any(claim.within is not None for claim, _ in answers):
-        notes.append("‡~$p$ of two one-sided tests of equivalence; their interval is of 90~\\%.")
+        below.append("‡~$p$ of two one-sided tests of equivalence; their interval is of 90~\\%.")
     if any(c.method in (SUCCESS_RATES, WINS) for _, c in answers):
-        notes.append("Differences of rates are in points of percent.")
+        below.append("Differences of rates are in points of percent.")
     text = f"Claims of {study.name} on {study.base}, {split} set: differences and verdicts."
     late = any(c.exploratory for _, c in answers)
     text += " Exploratory ones were stated after results." if late else " All were stated before the run."
-    return float_of(columns, Caption(text, _label(study, "claims", NARROW), notes), NARROW)
+    text = f"{text[:-1]}; seeds were added after results." if levels.added(study) else text
+    return float_of(columns, Caption(text, _label(study, "claims", NARROW), below), NARROW)
 
 
 def _interval(c: Comparison) -> str:

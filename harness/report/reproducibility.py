@@ -11,8 +11,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from harness.analysis import ALPHA, POWER, Comparison, Outcome
+from harness.analysis import POWER, Comparison, Outcome
 from harness.core.spec import flatten
+from harness.report import levels
 from harness.report.facts import StudyFacts
 from harness.report.sentences import METHODS, verified_sentence
 from harness.report.tables import number
@@ -57,7 +58,7 @@ def checklist(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
         _settings(study),
         _search(study),
         _seeds(outcomes),
-        _statistics(answers),
+        _statistics(study, answers),
         _compute(study, outcomes),
         _software(study),
     ]
@@ -186,7 +187,7 @@ def _seeds(outcomes: Sequence[Outcome]) -> Item:
     )
 
 
-def _statistics(answers: Sequence[Comparison]) -> Item:
+def _statistics(study: StudyFacts, answers: Sequence[Comparison]) -> Item:
     question, asked = (
         "Are error bars and tests given, and what do they cover?",
         "NeurIPS: statistical significance; ACL: C3",
@@ -194,7 +195,9 @@ def _statistics(answers: Sequence[Comparison]) -> Item:
     if not any(not math.isnan(c.p) for c in answers):
         return Item(question, asked, NO, ["No claim was tested."])
     evidence = list(dict.fromkeys(METHODS.get(c.method, "").format(unit=c.unit) for c in answers))
-    evidence += [f"Level {ALPHA:g}; p values are corrected over the claims (Holm), intervals are not."]
+    pairs = list(zip(study.claims, answers, strict=False))
+    rules = [levels.level(pairs), levels.correction(pairs), levels.seeds(study)]
+    evidence += [*(rule for rule in rules if rule), "Intervals are not corrected for the number of claims."]
     known = [c for c in answers if math.isfinite(c.mde80) and c.mde80]
     if known:
         listed = "; ".join(f"{number(c.mde80, 3)} ({c.claim})" for c in known)

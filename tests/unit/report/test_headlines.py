@@ -98,7 +98,10 @@ def test_too_few_seeds_ask_for_a_study_with_enough():
 
 def test_brackets_are_marked_where_only_p_values_are_corrected():
     assert brackets([MADE]) == "95 % intervals"
-    assert "uncorrected" in brackets([MADE, MADE]) and "90 %" not in brackets([MADE, MADE])
+    two = [replace(MADE, family=2)] * 2
+    assert "(Holm)" in brackets(two) and "90 %" not in brackets(two)
+    apart = brackets([replace(MADE, family=1)] * 2)
+    assert "uncorrected" in apart and "Holm" not in apart, "a primary and a secondary claim are two families of one"
     assert "90 % of claims of equivalence" in brackets([MADE, replace(MADE, confidence=90.0)])
 
 

@@ -16,7 +16,8 @@ from harness.analysis import Comparison, Outcome, compare_all
 from harness.report import latex, pages, papers, tables
 from harness.report.facts import StudyFacts
 from harness.report.latex import LINES, NARROW, WIDE, Caption, Column, fits, float_of
-from harness.report.papers import CORRECTED, MOST, UNCORRECTED, significance
+from harness.report.marks import CORRECTED, UNCORRECTED
+from harness.report.papers import MOST
 from harness.report.tables import Origin, Table, spread
 from harness.report.tex_text import ESCAPES, broken, escaped, explained, measured
 from harness.study import columns
@@ -138,23 +139,6 @@ def test_names_of_too_many_lines_are_abbreviated_with_a_legend() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ scores
-
-
-def test_marks_are_of_holms_correction_within_the_metric() -> None:
-    shown = table([[name, "1.00", "1.00"] for name in ("first", "b", "c", "d", "e")])
-    made = significance(
-        shown,
-        [
-            # Holm: .01 * 4 = .04; .02 * 3 = .06, and so .06 and .9 for those after it.
-            *(comparison(name, p) for name, p in (("b", 0.01), ("c", 0.02), ("d", 0.03), ("e", 0.9))),
-            # The other metric is a family of its own; the claim, another opponent and the unknown p mark nothing.
-            comparison("b", 0.04, metric="ter"),
-            comparison("c", float("nan"), metric="ter"),
-            comparison("d", 0.0001, claim="mine", metric="ter"),
-            comparison("e", 0.0001, b="b", metric="ter"),
-        ],
-    )
-    assert made == {(1, 1): CORRECTED, (2, 1): UNCORRECTED, (3, 1): UNCORRECTED, (1, 2): CORRECTED}
 
 
 OUTCOMES = [outcome(variant, seed) for variant in NAMES for seed in (1, 2, 3)]

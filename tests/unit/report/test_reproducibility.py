@@ -69,7 +69,9 @@ def test_it_is_filled_from_the_study() -> None:
     assert search[0] == "Partly" and "tuned nothing" in search[1]
     assert seeds[0] == "Yes" and "Seeds: 1, 2, 3; 3 finished runs of each of 2 variants." in seeds[1]
     assert (
-        statistics[0] == "Yes" and "Level 0.05" in statistics[1] and "Smallest detectable difference" in statistics[1]
+        statistics[0] == "Yes"
+        and r"Level of the tests: 5 \%" in statistics[1]
+        and "Smallest detectable difference" in statistics[1]
     )
     assert (
         compute[0] == "Yes" and "6 trainings, 3 hours in all. Parameters: 12." in compute[1] and "a CPU" in compute[1]
