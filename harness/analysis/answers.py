@@ -13,6 +13,7 @@ from harness.analysis.arms import Contrast, Term, Trials, Weights
 from harness.analysis.bayes import believed
 from harness.analysis.compare import estimate, holm, verdict
 from harness.analysis.comparison import ONE_SEED, PILOT, POWER, SUCCESS_RATES, Comparison
+from harness.analysis.few_seeds import with_enough
 from harness.analysis.frames import spelled
 from harness.analysis.outcome import Outcome, Subset, on
 from harness.analysis.power import (
@@ -74,22 +75,31 @@ def judged(
         dropped: claims that were dropped when results could be seen; they count as primary ones that found nothing.
         datasets: the number of datasets that the study names.
     """
-    found, gate = [replace(answer, p_holm=math.nan, level=ALPHA, family=0) for answer in answers], 0.0
+    found = [replace(answer, p_holm=math.nan, level=ALPHA, family=0) for answer in answers]
+    least, gates = [math.nan] * len(found), (0.0, 0.0)
     for family, more in (("primary", dropped), ("secondary", 0)):
         mine = [k for k, c in enumerate(claims) if c.family == family and not answers[k].exploratory]
         size = datasets * (len(mine) + more)
-        corrected = holm([answers[k].p for k in mine] + [1.0] * more)[: len(mine)]
-        adjusted = [p if math.isnan(p) else max(gate, min(1.0, datasets * p)) for p in corrected]
-        for k, p in zip(mine, adjusted, strict=True):
-            found[k] = replace(found[k], p_holm=p, level=ALPHA / size, family=size)
-        gate = max([gate, *(1.0 if math.isnan(p) else p for p in adjusted), *[1.0] * more])
-    return [_decided(answer, claim) for answer, claim in zip(found, claims, strict=True)]
+        adjusted, gate = _corrected([answers[k].p for k in mine], gates[0], more, datasets)
+        leasts = [math.nan if math.isnan(answers[k].p) else answers[k].least for k in mine]
+        lowest, low_gate = _corrected(leasts, gates[1], more, datasets)
+        for k, p, bound in zip(mine, adjusted, lowest, strict=True):
+            found[k], least[k] = replace(found[k], p_holm=p, level=ALPHA / size, family=size), bound
+        gates = gate, low_gate
+    return [_decided(*each) for each in zip(found, claims, least, strict=True)]
 
 
-def _decided(answer: Comparison, claim: Claim) -> Comparison:
+def _corrected(p: Sequence[float], gate: float, dropped: int, datasets: int) -> tuple[list[float], float]:
+    """Return the corrected p values of a family behind a gate, and the gate of the next one."""
+    holm_p = holm([*p, *[1.0] * dropped])[: len(p)]
+    found = [value if math.isnan(value) else max(gate, min(1.0, datasets * value)) for value in holm_p]
+    return found, max([gate, *(1.0 if math.isnan(value) else value for value in found), *[1.0] * dropped])
+
+
+def _decided(answer: Comparison, claim: Claim, least: float) -> Comparison:
     p = answer.p if answer.exploratory else answer.p_holm
     decided = replace(answer, on=claim.on, verdict=verdict(answer, p, METRICS[claim.metric], claim))
-    return with_needs(decided, claim)
+    return with_needs(with_enough(replace(decided, enough_seeds=0), least), claim)
 
 
 def primary_metrics(outcomes: Sequence[Outcome], claims: Sequence[Claim], primary: str = "") -> list[str]:

@@ -178,7 +178,8 @@ def _judged(found: Comparison, contrast: Contrast, metric: Metric, claim: Claim 
     p, in_favour = _p_value(found, error, df, metric, claim)
     if p > 0:  # else the same models say the same in two ways, which is no chance
         trained = [arms[0].seeds] * 2 if found.kind == "matched" else [arm.seeds for arm in arms]
-        p = max(p, least_p(tuple(trained), varies=error > 0))
+        least = least_p(tuple(trained), varies=error > 0)
+        p, found = max(p, least), replace(found, least=least)
     found = replace(found, p=p, in_favour=in_favour)
     return replace(found, verdict=verdict(found, p, metric, claim))
 
@@ -246,7 +247,8 @@ def _rated(found: Comparison, arms: Sequence[Arm], metric: Metric, claim: Claim,
         for more in range(unknown[0] + 1)
         for others in range(unknown[1] + 1)
     )
-    found = replace(found, p=p, in_favour=rate_a > rate_b)
+    least = rates.fisher(trials[0], trials[0], 0, trials[1])
+    found = replace(found, p=p, in_favour=rate_a > rate_b, least=least)
     return replace(found, verdict=verdict(found, p, metric, claim))
 
 

@@ -52,6 +52,8 @@ class Comparison:
     """Claims that Holm's correction counts, on all datasets together; those that were dropped after results among them."""
     spent: float = ALPHA
     """Of the level of 5 %, what may be used up so far, where a claim is answered over several looks; else all of it."""
+    least: float = 0.0
+    """The value that p is never below, however far apart the sides are."""
     held_to: float = ALPHA
     """The level that p is held to: less than 5 % for a row without a claim where other looks have a part of it."""
     mde80: float = math.nan
@@ -109,12 +111,22 @@ class Comparison:
     """Why the row is no answer to a claim that was stated before the run; empty if it is one."""
     posterior: float = math.nan
     """The probability that the claim is true, given the scores and weak priors (``harness.analysis.bayes``)."""
+    enough_seeds: int = 0
+    """Of a claim that its seeds cannot decide, whatever they score: the seeds a side from which on some can; else 0."""
 
     @property
     def marked_verdict(self) -> str:
         """The verdict, marked where the claim was stated after results, or where results of earlier plans had been seen."""
         later = f", attempt {self.attempt}" if self.plans_seen else ""
         return f"exploratory, {self.verdict}" if self.exploratory else self.verdict + later
+
+    @property
+    def full_verdict(self) -> str:
+        """The marked verdict, with the reason where no data of so few seeds could have decided the claim."""
+        if not self.enough_seeds:
+            return self.marked_verdict
+        have = min(self.seeds_a, self.seeds_b)
+        return f"{self.marked_verdict}: {have} seeds cannot decide at this level, {self.enough_seeds} can"
 
     @property
     def common_seeds(self) -> int:
@@ -143,7 +155,8 @@ class Comparison:
 COMPARISON_COLUMNS = [
     f.name
     for f in fields(Comparison)
-    if f.name not in ("df", "in_favour", "standard_error", "sides", "limit", "on", "family", "spent", "held_to")
+    if f.name
+    not in ("df", "in_favour", "standard_error", "sides", "limit", "on", "family", "spent", "least", "held_to")
 ]
 
 

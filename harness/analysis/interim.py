@@ -13,6 +13,7 @@ from scipy import stats
 from harness.analysis import unplanned
 from harness.analysis.answers import compare_all, judged, with_needs
 from harness.analysis.comparison import FLOOR, Comparison
+from harness.analysis.few_seeds import least_with, with_enough
 from harness.analysis.load_outcomes import gather
 from harness.analysis.outcome import Outcome
 from harness.analysis.sequential import Spending, futile, information, nominal_levels, sequential_p, spent
@@ -145,12 +146,12 @@ def answer_looks(
         answers, more = judged(marked, claims, dropped, design.datasets), False
         for index, claim in enumerate(claims):
             if design.unplanned:
-                answers[index] = _at_first_look(answers[index], design, claim)
+                answers[index] = _at_first_look(answers[index], [look[index] for look in seen], design, claim)
             elif number < len(design.looks) and answers[index].verdict not in DECIDED:
                 stopped = _futile(seen[-1][index], design, number, claim)
                 more = more or not stopped
                 note = "; ".join(filter(None, [answers[index].note, FUTILE]))
-                answers[index] = replace(answers[index], note=note) if stopped else answers[index]
+                answers[index] = replace(answers[index], enough_seeds=0, **({"note": note} if stopped else {}))
         yield Look(seeds, [*answers, *_held(seen[-1][len(claims) :], design, number)], more)
 
 
@@ -180,8 +181,18 @@ def _over_looks(answers: Sequence[Comparison], design: Design, claim: Claim) -> 
     if design.unplanned:  # what the intervals of all looks have in common, so that it agrees with p, and the estimate
         low = min(last.delta, max(end for end, _ in repeated))
         high = max(last.delta, min(end for _, end in repeated))
-    spent_so_far = design.spend(ALPHA, shares[-1])
-    return replace(last, p=so_far[-1], in_favour=decided.in_favour, ci_low=low, ci_high=high, spent=spent_so_far)
+    final = replace(last, p=so_far[-1], in_favour=decided.in_favour, ci_low=low, ci_high=high)
+    return replace(
+        final, spent=design.spend(ALPHA, shares[-1]), least=_least([a.least for a in answers], design, claim)
+    )
+
+
+def _least(of_looks: Sequence[float], design: Design, claim: Claim) -> float:
+    """Return the value that p over all looks is never below, given that of every look."""
+    if 0.0 in of_looks:
+        return 0.0
+    shares = design.shares(len(of_looks))
+    return sequential_p(of_looks, shares, two_sided=claim.within is None, spend=design.spend)
 
 
 def _repeated(answer: Comparison, level: float, *, two_sided: bool) -> tuple[float, float]:
@@ -194,10 +205,17 @@ def _repeated(answer: Comparison, level: float, *, two_sided: bool) -> tuple[flo
     return max(low, -answer.limit), min(high, answer.limit)
 
 
-def _at_first_look(answer: Comparison, design: Design, claim: Claim) -> Comparison:
-    """Return an answer whose needs are at the level that a new study of the same design has at its first look."""
+def _at_first_look(answer: Comparison, looks: Sequence[Comparison], design: Design, claim: Claim) -> Comparison:
+    """Return an answer whose needs are at the level that a new study of the same design has at its first look.
+
+    Seeds that are too few are enough once a batch is added.
+    """
     if not design.repeats(claim):
         return answer
+    if answer.enough_seeds:
+        before = [look.least for look in looks if look.least]
+        bound = answer.least * (answer.family or 1)
+        answer = with_enough(answer, bound, lambda n: _least([*before, least_with(answer, n)], design, claim))
     return with_needs(replace(answer, level=design.spend(answer.level, 1)), claim)
 
 

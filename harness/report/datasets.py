@@ -97,7 +97,7 @@ def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
     verdicts: dict[str, list[str]] = {}
     for base, answer in found.answers:
         if answer.claim == gain.claim:
-            verdicts.setdefault(answer.marked_verdict, []).append(base)
+            verdicts.setdefault(answer.full_verdict, []).append(base)
     listed = "; ".join(f"{verdict} on {', '.join(bases)}" for verdict, bases in verdicts.items())
     listed += f"; it holds on at least {gain.holds} of {gain.datasets} datasets (95 % confidence)"
     if gain.delta is None or gain.iqm_a is None or gain.iqm_b is None:
@@ -120,7 +120,7 @@ def answers_table(found: AcrossDatasets) -> Table:
         row = [
             c.claim,
             base,
-            c.marked_verdict,
+            c.full_verdict,
             quantity(c, c.delta),
             interval(c),
             probability(c.p),

@@ -84,7 +84,7 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
     pairs = list(zip(study.claims, comparisons, strict=False))
     steps = in_one_study([next_step(c, claim, study, outcomes) for claim, c in pairs])
     return [
-        Headline(_begun(claim.name), _size(c), c.marked_verdict, c.verdict, step)
+        Headline(_begun(claim.name), _size(c), c.full_verdict, c.verdict, step)
         for (claim, c), step in zip(pairs, steps, strict=True)
     ]
 

@@ -163,7 +163,7 @@ def _sorted_by(text: str) -> str:
     """Return the first number of a cell of numbers, as JavaScript reads it."""
     if not NUMBER.match(text) or text == NONE:
         return ""
-    return text.removeprefix("< ").split(" ")[0].replace(",", "").replace("∞", "Infinity")
+    return text.removeprefix("< ").split(" ")[0].replace(",", "").replace("∞", "Infinity").replace("none", "Infinity")
 
 
 def _ranges(numbers: Sequence[int]) -> str:

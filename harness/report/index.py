@@ -30,6 +30,8 @@ class Verdict(NamedTuple):
     """Whether the claim was stated after results."""
     attempt: str = ""
     """Which attempt it is, where results of earlier plans had been seen."""
+    few: str = ""
+    """Why its seeds could not decide it; empty where they could."""
 
     @property
     def sign(self) -> str:
@@ -117,7 +119,7 @@ def read(folder: Path, results: Path) -> Entry:
             date=provenance.get("finished", ""),
             # The answers to the claims come first, in their order.
             verdicts=[
-                Verdict(row["verdict"], row["claim"], bool(row.get("exploratory")), _attempt(row))
+                Verdict(row["verdict"], row["claim"], bool(row.get("exploratory")), _attempt(row), _few(row))
                 for row, _ in zip(comparisons, claims, strict=False)
             ],
             finished=sum(row["status"] == "ok" for row in trials),
@@ -160,6 +162,12 @@ def _best(trials: Sequence[Mapping[str, str]], asked: Sequence[str]) -> Best | N
 def _attempt(row: Mapping[str, str]) -> str:
     seen = row.get("plans_seen") not in (None, "", "0")  # older reports have no such column
     return f", attempt {row['attempt']}" if seen else ""
+
+
+def _few(row: Mapping[str, str]) -> str:
+    enough = row.get("enough_seeds") or "0"  # older reports have no such column
+    have = min(row["seeds_a"], row["seeds_b"], key=int) if enough != "0" else ""
+    return f": {have} seeds cannot decide at this level, {int(enough)} can" if have else ""
 
 
 def _text(path: Path) -> str:

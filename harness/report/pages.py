@@ -118,7 +118,7 @@ def _facts(
         "brackets": headlines.brackets(comparisons[: len(answers)]),
         "made_with": headlines.made_with(study),
         "comparisons": comparisons[: len(answers)],
-        "verdicts": [c.marked_verdict for c in comparisons[: len(answers)]],
+        "verdicts": [c.full_verdict for c in comparisons[: len(answers)]],
         "claims": tables.claims_table(study.claims, comparisons, outcomes),
         "sections": found,
         "unfinished": sum(o.status != "ok" for o in outcomes),

@@ -155,7 +155,7 @@ def claims(study: StudyFacts, answers: Sequence[tuple[Claim, Comparison]], split
     """Return the claims in three columns: what was claimed, the difference, the verdict."""
     asked = [f"{claim.name} ({measured(c)})" for claim, c in answers]
     found = [f"{signed(quantity(c, c.delta))}\n{_interval(c)}".strip() for _, c in answers]
-    verdicts = [c.marked_verdict.replace(", ", ",\n") + f"\n{_p(claim, c)}" for claim, c in answers]
+    verdicts = [f"{_verdict(c)}\n{_p(claim, c)}" for claim, c in answers]
     columns = [Column("claim", asked), Column("difference", found, whole=True), Column("verdict", verdicts, whole=True)]
     rules = [levels.level(answers), levels.correction(answers), levels.seeds(study)]
     below = [
@@ -178,6 +178,13 @@ def _interval(c: Comparison) -> str:
     found = re.fullmatch(r"(\S+) to (\S+)( \(.*\))?", text)
     percent = f"\n{found[3].strip()}" if found and found[3] else ""
     return f"[{signed(found[1])}, {signed(found[2])}]{percent}" if found else ""
+
+
+def _verdict(c: Comparison) -> str:
+    """Return a verdict in short lines."""
+    marked = c.marked_verdict.replace(", ", ",\n")
+    few = f"{min(c.seeds_a, c.seeds_b)} seeds cannot\ndecide, {c.enough_seeds} can"
+    return f"{marked}:\n{few}" if c.enough_seeds else marked
 
 
 def _p(claim: Claim, c: Comparison) -> str:

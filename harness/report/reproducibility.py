@@ -16,7 +16,7 @@ from harness.core.spec import flatten
 from harness.report import levels
 from harness.report.facts import StudyFacts
 from harness.report.sentences import METHODS, verified_sentence
-from harness.report.tables import number
+from harness.report.tables import detectable, number
 from harness.report.tex_text import DEFINITION, broken, explained
 
 YES, PARTLY, NO = "Yes", "Partly", "No"
@@ -202,6 +202,7 @@ def _statistics(study: StudyFacts, answers: Sequence[Comparison]) -> Item:
     if known:
         listed = "; ".join(f"{number(c.mde80, 3)} ({c.claim})" for c in known)
         evidence += [f"Smallest detectable difference with {100 * POWER:.0f} % power: {listed}."]
+    evidence += [f"{c.claim}: detectable: {detectable(c)}." for c in answers if math.isinf(c.mde80)]
     return Item(question, asked, YES if all(not math.isnan(c.p) for c in answers) else PARTLY, evidence)
 
 

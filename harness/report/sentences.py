@@ -180,7 +180,7 @@ def _meaning(result: Comparison, claim: Claim) -> str:
         return (
             f"The data show {stated}."
             if result.verdict == "refuted"
-            else f"The data neither show nor rule out {stated}."
+            else f"{_few(result)}The data neither show nor rule out {stated}."
         )
     gain = GAINS.get(result.method, "a gain")
     gain += f" of more than {margin}" if claim.by else ""
@@ -189,7 +189,16 @@ def _meaning(result: Comparison, claim: Claim) -> str:
         return f"The data show {gain}."
     if result.verdict == "refuted":
         return f"The data rule out {gain}." if claim.by else "The data show the opposite."
-    return f"The data neither show nor rule out {gain}."
+    return f"{_few(result)}The data neither show nor rule out {gain}."
+
+
+def _few(result: Comparison) -> str:
+    """Return, as the beginning of a text, that seeds are too few for any answer; "" where they are not."""
+    have = min(result.seeds_a, result.seeds_b)
+    few = (
+        f"No data of {have} seeds a side can decide this claim at its level, those of {result.enough_seeds} seeds can. "
+    )
+    return few if result.enough_seeds else ""
 
 
 def _alone(result: Comparison, claim: Claim) -> str:

@@ -20,8 +20,10 @@ from harness.trial.score import METRICS
 NONE = "–"
 DETECTABLE = "smallest detectable difference"
 """Title of the column of differences that a design finds with 80 % power."""
-NUMBER = re.compile(rf"{NONE}$|(< )?-?(∞|\d[\d,.]*(e[+-]?\d+)?)( (±|to|of) .*| \[.*\]| \(TOST\))?$")
-"""A cell with a number, a spread, an interval, or nothing."""
+NUMBER = re.compile(
+    rf"{NONE}$|none with \d+ seeds$|(< )?-?(∞|\d[\d,.]*(e[+-]?\d+)?)( (±|to|of) .*| \[.*\]| \(TOST\))?$"
+)
+"""A cell with a number, a spread, an interval, nothing, or no detectable difference."""
 
 LARGE = 1e9
 """Larger numbers are printed with an exponent."""
@@ -253,7 +255,7 @@ def claims_table(claims: Sequence[Claim], comparisons: Sequence[Comparison], out
                 origins[len(rows), column] = Origin(c.metric, trials, value)
         tost = " (TOST)" if claim.within is not None and not math.isnan(c.p_holm) else ""
         numbers = [quantity(c, c.delta), interval(c), probability(c.p_holm) + tost, detectable(c)]
-        rows.append([claim.name, c.marked_verdict, measured(c), *numbers])
+        rows.append([claim.name, c.full_verdict, measured(c), *numbers])
     return Table("claims", columns, rows, _frame(answers), origins)
 
 
@@ -293,7 +295,9 @@ def quantity(answer: Comparison, value: float) -> str:
 
 
 def detectable(answer: Comparison) -> str:
-    """Return the difference that a comparison finds with 80 % power; a dash if nothing varied."""
+    """Return the difference that a comparison finds with 80 % power; a dash if nothing varied, and none with too few seeds."""
+    if math.isinf(answer.mde80):
+        return f"none with {min(answer.seeds_a, answer.seeds_b)} seeds"
     return quantity(answer, answer.mde80 or math.nan)
 
 

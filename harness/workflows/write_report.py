@@ -185,9 +185,9 @@ def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
 
     def sentence(c: Comparison) -> str:
         if math.isnan(c.delta):  # no seed finished on both sides
-            return f"{c.claim}: {c.marked_verdict}"
+            return f"{c.claim}: {c.full_verdict}"
         reach = interval(c).removesuffix(f" ({c.confidence:.0f} %)")
         numbers = f"difference {quantity(c, c.delta)} in {measured(c)}, {c.confidence:.0f} % interval {reach}"
-        return f"{c.claim}: {c.marked_verdict} ({numbers})"
+        return f"{c.claim}: {c.full_verdict} ({numbers})"
 
     return [sentence(comparison) for comparison in comparisons]

@@ -8,8 +8,10 @@ import pytest
 from harness.analysis import Comparison, Outcome
 from harness.report.facts import StudyFacts
 from harness.report.headlines import SAME, Headline, Next, as_lines, brackets, headlines, in_one_study, made_with
+from harness.report.sentences import answer
 from harness.study.claims import Claim
 from harness.study.copied import Copied
+from harness.workflows.write_report import _verdicts
 
 CLAIM = Claim(name="attention helps", better={"x": 1}, than={"x": 2}, metric="exact_match")
 MADE = Comparison(
@@ -132,3 +134,10 @@ def test_one_new_study_serves_all_claims_that_wait_for_seeds():
     assert as_lines(in_one_study([few, many, none, many, None])) == lines
     assert in_one_study([few, None, many])[:2] == [SAME, None]
     assert as_lines(in_one_study([])) == []
+
+
+def test_seeds_too_few_for_any_verdict_are_said_in_the_headline_and_the_terminal():
+    few = replace(MADE, verdict="inconclusive", seeds_a=3, seeds_b=3, enough_seeds=4)
+    assert one(few).verdict == "inconclusive: 3 seeds cannot decide at this level, 4 can"
+    assert "inconclusive: 3 seeds cannot decide at this level, 4 can (difference" in _verdicts([few])[0]
+    assert "No data of 3 seeds a side can decide" in answer(few, CLAIM).meaning

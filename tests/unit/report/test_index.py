@@ -205,3 +205,15 @@ def test_pages_lead_to_pages_of_their_kind(tmp_path):
     html, markdown = (path.read_text(encoding="utf-8") for path in write(tmp_path))
     assert 'href="a/numbers/report.html"' in html and "](a/numbers/report.md)" in markdown
     assert 'data-verdicts="supported" data-datasets="some/one"' in html
+
+
+def test_a_verdict_that_so_few_seeds_could_not_give_says_so(tmp_path):
+    folder = report(tmp_path, "s", "b", {"it helps": "inconclusive"})
+    rows = [{"claim": "it helps", "metric": "nll", "verdict": "inconclusive", "exploratory": "", "seeds_a": "3",
+             "seeds_b": "3", "enough_seeds": "4"}]  # fmt: skip
+    with (folder / "comparisons.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    pages = [path.read_text() for path in write(tmp_path)]
+    assert all("3 seeds cannot decide at this level, 4 can" in page for page in pages)

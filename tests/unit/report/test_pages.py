@@ -142,7 +142,7 @@ def test_comparisons_have_exactly_the_promised_columns(folder):
         "study,base,claim,metric,a,b,mean_a,mean_b,delta,ci_low,ci_high,confidence,p,p_holm,verdict,level,mde80,"
         "seeds_a,seeds_b,sentences,unit,var_seed,var_sentence,method,kind,improvement,improvement_low,improvement_high,"
         "needed_seeds,needed_low,needed_high,needed_sentences,success_a,success_b,threshold,floor,note,attempt,"
-        "plans_seen,exploratory,posterior"
+        "plans_seen,exploratory,posterior,enough_seeds"
     )
     assert list(frame.columns) == ["study", "base", *COMPARISON_COLUMNS]
     assert list(frame["claim"].fillna("")[:3]) == ["masking helps", "the normalizer does not matter", ""]
