@@ -51,6 +51,7 @@ def parts(slot: str | None = None) -> list[dict[str, Any]]:
             "slot": name,
             "kind": kind,
             "summary": summary(part),
+            "better": getattr(part, "direction", "") if name == "metric" else "",
             "file": file_of(part.__module__),
             "settings": settings(part.Config),
         }

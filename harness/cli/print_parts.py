@@ -38,7 +38,8 @@ def print_parts(found: Mapping[str, list[dict[str, Any]]]) -> None:
         say(*([indented("settings of every kind:", style="dim")] if shared else []), *map(_setting, shared))
         for part in parts:
             own = [row for row in part["settings"] if row not in shared]
-            say(entry(part["kind"], part["summary"]), *map(_setting, own))
+            better = f" ({part['better']} is better)" if part["better"] in ("higher", "lower") else ""
+            say(entry(part["kind"], part["summary"] + better), *map(_setting, own))
 
 
 def _setting(row: Mapping[str, Any]) -> Hanging:

@@ -46,7 +46,8 @@ def print_validated(plan: Plan) -> None:
     factors = {variant.name: variant.factors for variant in plan.variants if not variant.skipped}
     say(*([heading("claims")] if plan.file.claims else []))
     for claim in plan.file.claims:
-        say(entry(claim.name, _question(claim)))
+        with plan.naming():
+            say(entry(claim.name, _question(claim)))
         compared = groups(claim, factors)
         say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
     say(*_rule(plan), *(indented(sentence, style="yellow") for sentence in [*too_few(plan), *fixed_streams(plan)]))
@@ -83,7 +84,10 @@ def _scoring(plan: Plan) -> list[str]:
 
 def _question(claim: Claim) -> str:
     """Return the assertion of a claim: its direction, its margin, its metric and test set, and its conditions."""
-    scored = claim.metric + (f" on {claim.on}" if claim.on else "")
+    from harness.trial.score import METRICS
+
+    better = " (lower is better)" if METRICS[claim.metric].direction == "lower" else ""
+    scored = claim.metric + better + (f" on {claim.on}" if claim.on else "")
     if claim.succeeds_at is not None:
         text = f"more seeds reach {claim.succeeds_at:g} in {scored}"
     elif claim.wins is not None:

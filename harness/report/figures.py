@@ -31,6 +31,7 @@ from harness.report.drawing import (
 )
 from harness.report.line_charts import LineChart, greyed, plain
 from harness.report.section import Figure
+from harness.report.tables import direction
 from harness.trial.score import METRICS
 
 __all__ = [
@@ -88,7 +89,7 @@ def by_variant(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -
         place, high = (row, 4) if dense else (row + 0.22, 9)
         axes.errorbar(mean, place, xerr=bar, fmt="|", color=orange if variant in focus else GREY, markersize=high,
                       capsize=0 if dense else 3, linewidth=1.8, zorder=3 if variant in focus else 1)  # fmt: skip
-    axes.set(xlabel=METRICS[metric].title, ylabel="")
+    axes.set(xlabel=METRICS[metric].title + direction(metric), ylabel="")
     name_rows(axes, order)
     axes.grid(axis="y", visible=False)
     headline(figure, f"{plain(metric)} of every variant: dots are seeds, bars mean ± SD{greyed(order)}")

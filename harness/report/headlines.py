@@ -10,7 +10,7 @@ from harness.analysis import ONE_SEED, Comparison, Outcome
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
 from harness.analysis.seed_cost import seconds_per_seed
 from harness.report.facts import StudyFacts
-from harness.report.tables import NONE, interval, quantity
+from harness.report.tables import NONE, direction, interval, quantity
 from harness.study.claims import Claim
 from harness.study.copied import FIRST_SEED
 from harness.trial.score import METRICS
@@ -141,7 +141,7 @@ def _measure(result: Comparison) -> str:
     title = METRICS[result.metric].title.split(" (")[0] + (f" on {result.on}" if result.on else "")
     if result.method == SUCCESS_RATES:
         return f"the share of seeds that succeed in {title}"
-    return f"the share of pairs of seeds won in {title}" if result.method == WINS else title
+    return f"the share of pairs of seeds won in {title}" if result.method == WINS else title + direction(result.metric)
 
 
 def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:

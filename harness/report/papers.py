@@ -11,7 +11,7 @@ from harness.report import levels
 from harness.report.facts import StudyFacts
 from harness.report.latex import NARROW, WIDE, Caption, Column, bold, fits, float_of
 from harness.report.marks import Marks, notes, significance, tested
-from harness.report.tables import COSTS, NONE, Table, interval, measured, probability, quantity
+from harness.report.tables import COSTS, NONE, Table, direction, interval, probability, quantity, quantity_name
 from harness.report.tex_text import escaped, signed
 from harness.study.claims import Claim
 from harness.trial.score import METRICS
@@ -153,7 +153,7 @@ def _notes(
 
 def claims(study: StudyFacts, answers: Sequence[tuple[Claim, Comparison]], split: str) -> str:
     """Return the claims in three columns: what was claimed, the difference, the verdict."""
-    asked = [f"{claim.name} ({measured(c)})" for claim, c in answers]
+    asked = [f"{claim.name} ({quantity_name(c)})" for claim, c in answers]
     found = [f"{signed(quantity(c, c.delta))}\n{_interval(c)}".strip() for _, c in answers]
     verdicts = [f"{_verdict(c)}\n{_p(claim, c)}" for claim, c in answers]
     columns = [Column("claim", asked), Column("difference", found, whole=True), Column("verdict", verdicts, whole=True)]
@@ -162,6 +162,9 @@ def claims(study: StudyFacts, answers: Sequence[tuple[Claim, Comparison]], split
         "Brackets: 95~\\% intervals unless stated, not corrected for the number of claims.",
         *(escaped(text) for text in rules if text),
     ]
+    lower = dict.fromkeys(METRICS[c.metric].title.split(" (")[0] for _, c in answers if direction(c.metric))
+    if lower:
+        below.append(escaped(f"Lower is better in {' and '.join(lower)}: a negative difference is a gain."))
     if any(claim.within is not None for claim, _ in answers):
         below.append("‡~$p$ of two one-sided tests of equivalence; their interval is of 90~\\%.")
     if any(c.method in (SUCCESS_RATES, WINS) for _, c in answers):

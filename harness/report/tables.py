@@ -309,7 +309,18 @@ def interval(answer: Comparison) -> str:
     return text if answer.confidence == 95 else f"{text} ({answer.confidence:.0f} %)"
 
 
+def direction(metric: str) -> str:
+    """Return in brackets that lower values of a metric are better, after a space; empty where they are not."""
+    return " (lower is better)" if METRICS[metric].direction == "lower" else ""
+
+
 def measured(answer: Comparison) -> str:
+    """Return the quantity of a difference, with its unit, its further test set, and where lower is better the direction."""
+    rated = answer.method in (SUCCESS_RATES, WINS)  # shares of seeds, of which more is better
+    return quantity_name(answer) + ("" if rated else direction(answer.metric))
+
+
+def quantity_name(answer: Comparison) -> str:
     """Return the quantity of a difference, with its unit and its further test set."""
     title = METRICS[answer.metric].title + (f" on {answer.on}" if answer.on else "")
     if answer.method == SUCCESS_RATES:

@@ -199,6 +199,19 @@ def test_a_setting_of_every_kind_is_shown_once(capsys: pytest.CaptureFixture[str
     assert out.count("      name: str, default ''. ") == 1 and "  bleu: " in out
 
 
+def test_metrics_and_claims_say_which_direction_is_better(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    print_parts.print_parts(catalog.catalog(lambda: None, "metric"))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "in percent; white space is folded (higher is better)" in out
+    assert "(neither" not in out
+    assert out.count("(lower is better)") > 3
+    (claim, *_) = plan.file.claims
+    print_plans.print_validated(
+        replace(plan, file=plan.file.changed(claims=(claim.changed(metric="token_edit_rate", within=None),)))
+    )
+    assert "better by more than 0 in token_edit_rate (lower is better)" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_valid_study_says_what_each_claim_compares(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
     print_plans.print_validated(plan)
     out = capsys.readouterr().out
@@ -284,10 +297,11 @@ def test_verdicts_come_in_the_unit_of_what_is_compared() -> None:
     alike = replace(made, confidence=90.0)
     none = replace(made, delta=math.nan, verdict="no data")
     assert _verdicts([made, rates, late, alike, none]) == [
-        "c: inconclusive (difference -0.2500 in NLL (nats per token), 95 % interval -0.5000 to 0.1000)",
+        "c: inconclusive (difference -0.2500 in NLL (nats per token) (lower is better), 95 % interval -0.5000 to 0.1000)",
         "c: inconclusive (difference 33.3 in seeds (%) that reach 50.00 in exact match (%), 95 % interval -29.1 to 79.2)",
-        "c: exploratory, inconclusive (difference -0.2500 in NLL (nats per token), 95 % interval -0.5000 to 0.1000)",
-        "c: inconclusive (difference -0.2500 in NLL (nats per token), 90 % interval -0.5000 to 0.1000)",
+        "c: exploratory, inconclusive (difference -0.2500 in NLL (nats per token) (lower is better), "
+        "95 % interval -0.5000 to 0.1000)",
+        "c: inconclusive (difference -0.2500 in NLL (nats per token) (lower is better), 90 % interval -0.5000 to 0.1000)",
         "c: no data",
     ]
 

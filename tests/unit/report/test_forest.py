@@ -57,6 +57,6 @@ def test_a_huge_detectable_difference_does_not_crush_the_intervals():
 def test_the_figure_has_an_axis_per_quantity_and_every_verdict():
     figure = forest.draw(forest.forests([CLAIM, CLAIM], [MADE, replace(MADE, metric="nll", verdict="refuted")]))
     assert [axes.get_xlabel() for axes in figure.axes] == [
-        "difference in exact match (%)", "difference in NLL (nats per token)"
+        "difference in exact match (%)", "difference in NLL (nats per token) (lower is better)"
     ]  # fmt: skip
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["supported", "refuted"]

@@ -47,7 +47,10 @@ def test_an_answer_is_a_sentence_with_size_interval_metric_and_verdict():
             {"verdict": "equivalent", "confidence": 90.0},
             ": difference 27.60 points [17.10, 38.10; 90 %] in exact match",
         ),
-        ({"metric": "nll", "delta": -0.5, "ci_low": -0.7, "ci_high": -0.3}, " by 0.5000 nats [0.3000, 0.7000] in NLL"),
+        (
+            {"metric": "nll", "delta": -0.5, "ci_low": -0.7, "ci_high": -0.3},
+            " by 0.5000 nats [0.3000, 0.7000] in NLL (lower is better)",
+        ),
         ({"metric": "bleu", "on": "gen"}, " by 27.60 [17.10, 38.10] in BLEU on gen"),
         ({"method": "success rates"}, " by 27.6 points [17.1, 38.1] in the share of seeds that succeed in exact match"),
         ({"ci_low": math.nan, "ci_high": math.nan, "verdict": "pilot"}, ": difference 27.60 points in exact match"),

@@ -110,3 +110,11 @@ def test_levels_count_what_the_correction_counts() -> None:
     planned = StudyFacts("s", "b", "", "", "", "", plan={"seeds": {"start": 3, "max": 9, "until": "decided"}})
     assert "3, then more until all is decided" in levels.seeds(planned) and not levels.added(planned)
     assert levels.seeds(StudyFacts("s", "b", "", "", "", "", plan={"seeds": [1, 2]})) == ""
+
+
+def test_the_notes_of_claims_say_where_lower_is_better() -> None:
+    asked = [ASKED, ASKED.changed(metric="token_edit_rate")]
+    found = [CLAIMED, replace(CLAIMED, metric="token_edit_rate", delta=-2.34)]
+    text = papers.claims(StudyFacts("s", "b", "", "", "", ""), list(zip(asked, found, strict=True)), "test")
+    assert "Lower is better in token edit rate: a negative difference is a gain." in text and "$-$2.34" in text
+    assert "Lower is better" not in papers.claims(StudyFacts("s", "b", "", "", "", ""), [(ASKED, CLAIMED)], "test")
