@@ -302,7 +302,7 @@ def verdict(answer: Comparison, p: float, metric: Metric, claim: Claim | None) -
         return answer.verdict
     if answer.standard_error == 0 and _saturated(answer, metric):
         return "saturated"
-    if _scores_at_floor(answer, metric):
+    if scores_at_floor(answer, metric):
         return FLOOR
     if p >= ALPHA:
         return "inconclusive"
@@ -311,7 +311,8 @@ def verdict(answer: Comparison, p: float, metric: Metric, claim: Claim | None) -
     return "supported" if claim.within is None else "equivalent"
 
 
-def _scores_at_floor(answer: Comparison, metric: Metric) -> bool:
+def scores_at_floor(answer: Comparison, metric: Metric) -> bool:
+    """Say whether both sides score no more than a system that learned nothing."""
     rated = answer.method in (SUCCESS_RATES, WINS) or answer.kind not in SIDES
     return not rated and at_floor([answer.mean_a, answer.mean_b], answer.floor, metric)
 

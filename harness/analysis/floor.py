@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from itertools import compress
 
-from harness.analysis.outcome import Subset, Tested
+from harness.analysis.outcome import Outcome, Subset, Tested
 from harness.contracts.metric import Metric
-from harness.trial.score import record
+from harness.trial.score import METRICS, record
 
 NEAR = 0.01
 """A score within this share of the metric's scale of the floor is at the floor."""
@@ -53,6 +53,27 @@ def _best(
             return math.nan
         scores.append(float(metric.score(statistics.sum(0))))
     return max(scores) if metric.direction == "higher" else min(scores)
+
+
+def finer(outcomes: Sequence[Outcome], variants: Collection[str], coarse: str) -> list[str]:
+    """Return the metrics of some trials by which a variant scores above a floor that is known.
+
+    Args:
+        outcomes: all trials, on one test set.
+        variants: the sides of a comparison.
+        coarse: the metric by which they are at the floor.
+    """
+    done = [o for o in outcomes if o.status == "ok" and o.variant in variants]
+    found = []
+    for name in [name for name in METRICS if name != coarse and any(name in o.metrics for o in done)]:
+        lowest = floor(done[0].tested, METRICS[name])
+        scores: dict[str, list[float]] = {}
+        for o in done:
+            scores.setdefault(o.variant, []).append(o.metrics.get(name, math.nan))
+        means = [math.fsum(values) / len(values) for values in scores.values()]
+        if not math.isnan(lowest) and not at_floor(means, lowest, METRICS[name]):
+            found.append(name)
+    return found
 
 
 def at_floor(scores: Sequence[float], lowest: float, metric: Metric) -> bool:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.analysis import ONE_SEED, Comparison, Outcome
+from harness.analysis import ONE_SEED, Comparison, Outcome, on
+from harness.analysis.compare import scores_at_floor
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
+from harness.analysis.floor import finer
 from harness.analysis.seed_cost import seconds_per_seed
 from harness.report.facts import StudyFacts
 from harness.report.tables import NONE, direction, interval, quantity
@@ -146,7 +148,10 @@ def _measure(result: Comparison) -> str:
 
 def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
     """Return what would decide an open claim, at what cost; None for a decided one."""
-    if result.verdict in (ONE_SEED, PILOT):
+    few = result.verdict in (ONE_SEED, PILOT)
+    if result.verdict == FLOOR or (few and scores_at_floor(result, METRICS[result.metric])):
+        return Next(_off_the_floor(result, outcomes))
+    if few:
         return _new_study(FEW, "a verdict needs three seeds a side", study, outcomes)
     if result.verdict != "inconclusive" or math.isnan(result.needed_seeds):
         return None
@@ -158,6 +163,15 @@ def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
     if math.isfinite(result.needed_sentences):
         return Next(f"no number of seeds decides it; about {result.needed_sentences:,.0f} test sentences would")
     return Next("no number of seeds or sentences decides it if all is as seen here")
+
+
+def _off_the_floor(result: Comparison, outcomes: Sequence[Outcome]) -> str:
+    """Return what to change where neither side has learned anything that could be compared."""
+    more = "neither side learned the task: raise training.updates or take more data, and try it on the validation split first"
+    every = {o.variant for o in outcomes}
+    names = finer(on(outcomes, result.on), {result.a, result.b} & every or every, result.metric)
+    ask = f"; or claim a finer metric, such as {names[0]}, which is above its floor here" if names else ""
+    return f"{more} (--set evaluate=validation){ask}"
 
 
 def in_one_study(steps: Sequence[Next | None]) -> list[Next | None]:

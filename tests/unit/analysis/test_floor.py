@@ -10,8 +10,8 @@ import pytest
 
 from harness.analysis.compare import verdict
 from harness.analysis.comparison import FLOOR, Comparison
-from harness.analysis.floor import at_floor, floor
-from harness.analysis.outcome import Tested, TestSet
+from harness.analysis.floor import at_floor, finer, floor
+from harness.analysis.outcome import Outcome, Tested, TestSet
 from harness.study.claims import Claim
 from harness.trial.score import METRICS
 
@@ -73,3 +73,11 @@ def test_two_sides_at_the_floor_are_neither_better_nor_equivalent(within: float 
     above = Comparison("c", "exact_match", "A", "B", mean_a=40.0, mean_b=0.35, delta=39.65, floor=0.1, in_favour=True)
     assert verdict(above, 0.001, METRICS["exact_match"], claim) in ("supported", "equivalent")
     assert np.isnan(found.standard_error)
+
+
+def test_finer_metrics_are_those_above_a_floor_that_is_known() -> None:
+    scores = {"exact_match": 0.0, "token_accuracy": 55.0, "ter": 60.0, "nll": 1.0}
+    own = sample(["a"] * 4)
+    made = [Outcome(f"{v}{s}", v, s, "ok", metrics=scores, test=own.test, tokenize="13a") for v in "ab" for s in (1, 2)]
+    assert finer(made, {"a", "b"}, "exact_match") == ["token_accuracy"], "TER is at its floor, NLL has none"
+    assert finer(made, {"a", "b"}, "token_accuracy") == [] == finer(made, {"c"}, "exact_match")

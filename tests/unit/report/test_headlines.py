@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from harness.analysis import Comparison, Outcome
+from harness.analysis.outcome import TestSet
 from harness.report.facts import StudyFacts
 from harness.report.headlines import SAME, Headline, Next, as_lines, brackets, headlines, in_one_study, made_with
 from harness.report.sentences import answer
@@ -144,3 +145,17 @@ def test_seeds_too_few_for_any_verdict_are_said_in_the_headline_and_the_terminal
     assert one(few).verdict == "inconclusive: 3 seeds cannot decide at this level, 4 can"
     assert "inconclusive: 3 seeds cannot decide at this level, 4 can (difference" in _verdicts([few])[0]
     assert "No data of 3 seeds a side can decide" in answer(few, CLAIM).meaning
+
+
+def test_at_the_floor_the_next_step_names_the_budget_and_a_finer_metric():
+    low = replace(MADE, verdict="at the floor")
+    plain = one(low).next
+    assert "training.updates" in plain.what and "evaluate=validation" in plain.what and "finer" not in plain.what
+    references = [["no"], ["no"], ["x y"]]
+    test = TestSet(sources=["a", "b", "c"], references=references)
+    scores = {"exact_match": 0.0, "token_accuracy": 90.0}
+    made = [replace(o, metrics=scores, test=test, tokenize="13a") for o in TRIALS]
+    assert "such as token_accuracy" in one(low, outcomes=made).next.what
+    assert as_lines([plain]) == [plain.what], "the terminal has a line"
+    pilot = replace(MADE, verdict="artifact-level only", mean_a=0.0, mean_b=0.0, floor=0.0)
+    assert one(pilot).next == plain and one(replace(pilot, mean_a=50.0)).next != plain, "one seed is enough to see it"
