@@ -111,6 +111,7 @@ def _estimated(blank: Comparison, contrast: Contrast, metric: Metric, claim: Cla
     delta = float(sum(weight * arm.mean for weight, arm in contrast.parts))
     var_sentence = 0.0 if all(arm.exhaustive for arm in arms) else float(resampled.var(ddof=1))
     found = replace(blank, mean_a=contrast.mean_a, mean_b=contrast.mean_b, delta=delta, var_sentence=var_sentence)
+    found = replace(found, weighted=any(len(set(arm.batches)) > 1 for arm in arms))
     fewest = min(arm.df + 1 for arm in arms)
     if fewest < 2:
         half = float(stats.norm.isf((100 - found.confidence) / 200)) * math.sqrt(var_sentence)

@@ -54,6 +54,8 @@ class Comparison:
     """Of the level of 5 %, what may be used up so far, where a claim is answered over several looks; else all of it."""
     least: float = 0.0
     """The value that p is never below, however far apart the sides are."""
+    weighted: bool = False
+    """Whether its means are those of batches of seeds, weighted by the root of their sizes (``harness.analysis.unplanned``)."""
     held_to: float = ALPHA
     """The level that p is held to: less than 5 % for a row without a claim where other looks have a part of it."""
     mde80: float = math.nan
@@ -156,7 +158,19 @@ COMPARISON_COLUMNS = [
     f.name
     for f in fields(Comparison)
     if f.name
-    not in ("df", "in_favour", "standard_error", "sides", "limit", "on", "family", "spent", "least", "held_to")
+    not in (
+        "df",
+        "in_favour",
+        "standard_error",
+        "sides",
+        "limit",
+        "on",
+        "family",
+        "spent",
+        "least",
+        "weighted",
+        "held_to",
+    )
 ]
 
 

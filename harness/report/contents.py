@@ -37,6 +37,7 @@ SHORT = ("scores", "published", "curves")
 """The sections that a short page has and a long one shows unfolded."""
 SHARED, NOT_SHARED = "shared by all variants", "shared by all variants that were tested on it"
 SCORES = "Mean ± standard deviation over seeds; n is the number of trials that finished."
+BATCHES = " All seeds count alike here; answers weigh the batches in which seeds were added, so that their means may be others."
 APART = (
     " The variants were tested on {} different sets of sentences, named by the first digits of their sha256: scores "
     "compare only within one set."
@@ -61,7 +62,7 @@ def sections(
     exploratory = [c for c in exploratory if (c.metric, c.on, *sorted((c.a, c.b))) not in told]
     order = figures.order_of(shown, study.claims, (*metrics, "")[0])
     found = [
-        _scores(outcomes, metrics),
+        _scores(outcomes, metrics, weighted=any(c.weighted for c in comparisons)),
         *published.sections(study, outcomes),
         _curves(shown, order),
         _single_seeds(shown, metrics, order),
@@ -86,7 +87,7 @@ def sections(
     return [replace(section, folded=section.name not in SHORT) for section in found]
 
 
-def _scores(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
+def _scores(outcomes: Sequence[Outcome], metrics: Sequence[str], *, weighted: bool) -> Section:
     """Return a table of scores for each test set, without metrics that trials computed in different ways."""
     further = further_tests(outcomes)
     found = []
@@ -94,7 +95,8 @@ def _scores(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> Section:
         caption = f"On the test set {test}" if test else "On the main test" if further else ""
         found.append(tables.scores_table(comparable(on(outcomes, test))[0], metrics, test, caption))
     most = max(len(set(tables.tested_on(on(outcomes, test)).values())) for test in ("", *further))
-    return Section("scores", "Scores", SCORES + (APART.format(most) if most > 1 else ""), found)
+    about = SCORES + (APART.format(most) if most > 1 else "") + (BATCHES if weighted else "")
+    return Section("scores", "Scores", about, found)
 
 
 def _explored(rows: Sequence[Comparison]) -> str:

@@ -145,6 +145,10 @@ def _notes(
     titles = {METRICS[name].title: METRICS[name].title.split(" (")[0] for name in names if name in METRICS}
     found = [r"\textbf{Bold}: best of a column."] if len(table.rows) > 1 and titles else []
     found += notes(table, titles, marks, comparisons)
+    if any(c.weighted for c in comparisons):
+        found.append(
+            "Means are over all seeds alike; differences in claims weigh the batches in which seeds were added."
+        )
     total = len({c.a for c in tested(table, comparisons)}) + 1
     if len(table.rows) == MOST < total:
         found.append(f"{MOST} of {total} variants: the first, those of claims, and the best.")

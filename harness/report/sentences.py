@@ -40,6 +40,12 @@ GAINS = {SUCCESS_RATES: "a higher rate of success", WINS: "that its seeds win so
 """What is claimed, by method, where it is no difference in score."""
 
 
+WEIGHTED = (
+    " These are means of batches of seeds, weighted by the root of their sizes; those in the table of scores are plain."
+)
+"""A sentence on means where seeds were added after results."""
+
+
 class Answer(NamedTuple):
     """The answer to one claim, a sentence per field; a field without a sentence is empty."""
 
@@ -122,7 +128,7 @@ def answer(result: Comparison, claim: Claim, label: Callable[[str], str] = str) 
         claim.name,
         result.verdict,
         f"{_meaning(result, claim)} {_alone(result, claim)}".strip(),
-        f"{_sides(result, claim, label)} ({evidence}; {size}).",
+        f"{_sides(result, claim, label)} ({evidence}; {size}).{WEIGHTED * result.weighted}",
         f"{_method(result)} {_improvement(result)}".strip(),
         _power(result),
         _decides(result, claim),

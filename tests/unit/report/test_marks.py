@@ -10,9 +10,10 @@ import pytest
 
 from harness.analysis import Comparison
 from harness.analysis.interim import Design, answer_looks
-from harness.report import levels, papers, tables
+from harness.report import contents, levels, papers, tables
 from harness.report.facts import StudyFacts
 from harness.report.marks import CORRECTED, UNCORRECTED, significance
+from harness.report.sentences import answer
 from harness.report.tables import Table
 from harness.study.claims import Claim
 from tests.unit.analysis.test_interim import claim, trials
@@ -75,10 +76,11 @@ def unplanned(counts: tuple[int, ...] = (3,)) -> tuple[StudyFacts, list[Any], li
     """A study of two claims that far too few seeds decide, by the rule that keeps half of the level for later."""
     more = {"by": 5.0, "family": "secondary"}
     asked, outcomes = [claim(by=5.0), claim("b wins", **more)], trials(0.95, 0.2, counts[-1])
-    design = Design(tuple(range(1, counts[-1] + 1)), counts, unplanned=True)
-    *_, look = answer_looks(design, outcomes, asked, "d", {})
     starts = (0, *counts)
     batches = [list(range(a + 1, b + 1)) for a, b in zip(starts, counts, strict=False)]
+    outcomes = [replace(o, batch=next(n for n, mine in enumerate(batches) if o.seed in mine)) for o in outcomes]
+    design = Design(tuple(range(1, counts[-1] + 1)), counts, unplanned=True)
+    *_, look = answer_looks(design, outcomes, asked, "d", {})
     return StudyFacts("s", "b", "", "", "d", "", claims=asked, plan={"batches": batches}), outcomes, look.comparisons
 
 
@@ -118,3 +120,15 @@ def test_the_notes_of_claims_say_where_lower_is_better() -> None:
     text = papers.claims(StudyFacts("s", "b", "", "", "", ""), list(zip(asked, found, strict=True)), "test")
     assert "Lower is better in token edit rate: a negative difference is a gain." in text and "$-$2.34" in text
     assert "Lower is better" not in papers.claims(StudyFacts("s", "b", "", "", "", ""), [(ASKED, CLAIMED)], "test")
+
+
+def test_means_that_weigh_batches_say_so_where_they_stand() -> None:
+    study, outcomes, found = unplanned((3, 4))
+    shown = tables.scores_table(outcomes, ["exact_match"])
+    assert "weigh the batches in which seeds were added" in papers.files(study, [shown], outcomes, found)["scores.tex"]
+    assert "in the table of scores are plain" in answer(found[0], study.claims[0]).evidence
+    (section, *_) = contents.sections(study, outcomes, found, ["exact_match"])
+    assert "answers weigh the batches" in section.about
+    study, outcomes, found = unplanned()
+    assert "weigh" not in papers.files(study, [shown], outcomes, found)["scores.tex"]
+    assert "plain" not in answer(found[0], study.claims[0]).evidence
