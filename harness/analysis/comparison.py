@@ -54,6 +54,8 @@ class Comparison:
     """Of the level of 5 %, what may be used up so far, where a claim is answered over several looks; else all of it."""
     least: float = 0.0
     """The value that p is never below, however far apart the sides are."""
+    more_seeds: float = math.nan
+    """Where seeds may be added by the study's rule: how many more a side decide it with 80 % power, if all is as seen here."""
     weighted: bool = False
     """Whether its means are those of batches of seeds, weighted by the root of their sizes (``harness.analysis.unplanned``)."""
     held_to: float = ALPHA
@@ -169,6 +171,7 @@ COMPARISON_COLUMNS = [
         "spent",
         "least",
         "weighted",
+        "more_seeds",
         "held_to",
     )
 ]

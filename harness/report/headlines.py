@@ -6,15 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.analysis import ONE_SEED, Comparison, Outcome, on
-from harness.analysis.compare import scores_at_floor
+from harness.analysis import ONE_SEED, Comparison, Outcome
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
-from harness.analysis.floor import finer
-from harness.analysis.seed_cost import seconds_per_seed
 from harness.report.facts import StudyFacts
+from harness.report.next_steps import Next, in_one_study, next_step
 from harness.report.tables import NONE, direction, interval, quantity
-from harness.study.claims import Claim
-from harness.study.copied import FIRST_SEED
 from harness.trial.score import METRICS
 
 SIGNS = {
@@ -30,22 +26,6 @@ SIGNS = {
 }
 """A sign before each verdict, so that it can be recognised without colour."""
 DECIDED = ("supported", "refuted", "equivalent")
-FEW = 5
-"""Seeds a side of a new study, where so far there are too few to say how many decide a claim."""
-MOST = 300
-"""Seeds a side up to which a new study is proposed as a command."""
-
-
-class Next(NamedTuple):
-    """What to do about a claim that is still open."""
-
-    what: str
-    command: str = ""
-    seeds: int = 0
-    """Seeds a side of the new study that the command starts."""
-
-
-SAME = Next("the new study of another claim here serves this one too")
 
 
 class Headline(NamedTuple):
@@ -144,74 +124,6 @@ def _measure(result: Comparison) -> str:
     if result.method == SUCCESS_RATES:
         return f"the share of seeds that succeed in {title}"
     return f"the share of pairs of seeds won in {title}" if result.method == WINS else title + direction(result.metric)
-
-
-def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
-    """Return what would decide an open claim, at what cost; None for a decided one."""
-    few = result.verdict in (ONE_SEED, PILOT)
-    if result.verdict == FLOOR or (few and scores_at_floor(result, METRICS[result.metric])):
-        return Next(_off_the_floor(result, outcomes))
-    if few:
-        return _new_study(FEW, "a verdict needs three seeds a side", study, outcomes)
-    if result.verdict != "inconclusive" or math.isnan(result.needed_seeds):
-        return None
-    if claim.within is not None and abs(result.delta) > claim.within:
-        return Next("what is seen here exceeds the margin, so that more seeds would rather refute the claim")
-    if math.isfinite(result.needed_seeds):
-        seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
-        return _new_study(int(result.needed_seeds), f"80 % power {seen}", study, outcomes)
-    if math.isfinite(result.needed_sentences):
-        return Next(f"no number of seeds decides it; about {result.needed_sentences:,.0f} test sentences would")
-    return Next("no number of seeds or sentences decides it if all is as seen here")
-
-
-def _off_the_floor(result: Comparison, outcomes: Sequence[Outcome]) -> str:
-    """Return what to change where neither side has learned anything that could be compared."""
-    more = "neither side learned the task: raise training.updates or take more data, and try it on the validation split first"
-    every = {o.variant for o in outcomes}
-    names = finer(on(outcomes, result.on), {result.a, result.b} & every or every, result.metric)
-    ask = f"; or claim a finer metric, such as {names[0]}, which is above its floor here" if names else ""
-    return f"{more} (--set evaluate=validation){ask}"
-
-
-def in_one_study(steps: Sequence[Next | None]) -> list[Next | None]:
-    """Return steps with one new study, the largest, which serves the claims of the others too."""
-    studies = [step for step in steps if step is not None and step.command]
-    if len(studies) < 2:
-        return list(steps)
-    largest = max(studies, key=lambda step: step.seeds)
-    served = "both claims" if len(studies) == 2 else f"all {len(studies)} claims"
-    named = largest._replace(what=f"{largest.what}; it serves {served} that wait for seeds")
-    return [named if step is largest else SAME if step is not None and step.command else step for step in steps]
-
-
-def as_lines(steps: Sequence[Next | None]) -> list[str]:
-    """Return what is to do as lines of a terminal, each once."""
-    asked = [step for step in steps if step is not None and step is not SAME]
-    return list(dict.fromkeys(f"{step.command}  # {step.what}" if step.command else step.what for step in asked))
-
-
-def _new_study(seeds: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
-    told = f"new study, {seeds:,} seeds a side{_cost(seeds, outcomes)} ({why})"
-    if study.copied is None or seeds > MOST:
-        return Next(told)
-    used = max((o.seed for o in outcomes), default=0)
-    first = max(FIRST_SEED, 100 * (used // 100 + 1) + 1)
-    return Next(told, study.copied.command(range(first, first + seeds)), seeds)
-
-
-def _cost(seeds: int, outcomes: Sequence[Outcome]) -> str:
-    if not any(o.status == "ok" and "train_seconds" in o.costs for o in outcomes):
-        return ""
-    return f", about {_spoken(seeds * seconds_per_seed(outcomes, len({o.seed for o in outcomes})))} of computing"
-
-
-def _spoken(seconds: float) -> str:
-    """Return a time to plan with."""
-    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:,.0f} {noun}s"
-    return "a minute"
 
 
 def made_with(study: StudyFacts) -> list[tuple[str, str]]:

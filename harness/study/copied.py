@@ -27,6 +27,8 @@ class Copied(NamedTuple):
     """A free name beside it."""
     run: str
     """What to type to run the copy."""
+    extended: Callable[[int | None], str] | None = None
+    """Returns what to type to run the study itself on its test, with so many seeds; None: with those that it has."""
 
     def command(self, seeds: range) -> str:
         """Return what to type to write the copy with these seeds and run it."""
@@ -34,13 +36,16 @@ class Copied(NamedTuple):
         return f"{called} new study {self.copy} --like {shlex.quote(self.like)} --seeds {seeds[0]}-{seeds[-1]} && {self.run}"
 
 
-def copied(path: Path, name: str, run: Callable[[str], str]) -> Copied | None:
+def copied(
+    path: Path, name: str, run: Callable[[str], str], extended: Callable[[int | None], str] | None = None
+) -> Copied | None:
     """Return a copy of a study; None where its file lies outside the current folder, or in an installed package.
 
     Args:
         path: the study's file.
         name: the study as it was asked for: by its name or as a path.
         run: returns what to type to run a study that is asked for like this.
+        extended: returns what to type to run the study itself with so many seeds.
     """
     path = path.absolute()
     if not path.is_relative_to(Path.cwd()) or "site-packages" in path.parts:
@@ -48,7 +53,7 @@ def copied(path: Path, name: str, run: Callable[[str], str]) -> Copied | None:
     file = path.relative_to(Path.cwd())
     copy = next(each for each in _copies(file) if not each.exists())
     called = copy.as_posix() if Path(name).suffix in locate.ENDINGS else copy.stem
-    return Copied(file.as_posix(), name, copy.stem, run(called))
+    return Copied(file.as_posix(), name, copy.stem, run(called), extended)
 
 
 def with_seeds(text: str, seeds: range) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ __all__ = [
 MOST_SEEDS = 10_000
 ENOUGH = 1_000_000
 """Words of the vocabularies with which parts are tried before data are read: enough for any part that needs many."""
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+"""A text that a shell and YAML take as it is, unless YAML has a meaning for it."""
 FIELDS = ("evaluate", "tuned")
 """The fields of a study that the command line can set beside the choices of its variants."""
 
@@ -306,6 +309,7 @@ def load(
         SpecError: anything in the study, its base or its claims that cannot be meant.
     """
     path, file, lines = _read_study(name)
+    opened = _opened(file, sets or {})
     file, changes = _with_fields(file, sets or {})
     base_path = locate.base(base or _names(file)[0], path.parent)
     called = names.stem(path, "a study"), names.stem(base_path, "a base")
@@ -337,7 +341,12 @@ def load(
         raise SpecError(error.message, path=error.path, place=place) from None
     again = command(name, base, sets or {}, seeds)
     matched = file.match.told if file.match else {}
-    fresh = copied(path, name, lambda copy: command(copy, base, sets or {}, None))
+    fresh = copied(
+        path,
+        name,
+        lambda copy: command(copy, base, opened, None),
+        lambda count: command(name, base, opened, seeds if count is None else count, replan=True),
+    )
     return Plan(*called, file, variants, chosen, looks, again, folders, {}, at.primary, matched, found, fresh)
 
 
@@ -348,6 +357,12 @@ def _with_fields(file: StudyFile, sets: Mapping[str, Any]) -> tuple[StudyFile, d
         changed = read(StudyFile, encode(file) | named, lambda _: "--set")
         file = file.model_copy(update={name: getattr(changed, name) for name in named})
     return file, {path: value for path, value in sets.items() if path not in FIELDS}
+
+
+def _opened(file: StudyFile, sets: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes of the command line with which a study is tested, whatever it or they say of the test split."""
+    left = {path: value for path, value in sets.items() if path != "evaluate"}
+    return left | ({"evaluate": TEST} if file.evaluate != TEST else {})
 
 
 def _check_left(variants: Sequence[Variant], lines: Lines) -> None:
@@ -407,10 +422,13 @@ def _with_widths(plan: Plan) -> Plan:
     return replace(plan, variants=variants, matched={**plan.matched, "parameters": told})
 
 
-def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None, verb: str = "run") -> str:
+def command(
+    name: str, base: str | None, sets: Mapping[str, Any], seeds: int | None, verb: str = "run", *, replan: bool = False
+) -> str:
     """Return what to type to run (or ``tune``) a study like this: in a checkout a make target, with what it passes on."""
     asked = [f"--seeds {seeds}"] if seeds is not None else []
-    asked += [f"--set {shlex.quote(path)}={shlex.quote(json.dumps(value))}" for path, value in sets.items()]
+    asked += [f"--set {shlex.quote(path)}={shlex.quote(_spelled(value))}" for path, value in sets.items()]
+    asked += ["--replan"] if replan else []
     asked += [f"--plugin {shlex.quote(plugin.said)}" for plugin in plugins.loaded()]
     if verb != "run" or Path("studies").resolve() != locate.SHIPPED.resolve():
         return " ".join([f"s2s {verb}", shlex.quote(name), *([f"--base {shlex.quote(base)}"] if base else []), *asked])
@@ -418,6 +436,12 @@ def command(name: str, base: str | None, sets: Mapping[str, Any], seeds: int | N
     words |= {"args": " ".join(asked)} if asked else {}
     # Read by a shell, by make, which takes a dollar sign for a variable, and by the shell that make starts.
     return " ".join(["make study", *(f"{key}={shlex.quote(said.replace('$', '$$'))}" for key, said in words.items())])
+
+
+def _spelled(value: Any) -> str:
+    """Return a value as the command line reads it back: a plain word as it is, all else as JSON."""
+    word = isinstance(value, str) and WORD.fullmatch(value) and parse_yaml(value, "--set") == value
+    return str(value) if word else json.dumps(value)
 
 
 def judged(variant: Variant) -> Variant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from harness.analysis import compare_all
@@ -62,3 +63,16 @@ def test_rates_of_success_need_four():
     assert (own.p, own.least, own.enough_seeds) == (pytest.approx(0.1), pytest.approx(0.1), 4)
     assert last((4,), [asked])[0].verdict == "supported"
     assert least_with(replace(own, method="wins"), 3) == 0
+
+
+def test_seeds_to_add_are_few_where_few_decide_and_more_where_much_is_open():
+    """One batch more: at its own level, and with the weights of batches."""
+    (far, *_) = last((3,), [claim(by=5.0)], unplanned=True)
+    assert far.more_seeds == 1, "the difference is large: the least number that can decide it"
+    (near, *_) = last((4,), [claim()], unplanned=True, rates=(0.62, 0.55))
+    assert near.verdict == "inconclusive" and near.more_seeds > 1
+    again = last((4, 4 + int(near.more_seeds)), [claim()], unplanned=True, rates=(0.62, 0.55))[0]
+    assert again.p < near.p
+    (decided, *_) = last((8,), [claim()], unplanned=True)
+    assert np.isnan(decided.more_seeds)
+    assert np.isnan(last((3,), [claim(by=5.0)])[0].more_seeds), "no rule, nothing to add"

@@ -8,7 +8,8 @@ import pytest
 from harness.analysis import Comparison, Outcome
 from harness.analysis.outcome import TestSet
 from harness.report.facts import StudyFacts
-from harness.report.headlines import SAME, Headline, Next, as_lines, brackets, headlines, in_one_study, made_with
+from harness.report.headlines import Headline, brackets, headlines, made_with
+from harness.report.next_steps import SAME, Next, as_lines, in_one_study
 from harness.report.sentences import answer
 from harness.study.claims import Claim
 from harness.study.copied import Copied
@@ -29,8 +30,8 @@ TRIALS = [
 ]
 
 
-def one(made, claim=CLAIM, copied=COPIED, outcomes=TRIALS):
-    study = StudyFacts("s", "b", "Why?", "", "", "", claims=[claim], copied=copied)
+def one(made, claim=CLAIM, copied=COPIED, outcomes=TRIALS, **more):
+    study = StudyFacts("s", "b", "Why?", "", "", "", claims=[claim], copied=copied, **more)
     return headlines(study, outcomes, [made])[0]
 
 
@@ -159,3 +160,32 @@ def test_at_the_floor_the_next_step_names_the_budget_and_a_finer_metric():
     assert as_lines([plain]) == [plain.what], "the terminal has a line"
     pilot = replace(MADE, verdict="artifact-level only", mean_a=0.0, mean_b=0.0, floor=0.0)
     assert one(pilot).next == plain and one(replace(pilot, mean_a=50.0)).next != plain, "one seed is enough to see it"
+
+
+def again(count):
+    return f"s2s run s --seeds {count} --replan" if count else "s2s run s --replan"
+
+
+def test_where_seeds_may_be_added_they_are_proposed_before_a_new_study():
+    opened = replace(MADE, verdict="inconclusive", needed_seeds=12.0, more_seeds=7)
+    ruled = {"copied": COPIED._replace(extended=again), "plan": {"unplanned": "combine"}}
+    said = one(opened, **ruled).next
+    assert said.command == "s2s run s --seeds 12 --replan"
+    assert said.what.startswith("add 7 more seeds to this study") and "80 % power if the difference" in said.what
+    named = one(opened, **ruled, outcomes=[replace(o, seed=o.seed + 100) for o in TRIALS]).next
+    assert named.command == "s2s run s --replan"
+    assert "write 106, 107, 108, 109, 110, 111, 112 too into `seeds:` of studies/s.yaml" in named.what
+    hopeless = replace(opened, more_seeds=math.inf, seeds_a=5, seeds_b=5, enough_seeds=6)
+    assert one(hopeless, **ruled).next.command == "s2s run s --seeds 6 --replan"
+    assert "new study" in one(replace(opened, more_seeds=math.nan), **ruled).next.what
+    assert "new study" in one(opened, CLAIM.changed(succeeds_at=50.0), **ruled).next.what, "the rule is about means"
+    assert "new study" in one(opened, copied=ruled["copied"]).next.what, "no rule, no seeds added"
+
+
+def test_a_sealed_pilot_is_followed_by_what_opens_the_test():
+    sealed = {"copied": COPIED._replace(extended=again), "split": "validation"}
+    few = one(replace(MADE, verdict="artifact-level only"), **sealed).next
+    assert few.command.endswith("--seeds 101-105 && make study name=s-2") and "on the test" in few.what
+    whole = one(MADE, **sealed).next
+    assert whole.command == "s2s run s --replan" and "open the test for the same trainings" in whole.what
+    assert in_one_study([whole, whole]) == [whole, SAME]

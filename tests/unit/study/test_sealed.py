@@ -15,6 +15,8 @@ from harness.study.planning import Plan
 from harness.trial.sealed import SEALED
 from unit.study.test_ledger import at_home, finish  # noqa: F401 (a fixture)
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 def plan(evaluate: str = "test", name: str = "masking", **sets: Any) -> Plan:
     sealed = {"evaluate": evaluate} if evaluate != "test" else {}
@@ -57,6 +59,24 @@ def test_the_frozen_plan_and_the_command_can_be_read_back(tmp_path: Path) -> Non
     assert closed.command.count("evaluate=") == 1 and parse_yaml('"validation"', "x") == "validation"
     with pytest.raises(SpecError, match='-evaluate: "validation"'):
         frozen_plan.check(plan(), store)
+
+
+def test_what_follows_a_sealed_pilot_opens_the_test_and_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    bases = str(ROOT / "studies/bases/numbers.yaml")
+    path = Path(study(tmp_path / "studies", "seeds: 3"))
+    path.write_text(path.read_text().replace("base: numbers", f"base: {bases}"), encoding="utf-8")
+    piloted = planning.load("mine", sets={"evaluate": "validation"}).copied
+    assert piloted is not None and piloted.extended is not None
+    assert piloted.command(range(101, 106)) == "s2s new study mine-2 --like mine --seeds 101-105 && s2s run mine-2"
+    assert (piloted.extended(None), piloted.extended(5)) == ("s2s run mine --replan", "s2s run mine --seeds 5 --replan")
+    assert planning.load("mine", sets={"evaluate": "validation"}).command == "s2s run mine --set evaluate=validation"
+    path.write_text(path.read_text() + "\nevaluate: validation\n", encoding="utf-8")
+    written = planning.load("mine").copied
+    assert written is not None and written.command(range(101, 103)).endswith("s2s run mine-2 --set evaluate=test")
 
 
 def test_a_claim_on_a_further_test_set_waits_for_the_test(tmp_path: Path) -> None:

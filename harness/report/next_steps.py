@@ -1,0 +1,167 @@
+"""What to do next about a claim: seeds to add, a new study, a larger budget, or the test of a sealed pilot, with the command."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from harness.analysis import ONE_SEED, Comparison, Outcome, on
+from harness.analysis.compare import scores_at_floor
+from harness.analysis.comparison import FLOOR, PILOT
+from harness.analysis.floor import finer
+from harness.analysis.seed_cost import seconds_per_seed
+from harness.report.facts import StudyFacts
+from harness.study.claims import Claim
+from harness.study.copied import FIRST_SEED
+from harness.trial.score import METRICS
+
+FEW = 5
+"""Seeds a side of a new study, where so far there are too few to say how many decide a claim."""
+MOST = 300
+"""Seeds a side up to which a new study is proposed as a command."""
+
+
+class Next(NamedTuple):
+    """What to do about a claim that is still open."""
+
+    what: str
+    command: str = ""
+    seeds: int = 0
+    """Seeds a side of the new study that the command starts."""
+
+
+SAME = Next("what the line of another claim proposes serves this one too")
+
+
+def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
+    """Return what would decide an open claim, at what cost, or opens the test of a pilot; None where nothing is to do."""
+    few = result.verdict in (ONE_SEED, PILOT)
+    if result.verdict == FLOOR or (few and scores_at_floor(result, METRICS[result.metric])):
+        return Next(_off_the_floor(result, outcomes))
+    if few:
+        return _few(study, outcomes)
+    if result.verdict != "inconclusive":
+        return _opened(study) if study.sealed and result.verdict != "no data" else None
+    if _extensible(study) and claim.compares_means and (found := _more(result, claim, study, outcomes)):
+        return found
+    return None if math.isnan(result.needed_seeds) else _decisive(result, claim, study, outcomes)
+
+
+def _decisive(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
+    """Return the new study, or the test sentences, that decide an open claim."""
+    if claim.within is not None and abs(result.delta) > claim.within:
+        return Next("what is seen here exceeds the margin, so that more seeds would rather refute the claim")
+    if math.isfinite(result.needed_seeds):
+        return _new_study(int(result.needed_seeds), f"80 % power {_seen(claim)}", study, outcomes)
+    if math.isfinite(result.needed_sentences):
+        return Next(f"no number of seeds decides it; about {result.needed_sentences:,.0f} test sentences would")
+    return Next("no number of seeds or sentences decides it if all is as seen here")
+
+
+def _more(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
+    """Return the seeds to add to a study by its own rule; None where no number of them is known to decide the claim."""
+    if math.isfinite(result.more_seeds):
+        return _added(int(result.more_seeds), f"about 80 % power {_seen(claim)}", study, outcomes)
+    if not result.enough_seeds:
+        return None
+    lacking = result.enough_seeds - min(result.seeds_a, result.seeds_b)
+    return _added(lacking, "fewer can decide nothing", study, outcomes)
+
+
+def _seen(claim: Claim) -> str:
+    return "if there is no difference" if claim.within is not None else "if the difference is as seen here"
+
+
+def _off_the_floor(result: Comparison, outcomes: Sequence[Outcome]) -> str:
+    """Return what to change where neither side has learned anything that could be compared."""
+    more = "neither side learned the task: raise training.updates or take more data, and try it on the validation split first"
+    every = {o.variant for o in outcomes}
+    names = finer(on(outcomes, result.on), {result.a, result.b} & every or every, result.metric)
+    ask = f"; or claim a finer metric, such as {names[0]}, which is above its floor here" if names else ""
+    return f"{more} (--set evaluate=validation){ask}"
+
+
+def in_one_study(steps: Sequence[Next | None]) -> list[Next | None]:
+    """Return steps with one new study, the largest, which serves the claims of the others too."""
+    studies = [step for step in steps if step is not None and step.command]
+    if len(studies) < 2:
+        return list(steps)
+    largest = max(studies, key=lambda step: step.seeds)
+    if not largest.seeds:
+        return [
+            largest if n == steps.index(largest) else SAME if step == largest else step for n, step in enumerate(steps)
+        ]
+    served = "both claims" if len(studies) == 2 else f"all {len(studies)} claims"
+    named = largest._replace(what=f"{largest.what}; it serves {served} that wait for seeds")
+    return [named if step is largest else SAME if step is not None and step.command else step for step in steps]
+
+
+def as_lines(steps: Sequence[Next | None]) -> list[str]:
+    """Return what is to do as lines of a terminal, each once."""
+    asked = [step for step in steps if step is not None and step is not SAME]
+    return list(dict.fromkeys(f"{step.command}  # {step.what}" if step.command else step.what for step in asked))
+
+
+def _new_study(seeds: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
+    told = f"new study, {seeds:,} seeds a side{_cost(seeds, outcomes)} ({why})"
+    if study.copied is None or seeds > MOST:
+        return Next(told)
+    used = max((o.seed for o in outcomes), default=0)
+    first = max(FIRST_SEED, 100 * (used // 100 + 1) + 1)
+    return Next(told, study.copied.command(range(first, first + seeds)), seeds)
+
+
+def _few(study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
+    """Return what to do about seeds that are too few for a verdict; those of a sealed pilot are not used again."""
+    why = "a verdict needs three seeds a side"
+    if study.sealed:
+        return _new_study(FEW, f"on the test, with seeds that the pilot has not seen; {why}", study, outcomes)
+    if _extensible(study):
+        return _added(FEW - len({o.seed for o in outcomes}), why, study, outcomes)
+    return _new_study(FEW, why, study, outcomes)
+
+
+def _opened(study: StudyFacts) -> Next:
+    """Return what opens the test for the trainings that were scored on the validation split."""
+    told = "open the test for the same trainings; claims that were stated before the pilot are confirmatory there"
+    if study.copied is None or study.copied.extended is None:
+        return Next(told)
+    return Next(told, study.copied.extended(None))
+
+
+def _extensible(study: StudyFacts) -> bool:
+    """Whether the study declares a rule by which seeds may be added to it after results."""
+    return bool(study.plan.get("unplanned")) and not study.sealed
+
+
+def _added(more: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
+    """Return how to add seeds to a study by its own rule."""
+    used = sorted({o.seed for o in outcomes})
+    new = range(used[-1] + 1, used[-1] + more + 1) if used else range(1, more + 1)
+    named = f"{more} more seeds" if more > 1 else "one more seed"
+    told = f"add {named} to this study, as `unplanned: combine` allows{_cost(more, outcomes)} ({why})"
+    if study.copied is None or study.copied.extended is None or more > MOST:
+        return Next(told)
+    if used == list(range(1, len(used) + 1)):
+        return Next(told, study.copied.extended(new[-1]), new[-1])
+    listed = ", ".join(map(str, new))
+    return Next(
+        f"{told}: write {listed} too into `seeds:` of {study.copied.file}",
+        study.copied.extended(None),
+        len(used) + more,
+    )
+
+
+def _cost(seeds: int, outcomes: Sequence[Outcome]) -> str:
+    if not any(o.status == "ok" and "train_seconds" in o.costs for o in outcomes):
+        return ""
+    return f", about {_spoken(seeds * seconds_per_seed(outcomes, len({o.seed for o in outcomes})))} of computing"
+
+
+def _spoken(seconds: float) -> str:
+    """Return a time to plan with."""
+    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:,.0f} {noun}s"
+    return "a minute"
