@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.analysis.floor import learned_nothing
 from harness.analysis.outcome import Outcome
 from harness.contracts.metric import Array
 from harness.trial.score import METRICS
@@ -62,12 +63,12 @@ class Example:
     """The hypotheses of every variant that was tested on the sentence: most frequent first, then nearest to a reference."""
 
 
-def examples(outcomes: Sequence[Outcome], most: int = 10) -> list[Example]:
+def examples(outcomes: Sequence[Outcome], most: int = 10, leading: str = "") -> list[Example]:
     """Return sentences on which a variant beats the first one, or is beaten by it, with more than half of the seeds.
 
     Trials are paired by seed, and a sentence counts 100 if its hypothesis is a reference, else its BLEU. For each variant
     there are at most ``most`` sentences a way: those that most seeds agree on first, then those with the largest mean
-    difference.
+    difference. Two variants at the floor of the metric that leads have learned nothing to be shown.
     """
     runs = _runs(outcomes)
     first, *others = runs or [""]
@@ -76,6 +77,8 @@ def examples(outcomes: Sequence[Outcome], most: int = 10) -> list[Example]:
         shared = sorted(runs[first].keys() & runs[other].keys())
         pairs = [(runs[other][seed], runs[first][seed]) for seed in shared]
         if not pairs or any(a.test.sources != b.test.sources for a, b in pairs):
+            continue
+        if leading and learned_nothing([o for name in (first, other) for o in runs[name].values()], leading):
             continue
         difference = np.array([_scores(a) - _scores(b) for a, b in pairs])
         for better, worse, gain in ((other, first, difference), (first, other, -difference)):

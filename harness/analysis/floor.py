@@ -64,16 +64,18 @@ def finer(outcomes: Sequence[Outcome], variants: Collection[str], coarse: str) -
         coarse: the metric by which they are at the floor.
     """
     done = [o for o in outcomes if o.status == "ok" and o.variant in variants]
-    found = []
-    for name in [name for name in METRICS if name != coarse and any(name in o.metrics for o in done)]:
-        lowest = floor(done[0].tested, METRICS[name])
-        scores: dict[str, list[float]] = {}
-        for o in done:
-            scores.setdefault(o.variant, []).append(o.metrics.get(name, math.nan))
-        means = [math.fsum(values) / len(values) for values in scores.values()]
-        if not math.isnan(lowest) and not at_floor(means, lowest, METRICS[name]):
-            found.append(name)
-    return found
+    known = [name for name in METRICS if name != coarse and any(name in o.metrics for o in done)]
+    known = [name for name in known if not math.isnan(floor(done[0].tested, METRICS[name]))]
+    return [name for name in known if not learned_nothing(done, name)]
+
+
+def learned_nothing(done: Sequence[Outcome], metric: str) -> bool:
+    """Say whether no variant of some finished trials, on one test set, has a mean score above the floor of a metric."""
+    scores: dict[str, list[float]] = {}
+    for o in done:
+        scores.setdefault(o.variant, []).append(o.metrics.get(metric, math.nan))
+    means = [math.fsum(values) / len(values) for values in scores.values()]
+    return bool(means) and at_floor(means, floor(done[0].tested, METRICS[metric]), METRICS[metric])
 
 
 def at_floor(scores: Sequence[float], lowest: float, metric: Metric) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.analysis import Outcome, further_tests, on, split_of
 from harness.analysis.comparable import comparable
 from harness.analysis.diagnose import column_frame, over_seeds
-from harness.report.diagnostics import mean_and_interval
+from harness.report.diagnostics import mean_and_interval, scale_of
 from harness.report.section import Section
 from harness.report.tables import NONE, Origin, Table, finished
 from harness.trial.score import METRICS
@@ -54,7 +54,9 @@ def _table(name: str, outcomes: Sequence[Outcome], metric: str, column: str, tes
             score = scores.get((variant, value))
             if score is not None:
                 origins[len(rows), len(row)] = Origin(metric, finished(outcomes, {variant}, metric), score[0])
-            row.append(mean_and_interval(*score, METRICS[metric].digits) if score is not None else NONE)
+            row.append(
+                mean_and_interval(*score, METRICS[metric].digits, scale_of(metric)) if score is not None else NONE
+            )
         rows.append(row)
     caption = METRICS[metric].title
     caption += f"; the {MOST} most frequent of {len(sizes):,} values" if len(sizes) > MOST else ""

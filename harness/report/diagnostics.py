@@ -30,6 +30,9 @@ from harness.trial.score import METRICS
 
 BEHAVIOUR = ("nll", "free_nll", "exposure_gap", "length_ratio", "truncated", "unproven", "repetition")
 ERRORS = ("exact_match", "search_error", "model_error", "truncated")
+Scale = tuple[float, float]
+"""Lowest and highest value of a score."""
+ENDLESS, PERCENT = (-math.inf, math.inf), (0.0, 100.0)
 SAME_LENGTHS = 0.9
 """Correlation of source and target lengths from which on a report shows scores by source length alone."""
 ORACLE = ("exact_match", "oracle_exact_match", "token_accuracy", "oracle_token_accuracy")
@@ -49,7 +52,7 @@ def sections(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequenc
         *(_kinds(done, metrics, order, by) for by in GROUPINGS if by != "target length" or not lengths_agree(done)),
         _attention(done, order),
         _costs(done, metrics, order),
-        _wins(done),
+        _wins(done, (*metrics, "")[0]),
     ]
 
 
@@ -61,10 +64,19 @@ def lengths_agree(outcomes: Sequence[Outcome]) -> bool:
     return float(np.corrcoef(*pairs[0])[0, 1]) >= SAME_LENGTHS
 
 
-def mean_and_interval(mean: float, low: float, high: float, digits: int) -> str:
-    """Return ``mean [low, high]``, or the mean alone if there is no interval."""
-    interval = f" [{number(low, digits)}, {number(high, digits)}]" if low == low else ""
-    return number(mean, digits) + interval
+def mean_and_interval(mean: float, low: float, high: float, digits: int, scale: Scale = ENDLESS) -> str:
+    """Return ``mean [low, high]``, the ends clipped to a scale, or the mean alone if there is no interval."""
+    ends = (number(min(max(end, scale[0]), scale[1]), digits) for end in (low, high))
+    return number(mean, digits) + (f" [{', '.join(ends)}]" if low == low else "")
+
+
+def scale_of(metric: str) -> Scale:
+    """Return the values between which all scores of a metric lie; rates of edits have no upper end."""
+    known = METRICS[metric]
+    if known.best is None or known.worst is None:
+        return PERCENT if known.diagnostic and known.unit == "%" else ENDLESS
+    low, high = sorted((known.best, known.worst))
+    return low, high if known.direction == "higher" or known.diagnostic else math.inf
 
 
 def _behaviour(done: Sequence[Outcome]) -> Section:
@@ -96,7 +108,7 @@ def _table(
             mine = frame[(frame["variant"] == variant) & (frame["metric"] == metric)]
             for mean, low, high in zip(mine["mean"], mine["low"], mine["high"], strict=True):
                 origins[len(rows), len(row)] = Origin(metric, finished(done, {variant}, metric), mean)
-                row.append(mean_and_interval(mean, low, high, METRICS[metric].digits))
+                row.append(mean_and_interval(mean, low, high, METRICS[metric].digits, scale_of(metric)))
             row += [NONE] * mine.empty
         rows.append(row + ([number((references or {}).get(variant, math.nan), 2)] if references else []))
     columns = ["variant", *(METRICS[metric].title for metric in metrics)]
@@ -139,7 +151,7 @@ def _kinds_table(name: str, metric: str, frame: pd.DataFrame, done: Sequence[Out
             here = mine[mine["place"] == place]
             for mean, low, high in zip(here["mean"], here["low"], here["high"], strict=True):
                 origins[len(rows), len(row)] = Origin(metric, finished(done, {str(variant)}, metric), mean)
-                row.append(mean_and_interval(mean, low, high, METRICS[metric].digits))
+                row.append(mean_and_interval(mean, low, high, METRICS[metric].digits, scale_of(metric)))
             row += [NONE] * here.empty
         rows.append(row)
     columns = ["variant", *(f"{group} ({count:,})" for group, count in kinds.itertuples(index=False))]
@@ -160,7 +172,7 @@ def _attention(done: Sequence[Outcome], order: Sequence[str]) -> Section:
         trials = tuple(o.trial for o in done if o.variant == variant and o.attention is not None)
         values = list(zip(mine["mean"], mine["low"], mine["high"], strict=True))
         origins |= {(len(rows), column): Origin("attention", trials, v[0]) for column, v in enumerate(values, start=1)}
-        rows.append([str(variant), *(mean_and_interval(*value, 1) for value in values)])
+        rows.append([str(variant), *(mean_and_interval(*value, 1, PERCENT) for value in values)])
     table = Table("attention", ["variant", *titles.values()], rows, frame, origins)
     maps = mean_attention(done)
     alt = "Heat map per variant: which share of the attention falls on which place of the source"
@@ -216,13 +228,13 @@ def _front_table(frame: pd.DataFrame, metric: str, done: Sequence[Outcome], titl
         mean, low, high = (float(mine[column].iloc[0]) for column in ("mean", "low", "high"))
         origins[len(rows), 1] = Origin(metric, finished(done, {str(variant)}, metric), mean)
         fronts = [titles[cost] for cost, front in zip(mine["cost"], mine["front"], strict=True) if front]
-        row = [str(variant), mean_and_interval(mean, low, high, METRICS[metric].digits)]
+        row = [str(variant), mean_and_interval(mean, low, high, METRICS[metric].digits, scale_of(metric))]
         rows.append([*row, ", ".join(fronts) or NONE])
     several = rows if len(rows) > 1 else []
     return Table("fronts", ["variant", METRICS[metric].title, "on the front for"], several, frame, origins)
 
 
-def _wins(done: Sequence[Outcome]) -> Section:
+def _wins(done: Sequence[Outcome], leading: str) -> Section:
     about = (
         "Sentences on which a variant beats the first one, or is beaten by it, with most seeds: those on which most seeds "
         "agree come first. An exact match counts most, anything else by its BLEU. What is shown is what most seeds say, "
@@ -232,7 +244,7 @@ def _wins(done: Sequence[Outcome]) -> Section:
     columns = ["better", "worse", "seeds", "source", "reference", "the better says", "the worse says"]
     pairs = max(1, len(_variants(done)) - 1)
     rows, plain = [], []
-    for example in examples(done, max(1, 10 // pairs)):
+    for example in examples(done, max(1, 10 // pairs), leading):
         seeds = f"{example.wins} of {example.seeds}"
         texts = [_most_said(example, variant) for variant in (example.better, example.worse)]
         if texts[0] == texts[1]:  # the seeds agree on nothing: one hypothesis would not show a winner

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.analysis import Comparison, Outcome, Resampler, curve_frame, factorial_effects, numeric_axes, steps
 from harness.report import figures, line_charts
+from harness.report.diagnostics import scale_of
 from harness.report.facts import StudyFacts
 from harness.report.section import Figure, Section
 from harness.report.tables import (
@@ -103,8 +104,10 @@ def _trials(comparison: Comparison, outcomes: Sequence[Outcome]) -> tuple[str, .
 
 def _levels(metric: str, path: str, frame: pd.DataFrame, outcomes: Sequence[Outcome], label: str) -> Table:
     trials, rows, origins = finished(outcomes, {o.variant for o in outcomes}, metric), [], {}
+    scale = scale_of(metric)
     for index, row in enumerate(frame.to_dict("records")):
-        ends = f"{score(metric, row['low'])} to {score(metric, row['high'])}" if row["low"] == row["low"] else NONE
+        low, high = (min(max(row[end], scale[0]), scale[1]) for end in ("low", "high"))
+        ends = f"{score(metric, low)} to {score(metric, high)}" if row["low"] == row["low"] else NONE
         rows.append([f"{row['level']:g}", score(metric, row["mean"]), ends, str(row["seeds"])])
         origins[index, 1] = Origin(metric, trials, row["mean"])
     title = METRICS[metric].title

@@ -14,7 +14,7 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
-from harness.analysis import Outcome
+from harness.analysis import Outcome, primary_metrics
 from harness.analysis.comparable import comparable
 from harness.analysis.examples import Said, examples, hypotheses
 from harness.core.escapes import visible
@@ -66,12 +66,13 @@ def report(facts: Mapping[str, Any], outcomes: Sequence[Outcome], drawn: Mapping
         drawn: the files of every figure, SVG and PNG.
     """
     places = {o.trial: index for index, o in enumerate(outcomes)}
-    known, shown = charts(facts["sections"]), comparable(outcomes)[0]
+    known, shown, study = charts(facts["sections"]), comparable(outcomes)[0], facts["study"]
+    leading = (*primary_metrics(outcomes, study.claims, study.primary), "")[0]
     return page(
         "report.html.j2",
         **facts,
         all_trials=trials_table(shown),
-        examples=browsed(outcomes),
+        examples=browsed(outcomes, leading),
         most_variants=VARIANTS,
         cells=lambda table: cells(table, places),
         images=images({name: drawing for name, drawing in drawn.items() if name != forest.NAME}, known),
@@ -127,13 +128,13 @@ def cells(table: Table, places: Mapping[str, int]) -> list[list[Cell]]:
     return grid
 
 
-def browsed(outcomes: Sequence[Outcome]) -> list[Shown]:
+def browsed(outcomes: Sequence[Outcome], leading: str = "") -> list[Shown]:
     """Return the first test sentences, and sentences that a variant wins with most seeds, up to the limits."""
     variants = list(dict.fromkeys(o.variant for o in outcomes))[:VARIANTS]
     done = [o for o in outcomes if o.status == "ok" and o.hypotheses and o.variant in variants]
     pairs = 2 * max(1, len(variants) - 1)
     found = [_leading(done, index) for index in range(min((len(o.hypotheses) for o in done), default=0))[:LEADING]]
-    for e in examples(done, max(1, WON // pairs))[:WON]:
+    for e in examples(done, max(1, WON // pairs), leading)[:WON]:
         why = f"{e.wins} of {e.seeds} seeds"
         found.append(Shown(f"{e.better} beats {e.worse}", why, e.source, e.references, e.said))
     room = accumulate(_length(one) for one in found)

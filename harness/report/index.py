@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from harness.analysis.diagnose import t_interval
 from harness.analysis.read_run import UNREADABLE
 from harness.core.spec import SpecError
-from harness.report.diagnostics import mean_and_interval
+from harness.report.diagnostics import mean_and_interval, scale_of
 from harness.report.headlines import SIGNS
 from harness.report.html import page
 from harness.report.pages import markdown_page, write_text
@@ -155,7 +155,7 @@ def _best(trials: Sequence[Mapping[str, str]], asked: Sequence[str]) -> Best | N
     means = {variant: statistics.fmean(values) for variant, values in scores.items()}
     best = (max if METRICS[name].direction == "higher" else min)(means, key=means.__getitem__)
     mean, low, high = t_interval(scores[best])
-    text = mean_and_interval(mean, low, high, METRICS[name].digits)
+    text = mean_and_interval(mean, low, high, METRICS[name].digits, scale_of(name))
     return Best(best, len(scores), METRICS[name].title, text, mean)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from harness.analysis.diagnose import (
 from harness.analysis.examples import examples, hypotheses, spans
 from harness.analysis.outcome import Attended, Attention
 from harness.report import figures
-from harness.report.diagnostics import mean_and_interval, sections
+from harness.report.diagnostics import mean_and_interval, scale_of, sections
 from harness.report.tables import NUMBER, Marked, markdown
 from harness.trial.score import METRICS, corpus_scores, record, sentence_statistics
 
@@ -217,6 +218,28 @@ def test_marked_words_are_bold_in_markdown_and_nothing_else() -> None:
 def test_a_mean_with_its_interval_counts_as_a_number() -> None:
     assert mean_and_interval(1.25, 1.0, 1.5, 2) == "1.25 [1.00, 1.50]"
     assert mean_and_interval(1.25, math.nan, math.nan, 1) == "1.2"
+
+
+@pytest.mark.parametrize(
+    ("metric", "shown"),
+    [
+        ("exact_match", "50.00 [0.00, 100.00]"),
+        ("model_error", "50.00 [0.00, 100.00]"),
+        ("repetition", "50.00 [0.00, 100.00]"),
+        ("token_edit_rate", "50.00 [0.00, 100.96]"),  # more edits than tokens may be needed
+        ("exposure_gap", "50.00 [-0.74, 100.96]"),
+    ],
+)
+def test_an_interval_of_a_mean_ends_where_its_scale_does(metric: str, shown: str) -> None:
+    assert mean_and_interval(50.0, -0.74, 100.96, 2, scale_of(metric)) == shown
+
+
+def test_variants_that_learned_nothing_win_nothing() -> None:
+    wrong = [[*["x"] * 3, RIGHT[3]], ["y"] * 4]
+    made = [replace(trial(name, 1, said), tokenize="13a") for name, said in zip("ab", wrong, strict=True)]
+    low, high = ([replace(o, metrics={"exact_match": score}) for o in made] for score in (0.0, 60.0))
+    assert examples(low, leading="exact_match") == [] != examples(low)
+    assert examples(high, leading="exact_match") == examples(high) != []
     assert NUMBER.match("-1.25 [-2.00, 1.50]") and not NUMBER.match("1.25 words")
 
 
