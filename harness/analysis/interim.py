@@ -151,7 +151,7 @@ def answer_looks(
                 stopped = _futile(seen[-1][index], design, number, claim)
                 more = more or not stopped
                 note = "; ".join(filter(None, [answers[index].note, FUTILE]))
-                answers[index] = replace(answers[index], enough_seeds=0, **({"note": note} if stopped else {}))
+                answers[index] = replace(answers[index], enough_seeds=0, note=note if stopped else answers[index].note)
         yield Look(seeds, [*answers, *_held(seen[-1][len(claims) :], design, number)], more)
 
 
