@@ -135,7 +135,11 @@ def try_trial(
         str, typer.Argument(metavar="TRIAL", help="The digest of a finished trial, or its first characters.")
     ],
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT...]", help="Source texts; - reads them from standard input.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[TEXT...]",
+            help="Source texts; - reads them from standard input. Fields have a tab between: $'kuzu\\tN;LOC'.",
+        ),
     ] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read source texts from this file, one a line.")
