@@ -54,9 +54,7 @@ def print_validated(plan: Plan) -> None:
 
 def _rule(plan: Plan) -> list[RenderableType]:
     """Return a line on seeds that may be added, where the study declares a rule for it."""
-    text = (
-        "unplanned: combine: seeds may be added after results (--seeds N --replan); half of the level is kept for that"
-    )
+    text = "unplanned: combine: seeds may be added after results (--replan --seeds N, N in all); half of the level is kept for that"
     return [indented(text)] if plan.file.unplanned else []
 
 
