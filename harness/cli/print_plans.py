@@ -128,9 +128,13 @@ def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
     if not rows["to_run"]:
         say(f"nothing to do: {'all' if not failed else 'the other'} {number_of(states['done'], 'trial')} are done")
         return
-    about = rows["estimate_seconds"]
-    took = "" if about is None else f", about {duration(about)} (estimated from {rows['estimate_from']})"
+    about = rows["estimate_seconds"] if rows["trainings"] else None
+    took = "" if about is None else f", about {duration(about)} of training with {_workers(rows)}"
     say(f"to run: {number_of(rows['to_run'], 'trial')}, {number_of(rows['trainings'], 'training')}{took}")
+
+
+def _workers(rows: Mapping[str, Any]) -> str:
+    return f"{number_of(rows['estimate_workers'], 'worker')} (estimated from {rows['estimate_from']})"
 
 
 def _size(params: int | None) -> str:

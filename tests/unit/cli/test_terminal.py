@@ -72,6 +72,7 @@ def survey(plan: Any, state: str = "absent", why: str = "") -> dict[str, Any]:
         "to_run": 20 if state != "done" else 0,
         "trainings": 20,
         "estimate_seconds": 200.0,
+        "estimate_workers": 2,
         "estimate_from": "x",
     }
 
@@ -234,7 +235,9 @@ def test_a_plan_says_what_runs_why_and_how_long(plan: Any, capsys: pytest.Captur
     out = capsys.readouterr().out
     assert "mask=true, normalize=token    5 stale      98,765" in out
     assert "  stale, the code of train has changed: mask=true, normalize=token · seeds 1 2 3 4 5; mask=true" in out
-    assert "to run: 20 trials, 20 trainings, about 3 min 20 s (estimated from x)" in out
+    assert "to run: 20 trials, 20 trainings, about 3 min 20 s of training with 2 workers (estimated from x)" in out
+    print_plans.print_plan(plan, survey(plan) | {"trainings": 0, "estimate_seconds": 0.0})
+    assert capsys.readouterr().out.splitlines()[-1] == "to run: 20 trials, 0 trainings"
     print_plans.print_plan(plan, survey(plan, "done"))
     assert "nothing to do: all 20 trials are done" in capsys.readouterr().out
 

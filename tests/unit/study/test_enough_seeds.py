@@ -88,6 +88,9 @@ def test_validate_and_plan_say_it(
     monkeypatch.setattr(estimate, "_estimate", lambda *_: (None, ""))
     rows = estimate.survey(resolved, Store(tmp_path / "runs"), {}, workers=1)
     assert any("cannot decide 2 claims" in text for text in rows["warnings"])
+    monkeypatch.setattr(estimate, "_estimate", lambda *_: (60.0, ""))
+    rows = [estimate.survey(resolved, Store(tmp_path / "runs"), {}, workers=n) for n in (2, 99)]
+    assert [(r["estimate_workers"], r["estimate_seconds"]) for r in rows] == [(2, 30.0), (6, 10.0)]
 
 
 def test_streams_that_do_not_follow_the_seed_are_named(tmp_path: Path) -> None:
