@@ -7,6 +7,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import NoneType, UnionType
@@ -20,10 +21,11 @@ from harness.core.registry import SLOTS, Choice, suggest
 from harness.core.spec import Incompatible, Lines, SpecError, encode, override, parse_yaml, read, read_yaml
 from harness.study import locate, planning
 from harness.study.presets import read_preset, unfolded
-from harness.trial import corpus, data_checks, prepare
+from harness.trial import corpus, data_checks, encoded, prepare
 from harness.trial.encode import scratch_in
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.pipeline import TrialChoice
+from harness.trial.vocabulary import Vocabulary
 
 NOMINAL = 1000
 """Words of a vocabulary where none is known: pages count parameters without reading data."""
@@ -168,7 +170,13 @@ def dataset_warnings(text: str, loaded: corpus.Corpus) -> list[str]:
     choice = read(TrialChoice, plain, lambda path: lines.place(path.split(".")))
     with tempfile.TemporaryDirectory() as folder, scratch_in(Path(folder)) as scratch:
         facts = prepare.write(choice.data, loaded, Path(folder), scratch)
-    return list(dict.fromkeys(data_checks.warnings(facts, lowercased=choice.decoding.scoring.lowercase)))
+        unknown = partial(_lacking, Path(folder))
+        told = data_checks.warnings(facts, lowercased=choice.decoding.scoring.lowercase, unknown=unknown)
+        return list(dict.fromkeys(told))
+
+
+def _lacking(folder: Path) -> list[str]:
+    return data_checks.lacking(encoded.load_rows(folder), Vocabulary.load(folder / "target.json"))
 
 
 class _Holder(Choice):
