@@ -249,6 +249,7 @@ def test_a_dataset_and_what_a_model_says(capsys: pytest.CaptureFixture[str]) -> 
     print_parts.print_tried([{"source": "one", "hypothesis": "一 [x]", "score": -0.5, "truncated": True}])
     out = capsys.readouterr().out
     assert "rows               4,000     7" in out and "source words mean    8.1   3.0" in out
+    assert "\n\nsha256 abc\none\n" in out, "last of all"
     assert "two [b]  二 | 两" in out and "test, first rows" not in out
     assert "一 [x]  (log p -0.50, cut at the limit)" in out
 
