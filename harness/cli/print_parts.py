@@ -104,7 +104,7 @@ def print_dataset(facts: Mapping[str, Any]) -> None:
     for split, first in facts["rows"].items():
         if first:
             say(heading(f"{split}, first rows"))
-            say(grid([row["source"], " | ".join(row["references"])] for row in first))
+            say(grid([row["source"].replace("\t", "  "), " | ".join(row["references"])] for row in first))
     say("", Text(f"sha256 {facts['sha256']}" + (f", revision {facts['revision']}" if facts["revision"] else "")))
 
 

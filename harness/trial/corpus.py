@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.contracts import COLUMNS, Dataset, Rows, digests, split_fields
+from harness.contracts import COLUMNS, Dataset, Row, Rows, digests, split_fields
 from harness.core.spec import SpecError
 from harness.core.text import folded
 from harness.trial.data_checks import text_keys
@@ -129,13 +129,19 @@ def _lengths(column: str, texts: Iterable[str]) -> dict[str, float]:
 def export(corpus: Corpus, folder: Path) -> int:
     """Write ``train.tsv``, ``validation.tsv`` and ``test.tsv``: source TAB reference, one line for each reference.
 
-    Further columns follow the reference. Tabs and line ends within texts become spaces; their number is returned.
+    Each field of a source has a column; further columns follow the reference. Tabs and line ends within texts become spaces;
+    their number is returned.
     """
+    fields = corpus.part.fields
+
+    def parts(row: Row) -> list[str]:
+        return split_fields(row.source, fields) if fields else [row.source]
+
     folder.mkdir(parents=True, exist_ok=True)
     replaced = 0
     for name, rows in corpus.splits.items():
         with (folder / f"{name}.tsv").open("w", encoding="utf-8", newline="\n") as file:
-            for cells in ((row.source, text, *row.columns.values()) for row in rows for text in row.references):
+            for cells in ((*parts(row), text, *row.columns.values()) for row in rows for text in row.references):
                 texts = [re.subn(r"[\t\r\n]", " ", text) for text in cells]
                 replaced += sum(count for _, count in texts)
                 file.write("\t".join(text for text, _ in texts) + "\n")

@@ -244,13 +244,13 @@ def test_a_plan_says_what_runs_why_and_how_long(plan: Any, capsys: pytest.Captur
 
 def test_a_dataset_and_what_a_model_says(capsys: pytest.CaptureFixture[str]) -> None:
     splits = {"train": {"rows": 4000, "source_words_mean": 8.125}, "test": {"rows": 7, "source_words_mean": 3.0}}
-    rows = {"train": [{"source": "two [b]", "references": ["二", "两"]}], "test": []}
+    rows = {"train": [{"source": "two\t[b]", "references": ["二", "两"]}], "test": []}
     print_parts.print_dataset({"sha256": "abc", "revision": "", "splits": splits, "rows": rows})
     print_parts.print_tried([{"source": "one", "hypothesis": "一 [x]", "score": -0.5, "truncated": True}])
     out = capsys.readouterr().out
     assert "rows               4,000     7" in out and "source words mean    8.1   3.0" in out
     assert "\n\nsha256 abc\none\n" in out, "last of all"
-    assert "two [b]  二 | 两" in out and "test, first rows" not in out
+    assert "two  [b]  二 | 两" in out and "test, first rows" not in out
     assert "一 [x]  (log p -0.50, cut at the limit)" in out
 
 

@@ -124,6 +124,15 @@ def test_a_source_with_fields_has_lengths_for_each(tmp_path: Path) -> None:
         }  # fmt: skip
 
 
+def test_exported_fields_have_a_column_each(tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("kuzu\tkuzuda\tN LOC\n", encoding="utf-8")
+    files = dict.fromkeys(("train", "validation", "test"), "rows.tsv")
+    said = {"kind": "files", "source": {"lemma": 0, "tags": 2}, "reference": 1} | files
+    loaded = corpus.load(listing.dataset(json.dumps(said)), (tmp_path,))
+    assert corpus.export(loaded, tmp_path / "new") == 0
+    assert (tmp_path / "new/test.tsv").read_text(encoding="utf-8") == "kuzu\tN LOC\tkuzuda\n"
+
+
 def test_exporting_writes_what_files_reads(tmp_path: Path) -> None:
     test = Rows(["tab\there", 'q"uote'], [["a\r\nb"], ["c", "d\te"]], ["1", "2"])
     replaced = corpus.export(load(test=test), tmp_path / "new")
