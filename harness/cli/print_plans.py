@@ -27,8 +27,8 @@ STATES = {"absent": "not run yet"}
 """Words for the states of trials that are not clear by themselves."""
 
 
-def print_validated(plan: Plan) -> None:
-    """Print the variants of a valid study, and the variants that each claim compares."""
+def print_validated(plan: Plan, before: str = "") -> None:
+    """Print the variants of a valid study, the variants that each claim compares, and a sentence on an earlier plan."""
     from harness.study.claims import groups  # slow to import, and not needed to report a mistake
     from harness.study.enough_seeds import fixed_streams, too_few
 
@@ -49,7 +49,8 @@ def print_validated(plan: Plan) -> None:
         say(entry(claim.name, _question(claim)))
         compared = groups(claim, factors)
         say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
-    say(*_rule(plan), *(indented(sentence, style="yellow") for sentence in [*too_few(plan), *fixed_streams(plan)]))
+    warnings = [*too_few(plan), *fixed_streams(plan), *([before] if before else [])]
+    say(*_rule(plan), *(indented(sentence, style="yellow") for sentence in warnings))
 
 
 def _rule(plan: Plan) -> list[RenderableType]:

@@ -391,7 +391,7 @@ def resolve(plan: Plan) -> Plan:
         SpecError: data are missing or the hub cannot be reached, and what to do; or widths that cannot be matched.
     """
     made: dict[str, str] = {}
-    plan = _with_files(plan)
+    plan = with_files(plan)
     for variant in plan.variants:
         for dataset in () if variant.skipped else _datasets(variant):
             if (key := _key(dataset)) not in made:
@@ -399,7 +399,7 @@ def resolve(plan: Plan) -> Plan:
     return _with_widths(replace(plan, revisions=made))
 
 
-def _with_files(plan: Plan) -> Plan:
+def with_files(plan: Plan) -> Plan:
     """Return the plan with every file that its settings name pinned: where it lies, and the hash of what it holds."""
     variants = tuple(v if v.skipped else replace(v, written=pinned(v.written, plan.folders)) for v in plan.variants)
     return replace(plan, variants=variants)
