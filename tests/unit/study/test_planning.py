@@ -122,6 +122,24 @@ def test_seeds_are_counted_from_one_or_listed(tmp_path: Path) -> None:
     assert planning.load(write(tmp_path, seeds=[7, 4]), seeds=1).seeds == (7,)
 
 
+def test_data_are_looked_up_beside_the_study_then_beside_its_base_then_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bases").mkdir()
+    base = planning.read_base(ROOT / "studies/bases/files.yaml").plain
+    (tmp_path / "bases/mine.yaml").write_text(json.dumps(override(TrialChoice, base, {"data.dataset.train": "t.tsv"})))
+    study = write(tmp_path, base="bases/mine.yaml")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    folders = planning.load(study).folders
+    assert folders == (tmp_path, tmp_path / "bases", tmp_path / "here")
+    with pytest.raises(SpecError) as caught:
+        planning.resolve(planning.load(study))
+    assert f"there is no file {tmp_path}/t.tsv or {tmp_path}/bases/t.tsv or t.tsv; paths are relative" in str(
+        caught.value
+    )
+
+
 def test_more_seeds_than_are_listed_go_on_from_the_largest(tmp_path: Path) -> None:
     listed = write(tmp_path, seeds=[101, 103, 102])
     counts = {n: planning.load(listed, seeds=n).seeds for n in (2, 3, 5)}
