@@ -28,6 +28,7 @@ from harness.contracts.row_reader import (
     with_labels,
 )
 from harness.core.formats import format_of, lines, records
+from harness.core.pinned import LOOKED_UP
 from harness.core.registry import Choice, register
 from harness.core.spec import SpecError
 from harness.core.text import folded
@@ -67,7 +68,7 @@ class Files(ReadRows):
 
     Other endings are read like ``.tsv``. A ``.json`` file is an array of objects, or JSON lines. A dotted name leads into an
     object (``translation.de``). Text is UTF-8; a byte-order mark is no text. Relative paths are looked up in the
-    folder of the study, then in the working folder. Columns of a row beyond those named are not read.
+    folder of the study, of its base, then in the working folder. Columns of a row beyond those named are not read.
     """
 
     class Config(Dataset.Config):
@@ -172,9 +173,8 @@ class Files(ReadRows):
         for path in tried:
             if path.is_file():
                 return path
-        raise SpecError(
-            f"there is no file {' or '.join(map(str, tried))}; paths are relative to the study, or absolute"
-        )
+        each = {path.absolute(): path for path in tried}.values()
+        raise SpecError(f"there is no file {' or '.join(map(str, each))}; {LOOKED_UP}")
 
     def _rows(self, name: str, where: str | Parallel) -> Rows:
         self._look_for_a_header(where)

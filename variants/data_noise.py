@@ -73,6 +73,11 @@ class Noisy(Dataset):
         return self.clean.columns
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the dataset without noise."""
+        return self.clean.fields
+
+    @property
     def unit(self) -> str:
         """The unit of the dataset without noise."""
         return self.clean.unit

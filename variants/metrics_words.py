@@ -42,7 +42,7 @@ class _ByWords(Metric):
 
 @register("token_accuracy")
 class TokenAccuracy(Rate, _ByWords):
-    """Words that are right at their position, over the longer length, in percent.
+    """Tokens that are right at their position, over the longer length, in percent: words, or characters if ``tokenize: char``.
 
     Of several references that with the largest quotient counts; two empty texts agree.
     """
@@ -93,7 +93,7 @@ class OracleTokenAccuracy(TokenAccuracy):
 
 @register("token_edit_rate")
 class TokenEditRate(Rate, _ByWords):
-    """Edits without shifts over reference words, in percent: TER without shifts of phrases.
+    """Edits without shifts over reference tokens, in percent: TER without shifts of phrases, of characters if ``tokenize: char``.
 
     The fewest edits to any reference, over the mean reference length (the normalizer of TER).
     """

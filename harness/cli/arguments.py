@@ -66,7 +66,13 @@ Preset = Annotated[
     ),
 ]
 Seeds = Annotated[
-    int | None, typer.Option("--seeds", min=1, metavar="N", help="Use N seeds in place of the study's own.")
+    int | None,
+    typer.Option(
+        "--seeds",
+        min=1,
+        metavar="N",
+        help="Use N seeds; where the study lists seeds, the first N, or more from its largest.",
+    ),
 ]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Run N workers; one a core if not given.")]
 PlannedJobs = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Estimate the time for N workers.")]

@@ -112,7 +112,7 @@ def data(
     as_json: AsJson = False,
     _plugins: Plugins = None,
 ) -> None:
-    """Describe a dataset: sizes, lengths, first rows, rows that splits share, rows left out, sha256, warnings."""
+    """Describe a dataset: sizes, lengths, rows that splits share, rows left out, warnings, first rows, sha256; a base's tokens."""
     load_parts()
     from harness.cli import listing, print_parts
     from harness.trial import corpus
@@ -120,7 +120,8 @@ def data(
 
     file = listing.base_file(choice)
     loaded = corpus.load(listing.dataset(choice), (*([file.parent] if file else []), Path.cwd()))
-    facts = listing.dataset_facts(loaded, rows) | {"warnings": listing.dataset_warnings(choice, loaded)}
+    warnings, tokens = listing.dataset_checks(choice, loaded)
+    facts = listing.dataset_facts(loaded, rows, tokens) | {"warnings": warnings}
     print_json(facts) if as_json else print_parts.print_dataset(facts)
     if export is not None:
         replaced = corpus.export(loaded, export)
@@ -135,7 +136,11 @@ def try_trial(
         str, typer.Argument(metavar="TRIAL", help="The digest of a finished trial, or its first characters.")
     ],
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT...]", help="Source texts; - reads them from standard input.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[TEXT...]",
+            help="Source texts; - reads them from standard input. Fields have a tab between: $'kuzu\\tN;LOC'.",
+        ),
     ] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read source texts from this file, one a line.")

@@ -48,7 +48,11 @@ def validate(
     if as_json:
         print_json([plan.frozen() for plan in plans] if len(plans) > 1 else plans[0].frozen())
         return
-    print_each(print_plans.print_validated, plans)
+    from harness.study import frozen_plan
+
+    with store_in_use() as store:
+        before = [frozen_plan.foreseen(plan, store) for plan in plans]
+    print_each(print_plans.print_validated, plans, before)
 
 
 def plan(

@@ -7,6 +7,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import NoneType, UnionType
@@ -20,10 +21,11 @@ from harness.core.registry import SLOTS, Choice, suggest
 from harness.core.spec import Incompatible, Lines, SpecError, encode, override, parse_yaml, read, read_yaml
 from harness.study import locate, planning
 from harness.study.presets import read_preset, unfolded
-from harness.trial import corpus, data_checks, prepare
+from harness.trial import corpus, data_checks, encoded, prepare
 from harness.trial.encode import scratch_in
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.pipeline import TrialChoice
+from harness.trial.vocabulary import Vocabulary
 
 NOMINAL = 1000
 """Words of a vocabulary where none is known: pages count parameters without reading data."""
@@ -160,16 +162,35 @@ def base_file(text: str) -> Path | None:
     return locate.base(name) if named else None
 
 
-def dataset_warnings(text: str, loaded: corpus.Corpus) -> list[str]:
-    """Return warnings about a dataset; for a base, also warnings about its tokenizers and its scoring."""
+def dataset_checks(text: str, loaded: corpus.Corpus) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Return warnings about a dataset; for a base, also those about its tokenizers and scoring, and its tokens by split."""
     file = base_file(text)
     if file is None:
-        return list(dict.fromkeys(loaded.part.notes))
+        return list(dict.fromkeys(loaded.part.notes)), {}
     plain, lines, _ = planning.read_base(file)
     choice = read(TrialChoice, plain, lambda path: lines.place(path.split(".")))
     with tempfile.TemporaryDirectory() as folder, scratch_in(Path(folder)) as scratch:
         facts = prepare.write(choice.data, loaded, Path(folder), scratch)
-    return list(dict.fromkeys(data_checks.warnings(facts, lowercased=choice.decoding.scoring.lowercase)))
+        unknown = partial(_lacking, Path(folder))
+        told = data_checks.warnings(facts, lowercased=choice.decoding.scoring.lowercase, unknown=unknown)
+        return list(dict.fromkeys(told)), {name: _tokens(facts[name]) for name in loaded.splits}
+
+
+def _tokens(facts: Mapping[str, int]) -> dict[str, Any]:
+    """Return how many tokens the pairs of a split have as a model sees them, and how many of all tokens it does not know."""
+    return {
+        f"{column}_tokens_{what}": value
+        for side, column in (("source", "source"), ("target", "reference"))
+        for what, value in (
+            ("mean", facts[f"{side}_tokens"] / facts["pairs"]),
+            ("max", facts[f"{side}_longest"]),
+            ("unknown", facts[f"{side}_unknown"]),
+        )
+    }
+
+
+def _lacking(folder: Path) -> list[str]:
+    return data_checks.lacking(encoded.load_rows(folder), Vocabulary.load(folder / "target.json"))
 
 
 class _Holder(Choice):
@@ -179,14 +200,15 @@ class _Holder(Choice):
     """Where the pairs come from."""
 
 
-def dataset_facts(loaded: corpus.Corpus, rows: int) -> dict[str, Any]:
-    """Return facts about a corpus: its hash, a description of every split, and its first rows."""
+def dataset_facts(loaded: corpus.Corpus, rows: int, tokens: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return facts about a corpus: its hash, a description of every split with its tokens, if any, and its first rows."""
     first = {
         name: [{"source": row.source, "references": row.references} for row in islice(split, rows)]
         for name, split in loaded.splits.items()
     }
     identity = {"sha256": loaded.sha256, "revision": loaded.revision, "left_out": loaded.part.left_out}
-    return identity | {"splits": corpus.describe(loaded), "rows": first}
+    splits = {name: facts | dict(tokens.get(name, {})) for name, facts in corpus.describe(loaded).items()}
+    return identity | {"splits": splits, "rows": first}
 
 
 # ------------------------------------------------------------------------------------------------------------- pages

@@ -92,21 +92,21 @@ def _outline(plain: Any, depth: int = 0) -> Iterator[RenderableType]:
 
 
 def print_dataset(facts: Mapping[str, Any]) -> None:
-    """Print sizes, lengths, identity and first rows of a dataset."""
+    """Print sizes and lengths of a dataset, warnings, its first rows, and what identifies it."""
     splits: Mapping[str, Mapping[str, Any]] = facts["splits"]
-    say(Text(f"sha256 {facts['sha256']}" + (f", revision {facts['revision']}" if facts["revision"] else "")))
     names = list(dict.fromkeys(name for facts_of in splits.values() for name in facts_of))
     rows = [
         [name.replace("_", " "), *(_shown(facts_of.get(name, "")) for facts_of in splits.values())] for name in names
     ]
-    say("", grid(rows, indent=0, headers=["", *splits], right=len(splits)))
+    say(grid(rows, indent=0, headers=["", *splits], right=len(splits)))
     left_out = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("left_out", {}).items())
     say(*(["", f"rows left out: {left_out}"] if left_out else []))
     say(*(Text(f"check: {warning}", style="yellow") for warning in facts.get("warnings", ())))
     for split, first in facts["rows"].items():
         if first:
             say(heading(f"{split}, first rows"))
-            say(grid([row["source"], " | ".join(row["references"])] for row in first))
+            say(grid([row["source"].replace("\t", "  "), " | ".join(row["references"])] for row in first))
+    say("", Text(f"sha256 {facts['sha256']}" + (f", revision {facts['revision']}" if facts["revision"] else "")))
 
 
 def _shown(value: Any) -> str:

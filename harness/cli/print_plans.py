@@ -27,8 +27,8 @@ STATES = {"absent": "not run yet"}
 """Words for the states of trials that are not clear by themselves."""
 
 
-def print_validated(plan: Plan) -> None:
-    """Print the variants of a valid study, and the variants that each claim compares."""
+def print_validated(plan: Plan, before: str = "") -> None:
+    """Print the variants of a valid study, the variants that each claim compares, and a sentence on an earlier plan."""
     from harness.study.claims import groups  # slow to import, and not needed to report a mistake
     from harness.study.enough_seeds import fixed_streams, too_few
 
@@ -50,14 +50,13 @@ def print_validated(plan: Plan) -> None:
             say(entry(claim.name, _question(claim)))
         compared = groups(claim, factors)
         say(grid([[_role(claim, group), "; ".join(group.variants)] for group in compared], indent=6))
-    say(*_rule(plan), *(indented(sentence, style="yellow") for sentence in [*too_few(plan), *fixed_streams(plan)]))
+    warnings = [*too_few(plan), *fixed_streams(plan), *([before] if before else [])]
+    say(*_rule(plan), *(indented(sentence, style="yellow") for sentence in warnings))
 
 
 def _rule(plan: Plan) -> list[RenderableType]:
     """Return a line on seeds that may be added, where the study declares a rule for it."""
-    text = (
-        "unplanned: combine: seeds may be added after results (--seeds N --replan); half of the level is kept for that"
-    )
+    text = "unplanned: combine: seeds may be added after results (--replan --seeds N, N in all); half of the level is kept for that"
     return [indented(text)] if plan.file.unplanned else []
 
 
@@ -134,9 +133,13 @@ def print_plan(plan: Plan, rows: Mapping[str, Any]) -> None:
     if not rows["to_run"]:
         say(f"nothing to do: {'all' if not failed else 'the other'} {number_of(states['done'], 'trial')} are done")
         return
-    about = rows["estimate_seconds"]
-    took = "" if about is None else f", about {duration(about)} (estimated from {rows['estimate_from']})"
+    about = rows["estimate_seconds"] if rows["trainings"] else None
+    took = "" if about is None else f", about {duration(about)} of training with {_workers(rows)}"
     say(f"to run: {number_of(rows['to_run'], 'trial')}, {number_of(rows['trainings'], 'training')}{took}")
+
+
+def _workers(rows: Mapping[str, Any]) -> str:
+    return f"{number_of(rows['estimate_workers'], 'worker')} (estimated from {rows['estimate_from']})"
 
 
 def _size(params: int | None) -> str:

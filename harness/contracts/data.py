@@ -75,6 +75,11 @@ class Dataset(ABC):
         return ()
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields of a source, with ``FIELDS`` between them; none where a source is one text."""
+        return ()
+
+    @property
     def unit(self) -> str:
         """Name of the column whose value rows of one document, speaker or scene share; "" where rows stand alone."""
         return ""

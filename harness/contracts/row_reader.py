@@ -22,6 +22,11 @@ HELD_OUT = ("test", "validation")
 class ReadRows(Dataset):
     """What reading has in common: empty rows, and splits carved off training where the data have none."""
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that the choice names."""
+        return tuple(self.cfg.source) if isinstance(self.cfg.source, Mapping) else ()
+
     def keep(self, found: Iterator[Row], split: str) -> Iterator[Row]:
         """Yield the rows that are not empty; the others are counted under their split, or refused.
 

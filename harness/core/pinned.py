@@ -15,6 +15,9 @@ from pydantic import Field, model_validator
 from harness.core.registry import Choice
 from harness.core.spec import SpecError
 
+LOOKED_UP = "paths are relative to the study, its base or the folder you work in, or absolute"
+"""Says in errors where files are looked up."""
+
 
 class File(Choice):
     """A file named by a setting: its path alone, as text, or the path and the hash that it must have."""
@@ -37,7 +40,7 @@ class File(Choice):
         """
         found = next((path for folder in (Path(), *folders) if (path := folder / self.path).is_file()), None)
         if found is None:
-            raise SpecError(f"there is no file {self.path}; write its path from the study's folder, or in full")
+            raise SpecError(f"there is no file {self.path}; {LOOKED_UP}")
         digest = _sha256(found)
         if self.sha256 not in ("", digest):
             raise SpecError(f"{self.path} has the sha256 {digest}, not {self.sha256}; correct one of the two")

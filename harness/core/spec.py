@@ -29,6 +29,8 @@ LARGEST = 2**63
 LONGEST, VALUES, DEEPEST, MERGES = 2**16, 20_000, 50, 100
 """Limits of a YAML text: characters, values with aliases expanded, levels of brackets, merged mappings. Beyond them reading
 takes seconds, and ten lines of aliases can expand beyond any memory."""
+BEGUN = ("while scanning a simple key", "while scanning a quoted scalar")
+"""What the YAML library was reading when it met a mistake that lies where that began: a missing colon, an open quote."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -261,7 +263,8 @@ def _parsed(text: str, lines: Lines) -> Any:
     except SpecError:
         raise
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        begun = error.context in BEGUN  # the library notices such a mistake only behind it
+        mark = (error.context_mark if begun else error.problem_mark) or error.problem_mark or error.context_mark
         place = f"{lines.file}:{mark.line + 1}" if mark else str(lines.file)
         raise SpecError(f"not YAML: {' '.join(str(error.problem or error.context).split())}", place=place) from None
     except RecursionError:

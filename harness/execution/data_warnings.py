@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
+from harness.storage.sealing import Record
 from harness.storage.store import Store
 from harness.study.grid import Variant
 from harness.study.planning import Plan
-from harness.trial.data_checks import pretraining_warnings, warnings
+from harness.trial.data_checks import lacking, pretraining_warnings, warnings
+from harness.trial.encoded import load_rows
 from harness.trial.pipeline import DATA
+from harness.trial.sealed import Split
+from harness.trial.vocabulary import Vocabulary
 
 
 def data_warnings(plan: Plan, store: Store) -> list[str]:
@@ -46,7 +51,16 @@ def _of(variant: Variant, plan: Plan, store: Store) -> Iterator[str]:
         if pretraining:
             yield from pretraining_warnings(facts)
         elif "ceiling" in facts:  # older code did not look
-            told = warnings(facts, lowercased=lowercased, further="/" in name, split=plan.split)
+            unknown = partial(_lacking, store, [record, store.record("prepare", stages["prepare"].key)], plan.split)
+            told = warnings(facts, lowercased=lowercased, further="/" in name, split=plan.split, unknown=unknown)
             yield from (f"{where}{text}" for text in told)
     trained = store.record("train", stages["train"].key)
     yield from trained.facts.get("notes", ()) if trained is not None else ()
+
+
+def _lacking(store: Store, records: Sequence[Record | None], split: Split) -> list[str]:
+    """Return tokens of a split that the target vocabulary lacks: of records of rows and of vocabulary, if both are sound."""
+    rows, words = records
+    if rows is None or words is None or not store.sound(rows) or not store.sound(words):
+        return []
+    return lacking(load_rows(rows.folder, split), Vocabulary.load(words.folder / "target.json"))

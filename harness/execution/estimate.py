@@ -28,10 +28,10 @@ PROBE_SECONDS = 20.0
 
 
 def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> dict[str, Any]:
-    """Return the state of every trial and its reason, and an estimate of the time that a run takes.
+    """Return the state of every trial and its reason, and an estimate of the time that its trainings take.
 
-    The estimate is the mean time of finished trainings of the same plan; where there is none, a few updates of the first
-    variant are timed. Warnings about the data stand beside it.
+    The estimate, for as many workers as can train at once, is the mean time of finished trainings of the same plan; where
+    there is none, a few updates of the first variant are timed. Warnings about the data stand beside it.
     """
     rows: list[dict[str, Any]] = []
     trainings: dict[str, Trial] = {}
@@ -52,11 +52,13 @@ def survey(plan: Plan, store: Store, params: dict[str, int], workers: int) -> di
             "variant": variant.name, "params": params.get(variant.name), "skipped": variant.skipped, "trials": states
         })  # fmt: skip
     estimate, origin = _estimate(trainings, seconds, plan, store)
+    at_once = max(1, min(workers, len(trainings)))
     return {
         "variants": rows,
         "to_run": sum(trial["state"] in ("absent", "stale") for row in rows for trial in row["trials"]),
         "trainings": len(trainings),
-        "estimate_seconds": estimate / max(1, min(workers, len(trainings))) if estimate is not None else None,
+        "estimate_seconds": estimate / at_once if estimate is not None else None,
+        "estimate_workers": at_once,
         "estimate_from": origin,
         "warnings": [*data_warnings(plan, store), *too_few(plan), *fixed_streams(plan)],
     }

@@ -100,7 +100,8 @@ def _scores_text(found: Diff) -> str:
     real = sum(row.found == REAL for row in found.scores)
     if found.studies and not found.scores:
         return NO_PAIR
-    counts = f"{len(found.scores)} means compared: {same} identical, {real} with a real difference."
+    over = " over the seeds that both runs have" if found.gone or found.new else ""
+    counts = f"{len(found.scores)} means{over} compared: {same} identical, {real} with a real difference."
     how = (
         "B minus A with 95 % interval. Seeds that both runs have are compared in pairs, because they share first weights "
         "and data order; otherwise Welch's t test. Real: p below 0.05 after Holm's correction over all rows; it speaks of "

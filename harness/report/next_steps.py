@@ -137,20 +137,12 @@ def _extensible(study: StudyFacts) -> bool:
 
 def _added(more: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
     """Return how to add seeds to a study by its own rule."""
-    used = sorted({o.seed for o in outcomes})
-    new = range(used[-1] + 1, used[-1] + more + 1) if used else range(1, more + 1)
+    total = len({o.seed for o in outcomes}) + more
     named = f"{more} more seeds" if more > 1 else "one more seed"
     told = f"add {named} to this study, as `unplanned: combine` allows{_cost(more, outcomes)} ({why})"
     if study.copied is None or study.copied.extended is None or more > MOST:
         return Next(told)
-    if used == list(range(1, len(used) + 1)):
-        return Next(told, study.copied.extended(new[-1]), new[-1])
-    listed = ", ".join(map(str, new))
-    return Next(
-        f"{told}: write {listed} too into `seeds:` of {study.copied.file}",
-        study.copied.extended(None),
-        len(used) + more,
-    )
+    return Next(told, study.copied.extended(total), total)
 
 
 def _cost(seeds: int, outcomes: Sequence[Outcome]) -> str:

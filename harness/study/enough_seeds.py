@@ -8,7 +8,7 @@ same trained models, have one number per seed and no such bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from harness.core.spec import encode
@@ -22,6 +22,8 @@ FIRST_LOOK = 0.5
 """The part of the level that there is before seeds are added by ``unplanned:`` (``harness.analysis.unplanned``)."""
 LEAST_SEEDS = 3
 """Seeds a side for a verdict."""
+NAMED = 3
+"""Claims that a sentence names."""
 
 
 def least_p(seeds: int) -> float:
@@ -30,8 +32,16 @@ def least_p(seeds: int) -> float:
 
 
 def too_few(plan: Plan) -> list[str]:
-    """Return a sentence for each family of claims that the seeds of a plan cannot decide, whatever they score."""
-    return [sentence for family in ("primary", "secondary") for sentence in _too_few(plan, family)]
+    """Return sentences on the claims that the seeds of a plan cannot decide, whatever they score: none is named twice."""
+    seeds, found = plan.looks[-1], dict[str, list[str]]()
+    if plan.file.claims and seeds < LEAST_SEEDS:
+        count = "one seed decides" if seeds == 1 else f"{seeds} seeds decide"
+        return [f"{count} no claim: a verdict needs {LEAST_SEEDS} seeds a side"]
+    for family in ("primary", "secondary"):
+        claims = [claim.name for claim in plan.file.claims if claim.family == family and _bounded(claim, plan)]
+        if claims and (why := _why_too_few(len(claims), plan)):
+            found.setdefault(why, []).append(_size(claims, family, plan.datasets))
+    return [f"{seeds} seeds a side cannot decide {' and '.join(sizes)}: {why}" for why, sizes in found.items()]
 
 
 def fixed_streams(plan: Plan) -> list[str]:
@@ -49,21 +59,23 @@ def fixed_streams(plan: Plan) -> list[str]:
     ]
 
 
-def _too_few(plan: Plan, family: str) -> Iterator[str]:
-    claims = [claim for claim in plan.file.claims if claim.family == family]
+def _why_too_few(claims: int, plan: Plan) -> str:
+    """Return why the seeds of a plan cannot decide so many claims of one family; "" if they can."""
     level = LEVEL * (FIRST_LOOK if plan.file.unplanned else 1)
-    seeds, bounded = plan.looks[-1], sum(_bounded(claim, plan) for claim in claims)
-    if claims and seeds < LEAST_SEEDS:
-        count = "one seed decides" if seeds == 1 else f"{seeds} seeds decide"
-        yield f"{count} no claim: a verdict needs {LEAST_SEEDS} seeds a side"
-    elif bounded and (enough := _enough(bounded * plan.datasets, level)) > seeds:
-        size = f"{bounded} claims" if bounded > 1 else "a claim"
-        size += f" on {plan.datasets} datasets" if plan.datasets > 1 else ""
-        first = level / (bounded * plan.datasets)
-        yield (
-            f"{seeds} seeds a side cannot decide {size}: p is never below {least_p(seeds):.3f}, and the first must be below "
-            f"{first:.3f}; {enough} seeds can"
-        )
+    seeds, enough = plan.looks[-1], _enough(claims * plan.datasets, level)
+    if enough <= seeds:
+        return ""
+    first = level / (claims * plan.datasets)
+    return f"p is never below {least_p(seeds):.3f}, and the first must be below {first:.3f}; {enough} seeds can"
+
+
+def _size(claims: Sequence[str], family: str, datasets: int) -> str:
+    """Return how many claims of a family there are, and the first of their names."""
+    kind = "claim" if family == "primary" else f"{family} claim"
+    size = f"{len(claims)} {kind}s" if len(claims) > 1 else f"a {kind}"
+    size += f" on {datasets} datasets" if datasets > 1 else ""
+    more = f"; and {len(claims) - NAMED} more" if len(claims) > NAMED else ""
+    return f"{size} ({'; '.join(claims[:NAMED])}{more})"
 
 
 def _enough(claims: int, level: float) -> int:

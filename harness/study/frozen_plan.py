@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from harness.storage.store import Store
 from harness.study import extension, ledger
 from harness.study.claims import Claim, groups
 from harness.study.frozen_schema import check_frozen
-from harness.study.planning import Plan
+from harness.study.planning import Plan, with_files
 from harness.trial.pipeline import Trial
 from harness.trial.sealed import VALIDATION
 
@@ -44,6 +46,25 @@ def check(plan: Plan, store: Store) -> bool:
             place=f"{plan.name} on {plan.base}",
         )
     return True
+
+
+def foreseen(plan: Plan, store: Store) -> str:
+    """Return in a sentence how a plan differs from the one that was frozen before, as far as can be told without data.
+
+    That is "" where it does not, where none was frozen, and where widths that data decide are part of the plan.
+    """
+    try:
+        before = _frozen(plan, store)
+        if not before or (plan.file.match and plan.file.match.parameters):
+            return ""
+        now = replace(with_files(plan), revisions=before["revisions"])
+    except SpecError as fault:  # of the store, or of a file that a run will ask for: the study is valid all the same
+        return str(fault)
+    if now.digest == before["digest"]:
+        return ""
+    lines = _difference(before, now.frozen()).splitlines()
+    changed = dict.fromkeys(re.split(r"[.:]", line[1:], maxsplit=1)[0] for line in lines)
+    return f"the plan that was frozen before differs ({', '.join(changed)}): a run prints how, and --replan accepts this one"
 
 
 def missing(plan: Plan) -> SpecError:

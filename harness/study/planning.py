@@ -303,7 +303,8 @@ def load(
         name: a study in ``studies/``, or the path of a study file.
         base: the base to use in place of the one that the file names; needed for all but the first of several.
         sets: changes to every variant, from the command line; and ``evaluate`` and ``tuned``, in place of the file's.
-        seeds: how many seeds, in place of the file's.
+        seeds: how many seeds, in place of the file's number; of seeds that the file lists the first ones, and if it lists
+            fewer, the numbers that follow its largest.
 
     Raises:
         SpecError: anything in the study, its base or its claims that cannot be meant.
@@ -318,7 +319,7 @@ def load(
     expansion = Expansion(file, lines, at.plain, at.lines, changes)
     variants = tuple(judged(variant) for variant in expansion.variants())
     _check_left(variants, lines)
-    chosen, looks = _seeds(seeds if seeds is not None else file.seeds)
+    chosen, looks = _seeds(file.seeds if seeds is None else _counted(file.seeds, seeds))
     if len(set(chosen)) < len(chosen):
         raise SpecError("name each seed once", path="seeds", place=lines.place(["seeds"]))
     if len(looks) > 1 and not file.claims:
@@ -374,6 +375,13 @@ def _check_left(variants: Sequence[Variant], lines: Lines) -> None:
         raise SpecError(f"every variant is left out, so nothing would run: {reasons}{more}", place=place)
 
 
+def _counted(said: int | tuple[int, ...] | SequentialSeeds, count: int) -> int | tuple[int, ...]:
+    """Return so many of the seeds that a file lists, going on from the largest; a number where it lists none."""
+    if not isinstance(said, tuple) or count > MOST_SEEDS:
+        return count
+    return (*said, *range(max(said) + 1, max(said) + 1 + count - len(said)))[:count]
+
+
 def _seeds(said: int | tuple[int, ...] | SequentialSeeds) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return all seeds, and how many there are at each look."""
     if isinstance(said, SequentialSeeds):
@@ -398,7 +406,7 @@ def resolve(plan: Plan) -> Plan:
         SpecError: data are missing or the hub cannot be reached, and what to do; or widths that cannot be matched.
     """
     made: dict[str, str] = {}
-    plan = _with_files(plan)
+    plan = with_files(plan)
     for variant in plan.variants:
         for dataset in () if variant.skipped else _datasets(variant):
             if (key := _key(dataset)) not in made:
@@ -406,7 +414,7 @@ def resolve(plan: Plan) -> Plan:
     return _with_widths(replace(plan, revisions=made))
 
 
-def _with_files(plan: Plan) -> Plan:
+def with_files(plan: Plan) -> Plan:
     """Return the plan with every file that its settings name pinned: where it lies, and the hash of what it holds."""
     variants = tuple(v if v.skipped else replace(v, written=pinned(v.written, plan.folders)) for v in plan.variants)
     return replace(plan, variants=variants)

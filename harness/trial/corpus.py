@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.contracts import COLUMNS, Dataset, Rows, digests
+from harness.contracts import COLUMNS, Dataset, Row, Rows, digests, split_fields
 from harness.core.spec import SpecError
 from harness.core.text import folded
 from harness.trial.data_checks import text_keys
@@ -96,7 +96,8 @@ def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:
     """Return what each split is like: rows, references, lengths in words and characters, sources shared with other splits.
 
     Keys are ``rows``, ``references``, ``duplicates`` (rows whose source is in another split too), and
-    ``{source,reference}_{words,characters}_{mean,max}``; of validation and test also how many rows share their source,
+    ``{source,reference}_{words,characters}_{mean,max}``, where a source has fields
+    ``source_FIELD_...`` for each; of validation and test also how many rows share their source,
     their reference or both with training: ``{sources,references,pairs}_in_train``, and ``..._nearly_in_train``, the same
     up to letter case, Unicode form and white space.
     """
@@ -111,7 +112,10 @@ def describe(corpus: Corpus) -> dict[str, dict[str, Any]]:
         for near, form in forms.items() if name != "train" else ():
             shared = text_keys(rows, form, every=False).shared_with(train[near])
             found[name] |= {f"{what}_{near}in_train": count for what, count in shared.items()}
-        found[name] |= _lengths("source", rows.texts("source"))
+        for number, field in enumerate(fields := corpus.part.fields):
+            texts = (split_fields(text, fields)[number] for text in rows.texts("source"))
+            found[name] |= _lengths(f"source_{field}", texts)
+        found[name] |= {} if fields else _lengths("source", rows.texts("source"))
         found[name] |= _lengths("reference", (text for row in rows.texts("references") for text in row))
     return found
 
@@ -125,13 +129,19 @@ def _lengths(column: str, texts: Iterable[str]) -> dict[str, float]:
 def export(corpus: Corpus, folder: Path) -> int:
     """Write ``train.tsv``, ``validation.tsv`` and ``test.tsv``: source TAB reference, one line for each reference.
 
-    Further columns follow the reference. Tabs and line ends within texts become spaces; their number is returned.
+    Each field of a source has a column; further columns follow the reference. Tabs and line ends within texts become spaces;
+    their number is returned.
     """
+    fields = corpus.part.fields
+
+    def parts(row: Row) -> list[str]:
+        return split_fields(row.source, fields) if fields else [row.source]
+
     folder.mkdir(parents=True, exist_ok=True)
     replaced = 0
     for name, rows in corpus.splits.items():
         with (folder / f"{name}.tsv").open("w", encoding="utf-8", newline="\n") as file:
-            for cells in ((row.source, text, *row.columns.values()) for row in rows for text in row.references):
+            for cells in ((*parts(row), text, *row.columns.values()) for row in rows for text in row.references):
                 texts = [re.subn(r"[\t\r\n]", " ", text) for text in cells]
                 replaced += sum(count for _, count in texts)
                 file.write("\t".join(text for text, _ in texts) + "\n")

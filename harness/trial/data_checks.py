@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ MANY = 0.01
 """The share of test rows from which on sharing them with training is a warning."""
 MANY_UNKNOWN = 0.1
 """The share of tokens above which unknown ones in pretraining data are a warning."""
+SHOWN = 3
+"""Unknown tokens that a warning names."""
 
 
 class Keys(NamedTuple):
@@ -146,10 +148,28 @@ def _meet(texts: Any, others: Any) -> bool:
     return not {" ".join(text.split()) for text in texts}.isdisjoint(" ".join(text.split()) for text in others)
 
 
+def lacking(rows: Iterable[Mapping[str, Any]], target: Vocabulary) -> list[str]:
+    """Return the first tokens that keep rows from being matched, as every reference has an unknown one: a few."""
+    found: dict[str, None] = {}
+    for row in rows:
+        unknown = [target.unknown_words(text) for text in row["references"]]
+        found |= dict.fromkeys(chain.from_iterable(unknown)) if all(unknown) else {}
+        if len(found) > SHOWN:
+            break
+    return list(found)
+
+
 # --------------------------------------------------------------------------------------------------------- warnings
 
 
-def warnings(facts: Mapping[str, Any], *, lowercased: bool, further: bool = False, split: str = "test") -> list[str]:
+def warnings(
+    facts: Mapping[str, Any],
+    *,
+    lowercased: bool,
+    further: bool = False,
+    split: str = "test",
+    unknown: Callable[[], Sequence[str]] = tuple,
+) -> list[str]:
     """Return what a reader of scores must know of the data, one sentence each.
 
     Args:
@@ -157,9 +177,10 @@ def warnings(facts: Mapping[str, Any], *, lowercased: bool, further: bool = Fals
         lowercased: whether scoring compares without case.
         further: whether they are about a further test set.
         split: the split that is scored.
+        unknown: asks for tokens of its references that the vocabulary lacks, if the warning is to name some (``lacking``).
     """
     remedy = "name another test set" if further else f"set disjoint: true, or another {split} set"
-    ceiling = _ceiling_warning(facts["ceiling"][split], lowercased, split)
+    ceiling = _ceiling_warning(facts["ceiling"][split], lowercased, split, unknown)
     return [*facts["notes"], *_overlap_warning(facts, "train", remedy, split), *ceiling]
 
 
@@ -208,16 +229,31 @@ def _shown(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:40]} ..."
 
 
-def _ceiling_warning(counts: Mapping[str, Any], lowercased: bool, split: str) -> Sequence[str]:
+def _ceiling_warning(
+    counts: Mapping[str, Any], lowercased: bool, split: str, unknown: Callable[[], Sequence[str]]
+) -> Sequence[str]:
     most = percent_reachable(counts, lowercased=lowercased)
     if most == 100:
         return []
-    reasons = [f"in {counts['unknown']:,} rows the vocabulary lacks tokens"] if counts["unknown"] else []
-    who = "a perfect model that copies nothing" if counts["unknown"] else "a perfect model"
+    by_case = 0 if lowercased else counts["lowercase"] - counts["cased"]
+    changed = counts["rows"] - counts["lowercase"] - counts["unknown"]
     text, back = counts["example"] or ("", "")
-    if text != back and not (lowercased and _meet([lowercase(text)], [lowercase(back)])):
-        reasons.append(f"the target tokenizer changes references: '{_shown(text)}' comes back as '{_shown(back)}'")
-    return [
-        f"{who} reaches {most:.4g} % exact match on the {split}: {'; '.join(reasons) or 'case differs'}; change "
-        "data.target or decoding.scoring.lowercase if that is not meant"
-    ]
+    cased = _meet([lowercase(text)], [lowercase(back)])
+    example = f": '{_shown(text)}' comes back as '{_shown(back)}'"
+    reasons = [_lacked(counts["unknown"], split, unknown())] if counts["unknown"] else []
+    reasons += [f"the target tokenizer drops letter case, which scoring respects{example * cased}"] if by_case else []
+    reasons += [f"the target tokenizer changes {_references(changed, split)}{example * (not cased)}"] if changed else []
+    remedies = ["set decoding.scoring.lowercase: true"] if by_case else []
+    remedies += ["change data.target"] if changed else []
+    remedy = f"; {' or '.join(remedies)} if that is not meant" if remedies else ""
+    without = " without copying" if counts["unknown"] else ""
+    return [f"{'; '.join(reasons)}: no model can reach more than {most:.4g} % exact match{without}{remedy}"]
+
+
+def _references(rows: int, split: str) -> str:
+    return f"the references of {rows:,} {split} row{'s' * (rows > 1)}"
+
+
+def _lacked(rows: int, split: str, tokens: Sequence[str]) -> str:
+    shown = f" ({', '.join([*map(_shown, tokens[:SHOWN]), *(['…'] if len(tokens) > SHOWN else [])])})" if tokens else ""
+    return f"{_references(rows, split)} hold tokens that the vocabulary did not learn from training{shown}"

@@ -23,6 +23,9 @@ class Vocabulary:
     and EOS, and prints an unknown token as ``<unk>``.
     """
 
+    fields: tuple[str, ...] = ()
+    """Names of the fields that a text has, with ``FIELDS`` between them; none where it has no parts."""
+
     def __init__(self, learned: Learned) -> None:
         self._learned = learned
         self.size: int = learned.get_vocab_size()
@@ -112,6 +115,7 @@ class FieldVocabulary(Vocabulary):
 
     def __init__(self, learned: Mapping[str, Learned]) -> None:
         self._fields = {name: Vocabulary(one) for name, one in learned.items()}
+        self.fields = tuple(self._fields)
         sizes = [field.size - len(SPECIALS) for field in self._fields.values()]
         self._shifts = [0, *accumulate(sizes)]
         """How far the ids of each field are from those of its own tokenizer; at the end, the number of all tokens."""
@@ -188,6 +192,11 @@ class FieldVocabulary(Vocabulary):
         """Return a text as the tokenizers of its fields see it."""
         parts = zip(self._fields.values(), split_fields(text, self._fields), strict=True)
         return FIELDS.join(field.normalize(part) for field, part in parts)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the pieces of all fields that have no token of their own, each once, as they stand there."""
+        parts = zip(self._fields.values(), split_fields(text, self._fields), strict=True)
+        return list(dict.fromkeys(chain.from_iterable(field.unknown_words(part) for field, part in parts)))
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as one JSON file; the same texts and choice give the same bytes."""

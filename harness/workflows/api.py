@@ -51,7 +51,7 @@ def load_study(
         name: a study in ``studies/``, or the path of a study file.
         base: the base to use; if None, the first that the file names.
         sets: choices to override in every variant, by dotted path: ``{"training.updates": 500}``.
-        seeds: the number of seeds in place of the file's.
+        seeds: the number of seeds in place of the file's; a list is cut, or goes on from its largest seed.
         plugins: files that register parts of your own.
         store: the folder of finished work; if None, ``S2S_STORE`` or ``runs``.
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.contracts import FIELDS
 from harness.core.spec import SpecError
 from harness.storage.store import Store, default_store
 from harness.workflows.api import load_model
@@ -25,9 +26,15 @@ class TextModel:
         self.model = model
 
     def predict(self, model_input: Any, _params: Any = None) -> list[str]:
-        """Return a hypothesis for each source text of a list, a column, or the first column of a table."""
-        table = hasattr(model_input, "columns")
-        texts: Sequence[Any] = model_input.iloc[:, 0] if table else model_input
+        """Return a hypothesis for each source text of a list, a column, or the first column of a table.
+
+        Where a source has several fields, a table may have a column for each, with its name.
+        """
+        texts: Sequence[Any] = model_input
+        if hasattr(model_input, "columns"):
+            named = self.model.fields and set(self.model.fields) <= set(model_input.columns)
+            rows = model_input[list(self.model.fields)] if named else model_input.iloc[:, :1]
+            texts = [FIELDS.join(map(str, row)) for row in rows.itertuples(index=False)]
         return [found.text for found in self.model.translate([str(text) for text in texts])]
 
 

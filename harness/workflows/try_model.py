@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from harness.contracts import EOS
+from harness.contracts import EOS, FIELDS
 from harness.core import fast_paths
+from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.trial import copying
 from harness.trial.batches import collate, evaluation_width
@@ -22,6 +23,9 @@ from harness.trial.n_best import Candidate, n_best
 from harness.trial.pairs import Pairs
 from harness.trial.pipeline import Corridor, restore
 from harness.trial.precision import searching
+
+TAB = r"\t"
+"""A tab as bash reads it in ``$'...'``."""
 
 
 class Attended(NamedTuple):
@@ -41,8 +45,10 @@ class TrainedModel:
         store: where the trial is.
         trial: its digest, or the beginning of it.
 
+    A text has its fields with a tab between them, where the source has several (``"kuzu\\tN;LOC"``).
+
     Raises:
-        SpecError: no finished trial, or more than one, has a digest with this beginning.
+        SpecError: no finished trial, or more than one, has a digest with this beginning; later, a text has other fields.
     """
 
     def __init__(self, store: Store, trial: str) -> None:
@@ -50,6 +56,11 @@ class TrainedModel:
         corridor = Corridor(store, (), "cpu")
         self._prepared: Prepared = corridor.tested(self.trial)
         self._model: Seq2Seq = corridor.model(self.trial)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that a source text has, with a tab between them; none where it is one text."""
+        return self._prepared.source.fields
 
     def translate(self, texts: Sequence[str]) -> list[Hypothesis]:
         """Return the hypothesis for each source text: text, tokens, log-probability in nats, whether it was cut."""
@@ -93,9 +104,22 @@ class TrainedModel:
 
     def unknown(self, text: str) -> list[str]:
         """Return the words of a source text that the model does not know."""
+        self._check([text])
         return self._prepared.source.unknown_words(text)
 
+    def _check(self, texts: Sequence[str]) -> None:
+        """Refuse texts with more or fewer fields than the model reads."""
+        fields = self.fields
+        for text in texts if fields else ():
+            if (found := len(text.split(FIELDS))) != len(fields):
+                has = "1 field" if found == 1 else f"{found} fields"
+                raise SpecError(
+                    f"the text {text!r:.60} has {has}, and the model reads {len(fields)}: {', '.join(fields)}; write "
+                    f"them with a tab between, in bash as $'{TAB.join(fields)}'"
+                )
+
     def _pairs(self, texts: Sequence[str], targets: Sequence[Sequence[int]] | None = None) -> Pairs:
+        self._check(texts)
         source, target = self._prepared.source, self._prepared.target
         ids = copying.sources(source, target, texts) if self._model.output.copies else source.encode(texts)
         return Pairs.of(ids, targets if targets is not None else [[] for _ in texts])
@@ -123,7 +147,7 @@ def try_model(
         count: with more than one, also return so many of the best hypotheses that a beam of this width finds.
 
     Raises:
-        SpecError: no finished trial, or more than one, has a digest with this beginning.
+        SpecError: no finished trial, or more than one, has a digest with this beginning, or a text has other fields.
     """
     model = TrainedModel(store, name)
     answers = []

@@ -152,7 +152,7 @@ def _data(data: bytes) -> None:
         said = f"{{kind: files, train: data.{ending}, {columns}}}"
     choice = read(_Holder, {"dataset": parse_yaml(said, "fuzzed")}).dataset
     loaded = corpus.load(choice, (Path.cwd(),))
-    print_parts.print_dataset(listing.dataset_facts(loaded, 2))
+    print_parts.print_dataset(listing.dataset_facts(loaded, 2, {}))
 
 
 def _tables() -> list[bytes]:

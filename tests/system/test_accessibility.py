@@ -21,6 +21,8 @@ from harness.report.index import write as write_index
 pytestmark = pytest.mark.slow
 HOME = Path(__file__).resolve().parents[2]
 WIDTHS = (1280, 768, 360)
+JOINT = "tutorial-d2l on tiny-en-fr, numbers"
+"""The page of a study over several datasets, as it is committed."""
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +55,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "masking on numbers": folder / "masking/report.html",
         "Results": folder / "index.html",
         "Two studies compared": folder / "diff.html",
+        JOINT: results / "tutorial-d2l/report.html",
     }
 
 
 @pytest.mark.parametrize("media", ["light", "dark", "print"])
-@pytest.mark.parametrize("title", ["masking on numbers", "Results", "Two studies compared"])
+@pytest.mark.parametrize("title", ["masking on numbers", "Results", "Two studies compared", JOINT])
 def test_axe_finds_no_violation(
     browser: Any, axe: Callable[[Any], list[str]], pages: dict[str, Path], title: str, media: str
 ) -> None:

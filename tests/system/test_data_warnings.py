@@ -17,7 +17,7 @@ SMALL = {
     "training.evaluate_every": 2,
 }
 LEAK = "all 12 test sources are in train, as the model sees them"
-CEILING = "a perfect model reaches 0 % exact match on the test"
+CEILING = "no model can reach more than 0 % exact match"
 OF_A_SET = "test set more: all 5 test sources are in train, as the model sees them"
 
 

@@ -308,3 +308,13 @@ def test_the_page_of_a_comparison_says_what_its_markdown_says(tmp_path, monkeypa
     assert "Difference in BLEU" in text and 'class="reach"' in text and "larger<b>" not in Path("diff.html").read_text()
     CliRunner().invoke(app.app, ["diff", a, a, "--html", "--out", "same.html"])
     assert "No verdict changed" in Path("same.html").read_text(encoding="utf-8")
+
+
+def test_means_of_runs_with_other_seeds_are_said_to_be_over_the_common_ones(tmp_path):
+    """A newcomer read "34 identical" beside a mean that had moved by a seed."""
+    more = {variant: [*values, 60.0] for variant, values in SCORES.items()}
+    a, b = write(tmp_path / "a"), write(tmp_path / "b", more)
+    scores = next(s for s in sections(diff(a, b)) if s.title == "Scores")
+    assert "4 means over the seeds that both runs have compared: 4 identical" in str(scores)
+    same = next(s for s in sections(diff(a, a)) if s.title == "Scores")
+    assert "4 means compared: 4 identical" in str(same)

@@ -160,7 +160,7 @@ def test_a_dataset_is_read_from_text_or_taken_from_a_base() -> None:
 
 def test_facts_of_a_dataset() -> None:
     loaded = corpus.load(listing.dataset(DATASET), ())
-    facts = listing.dataset_facts(loaded, 2)
+    facts = listing.dataset_facts(loaded, 2, {})
     assert facts["sha256"] == loaded.sha256
     assert {name: split["rows"] for name, split in facts["splits"].items()} == {"train": 20, "validation": 5, "test": 7}
     assert [len(rows) for rows in facts["rows"].values()] == [2, 2, 2]
@@ -179,10 +179,15 @@ def test_a_base_is_checked_with_its_tokenizers_and_each_note_is_said_once(
     (tmp_path / "t.tsv").write_text("source\ttarget\na b\tcafe\u0301\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     loaded = corpus.load(listing.dataset("mine"), (tmp_path,))
-    header, leak, ceiling = listing.dataset_warnings("mine", loaded)
+    (header, leak, ceiling), tokens = listing.dataset_checks("mine", loaded)
     assert header.startswith("t.tsv: the first row, 'source | target', looks like a header")
-    assert leak.startswith("all 2 test sources are in train") and ceiling.startswith("a perfect model reaches 50 %")
-    assert listing.dataset_warnings("{kind: files}", loaded) == [header]
+    assert leak.startswith("all 2 test sources are in train") and "no model can reach more than 50 %" in ceiling
+    assert listing.dataset_checks("{kind: files}", loaded) == ([header], {})
+    assert tokens["test"] == {
+        "source_tokens_mean": 4.5, "source_tokens_max": 6, "source_tokens_unknown": 0,
+        "reference_tokens_mean": 5.0, "reference_tokens_max": 6, "reference_tokens_unknown": 0,
+    }  # fmt: skip
+    assert listing.dataset_facts(loaded, 1, tokens)["splits"]["test"].items() >= {"rows": 2, **tokens["test"]}.items()
 
 
 # Two tables of 10 x 2; a GRU of 3 units over 2: 3 * 3 * (2 + 3 + 2) = 63 on either side; output 3 x 10 + 10.

@@ -72,6 +72,7 @@ def survey(plan: Any, state: str = "absent", why: str = "") -> dict[str, Any]:
         "to_run": 20 if state != "done" else 0,
         "trainings": 20,
         "estimate_seconds": 200.0,
+        "estimate_workers": 2,
         "estimate_from": "x",
     }
 
@@ -247,19 +248,22 @@ def test_a_plan_says_what_runs_why_and_how_long(plan: Any, capsys: pytest.Captur
     out = capsys.readouterr().out
     assert "mask=true, normalize=token    5 stale      98,765" in out
     assert "  stale, the code of train has changed: mask=true, normalize=token · seeds 1 2 3 4 5; mask=true" in out
-    assert "to run: 20 trials, 20 trainings, about 3 min 20 s (estimated from x)" in out
+    assert "to run: 20 trials, 20 trainings, about 3 min 20 s of training with 2 workers (estimated from x)" in out
+    print_plans.print_plan(plan, survey(plan) | {"trainings": 0, "estimate_seconds": 0.0})
+    assert capsys.readouterr().out.splitlines()[-1] == "to run: 20 trials, 0 trainings"
     print_plans.print_plan(plan, survey(plan, "done"))
     assert "nothing to do: all 20 trials are done" in capsys.readouterr().out
 
 
 def test_a_dataset_and_what_a_model_says(capsys: pytest.CaptureFixture[str]) -> None:
     splits = {"train": {"rows": 4000, "source_words_mean": 8.125}, "test": {"rows": 7, "source_words_mean": 3.0}}
-    rows = {"train": [{"source": "two [b]", "references": ["二", "两"]}], "test": []}
+    rows = {"train": [{"source": "two\t[b]", "references": ["二", "两"]}], "test": []}
     print_parts.print_dataset({"sha256": "abc", "revision": "", "splits": splits, "rows": rows})
     print_parts.print_tried([{"source": "one", "hypothesis": "一 [x]", "score": -0.5, "truncated": True}])
     out = capsys.readouterr().out
     assert "rows               4,000     7" in out and "source words mean    8.1   3.0" in out
-    assert "two [b]  二 | 两" in out and "test, first rows" not in out
+    assert "\n\nsha256 abc\none\n" in out, "last of all"
+    assert "two  [b]  二 | 两" in out and "test, first rows" not in out
     assert "一 [x]  (log p -0.50, cut at the limit)" in out
 
 

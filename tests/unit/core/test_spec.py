@@ -117,6 +117,8 @@ def test_yaml_is_12_and_knows_its_lines(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"a: [1,\nb: 2", "a.yaml:2: not YAML"),
+        (b"a:\n  b: 1\n  metric primary\n  c: 2", "a.yaml:3: not YAML: could not find expected ':'"),
+        (b"a: 1\nb: 'x\nc: 2\n", "a.yaml:2: not YAML: found unexpected end of stream"),
         (b"a: 1\na: 2", "not YAML"),
         (b"\xff\xfe", "UTF-8"),
         (b"when: 2026-01-01", "quote it"),

@@ -43,7 +43,8 @@ def test_three_seeds_decide_one_claim_and_no_more(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     assert too_few(study(path, 3, PAIR)) == []
     assert too_few(study(path, 3, PAIR, PAIR, PAIR)) == [
-        "3 seeds a side cannot decide 3 claims: p is never below 0.031, and the first must be below 0.017; 4 seeds can"
+        "3 seeds a side cannot decide 3 claims (claim 0; claim 1; claim 2): "
+        "p is never below 0.031, and the first must be below 0.017; 4 seeds can"
     ]
     assert too_few(study(path, 4, PAIR, PAIR, PAIR)) == []
     assert too_few(study(path, {"start": 3, "max": 9, "until": "decided"}, PAIR, PAIR, PAIR)) == [], "it may add some"
@@ -52,12 +53,19 @@ def test_three_seeds_decide_one_claim_and_no_more(tmp_path: Path) -> None:
 def test_families_and_datasets_count(tmp_path: Path) -> None:
     path, second = tmp_path / "s.yaml", PAIR | {"family": "secondary"}
     assert too_few(study(path, 3, PAIR, second)) == []
-    assert [text[:36] for text in too_few(study(path, 3, PAIR, second, second))] == [
-        "3 seeds a side cannot decide 2 claims"[:36]
+    why = "p is never below 0.031, and the first must be below 0.025; 4 seeds can"
+    assert too_few(study(path, 3, PAIR, second, second)) == [
+        f"3 seeds a side cannot decide 2 secondary claims (claim 1; claim 2): {why}"
     ]
+    assert too_few(study(path, 3, PAIR, PAIR, second, second)) == [
+        f"3 seeds a side cannot decide 2 claims (claim 0; claim 1) and 2 secondary claims (claim 2; claim 3): {why}"
+    ], "once, for both families"
+    assert "5 claims (claim 0; claim 1; claim 2; and 2 more)" in too_few(study(path, 3, *[PAIR] * 5))[0]
     one = study(path, 3, PAIR)
     (said,) = too_few(replace(one, file=one.file.changed(base=("numbers", "scan"))))
-    assert said.startswith("3 seeds a side cannot decide a claim on 2 datasets") and "0.025; 4 seeds can" in said
+    assert (
+        said.startswith("3 seeds a side cannot decide a claim on 2 datasets (claim 0)") and "0.025; 4 seeds can" in said
+    )
 
 
 def test_what_has_one_number_a_seed_has_no_such_bound(tmp_path: Path) -> None:
@@ -76,6 +84,7 @@ def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
     assert too_few(study(path, 2, PAIR)) == ["2 seeds decide no claim: a verdict needs 3 seeds a side"]
     assert too_few(study(path, 1, PAIR)) == ["one seed decides no claim: a verdict needs 3 seeds a side"]
     assert too_few(study(path, 1)) == []
+    assert len(too_few(study(path, 2, PAIR, PAIR | {"family": "secondary"}))) == 1, "once, for both families"
 
 
 def test_validate_and_plan_say_it(
@@ -88,6 +97,9 @@ def test_validate_and_plan_say_it(
     monkeypatch.setattr(estimate, "_estimate", lambda *_: (None, ""))
     rows = estimate.survey(resolved, Store(tmp_path / "runs"), {}, workers=1)
     assert any("cannot decide 2 claims" in text for text in rows["warnings"])
+    monkeypatch.setattr(estimate, "_estimate", lambda *_: (60.0, ""))
+    rows = [estimate.survey(resolved, Store(tmp_path / "runs"), {}, workers=n) for n in (2, 99)]
+    assert [(r["estimate_workers"], r["estimate_seconds"]) for r in rows] == [(2, 30.0), (6, 10.0)]
 
 
 def test_streams_that_do_not_follow_the_seed_are_named(tmp_path: Path) -> None:

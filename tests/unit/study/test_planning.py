@@ -119,7 +119,34 @@ def test_a_claim_on_the_primary_metric_follows_the_base(tmp_path: Path) -> None:
 def test_seeds_are_counted_from_one_or_listed(tmp_path: Path) -> None:
     assert planning.load(write(tmp_path, seeds=3)).seeds == (1, 2, 3)
     assert planning.load(write(tmp_path, seeds=[7, 4])).seeds == (7, 4)
-    assert planning.load(write(tmp_path, seeds=[7, 4]), seeds=1).seeds == (1,)
+    assert planning.load(write(tmp_path, seeds=[7, 4]), seeds=1).seeds == (7,)
+
+
+def test_data_are_looked_up_beside_the_study_then_beside_its_base_then_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bases").mkdir()
+    base = planning.read_base(ROOT / "studies/bases/files.yaml").plain
+    (tmp_path / "bases/mine.yaml").write_text(json.dumps(override(TrialChoice, base, {"data.dataset.train": "t.tsv"})))
+    study = write(tmp_path, base="bases/mine.yaml")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    folders = planning.load(study).folders
+    assert folders == (tmp_path, tmp_path / "bases", tmp_path / "here")
+    with pytest.raises(SpecError) as caught:
+        planning.resolve(planning.load(study))
+    assert f"there is no file {tmp_path}/t.tsv or {tmp_path}/bases/t.tsv or t.tsv; paths are relative" in str(
+        caught.value
+    )
+
+
+def test_more_seeds_than_are_listed_go_on_from_the_largest(tmp_path: Path) -> None:
+    listed = write(tmp_path, seeds=[101, 103, 102])
+    counts = {n: planning.load(listed, seeds=n).seeds for n in (2, 3, 5)}
+    assert counts == {2: (101, 103), 3: (101, 103, 102), 5: (101, 103, 102, 104, 105)}
+    assert planning.load(write(tmp_path, seeds=3), seeds=5).seeds == (1, 2, 3, 4, 5)
+    with pytest.raises(SpecError, match="are the most that a study can have"):
+        planning.load(listed, seeds=10**12)
 
 
 def test_excluded_and_impossible_variants_stay_with_their_reason(tmp_path: Path) -> None:

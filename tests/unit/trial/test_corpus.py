@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli import listing
 from harness.contracts import Dataset, Rows
 from harness.core.spec import SpecError, read
 from harness.trial import corpus, vocabulary
@@ -107,6 +108,29 @@ def test_describing() -> None:
         "reference_characters_max": 5,
     }
     assert facts["test"]["duplicates"] == 0
+
+
+def test_a_source_with_fields_has_lengths_for_each(tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("kuzu\tkuzuda\tN LOC\nev\tevi\tN ACC PL\n" * 9, encoding="utf-8")
+    choice: dict[str, Any] = {"train": "rows.tsv", "validation": "rows.tsv", "test": "rows.tsv", "reference": 1}
+    choice |= {"kind": "files", "source": {"lemma": 0, "tags": 2}}
+    for said in (choice, {"kind": "noisy", "dataset": choice}):
+        facts = corpus.describe(corpus.load(listing.dataset(json.dumps(said)), (tmp_path,)))
+        assert {name: value for name, value in facts["test"].items() if name.startswith("source_")} == {
+            "source_lemma_words_mean": 1.0, "source_lemma_words_max": 1,
+            "source_lemma_characters_mean": 3.0, "source_lemma_characters_max": 4,
+            "source_tags_words_mean": 2.5, "source_tags_words_max": 3,
+            "source_tags_characters_mean": 6.5, "source_tags_characters_max": 8,
+        }  # fmt: skip
+
+
+def test_exported_fields_have_a_column_each(tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("kuzu\tkuzuda\tN LOC\n", encoding="utf-8")
+    files = dict.fromkeys(("train", "validation", "test"), "rows.tsv")
+    said = {"kind": "files", "source": {"lemma": 0, "tags": 2}, "reference": 1} | files
+    loaded = corpus.load(listing.dataset(json.dumps(said)), (tmp_path,))
+    assert corpus.export(loaded, tmp_path / "new") == 0
+    assert (tmp_path / "new/test.tsv").read_text(encoding="utf-8") == "kuzu\tN LOC\tkuzuda\n"
 
 
 def test_exporting_writes_what_files_reads(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from harness.contracts import Rows
 from harness.core.spec import read
 from harness.trial import data_checks, encoded, prepare, vocabulary
-from harness.trial.data_checks import Keys, ceiling, text_keys, token_keys, warnings
+from harness.trial.data_checks import Keys, ceiling, lacking, text_keys, token_keys, warnings
 from harness.trial.pairs import Pairs
 from harness.trial.prepare import DataChoice
-from variants import data_files, tokenizers  # noqa: F401
+from variants import data_files  # noqa: F401
+from variants.tokenizers import Characters
 
 CASES = Path(__file__).resolve().parents[3] / "../shared/cases"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not on this machine")
@@ -118,12 +119,19 @@ def test_references_in_another_unicode_form_cannot_be_matched_and_a_warning_show
     facts = prepared(tmp_path, target={"kind": "characters", "unicode": "nfc"}, **paths)
     assert (facts["ceiling"]["test"]["cased"], facts["ceiling"]["test"]["lowercase"]) == (0, 0)
     for lowercased in (False, True):
-        assert any(text.startswith("a perfect model reaches 0 %") for text in warnings(facts, lowercased=lowercased))
+        assert any("no model can reach more than 0 %" in text for text in warnings(facts, lowercased=lowercased))
 
 
 def test_unknown_tokens_are_counted_apart_and_any_reference_will_do() -> None:
     found = reach([["a b"], ["a q"], ["q", "b"], ["A"]], ["a b", "A"], "words", lowercase=True)
     assert found == {"rows": 4, "cased": 2, "lowercase": 3, "unknown": 1, "example": ["A", "a"]}
+
+
+def test_tokens_that_the_vocabulary_lacks_are_named_where_no_reference_does_without() -> None:
+    learned = read(Characters.Config, {}).build().learn(["kuzu"])
+    rows = [{"references": said} for said in (["kuş", "kuşğ"], ["kaz", "kuzu"], ["şe"], ["x", "yz"], ["w"])]
+    assert lacking(rows, vocabulary.Vocabulary(learned)) == ["ş", "ğ", "e", "x", "y"]
+    assert lacking(rows[1:2], vocabulary.Vocabulary(learned)) == []
 
 
 def test_warnings_speak_of_the_scoring_that_is_chosen(tmp_path: Path) -> None:
@@ -135,11 +143,28 @@ def test_warnings_speak_of_the_scoring_that_is_chosen(tmp_path: Path) -> None:
     facts = prepared(tmp_path, target=target, **paths)
     assert warnings(facts, lowercased=True) == []
     (warning,) = warnings(facts, lowercased=False)
-    assert warning.startswith("a perfect model reaches 0 % exact match on the test: the target tokenizer changes ")
-    assert "'T0' comes back as 't0'" in warning
+    assert warning == (
+        "the target tokenizer drops letter case, which scoring respects: 'T0' comes back as 't0': no model can reach more than "
+        "0 % exact match; set decoding.scoring.lowercase: true if that is not meant"
+    )
     some = facts | {"ceiling": {"test": facts["ceiling"]["test"] | {"lowercase": 11, "unknown": 1}}}
     (warning,) = warnings(some, lowercased=True)
-    assert "in 1 rows the vocabulary lacks tokens; change" in warning, "case does not count here"
+    assert warning == (
+        "the references of 1 test row hold tokens that the vocabulary did not learn from training: no model can reach more than "
+        "91.67 % exact match without copying"
+    ), "case does not count here"
+    (warning,) = warnings(some, lowercased=True, unknown=lambda: ["ş", "ğ"])
+    assert "did not learn from training (ş, ğ): no" in warning
+    (warning,) = warnings(some, lowercased=True, unknown=lambda: ["ş", "ğ", "x", "y"])
+    assert "did not learn from training (ş, ğ, x, …): no" in warning
+    mixed = {"rows": 12, "cased": 4, "lowercase": 6, "unknown": 1, "example": ["e\u0301", "é"]}
+    (warning,) = warnings(facts | {"ceiling": {"test": mixed}}, lowercased=False)
+    assert warning == (
+        "the references of 1 test row hold tokens that the vocabulary did not learn from training; the target tokenizer drops "
+        "letter case, which scoring respects; the target tokenizer changes the references of 5 test rows: 'e\u0301' comes back "
+        "as 'é': no model can reach more than 33.33 % exact match without copying; set decoding.scoring.lowercase: true or "
+        "change data.target if that is not meant"
+    )
     few = facts | {"overlap": {"test": {"tokens": {"sources": 3}}}}
     assert warnings(few, lowercased=True)[0].startswith("3 of 12 test sources are in train")
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from inspect import isfunction
 from pathlib import Path
 
 import pytest
 
 from harness.contracts import BOS, EOS, PAD, UNK
 from harness.core.spec import SpecError, read
-from harness.trial.vocabulary import Vocabulary, learn
+from harness.trial.vocabulary import FieldVocabulary, Vocabulary, learn
 from variants.tokenizers import Bpe, ByteBpe, Characters, Words
 
 WORDS = read(Words.Config, {})
@@ -72,3 +73,10 @@ def test_what_is_saved_is_read_back(part: type, tmp_path: Path) -> None:
     assert after.size == before.size
     assert after.encode([*texts, "<eos>"]) == before.encode([*texts, "<eos>"])
     assert [after.decode(ids) for ids in after.encode(texts)] == [before.normalize(text) for text in texts]
+
+
+def test_a_vocabulary_of_fields_has_an_answer_of_its_own_wherever_one_text_is_asked() -> None:
+    asks = {
+        name for name, part in vars(Vocabulary).items() if isfunction(part) and "_learned" in part.__code__.co_names
+    }
+    assert asks - {"__init__"} <= vars(FieldVocabulary).keys()

@@ -273,7 +273,7 @@ def test_given_splits_keep_their_rows_and_disjoint_drops_what_they_share(folder:
 @pytest.mark.parametrize(
     ("name", "text", "settings", "message"),
     [
-        ("no.tsv", None, {}, r"there is no file .*no\.tsv or no\.tsv"),
+        ("no.tsv", None, {}, r"there is no file .*no\.tsv or no\.tsv; paths are relative to the study, its base or"),
         ("x.tsv", "", {}, r"x\.tsv: the file is empty"),
         ("x.tsv", "a\tb\nc\n", {}, r"x\.tsv:2: there is no column 1 but 1 columns between tabs, counted from 0: \['c'\]"),
         ("x.csv", "a,b\nc\n", {}, r"x\.csv:2: there is no column 1 but 1 columns between commas"),
