@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.contracts.model import Positions
+from harness.core.fast_paths import through_onednn
 from harness.core.registry import Choice
 from harness.core.spec import Incompatible
 
 Pair = tuple[Tensor, Tensor]
 """Keys and values of all heads, B x P x S x A each."""
+MOST_WEIGHTS = 2**25
+"""Probabilities of attention that a layer keeps for its backward pass: 128 MiB; with more, none are kept."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -89,6 +92,18 @@ def _weights(query_BPTA: Tensor, key_BPSA: Tensor, bias: Tensor | None) -> Tenso
     return (scores_BPTS if bias is None else scores_BPTS + bias).softmax(-1)
 
 
+def _read(query_BPTA: Tensor, pair: Pair, bias: Tensor | None) -> Tensor:
+    """Return what every query reads of the values, B x P x T x A.
+
+    Torch's fused kernel needs no weights in memory, but its many small products are ten times slower through oneDNN.
+    """
+    key_BPSA, value_BPSA = pair
+    weights = query_BPTA.shape[:-1].numel() * key_BPSA.shape[2]
+    if through_onednn() and weights <= MOST_WEIGHTS:
+        return _weights(query_BPTA, key_BPSA, bias) @ value_BPSA
+    return F.scaled_dot_product_attention(query_BPTA, key_BPSA, value_BPSA, bias)
+
+
 def closed_to(seen: Tensor, like: Tensor) -> Tensor:
     """Return what a mask adds to scores, U x 1 x T x S from U x T x S: nothing where a key is seen.
 
@@ -115,7 +130,7 @@ class Sight(NamedTuple):
         bias = self.positions.bias(layer, query_BPTA, *places)
         bias = self.closed if bias is None else self.closed + bias
         if not self.positions.weighs_values:
-            return F.scaled_dot_product_attention(query_BPTA, key_BPSA, value_BPSA, bias)
+            return _read(query_BPTA, pair, bias)
         weights_BPTS = _weights(query_BPTA, key_BPSA, bias)
         return weights_BPTS @ value_BPSA + self.positions.values(layer, weights_BPTS, *places)
 
@@ -215,7 +230,7 @@ class Layer(nn.Module):
             weights_BPTS = _weights(query_BPTA, key_BPSA, closed_B11S)
             mixed_BPTA, weights = weights_BPTS @ value_BPSA, weights_BPTS.mean(1)
         else:
-            mixed_BPTA = F.scaled_dot_product_attention(query_BPTA, key_BPSA, value_BPSA, closed_B11S)
+            mixed_BPTA = _read(query_BPTA, pair, closed_B11S)
         return self.around_cross.after(x_BTD, self.cross.merged(mixed_BPTA)), weights
 
     def think(self, x_BTD: Tensor) -> Tensor:

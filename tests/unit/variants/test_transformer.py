@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from harness.contracts import Decoder, Encoder, Memory
+from harness.contracts import Decoder, Encoder, Memory, transformer_layers
 from harness.contracts.transformer_layers import onward
 from harness.core.spec import Incompatible
 
@@ -247,3 +247,24 @@ def test_what_cannot_be_built_says_why() -> None:
         decoder(encoder("none"), "transformer_prefix", layers=1, prompt="causal")
     with pytest.raises(Incompatible, match="width 4 and a word vector 8"):
         decoder(encoder(width=4), "transformer_prefix")
+
+
+@pytest.mark.parametrize("most", (0, 2**25))
+def test_attention_through_onednn_says_the_same_without_the_fused_kernel(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its many small products are ten times slower there; only where weights would need much memory it is kept."""
+    read, fused = encoder(positions="sinusoidal"), F.scaled_dot_product_attention
+    made, source, target, calls = decoder(read, layers=2), embedded(4), embedded(3) + 1, []
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *parts: calls.append(1) or fused(*parts))
+    monkeypatch.setattr(transformer_layers, "MOST_WEIGHTS", most)
+
+    def learned() -> list[torch.Tensor]:
+        readout, _ = made.advance(target, *made.start(read(source, MASK_BS)))
+        both = [*read.parameters(), *made.parameters()]
+        return [readout.features_BTR, *torch.autograd.grad((readout.features_BTR**2).sum(), both, allow_unused=True)]
+
+    want, plain = learned(), len(calls)
+    monkeypatch.setattr(transformer_layers, "through_onednn", lambda: True)
+    torch.testing.assert_close(learned(), want)
+    assert plain == 5 and len(calls) == (plain if most else 2 * plain)
