@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from harness.core.registry import Choice
 from harness.core.spec import read
 from harness.execution.task import prepare_process
 from harness.trial.decode import examine as examined
-from harness.trial.decoded import Hypothesis
+from harness.trial.decode import hypotheses
 from harness.trial.model import Seq2Seq
+from harness.trial.overheard import Overheard
 from harness.trial.pairs import Pairs
 from harness.trial.train import TrainingChoice, validation_nll
 from harness.trial.updater import Updater
@@ -92,14 +94,16 @@ def evaluate(payload: dict[str, Any], model: Seq2Seq, choice: TrainingChoice) ->
 
 
 def examine(payload: dict[str, Any], model: Seq2Seq, _: TrainingChoice) -> None:
-    """Ask a model about references, and about them as if it had said them; units are sentences."""
+    """Search greedily as a trial does, and ask the model about references and what it said; units are sentences."""
     _speak(payload, model)
-    pairs = laid_out(batches(payload["batches"]))
-    sides = zip(pairs.target_starts.tolist(), pairs.target_starts[1:].tolist(), strict=False)
-    said = [Hypothesis("", pairs.target[first:last].tolist(), 0.0, False) for first, last in sides]
+    pairs, at_once = laid_out(batches(payload["batches"])), payload["at_once"]
+    search: Any = read(_Parts, {"search": payload["search"]}).search.build()
+    words: Any = SimpleNamespace(encode=list, decode=lambda *_: "")
 
     def once() -> float:
-        examined(model, pairs, said, payload["at_once"])
+        overheard = Overheard(model, pairs, at_once, search.says_best)
+        found = hypotheses(overheard, search, pairs, payload["limit"], at_once, words)
+        examined(model, pairs, found, at_once, overheard)
         return float(pairs.size)
 
     with fast_paths.products(model, fixed=True):

@@ -83,11 +83,13 @@ class CTranslate2(OpenNMTTransformer):
         super().__init__(config)
 
     def decode(self, batch: Any, beam: int, limit: int) -> float:
-        """Translate a batch, of which pads are left out, and return the mean number of words said."""
+        """Translate a batch, of which pads are left out, by ``limit`` words a sentence, and return how many were said."""
         self._translator = self._translator or self._converted()
         rows = [row[:count] for row, count in zip(batch.source.tolist(), batch.source_length.tolist(), strict=True)]
         tokens = [[self.words[number] for number in row] for row in rows]
-        said = self._translator.translate_batch(tokens, beam_size=beam, max_decoding_length=limit)
+        said = self._translator.translate_batch(
+            tokens, beam_size=beam, max_decoding_length=limit, min_decoding_length=limit
+        )
         return sum(len(found.hypotheses[0]) for found in said) / len(rows)
 
     def _converted(self) -> Any:

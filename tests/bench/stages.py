@@ -46,5 +46,5 @@ def _decoding(home: Path, repeats: int, peers: Peers | None) -> Iterator[Row]:
     }
     task |= {"weights": learned(home, peers, "M")} if peers else {}
     found = compete([Contestant(name, task | {"task": name}) for name in ("decode", "examine")], repeats)
-    shares = [100 * share for share in found["decode"].over(found["examine"])]
+    shares = [100 * (share - 1) for share in found["decode"].over(found["examine"])]  # a trial searches, then examines
     yield Row("M: examination", median(shares), "% of greedy search", "<= 15", spread(shares))

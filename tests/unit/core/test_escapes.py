@@ -96,7 +96,7 @@ def _index(text: str) -> str:
         "datasets": [text],
         "page": f"{text}/report.html",
     }
-    said = {"verdict": text, "claim": text, "sign": text, "exploratory": True, "attempt": text}
+    said = {"verdict": text, "claim": text, "sign": text, "exploratory": True, "attempt": text, "few": text}
     best = {"variant": text, "of": 2, "metric": text, "score": text, "value": 1.0}
     entry |= {"best": best, "verdicts": [said], "finished": text, "trials": text, "verified": text}
     return page("index.html.j2", entries=[entry], joint={text: text}, signs={text: text})
