@@ -111,5 +111,6 @@ def _draw(path: Path, tables: Mapping[str, Sequence[Row]]) -> None:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.axvline(1, color="#666666", lw=0.8)
-        axes.set_xlabel("times as fast: ours, as a user gets it, over the contestant (red: wanted)")
+        axes.set_xlabel("ours / contestant (red: wanted)")
+        axes.margins(y=0.01)
         drawn.savefig(path, metadata={"Date": None})
