@@ -15,7 +15,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -51,7 +51,7 @@ class _Flight(Flight):
     """The file of its events."""
     read: int = 0
     """Bytes of that file which were heard."""
-    worked: bool = field(default=False)
+    worked: bool = False
     """Whether it has made updates since it began."""
 
 
