@@ -102,8 +102,8 @@ class Readout(NamedTuple):
     weights_BTS: Tensor
 
     def last(self) -> Readout:
-        """Return the readout of the last step alone."""
-        return Readout(self.features_BTR[:, -1:], self.weights_BTS[:, -1:])
+        """Return the readout of the last step alone, laid out as that of a single step: products then add in one order."""
+        return Readout(self.features_BTR[:, -1:].contiguous(), self.weights_BTS[:, -1:].contiguous())
 
 
 def rows(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
