@@ -156,4 +156,5 @@ class PrefixDecoder(Decoder):
     def advance(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
         """Hear T words and return T readouts and the state after the last."""
         output_BTH, state = self.cell(embedded_BTE, state)
+        output_BTH = output_BTH.contiguous()  # a layer of torch gives time first
         return Readout(self.drop(output_BTH), output_BTH[..., :0]), state

@@ -168,6 +168,12 @@ def test_all_that_is_remembered_has_batch_first(model: Any) -> None:
     assert {part.shape[0] for part in tensors((state, source))} == {len(SOURCE_BS)}
 
 
+def test_readouts_lie_in_one_piece(model: Any) -> None:
+    """An ensemble cuts them apart and lays them so: products add in one order, and scores agree bit for bit."""
+    readout, _ = model.advance(INPUTS_BT, *model.read(SOURCE_BS))
+    assert readout.features_BTR.is_contiguous()
+
+
 # ------------------------------------------------------------------------------------------------- 5 and 9: walking
 
 
