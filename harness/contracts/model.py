@@ -369,7 +369,7 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def advance(self, embedded_BTE: Tensor, state: State, source: Source) -> tuple[Readout, State]:
-        """Hear T words and return T readouts and the state after the last."""
+        """Hear T words and return T readouts, contiguous, and the state after the last."""
 
 
 @slot

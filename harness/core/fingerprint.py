@@ -28,6 +28,11 @@ def fingerprint(modules: Iterable[str], alone: Iterable[str] = ()) -> str:
     Raises:
         ModuleNotFoundError: there is no such module.
     """
+    return _together(frozenset(modules), frozenset(alone))
+
+
+@cache
+def _together(modules: frozenset[str], alone: frozenset[str]) -> str:
     codes = {_code(name) for name in modules} | {f"alone {_own_code(name)}" for name in alone}
     return _hash("\n".join(sorted(codes)))[:DIGITS]
 

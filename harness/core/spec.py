@@ -141,7 +141,12 @@ def encode(choice: Any, *, meaning: bool = False) -> Any:
 
 def digest(meaning: Any) -> str:
     """Return sixteen hex digits that depend on the meaning of a choice (or plain data), not on its spelling."""
-    text = json.dumps(encode(meaning, meaning=True), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return digest_of_plain(encode(meaning, meaning=True))
+
+
+def digest_of_plain(plain: Any) -> str:
+    """Return the digest of plain data that ``encode`` gave: sixteen hex digits of the SHA-256 of their JSON, keys sorted."""
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

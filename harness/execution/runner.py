@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from harness.core.spec import digest_of_plain, encode
 from harness.execution import failures
 from harness.execution.scheduler import PAUSE, Others, Rounds
 from harness.execution.scheduler import Listen as Listen
@@ -37,14 +38,17 @@ def prepare_data(plan: Plan, store: Store, say: Callable[[str], None], *, keep_s
     torch.set_num_threads(1)  # as in workers: the provenance of data does not depend on the process
     corridor = Corridor(store, plan.folders, "cpu", keep_stale=keep_stale, wait=False)
     words: dict[tuple[str, ...], Any] = {}
-    params = {}
+    params, counted = {}, {}
     for variant in (v for v in plan.variants if not v.skipped):
         trial = plan.trial(variant, plan.seeds[0])
         keys = tuple(stage.key for stage in trial.stages.values() if stage.name in DATA)
         if keys not in words:
             words[keys] = words_of(_prepared(corridor, trial, say)["prepare"].facts)
         c = variant.choice
-        params[variant.name] = count_parameters(c.model, words[keys], c.training.members)
+        model = keys, digest_of_plain(encode(c.model)), c.training.members
+        if model not in counted:  # variants of one model are many
+            counted[model] = count_parameters(c.model, words[keys], c.training.members)
+        params[variant.name] = counted[model]
     return params
 
 

@@ -16,7 +16,7 @@ import torch
 from harness.contracts import Dataset
 from harness.core.fingerprint import fingerprint
 from harness.core.provenance import place, provenance
-from harness.core.spec import SpecError, digest, encode, read
+from harness.core.spec import SpecError, digest_of_plain, encode, read
 from harness.storage.checkpoint import Postponed
 from harness.storage.store import Record, Stage, Store
 from harness.trial import (
@@ -140,7 +140,7 @@ class Trial:
         spelled, meant = (self._choice_of(kind, test, meaning=only) for only in (False, True))
         edges = [stage.key for stage in upstream[-1:]]
         edges += [stage.key for stage in upstream if kind == "decode" and stage.name == "test"]
-        key = digest({"stage": kind, "choice": meant, "upstream": edges})
+        key = digest_of_plain({"stage": kind, "choice": meant, "upstream": edges})
         seal = [sealed.__name__] if self.split == VALIDATION and kind in ("decode", "score") else []
         code = fingerprint([WORKERS[kind].__name__, *seal, *parts])
         return Stage(kind, key, spelled, code, {stage.name: stage.key for stage in upstream})

@@ -55,7 +55,7 @@ def modules(*choices: Any) -> list[str]:
     for choice in choices:
         if isinstance(choice, Choice):
             found += [type(choice).part.__module__] if choice.kind else []
-            found += modules(*(value for _, value in choice))
+            found += modules(*(value for value in vars(choice).values() if isinstance(value, Choice | Mapping)))
         elif isinstance(choice, Mapping):
             found += modules(*choice.values())
     return found

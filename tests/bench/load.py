@@ -84,16 +84,16 @@ def many(home: Home, trials: int) -> Iterator[Row]:
     [report] = spans(events, "report")
     ended = max(end for _, end in spans(events, "mirror"))
     page = home.results / "many" / "numbers" / "report.html"
-    yield Row(f"study of {trials:,} tiny trials", whole, "s", note=f"{workers} workers")
+    yield Row(f"study of {trials:,} tiny trials", whole, "s", "<= 70", f"{workers} workers")
     yield Row("  its stages", busy / trials * 1000, "worker ms a trial", note="train, decode, score, written to disk")
-    yield Row("  between stages", ((last - first) * workers - busy) / trials * 1000, "worker ms a trial", "< 50")
+    yield Row("  between stages", ((last - first) * workers - busy) / trials * 1000, "worker ms a trial", "<= 50")
     yield Row("  answers, after the last trial", report[0] - last, "s")
     yield Row("  report", report[1] - report[0], "s")
     yield Row(
         "  MLflow, after the report", ended - report[1], "s", note=f"{mirrored(home.store)[0]:,} trials complete there"
     )
-    yield Row("  memory of the parent", peak, "MB", "< 2,000")
-    yield Row("  report.html", page.stat().st_size / 1e6, "MB", "< 10")
+    yield Row("  memory of the parent", peak, "MB", "<= 2000")
+    yield Row("  report.html", page.stat().st_size / 1e6, "MB", "<= 10")
     began = time.time()
     if (code := watched(home, "run", str(study))[0]) or len(spans(home.events(), "train", "decode", "score")) != len(
         work
@@ -134,9 +134,9 @@ def together(home: Path, seconds: float) -> Iterator[Row]:
         "s",
         note=f"{rounds} times, {checked:,} rows",
     )
-    yield Row("  rows that differ from the study alone", wrong, "", "0")
-    yield Row("  rows that are missing", lost, "", "0")
-    yield Row("  stages computed twice", twice, "", "0")
+    yield Row("  rows that differ from the study alone", wrong, "", "<= 0")
+    yield Row("  rows that are missing", lost, "", "<= 0")
+    yield Row("  stages computed twice", twice, "", "<= 0")
 
 
 def table(home: Home, study: str) -> pd.DataFrame:

@@ -19,6 +19,12 @@ TITLES = {
     "decoding": "Decoding",
     "stages": "Where the time goes",
     "curves": "How speed changes with size",
+    "commands": "Commands",
+    "study": "Around the trials of a study",
+    "workers": "Two workers",
+    "tracking": "MLflow beside the trials",
+    "report": "Answers and a report",
+    "load": "A thousand tiny trials",
 }
 """The sections of the page, in their order; the others are printed and kept as JSON alone."""
 

@@ -84,7 +84,7 @@ def _trials(events: Sequence[tuple[float, str, str, float]], trained: float) -> 
 
 
 def rows(home: Path, repeats: int) -> Iterator[Row]:
-    """Yield the cost of ``s2s run masking --seeds 1`` with MLflow, in an empty store and again."""
+    """Yield the cost of ``s2s run masking --seeds 1`` with MLflow, in an empty store and again; then that of all its seeds."""
     name, runs = ("masking", "--seeds", "1"), []
     for number in range(repeats):
         runs.append(watch(home / f"study-{number}", *name))
@@ -93,12 +93,14 @@ def rows(home: Path, repeats: int) -> Iterator[Row]:
     yield middle("whole study, fresh", [run.seconds for run in runs], "s", note=f"{workers} workers")
     yield middle("work of its stages", work, "worker s", note="training loops, decoding, scoring")
     spare = [run.seconds - done / workers for run, done in zip(runs, work, strict=True)]
-    yield middle("harness, of the study", spare, "s", "< 3", "whole - work / workers")
+    yield middle("harness, of the study", spare, "s", "<= 3", "whole - work / workers")
     yield middle("  before the first trial", [min(t.began for t in run.trials) - run.began for run in runs], "s")
     yield middle(
         "  after the last trial", [run.began + run.seconds - max(t.ended for t in run.trials) for run in runs], "s"
     )
     shares = [100 * (1 - trial.work / trial.whole) for run in runs for trial in run.trials]
-    yield middle("harness, of a trial", shares, "%", "< 5")
+    yield middle("harness, of a trial", shares, "%", "<= 5")
     again = [command("run", *name, home=home / f"study-{number}") for number in range(repeats)]
-    yield middle("the same command again", again, "s", "< 5")
+    yield middle("the same command again", again, "s", "<= 5")
+    whole = watch(home / "whole", "masking")
+    yield Row(f"masking, all {len(whole.trials)} trials, fresh", whole.seconds / 60, "min", "<= 3", "once")

@@ -39,6 +39,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def forget() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "toy"]:
         del sys.modules[name]
+    module._together.cache_clear()
     module._code.cache_clear()
     module._own_code.cache_clear()
     module._path.cache_clear()
@@ -172,7 +173,7 @@ begin = {"kind": "trained", "training": plain["training"], "dataset": plain["dat
 changes = {"data.tests": {"gen": plain["data"]["dataset"]}, "training.pretraining": begin}
 choice = read(TrialChoice, override(TrialChoice, plain, changes))
 def taken():
-    for hashes in (fingerprint._code, fingerprint._path):
+    for hashes in (fingerprint._together, fingerprint._code, fingerprint._path):
         hashes.cache_clear()
     return {stage.name: stage.fingerprint for stage in Trial(choice, 1, "", {"gen": ""}).stages.values()}
 before, found = taken(), {}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.core import conformance, plugins
-from harness.core.fingerprint import _code, fingerprint
+from harness.core.fingerprint import _code, _together, fingerprint
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError
 from harness.study import planning
@@ -67,6 +67,7 @@ def clean() -> Iterator[None]:
     for name in list(plugins.LOADED):
         del plugins.LOADED[name]
         sys.modules.pop(name, None)
+    _together.cache_clear()
     _code.cache_clear()
 
 
@@ -92,9 +93,11 @@ def test_its_code_counts_and_what_it_leads_to(file: Path) -> None:
     plugins.load([str(file)])
     name = SLOTS["attention"].kinds["halved"].__module__
     before = fingerprint([name])
+    _together.cache_clear()
     _code.cache_clear()
     file.write_text(PART + "# a comment\n", encoding="utf-8")
     assert fingerprint([name]) == before
+    _together.cache_clear()
     _code.cache_clear()
     file.write_text(PART.replace("0.5 *", "0.25 *"), encoding="utf-8")
     assert fingerprint([name]) != before
