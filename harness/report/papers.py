@@ -74,11 +74,18 @@ def scores(
             taken.append(name)
     columns = [*fixed, *(found[name] for name in taken)]
     left = [_title(name) for name in wanted if name not in taken]
-    comment = f"% too wide for this table: {', '.join(left)}; `columns:` in the study file chooses\n" if left else ""
+    comment = f"% too wide for this table: {', '.join(left)}; {_elsewhere(study, table, width)}\n" if left else ""
     below = _notes(study, table, taken, marks, comparisons)
     return comment + float_of(
         columns, Caption(_caption(study, table, taken), _label(study, table.name, width), below), width
     )
+
+
+def _elsewhere(study: StudyFacts, table: Table, width: float) -> str:
+    """Return where columns that do not fit are found, once they have been chosen."""
+    if not study.columns:
+        return "`columns:` in the study file chooses"
+    return f"{table.name}_wide.tex has more room" if width == NARROW else f"{table.name}.csv has them"
 
 
 def _chosen(table: Table, study: StudyFacts, comparisons: Sequence[Comparison]) -> Table:

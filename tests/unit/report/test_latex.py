@@ -190,6 +190,9 @@ def test_columns_choose_metrics_and_costs_in_their_order() -> None:
 def test_columns_that_do_not_fit_are_named_in_a_comment() -> None:
     first = paper(facts())["scores.tex"].splitlines()[0]
     assert first.startswith("% too wide for this table: ") and "TER" in first and "`columns:`" in first
+    chosen = paper(facts(columns=tuple(METRICS)))
+    assert "scores_wide.tex has more room" in chosen["scores.tex"].splitlines()[0]
+    assert "scores.csv has them" in chosen["scores_wide.tex"].splitlines()[0]
 
 
 def test_a_hundred_variants_are_the_first_the_claimed_and_the_best() -> None:
