@@ -92,7 +92,10 @@ class _Table(nn.Embedding):
         """Take the vectors of words that the file has; return what a report should say of them."""
         if self.file is None:
             return []
-        numbers = {word: number for number, word in enumerate(words()) if number != PAD}
+        numbers: dict[str, list[int]] = {}
+        for number, word in enumerate(words()):
+            if number != PAD:
+                numbers.setdefault(word.removeprefix(" "), []).append(number)  # some tokens begin with their space
         vectors = _vectors(self.file.checked(), self.embedding_dim, numbers)
         for number, vector in vectors.items():
             self.weight[number] = torch.tensor(vector)
@@ -126,7 +129,7 @@ def _is_header(fields: Sequence[str]) -> bool:
     return len(fields) == 2 and all(field.isdecimal() for field in fields)
 
 
-def _vectors(path: Path, width: int, numbers: Mapping[str, int]) -> dict[int, list[float]]:
+def _vectors(path: Path, width: int, numbers: Mapping[str, Sequence[int]]) -> dict[int, list[float]]:
     """Return the vectors of those words of a file that have a number; a word may have spaces in it.
 
     Raises:
@@ -136,11 +139,11 @@ def _vectors(path: Path, width: int, numbers: Mapping[str, int]) -> dict[int, li
     with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         for place, line in enumerate(lines, 1):
             word, *vector = line.rstrip(" \r\n").rsplit(" ", width)
-            number = numbers.get(word)
-            if (place == 1 and _is_header(line.split())) or number is None or number in found:
+            wanted = numbers.get(word, ())
+            if (place == 1 and _is_header(line.split())) or not wanted or wanted[0] in found:
                 continue
             try:
-                found[number] = [float(value) for value in vector]
+                found |= dict.fromkeys(wanted, [float(value) for value in vector])
             except ValueError:
                 vector = []
             if len(vector) != width:

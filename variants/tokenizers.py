@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -24,6 +24,8 @@ UNKNOWN = STORED[-1]
 BYTES = 256
 EVERYTHING = 2**31
 """More than any vocabulary."""
+MARKS = Regex(r" ?(?:\w+|[^\w\s])")
+"""A run of letters, digits and underscores, or one other character, with the space before it."""
 
 
 def _normalizer(cfg: Any, *last: Any) -> Any:
@@ -33,6 +35,11 @@ def _normalizer(cfg: Any, *last: Any) -> Any:
 
 def _one_space_between_words() -> tuple[Any, ...]:
     return normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()
+
+
+def _begun() -> pre_tokenizers.Metaspace:
+    """Return a cut into words that begin with their space."""
+    return pre_tokenizers.Metaspace(replacement=" ", prepend_scheme="always")
 
 
 def _learned(untrained: Learned, trainer: Any, texts: Iterable[str]) -> Learned:
@@ -63,6 +70,9 @@ class Words(_Whole):
 
         separators: str = Field(default="", json_schema_extra={"neutral": ""})
         """Characters that part words as white space does, and come back as a space: ``;`` for tags such as ``V;PST``."""
+        punctuation: Literal["joined", "apart"] = Field(default="joined", json_schema_extra={"neutral": "joined"})
+        """``apart``: every mark is a word of its own, ``man.`` two words; each word then begins with its space, so that
+        text comes back as it was."""
 
     cfg: Config
 
@@ -72,6 +82,9 @@ class Words(_Whole):
         parted = [normalizers.Replace(character, " ") for character in self.cfg.separators]
         untrained.normalizer = _normalizer(self.cfg, *parted, *_one_space_between_words())
         untrained.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
+        if self.cfg.punctuation == "apart":
+            untrained.pre_tokenizer = pre_tokenizers.Sequence([_begun(), pre_tokenizers.Split(MARKS, "isolated")])
+            untrained.decoder = decoders.Metaspace(replacement=" ", prepend_scheme="always")
         return _learned(untrained, _frequent(self.cfg), texts)
 
 
@@ -161,7 +174,7 @@ class Bpe(Tokenizer):
         """
         untrained = Learned(models.BPE(unk_token=UNKNOWN))
         untrained.normalizer = _normalizer(self.cfg, *_one_space_between_words())
-        untrained.pre_tokenizer = pre_tokenizers.Metaspace(replacement=" ", prepend_scheme="always")
+        untrained.pre_tokenizer = _begun()
         untrained.decoder = decoders.Metaspace(replacement=" ", prepend_scheme="always")
         learned = _learned(untrained, _merges(self.cfg), texts)
         if learned.get_vocab_size() > self.cfg.limit:

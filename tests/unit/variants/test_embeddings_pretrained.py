@@ -50,6 +50,12 @@ def test_a_word_gets_the_vector_of_its_line_and_others_keep_theirs(given: Any) -
     assert made.target_weight_VE.shape == (6, 2) and made.width == 2
 
 
+def test_a_token_that_begins_with_its_space_has_the_vector_of_its_word(given: Any) -> None:
+    table = given(target_vectors="word2vec.txt").target_table
+    (note,) = table.fill("target", lambda: [*SPECIALS, " blau", "blau", " rot"])
+    assert table.weight[4].tolist() == table.weight[5].tolist() == [0.25, 4] and "cover 2 of 3 target words" in note
+
+
 def test_a_header_is_no_word(given: Any) -> None:
     """``2 2`` says that two vectors of two numbers follow; the vocabulary has a word 2."""
     words = [*SPECIALS, "2", "blau"]

@@ -81,6 +81,19 @@ def test_separators_part_words() -> None:
     assert "separators" not in encode(Words.Config(), meaning=True)
 
 
+def test_punctuation_apart_is_words_of_its_own_and_comes_back() -> None:
+    texts = ['a man (old) says: "don\'t".', "...a well-known man , x_1", "ni\u00f1o, 3.5 \u4eba\u3002"]
+    vocabulary = learned("words", texts, punctuation="apart")
+    ids = vocabulary.encode(texts)
+    assert [vocabulary.token(n) for n in ids[0]] == [*" a| man| (|old|)| says|:| \"|don|'|t|\"|.".split("|")]
+    assert [vocabulary.token(n) for n in ids[1]] == [" .", ".", ".", "a", " well", "-", "known", " man", " ,", " x_1"]
+    assert [vocabulary.decode(sentence) for sentence in ids] == texts
+    assert vocabulary.decode(vocabulary.encode(["  a  man ."])[0]) == "a man ."
+    for text, spelled in zip(TEXTS, learned("words", punctuation="apart").encode(TEXTS), strict=True):
+        assert not set(spelled) & {0, 1, 2, 3}, text
+    assert "punctuation" not in encode(Words.Config(), meaning=True)
+
+
 @pytest.mark.parametrize("kind", PARTS)
 def test_the_first_ids_are_the_special_tokens(kind: str) -> None:
     vocabulary = learned(kind)
