@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate, pairwise
 from types import MappingProxyType
@@ -88,7 +89,7 @@ def page(template: str, *, data: Mapping[str, Any] = MappingProxyType({}), **con
     Args:
         template: the name of its file.
         data: what the script reads.
-        context: the variables of the template.
+        context: the variables of the template; ``sections`` and ``all_trials`` have the tables of the page.
     """
     loader = jinja2.PackageLoader("harness.report")
     environment = SandboxedEnvironment(
@@ -101,12 +102,27 @@ def page(template: str, *, data: Mapping[str, Any] = MappingProxyType({}), **con
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     style, *scripts = (loader.get_source(environment, name)[0] for name in ("style.css", *SCRIPTS))
+    tables = [table for section in context.get("sections", ()) for table in section.tables]
+    tables += [context["all_trials"]] if "all_trials" in context else []
+    style += "".join(map(_named_on_paper, tables))
     script = "\n".join(scripts)
     allowed = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     policy = f"{allowed}; base-uri 'none'; form-action 'none'"
     return environment.get_template(template).render(
         context, data=_visible(data), policy=Markup(policy), style=Markup(style), script=Markup(script)
     )
+
+
+def _named_on_paper(table: Table) -> str:
+    """Return rules that tell every cell of a vast table the title of its column, which paper shows beside it."""
+    places = enumerate(table.columns[1:] if table.vast else (), 2)
+    name = _quoted(f"table-{table.name}")
+    return "".join(f"[id={name}] td:nth-child({place}) {{ --column: {_quoted(title)}; }}\n" for place, title in places)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as CSS writes it."""
+    return '"' + re.sub(r"[^A-Za-z0-9 _.-]", lambda found: rf"\{ord(found[0]):x} ", text) + '"'
 
 
 def cells(table: Table, places: Mapping[str, int]) -> list[list[Cell]]:

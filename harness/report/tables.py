@@ -62,6 +62,10 @@ class Marked(str):
         return marked
 
 
+SHEET = 20
+"""Most columns of a table that a sheet of paper takes side by side."""
+
+
 class Table(NamedTuple):
     """A table in two forms: rounded texts for people, and a frame of unrounded numbers for programs."""
 
@@ -80,6 +84,11 @@ class Table(NamedTuple):
     def numeric(self) -> list[bool]:
         """For each column, whether it contains only numbers."""
         return [all(NUMBER.match(row[i]) for row in self.rows) for i in range(len(self.columns))]
+
+    @property
+    def vast(self) -> bool:
+        """Whether it has too many columns for a sheet of paper."""
+        return len(self.columns) > SHEET
 
     def markdown(self) -> str:
         """Return the texts as a Markdown table; columns of numbers are right-aligned."""

@@ -16,6 +16,8 @@ from system.browsers import opened, unfold
 from unit.report.test_pages import facts, outcome, synthetic, write
 
 from harness.analysis.outcome import Attended, Attention
+from harness.contracts.metric import Scored
+from harness.trial.score import METRICS, corpus_scores, sentence_statistics
 
 pytestmark = pytest.mark.slow
 FIRST = "mask=true, token"
@@ -153,8 +155,18 @@ def test_a_trial_of_the_table_leads_to_its_panel(page: Any) -> None:
     assert not page.locator(".panels").is_visible()
 
 
+def scored(test: Any, said: list[str], nll: Any) -> Any:
+    """Return what every metric that can be asked of such texts counts."""
+    about = {"sources": test.sources, "nll": nll, "free_nll": 1.1 * nll, "truncated": [False] * len(said)}
+    labels = {text for texts in test.references for text in texts}
+    read = {"value": lambda text: float(len(text)), "labels": lambda: labels}
+    return sentence_statistics(Scored(said, test.references, **about, **read), METRICS.values())
+
+
 @pytest.mark.full
-def test_a_hundred_variants_with_five_seeds_stay_below_three_megabytes(browser: Any, tmp_path: Path) -> None:
+def test_a_hundred_variants_with_five_seeds_and_all_metrics_stay_below_three_megabytes(
+    browser: Any, tmp_path: Path
+) -> None:
     factors = {"training.loss.mask": True, "training.loss.normalize": "token"}
     outcomes = []
     for size in range(100):
@@ -164,7 +176,10 @@ def test_a_hundred_variants_with_five_seeds_stay_below_three_megabytes(browser: 
             texts = [f"one two three four five six {n}" for n in range(40)]
             test = replace(o.test, sources=texts, references=[[text] for text in texts])
             said = [f"{text} {seed} {size}" for text in texts]
-            outcomes.append(replace(o, curve=curve, test=test, hypotheses=said))
+            found = scored(test, said, o.statistics["nll"])
+            known = {"statistics": found, "metrics": corpus_scores(found, METRICS.values())}
+            outcomes.append(replace(o, curve=curve, test=test, hypotheses=said, **known))
+    assert len(known["metrics"]) >= 20
     write(tmp_path, facts(claims=[]), outcomes)
     assert (tmp_path / "report.html").stat().st_size < 3_000_000
     for page in opened(browser, (tmp_path / "report.html").as_uri()):
@@ -174,7 +189,7 @@ def test_a_hundred_variants_with_five_seeds_stay_below_three_megabytes(browser: 
         figure = chart(page)
         assert figure.locator(".plot path.grey").count() == 95
         assert figure.locator(".legend button").count() == 5 and figure.locator(".legend option").count() == 96
-        figure.get_by_label("One of the 95 grey").select_option("model.encoder.size=3")
+        figure.get_by_label("One of the 95 grey").select_option("model.encoder.size=50")
         assert figure.locator(".plot path[fill=none][opacity='1']").count() == 1
 
 

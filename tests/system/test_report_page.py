@@ -327,7 +327,9 @@ def test_a_print_has_every_column_of_every_table(
 ) -> None:
     for page in opened(browser, request.getfixturevalue(report), java_script_enabled=scripts):
         heads = page.locator(".scroll > table:not(.vast) thead th, h1, h2").all_text_contents()
-        heads += page.locator("table.vast td").evaluate_all("(all) => all.map((td) => td.dataset.column)")
+        heads += page.locator("table.vast td").evaluate_all(
+            "(all) => all.map((td) => JSON.parse(getComputedStyle(td).getPropertyValue('--column')))"
+        )
         last = page.locator("td.num:last-child").all_text_contents()
         page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
     words = _words(tmp_path / "page.pdf")

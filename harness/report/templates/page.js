@@ -139,9 +139,10 @@ function addOrigins(filter, metrics) {
     filter.input.value = "";
     const wanted = inRanges(link.dataset.trials);
     const metric = link.dataset.metric;
+    const columns = [...table.tHead.rows[0].cells].filter((head) => head.dataset.metric === metric).map((head) => head.cellIndex);
     rows.forEach((row, index) => {
       row.dataset.aside = wanted.has(index) ? "no" : "yes";
-      for (const cell of wanted.has(index) ? row.querySelectorAll(`[data-metric="${metric}"]`) : []) cell.classList.add("found");
+      for (const column of wanted.has(index) ? columns : []) row.cells[column].classList.add("found");
     });
     filter.apply();
     const [title, ...signatures] = metrics[metric] ?? [];

@@ -85,7 +85,8 @@ def test_punctuation_apart_is_words_of_its_own_and_comes_back() -> None:
     texts = ['a man (old) says: "don\'t".', "...a well-known man , x_1", "ni\u00f1o, 3.5 \u4eba\u3002"]
     vocabulary = learned("words", texts, punctuation="apart")
     ids = vocabulary.encode(texts)
-    assert [vocabulary.token(n) for n in ids[0]] == [*" a| man| (|old|)| says|:| \"|don|'|t|\"|.".split("|")]
+    first = [" a", " man", " (", "old", ")", " says", ":", ' "', "don", "'", "t", '"', "."]
+    assert [vocabulary.token(n) for n in ids[0]] == first
     assert [vocabulary.token(n) for n in ids[1]] == [" .", ".", ".", "a", " well", "-", "known", " man", " ,", " x_1"]
     assert [vocabulary.decode(sentence) for sentence in ids] == texts
     assert vocabulary.decode(vocabulary.encode(["  a  man ."])[0]) == "a man ."
