@@ -63,12 +63,15 @@ class Example:
     """The hypotheses of every variant that was tested on the sentence: most frequent first, then nearest to a reference."""
 
 
-def examples(outcomes: Sequence[Outcome], most: int = 10, leading: str = "") -> list[Example]:
+def examples(
+    outcomes: Sequence[Outcome], most: int = 10, leading: str = "", *, pair_only: bool = False
+) -> list[Example]:
     """Return sentences on which a variant beats the first one, or is beaten by it, with more than half of the seeds.
 
     Trials are paired by seed, and a sentence counts 100 if its hypothesis is a reference, else its BLEU. For each variant
     there are at most ``most`` sentences a way: those that most seeds agree on first, then those with the largest mean
-    difference. Two variants at the floor of the metric that leads have learned nothing to be shown.
+    difference. Two variants at the floor of the metric that leads have learned nothing to be shown. With ``pair_only`` an
+    example has the hypotheses of its two variants alone.
     """
     runs = _runs(outcomes)
     first, *others = runs or [""]
@@ -82,7 +85,8 @@ def examples(outcomes: Sequence[Outcome], most: int = 10, leading: str = "") -> 
             continue
         difference = np.array([_scores(a) - _scores(b) for a, b in pairs])
         for better, worse, gain in ((other, first, difference), (first, other, -difference)):
-            found += [_example(runs, better, worse, gain, int(index)) for index in _consistent(gain)[:most]]
+            heard = {name: runs[name] for name in runs if name in (better, worse)} if pair_only else runs
+            found += [_example(heard, better, worse, gain, int(index)) for index in _consistent(gain)[:most]]
     return found
 
 

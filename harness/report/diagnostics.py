@@ -244,7 +244,7 @@ def _wins(done: Sequence[Outcome], leading: str) -> Section:
     columns = ["better", "worse", "seeds", "source", "reference", "the better says", "the worse says"]
     pairs = max(1, len(_variants(done)) - 1)
     rows, plain = [], []
-    for example in examples(done, max(1, 10 // pairs), leading):
+    for example in examples(done, max(1, 10 // pairs), leading, pair_only=True):
         seeds = f"{example.wins} of {example.seeds}"
         texts = [_most_said(example, variant) for variant in (example.better, example.worse)]
         if texts[0] == texts[1]:  # the seeds agree on nothing: one hypothesis would not show a winner

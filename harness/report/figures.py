@@ -234,9 +234,12 @@ def pareto(frame: pd.DataFrame, metric: str, order: Sequence[str], titles: dict[
         front = here[here["front"]]
         axes.plot(front["spent"], front["mean"], color="#888888", linewidth=1, zorder=1)
         axes.scatter(front["spent"], front["mean"], s=130, facecolors="none", edgecolors="#555555", zorder=2)
-        for variant in [variant for variant in order if variant in set(here["variant"])]:
+        bright = here["variant"].isin(in_focus(order))
+        for variant in [variant for variant in order if variant in set(here["variant"][bright])]:
             mine = here[here["variant"] == variant]
             _points(axes, mine["spent"], mine, order, variant)
+        if not bright.all():  # all grey points at once: one by one they take longer than all else
+            _points(axes, here["spent"][~bright], here[~bright], order, here["variant"][~bright].iloc[0])
         if here["spent"].min() > 0 and here["spent"].max() > 8 * here["spent"].min():
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(

@@ -51,13 +51,14 @@ def report(payload: dict[str, Any], *_: Any) -> dict[str, float]:
     from harness.report.facts import StudyFacts
     from harness.study.claims import Claim
 
-    began, folder = time.monotonic(), Path(payload["folder"])
+    folder = Path(payload["folder"])
     first, second = ({"x": f"variant {n}"} for n in (1, 2))
     claims = [Claim(name="the second is better", better=second, than=first, metric="bleu")]
     outcomes = [_outcome(variant, seed) for variant in range(1, VARIANTS + 1) for seed in range(1, SEEDS + 1)]
     facts = StudyFacts(
         "bench", "synthetic", "How long does it take?", "Not long.", "0123456789abcdef", "make bench", claims
     )
+    began = time.monotonic()
     pages.write(folder, facts, outcomes, compare_all(outcomes, claims, facts.digest))
     return {
         "seconds": time.monotonic() - began,
