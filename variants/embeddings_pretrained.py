@@ -143,7 +143,8 @@ def _vectors(path: Path, width: int, numbers: Mapping[str, Sequence[int]]) -> di
             if (place == 1 and _is_header(line.split())) or not wanted or wanted[0] in found:
                 continue
             try:
-                found |= dict.fromkeys(wanted, [float(value) for value in vector])
+                numbered = [float(value) for value in vector]
+                found |= zip(wanted, [numbered] * len(wanted), strict=True)
             except ValueError:
                 vector = []
             if len(vector) != width:
