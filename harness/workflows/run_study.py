@@ -110,10 +110,11 @@ def _run_all_looks(plan: Plan, store: Store, settings: Settings, listen: Listen)
 
 
 def _load_report() -> None:
-    """Load what the report needs, and draw once: the first figure takes seconds, which here pass while workers train."""
+    """Load what the report needs, draw once and hash the code of the report: seconds that here pass while workers train."""
     from harness.report import drawing, pages  # noqa: F401
 
     drawing.warm_up()
+    answer_cache.code()
 
 
 def _background_sync(plan: Plan, store: Store, settings: Settings) -> BackgroundSync:
