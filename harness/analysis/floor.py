@@ -1,7 +1,8 @@
 """The floor of a metric: the score of systems that learned nothing, on the same test sentences.
 
 Two sides that both score no more than a system which always says nothing, always says the most frequent reference, or repeats its
-source have learned nothing that could be compared: whatever p is, a verdict would be about noise.
+source have learned nothing that could be compared: whatever p is, a verdict would be about noise. Where repeating the source is the
+task, as in copying, a system that does so has learned it, and is no floor.
 """
 
 from __future__ import annotations
@@ -46,13 +47,20 @@ def _best(
 ) -> float:
     frequent = Counter(first for first, *_ in references).most_common(1)[0][0]
     count, scores = len(references), []
-    for hypotheses in ([""] * count, [frequent] * count, *([list(sources)] if len(sources) == count else [])):
+    repeats = [list(sources)] if len(sources) == count and not _copied(sources, references) else []
+    for hypotheses in ([""] * count, [frequent] * count, *repeats):
         scored = record(hypotheses, references, tokenize=tokenize, lowercase=lowercase, sources=sources)
         statistics = metric.statistics(scored)
         if statistics is None:
             return math.nan
         scores.append(float(metric.score(statistics.sum(0))))
     return max(scores) if metric.direction == "higher" else min(scores)
+
+
+def _copied(sources: Sequence[str], references: Sequence[Sequence[str]]) -> bool:
+    """Say whether nearly every source is its own reference."""
+    copies = sum(source in texts for source, texts in zip(sources, references, strict=True))
+    return copies >= (1 - NEAR) * len(sources)
 
 
 def finer(outcomes: Sequence[Outcome], variants: Collection[str], coarse: str) -> list[str]:

@@ -27,6 +27,8 @@ def sample(sources: list[str]) -> Tested:
     [
         ("exact_match", ["a"] * 4, 50.0),  # always "no"
         ("exact_match", ["yes", "no", "no", "x"], 75.0),  # the source again
+        ("exact_match", ["yes", "no", "no", "b c"], 50.0),  # to copy is the task, and no trivial way round it
+        ("ter", ["yes", "no", "no", "b c"], 60.0),
         ("ter", ["a", "a", "a", "b d"], 60.0),  # "no" is wrong in "yes" (1) and in "b c" (2), of 5 words
         ("token_accuracy", ["a"] * 4, 40.0),
     ],
