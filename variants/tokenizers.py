@@ -72,7 +72,7 @@ class Words(_Whole):
         """Characters that part words as white space does, and come back as a space: ``;`` for tags such as ``V;PST``."""
         punctuation: Literal["joined", "apart"] = Field(default="joined", json_schema_extra={"neutral": "joined"})
         """``apart``: every mark is a word of its own, ``man.`` two words; each word then begins with its space, so that
-        text comes back as it was."""
+        text comes back with the spaces that it had, several as one."""
 
     cfg: Config
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from harness.core.spec import digest_of_plain, encode
+from harness.core.spec import digest
 from harness.execution import failures
 from harness.execution.scheduler import PAUSE, Others, Rounds
 from harness.execution.scheduler import Listen as Listen
@@ -45,7 +45,7 @@ def prepare_data(plan: Plan, store: Store, say: Callable[[str], None], *, keep_s
         if keys not in words:
             words[keys] = words_of(_prepared(corridor, trial, say)["prepare"].facts)
         c = variant.choice
-        model = keys, digest_of_plain(encode(c.model)), c.training.members
+        model = keys, digest(c.model), c.training.members
         if model not in counted:  # variants of one model are many
             counted[model] = count_parameters(c.model, words[keys], c.training.members)
         params[variant.name] = counted[model]
