@@ -130,7 +130,7 @@ class Comparison:
         if not self.enough_seeds:
             return self.marked_verdict
         have = min(self.seeds_a, self.seeds_b)
-        return f"{self.marked_verdict}: {have} seeds cannot decide at this level, {self.enough_seeds} can"
+        return f"{self.marked_verdict}: {have} seeds cannot decide it, at least {self.enough_seeds} are needed"
 
     @property
     def common_seeds(self) -> int:

@@ -69,7 +69,7 @@ def _forests(found: Diff) -> list[Forest]:
         if math.isfinite(c.ci_low) and c.ci_low < c.ci_high < math.inf:
             low, high = (number(value, c.digits) for value in (c.ci_low, c.ci_high))
             text = f"{number(c.delta, c.digits)} [{low}, {high}]"
-            row = Row(c.variant, "B", "A", c.found, c.found, text, 0, c.delta, c.ci_low, c.ci_high, [], None)
+            row = Row(c.variant, "B minus A", c.found, c.found, text, 0, c.delta, c.ci_low, c.ci_high, [], None)
             rows.setdefault((c.title, c.better), []).append(row)
     decides = found.means[0].title if found.means else ""
     ordered = sorted(rows.items(), key=lambda item: item[0][0] != decides)

@@ -33,8 +33,8 @@ class Row:
     """One claim: values in the units of the axis."""
 
     claim: str
-    a: str
-    b: str
+    sides: str
+    """The difference in words: of what, and from what it is taken."""
     verdict: str
     kind: str
     """The verdict without marks."""
@@ -112,7 +112,8 @@ def _row(place: int, claim: Claim, c: Comparison) -> Row:
     detectable = (against - c.mde80, against + c.mde80) if known else None
     text = quantity(c, c.delta) + bracketed(c)
     verdict = c.marked_verdict
-    return Row(claim.name, c.a, c.b, verdict, c.verdict, text, place, c.delta, c.ci_low, c.ci_high, margins, detectable)
+    sides = f"the difference under {c.a} minus that under {c.b}" if c.kind == "interaction" else f"{c.a} minus {c.b}"
+    return Row(claim.name, sides, verdict, c.verdict, text, place, c.delta, c.ci_low, c.ci_high, margins, detectable)
 
 
 def axis(title: str, rows: list[Row], better: str) -> Forest:

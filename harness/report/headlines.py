@@ -1,4 +1,4 @@
-"""The outcome of a study in a sentence per claim: its size, its interval, its verdict, and the next command with its cost."""
+"""The outcome of a study: a sentence per claim with size, interval and verdict, and a line on what the verdict rests on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import NamedTuple
 from harness.analysis import ONE_SEED, Comparison, Outcome
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
 from harness.report.facts import StudyFacts
-from harness.report.next_steps import Next, in_one_study, next_step
-from harness.report.tables import NONE, direction, interval, quantity
+from harness.report.next_steps import Next, next_step, remark
+from harness.report.tables import NONE, direction, interval, probability, quantity, score
+from harness.study.claims import Claim
 from harness.trial.score import METRICS
 
 SIGNS = {
@@ -37,7 +38,9 @@ class Headline(NamedTuple):
     verdict: str
     kind: str
     """The verdict without marks, for its colour and sign."""
-    next: Next | None
+    evidence: str = ""
+    """Both sides, the margin that the claim names, p, and what keeps an open claim open; empty where nothing was compared."""
+    next: Next | None = None
 
     @property
     def sign(self) -> str:
@@ -63,11 +66,16 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
         outcomes: all trials of the study.
         comparisons: the answers to its claims first.
     """
-    pairs = list(zip(study.claims, comparisons, strict=False))
-    steps = in_one_study([next_step(c, claim, study, outcomes) for claim, c in pairs])
     return [
-        Headline(_begun(claim.name), _size(c), c.full_verdict, c.verdict, step)
-        for (claim, c), step in zip(pairs, steps, strict=True)
+        Headline(
+            _begun(claim.name),
+            _size(c),
+            c.full_verdict,
+            c.verdict,
+            _evidence(c, claim),
+            next_step(c, claim, study, outcomes),
+        )
+        for claim, c in zip(study.claims, comparisons, strict=False)
     ]
 
 
@@ -78,11 +86,11 @@ def brackets(comparisons: Sequence[Comparison]) -> str:
         comparisons: the answers to the claims.
     """
     text = "95 % intervals"
-    text += ", 90 % of claims of equivalence" if any(c.confidence != 95 for c in comparisons) else ""
+    text += " (90 % for claims of equivalence)" if any(c.confidence != 95 for c in comparisons) else ""
     if sum(not math.isnan(c.p_holm) for c in comparisons) < 2:
         return text
     if max(c.family for c in comparisons) > 1:
-        return f"{text}, uncorrected; verdicts follow p values that are corrected for the number of claims (Holm)"
+        return f"{text}, uncorrected; verdicts follow p corrected for the number of claims (Holm)"
     return f"{text}, uncorrected; a secondary claim counts once the primary one is decided"
 
 
@@ -95,10 +103,44 @@ def _size(result: Comparison) -> str:
     """Return the difference with its interval and metric; a gain that the data show is said as such."""
     if math.isnan(result.delta):
         return ""
-    gained = result.verdict == "supported"
+    gained = result.verdict == "supported" and result.kind != "interaction"
     sign = -1 if gained and METRICS[result.metric].direction == "lower" and result.method != WINS else 1
     size = f"{quantity(result, sign * result.delta)}{_unit(result)}{bracketed(result, sign)}"
-    return f"{' by' if gained else ': difference'} {size} in {_measure(result)}"
+    what = " by" if gained else ": difference of differences" if result.kind == "interaction" else ": difference"
+    return f"{what} {size} in {_measure(result)}"
+
+
+def _evidence(result: Comparison, claim: Claim) -> str:
+    """Return what the verdict rests on beside the difference, in a line."""
+    if math.isnan(result.delta):
+        return ""
+    found = [_sides(result)]
+    if result.method not in (SUCCESS_RATES, WINS) and (claim.within or claim.by):
+        stated = score(result.metric, claim.within or claim.by)
+        found.append(f"margin {stated}" if claim.within else f"claimed: by more than {stated}")
+    if result.verdict == "saturated":
+        found.append("every seed reaches the best value there is")
+    elif result.verdict == FLOOR:
+        found.append(f"a system that learned nothing {score(result.metric, result.floor)}")
+    elif not math.isnan(result.p):
+        corrected = result.p_holm != result.p and not math.isnan(result.p_holm)
+        found.append(f"p {probability(result.p)}{f', corrected {probability(result.p_holm)}' if corrected else ''}")
+    return "; ".join([*found, *([reason] if (reason := remark(result, claim)) else [])])
+
+
+def _sides(result: Comparison) -> str:
+    """Return what both sides of a comparison are, each with its value."""
+    a, b = quantity(result, result.mean_a), quantity(result, result.mean_b)
+    if result.method == SUCCESS_RATES:
+        rates = ((result.a, result.success_a, result.seeds_a), (result.b, result.success_b, result.seeds_b))
+        return " against ".join(f"{won:.0f} of {seeds} seeds ({name})" for name, won, seeds in rates)
+    if result.method == WINS:
+        return f"{result.a} wins {a} % of pairs of seeds against {result.b}, claimed are more than {b} %"
+    if result.kind == "interaction":
+        return f"difference {a} under {result.a} against {b} under {result.b}"
+    if result.kind == "trend":
+        return f"fitted line from {b} at {result.b} to {a} at {result.a}"
+    return f"{a} ({result.a}) against {b} ({result.b})"
 
 
 def bracketed(result: Comparison, sign: int = 1) -> str:
@@ -120,7 +162,7 @@ def _unit(result: Comparison) -> str:
 
 
 def _measure(result: Comparison) -> str:
-    title = METRICS[result.metric].title.split(" (")[0] + (f" on {result.on}" if result.on else "")
+    title = METRICS[result.metric].title.split(" (")[0] + (f" on test set {result.on}" if result.on else "")
     if result.method == SUCCESS_RATES:
         return f"the share of seeds that succeed in {title}"
     return f"the share of pairs of seeds won in {title}" if result.method == WINS else title + direction(result.metric)

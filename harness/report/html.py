@@ -100,6 +100,7 @@ def page(template: str, *, data: Mapping[str, Any] = MappingProxyType({}), **con
         autoescape=True,
         finalize=_shown,
     )
+    environment.filters["whole"] = _whole
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     style, *scripts = (loader.get_source(environment, name)[0] for name in ("style.css", *SCRIPTS))
     tables = [table for section in context.get("sections", ()) for table in section.tables]
@@ -235,6 +236,11 @@ def _visible(value: Any) -> Any:
 def _shown(value: Any) -> Any:
     """Return a value for a template: texts lose hidden characters; they are escaped afterwards."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _whole(text: str) -> str:
+    """Return a text whose brackets are not broken across lines."""
+    return re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
 
 
 def _hash(text: str) -> str:

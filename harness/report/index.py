@@ -167,7 +167,7 @@ def _attempt(row: Mapping[str, str]) -> str:
 def _few(row: Mapping[str, str]) -> str:
     enough = row.get("enough_seeds") or "0"  # older reports have no such column
     have = min(row["seeds_a"], row["seeds_b"], key=int) if enough != "0" else ""
-    return f": {have} seeds cannot decide at this level, {int(enough)} can" if have else ""
+    return f": {have} seeds cannot decide it, at least {int(enough)} are needed" if have else ""
 
 
 def _text(path: Path) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from harness.analysis import ONE_SEED, Comparison, Outcome, on
 from harness.analysis.compare import scores_at_floor
 from harness.analysis.comparison import FLOOR, PILOT
 from harness.analysis.floor import finer
+from harness.analysis.power import SEEDS
 from harness.analysis.seed_cost import seconds_per_seed
 from harness.report.facts import StudyFacts
 from harness.study.claims import Claim
@@ -19,7 +20,7 @@ from harness.trial.score import METRICS
 FEW = 5
 """Seeds a side of a new study, where so far there are too few to say how many decide a claim."""
 MOST = 300
-"""Seeds a side up to which a new study is proposed as a command."""
+"""Seeds a side up to which a new study is proposed."""
 
 
 class Next(NamedTuple):
@@ -29,9 +30,6 @@ class Next(NamedTuple):
     command: str = ""
     seeds: int = 0
     """Seeds a side of the new study that the command starts."""
-
-
-SAME = Next("what the line of another claim proposes serves this one too")
 
 
 def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
@@ -45,18 +43,34 @@ def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
         return _opened(study) if study.sealed and result.verdict != "no data" else None
     if _extensible(study) and claim.compares_means and (found := _more(result, claim, study, outcomes)):
         return found
-    return None if math.isnan(result.needed_seeds) else _decisive(result, claim, study, outcomes)
+    return _decisive(result, claim, study, outcomes)
 
 
-def _decisive(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
-    """Return the new study, or the test sentences, that decide an open claim."""
-    if claim.within is not None and abs(result.delta) > claim.within:
-        return Next("what is seen here exceeds the margin, so that more seeds would rather refute the claim")
-    if math.isfinite(result.needed_seeds):
-        return _new_study(int(result.needed_seeds), f"80 % power {_seen(claim)}", study, outcomes)
-    if math.isfinite(result.needed_sentences):
-        return Next(f"no number of seeds decides it; about {result.needed_sentences:,.0f} test sentences would")
-    return Next("no number of seeds or sentences decides it if all is as seen here")
+def remark(result: Comparison, claim: Claim) -> str:
+    """Return which way the data lean where more of them would refute a claim, or why seeds do not decide it; else nothing."""
+    if result.verdict != "inconclusive" or math.isnan(result.needed_seeds):
+        return ""
+    if _beyond(result, claim):
+        return "the difference exceeds the margin: more seeds would probably refute the claim"
+    if math.isinf(result.needed_seeds):
+        enough = result.needed_sentences
+        sentences = f"; about {enough:,.0f} test sentences would" if math.isfinite(enough) else ""
+        return f"{SEEDS:,} seeds a side would not decide it{sentences}"
+    if result.needed_seeds > MOST:
+        return f"about {result.needed_seeds:,.0f} seeds a side would decide it"
+    return "the data lean against the claim" if not result.in_favour and claim.within is None else ""
+
+
+def _beyond(result: Comparison, claim: Claim) -> bool:
+    """Whether the difference is larger than the margin within which it is claimed to be."""
+    return claim.within is not None and abs(result.delta) > claim.within
+
+
+def _decisive(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
+    """Return the new study that decides an open claim; None where none of a size to propose does."""
+    if _beyond(result, claim) or not result.needed_seeds <= MOST:
+        return None
+    return _new_study(int(result.needed_seeds), f"80 % power {_seen(claim)}", study, outcomes)
 
 
 def _more(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
@@ -82,31 +96,32 @@ def _off_the_floor(result: Comparison, outcomes: Sequence[Outcome]) -> str:
     return f"{more} (--set evaluate=validation){ask}"
 
 
-def in_one_study(steps: Sequence[Next | None]) -> list[Next | None]:
-    """Return steps with one new study, the largest, which serves the claims of the others too."""
-    studies = [step for step in steps if step is not None and step.command]
-    if len(studies) < 2:
-        return list(steps)
-    largest = max(studies, key=lambda step: step.seeds)
-    if not largest.seeds:
-        return [
-            largest if n == steps.index(largest) else SAME if step == largest else step for n, step in enumerate(steps)
-        ]
-    served = "both claims" if len(studies) == 2 else f"all {len(studies)} claims"
-    named = largest._replace(what=f"{largest.what}; it serves {served} that wait for seeds")
-    return [named if step is largest else SAME if step is not None and step.command else step for step in steps]
+def together(steps: Iterable[tuple[str, Next | None]]) -> list[Next]:
+    """Return what to do about all claims, each once; of new studies the largest, whose seeds are enough for the others too.
+
+    Args:
+        steps: the name of every claim, and what to do about it.
+    """
+    asked = [(name, step) for name, step in steps if step is not None]
+    others = list(dict.fromkeys(step for _, step in asked if not step.seeds))
+    studies = [(name, step) for name, step in asked if step.seeds]
+    if not studies:
+        return others
+    largest = max((step for _, step in studies), key=lambda step: step.seeds)
+    many = "both open claims" if len(studies) == 2 else f"all {len(studies)} claims that wait for seeds"
+    about = many if len(studies) > 1 else f'"{studies[0][0]}"'
+    return [largest._replace(what=f"{largest.what}, for {about}"), *others]
 
 
-def as_lines(steps: Sequence[Next | None]) -> list[str]:
-    """Return what is to do as lines of a terminal, each once."""
-    asked = [step for step in steps if step is not None and step is not SAME]
-    return list(dict.fromkeys(f"{step.command}  # {step.what}" if step.command else step.what for step in asked))
+def as_lines(steps: Iterable[Next]) -> list[str]:
+    """Return what to do as lines of a terminal."""
+    return [f"{step.command}  # {step.what}" if step.command else step.what for step in steps]
 
 
 def _new_study(seeds: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
     told = f"new study, {seeds:,} seeds a side{_cost(seeds, outcomes)} ({why})"
-    if study.copied is None or seeds > MOST:
-        return Next(told)
+    if study.copied is None:
+        return Next(told, seeds=seeds)
     used = max((o.seed for o in outcomes), default=0)
     first = max(FIRST_SEED, 100 * (used // 100 + 1) + 1)
     return Next(told, study.copied.command(range(first, first + seeds)), seeds)

@@ -32,6 +32,7 @@ from harness.report import (
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.labelled import labelled
+from harness.report.next_steps import together
 from harness.report.section import Section
 from harness.report.sentences import answer, basis, verified_sentence
 from harness.report.tables import Table
@@ -109,12 +110,14 @@ def _facts(
 ) -> dict[str, Any]:
     """Return the variables of the templates of both pages."""
     answers = [answer(c, claim, study.labels.text) for c, claim in zip(comparisons, study.claims, strict=False)]
+    said = headlines.headlines(study, outcomes, comparisons)
     return {
         "study": study,
         "basis": basis(study, outcomes),
         "verified": verified_sentence(study.provenance.get("verified", {})),
         "answers": answers,
-        "headlines": headlines.headlines(study, outcomes, comparisons),
+        "headlines": said,
+        "steps": together((claim.name, one.next) for claim, one in zip(study.claims, said, strict=False)),
         "brackets": headlines.brackets(comparisons[: len(answers)]),
         "made_with": headlines.made_with(study),
         "comparisons": comparisons[: len(answers)],

@@ -74,8 +74,9 @@ def with_seeds(text: str, seeds: range) -> str:
 
 
 def _copies(file: Path) -> Iterator[Path]:
-    """Yield ``NAME-2``, ``NAME-3``, ...; of a copy, the numbers that follow its own."""
+    """Yield ``NAME-2``, ``NAME-3``, ...; of a copy, which lies beside its original, the numbers that follow its own."""
     stem, _, number = file.stem.rpartition("-")
-    own = int(number) if stem and number.isdecimal() and len(number) < 3 else 1
+    copy = number.isdecimal() and len(number) < 3 and file.with_name(f"{stem}{file.suffix}").exists()
+    own = int(number) if copy else 1
     stem = stem if own > 1 else file.stem
     return (file.with_name(f"{stem}-{n}{file.suffix}") for n in itertools.count(own + 1))

@@ -151,11 +151,11 @@ def _write(plan: Plan, store: Store, look: LatestLook) -> tuple[list[Path], list
 
 
 def _steps(plan: Plan, facts: StudyFacts, look: LatestLook) -> list[str]:
-    from harness.report.next_steps import as_lines, in_one_study, next_step
+    from harness.report.next_steps import as_lines, next_step, together
 
     answered = zip(look.comparisons, plan.file.claims, strict=False)
-    steps = [next_step(result, claim, facts, look.outcomes) for result, claim in answered]
-    return as_lines(in_one_study(steps))
+    steps = [(claim.name, next_step(result, claim, facts, look.outcomes)) for result, claim in answered]
+    return as_lines(together(steps))
 
 
 def _stale_note(plan: Plan, store: Store) -> list[str]:

@@ -407,7 +407,7 @@ def test_the_joint_report_has_the_same_numbers_in_all_its_forms(found, tmp_path)
         shown = f"difference {gains.loc[claim.name, 'delta']:.3f}, 95 % interval {gains.loc[claim.name, 'delta_low']:.3f} to"
         assert shown in page and shown in html
     box = html.partition('<div class="outcome"')[2].partition("</header>")[0]
-    assert all(f"<strong>{claim.name}</strong>" in box for claim in CLAIMS) and "Next: " in box
+    assert all(f"<strong>{claim.name}</strong>" in box for claim in CLAIMS) and "<strong>Next</strong>: " in box
     rows = pd.read_csv(tmp_path / "comparisons.csv")
     assert list(rows["base"]) == ["small", "large"] * 2 and set(rows["study"]) == {"tasks"}
     for row in rows.itertuples():

@@ -25,7 +25,7 @@ def test_three_seeds_decide_one_claim_and_never_one_of_two():
     assert last((3,), [claim()])[0].verdict == "supported"
     two = last((3,), [claim(), claim("by five", by=5.0)])[:2]
     assert {(c.verdict, c.enough_seeds) for c in two} == {("inconclusive", 4)}
-    assert two[0].full_verdict == "inconclusive: 3 seeds cannot decide at this level, 4 can"
+    assert two[0].full_verdict == "inconclusive: 3 seeds cannot decide it, at least 4 are needed"
     assert {c.verdict for c in last((4,), [claim(), claim("by five", by=5.0)])[:2]} == {"supported"}, "so many can"
     apart = last((3,), [claim(), claim("by five", by=5.0, family="secondary")])[:2]
     assert {(c.verdict, c.enough_seeds) for c in apart} == {("supported", 0)}

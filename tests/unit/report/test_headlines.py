@@ -9,7 +9,7 @@ from harness.analysis import Comparison, Outcome
 from harness.analysis.outcome import TestSet
 from harness.report.facts import StudyFacts
 from harness.report.headlines import Headline, brackets, headlines, made_with
-from harness.report.next_steps import SAME, Next, as_lines, in_one_study
+from harness.report.next_steps import Next, as_lines, together
 from harness.report.sentences import answer
 from harness.study.claims import Claim
 from harness.study.copied import Copied
@@ -53,14 +53,48 @@ def test_an_answer_is_a_sentence_with_size_interval_metric_and_verdict():
             {"metric": "nll", "delta": -0.5, "ci_low": -0.7, "ci_high": -0.3},
             " by 0.5000 nats [0.3000, 0.7000] in NLL (lower is better)",
         ),
-        ({"metric": "bleu", "on": "gen"}, " by 27.60 [17.10, 38.10] in BLEU on gen"),
+        ({"metric": "bleu", "on": "gen"}, " by 27.60 [17.10, 38.10] in BLEU on test set gen"),
         ({"method": "success rates"}, " by 27.6 points [17.1, 38.1] in the share of seeds that succeed in exact match"),
         ({"ci_low": math.nan, "ci_high": math.nan, "verdict": "pilot"}, ": difference 27.60 points in exact match"),
+        ({"kind": "interaction"}, ": difference of differences 27.60 points [17.10, 38.10] in exact match"),
         ({"delta": math.nan, "verdict": "no data"}, ""),
     ],
 )
 def test_each_kind_of_difference_is_said_in_its_own_units(changes, text):
     assert one(replace(MADE, **changes)).size == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "claim", "text"),
+    [
+        ({}, {}, "50.00 (a) against 22.40 (b); p 0.001, corrected 0.002"),
+        ({"p_holm": 0.001}, {}, "50.00 (a) against 22.40 (b); p 0.001"),
+        ({"p": math.nan, "p_holm": math.nan, "verdict": "pilot"}, {}, "50.00 (a) against 22.40 (b)"),
+        ({"p_holm": 0.001}, {"within": 30.0}, "50.00 (a) against 22.40 (b); margin 30.00; p 0.001"),
+        ({"p_holm": 0.001}, {"by": 2.0}, "50.00 (a) against 22.40 (b); claimed: by more than 2.00; p 0.001"),
+        ({"kind": "interaction"}, {}, "difference 50.00 under a against 22.40 under b; p 0.001, corrected 0.002"),
+        ({"kind": "trend"}, {}, "fitted line from 22.40 at b to 50.00 at a; p 0.001, corrected 0.002"),
+        (
+            {"method": "success rates", "success_a": 5.0, "success_b": 1.0},
+            {"by": 2.0},
+            "5 of 5 seeds (a) against 1 of 5 seeds (b); p 0.001, corrected 0.002",
+        ),
+        (
+            {"method": "wins"},
+            {},
+            "a wins 50.0 % of pairs of seeds against b, claimed are more than 22.4 %; p 0.001, corrected 0.002",
+        ),
+        ({"verdict": "saturated"}, {}, "50.00 (a) against 22.40 (b); every seed reaches the best value there is"),
+        (
+            {"verdict": "at the floor", "floor": 60.0},
+            {},
+            "50.00 (a) against 22.40 (b); a system that learned nothing 60.00",
+        ),
+        ({"delta": math.nan, "verdict": "no data"}, {}, ""),
+    ],
+)
+def test_a_line_says_what_a_verdict_rests_on(changes, claim, text):
+    assert one(replace(MADE, mean_a=50.0, mean_b=22.4, **changes), CLAIM.changed(**claim)).evidence == text
 
 
 def test_names_keep_their_letters():
@@ -76,8 +110,11 @@ def test_an_open_claim_names_the_study_that_decides_it_and_its_cost():
     assert said.command == (".venv/bin/s2s new study s-2 --like s --seeds 101-112 && make study name=s-2")
     equal = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=30.0)).next
     assert "if there is no difference" in equal.what
-    beyond = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=3.0)).next
-    assert "exceeds the margin" in beyond.what and not beyond.command
+    beyond = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=3.0))
+    assert beyond.evidence.endswith("the difference exceeds the margin: more seeds would probably refute the claim")
+    assert beyond.next is None
+    assert "lean" not in one(replace(MADE, verdict="inconclusive", needed_seeds=12.0, in_favour=True)).evidence
+    assert one(replace(MADE, verdict="inconclusive", needed_seeds=12.0)).evidence.endswith("lean against the claim")
 
 
 def test_new_seeds_are_new():
@@ -90,12 +127,12 @@ def test_new_seeds_are_new():
 def test_where_no_command_can_be_given_words_say_what_to_do():
     opened = replace(MADE, verdict="inconclusive", needed_seeds=12.0)
     assert one(opened, copied=None).next.command == ""
-    assert one(replace(opened, needed_seeds=4000.0)).next.command == ""
-    assert "4,000 seeds a side" in one(replace(opened, needed_seeds=4000.0)).next.what
-    few = one(replace(opened, needed_seeds=math.inf, needed_sentences=5000.0)).next
-    assert few.what == "no number of seeds decides it; about 5,000 test sentences would"
-    assert "no number of seeds or sentences" in one(replace(opened, needed_seeds=math.inf)).next.what
-    assert one(replace(opened, needed_seeds=math.nan)).next is None
+    assert one(replace(opened, needed_seeds=400.0)).next is None
+    assert one(replace(opened, needed_seeds=400.0)).evidence.endswith("about 400 seeds a side would decide it")
+    few = one(replace(opened, needed_seeds=math.inf, needed_sentences=5000.0))
+    assert few.evidence.endswith("1,000 seeds a side would not decide it; about 5,000 test sentences would")
+    assert one(replace(opened, needed_seeds=math.inf)).evidence.endswith("1,000 seeds a side would not decide it")
+    assert few.next is None and one(replace(opened, needed_seeds=math.nan)).next is None
 
 
 def test_too_few_seeds_ask_for_a_study_with_enough():
@@ -109,7 +146,7 @@ def test_brackets_are_marked_where_only_p_values_are_corrected():
     assert "(Holm)" in brackets(two) and "90 %" not in brackets(two)
     apart = brackets([replace(MADE, family=1)] * 2)
     assert "uncorrected" in apart and "Holm" not in apart, "a primary and a secondary claim are two families of one"
-    assert "90 % of claims of equivalence" in brackets([MADE, replace(MADE, confidence=90.0)])
+    assert "(90 % for claims of equivalence)" in brackets([MADE, replace(MADE, confidence=90.0)])
 
 
 def test_day_machine_and_commit_are_named_once():
@@ -122,29 +159,26 @@ def test_day_machine_and_commit_are_named_once():
 
 
 def test_a_claim_is_decided_once_it_has_an_answer():
-    made = [Headline("a helps", "", kind, kind, None) for kind in ("supported", "refuted", "equivalent")]
+    made = [Headline("a helps", "", kind, kind) for kind in ("supported", "refuted", "equivalent")]
     assert all(one.decided for one in made)
     undecided = ("inconclusive", "saturated", "no data", "at the floor")
-    assert not any(Headline("a", "", kind, kind, None).decided for kind in undecided)
+    assert not any(Headline("a", "", kind, kind).decided for kind in undecided)
 
 
 def test_one_new_study_serves_all_claims_that_wait_for_seeds():
-    few, many, none = (
-        Next("12 seeds", "new s-2 12", 12),
-        Next("30 seeds", "new s-2 30", 30),
-        Next("no number decides it"),
-    )
-    assert as_lines(in_one_study([few])) == ["new s-2 12  # 12 seeds"]
-    lines = ["new s-2 30  # 30 seeds; it serves all 3 claims that wait for seeds", "no number decides it"]
-    assert as_lines(in_one_study([few, many, none, many, None])) == lines
-    assert in_one_study([few, None, many])[:2] == [SAME, None]
-    assert as_lines(in_one_study([])) == []
+    few, many = Next("12 seeds", "new s-2 12", 12), Next("30 seeds", "new s-2 30", 30)
+    learn = Next("raise training.updates")
+    assert as_lines(together([("a helps", few)])) == ['new s-2 12  # 12 seeds, for "a helps"']
+    lines = ["new s-2 30  # 30 seeds, for all 3 claims that wait for seeds", "raise training.updates"]
+    assert as_lines(together(zip("abcdef", [few, many, learn, many, None, learn], strict=True))) == lines
+    assert as_lines(together([("a", few), ("b", many)])) == ["new s-2 30  # 30 seeds, for both open claims"]
+    assert together([]) == together([("a", None)]) == []
 
 
 def test_seeds_too_few_for_any_verdict_are_said_in_the_headline_and_the_terminal():
     few = replace(MADE, verdict="inconclusive", seeds_a=3, seeds_b=3, enough_seeds=4)
-    assert one(few).verdict == "inconclusive: 3 seeds cannot decide at this level, 4 can"
-    assert "inconclusive: 3 seeds cannot decide at this level, 4 can (difference" in _verdicts([few])[0]
+    assert one(few).verdict == "inconclusive: 3 seeds cannot decide it, at least 4 are needed"
+    assert "inconclusive: 3 seeds cannot decide it, at least 4 are needed (difference" in _verdicts([few])[0]
     assert "No data of 3 seeds a side can decide" in answer(few, CLAIM).meaning
 
 
@@ -187,4 +221,4 @@ def test_a_sealed_pilot_is_followed_by_what_opens_the_test():
     assert few.command.endswith("--seeds 101-105 && make study name=s-2") and "on the test" in few.what
     whole = one(MADE, **sealed).next
     assert whole.command == "s2s run s --replan" and "open the test for the same trainings" in whole.what
-    assert in_one_study([whole, whole]) == [whole, SAME]
+    assert together([("a", whole), ("b", whole)]) == [whole]

@@ -216,4 +216,4 @@ def test_a_verdict_that_so_few_seeds_could_not_give_says_so(tmp_path):
         writer.writeheader()
         writer.writerows(rows)
     pages = [path.read_text() for path in write(tmp_path)]
-    assert all("3 seeds cannot decide at this level, 4 can" in page for page in pages)
+    assert all("3 seeds cannot decide it, at least 4 are needed" in page for page in pages)

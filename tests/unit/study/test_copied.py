@@ -50,6 +50,8 @@ def test_a_copy_has_a_name_of_its_own(home):
         (home / name).write_text("question: Why?\n")
     assert made(home / "s.yaml").copy == "s-3" and made(home / "s-2.yaml").run == "echo s-3"
     assert made(home / "cells-2014-2026.yaml").copy == "cells-2014-2026-2"
+    (home / "lecture-21.yaml").write_text("question: Why?\n")
+    assert made(home / "lecture-21.yaml").copy == "lecture-21-2", "the next number would be another lecture"
     assert made(home / "s.yaml", "my studies/s.yaml").run == "echo my studies/s-3.yaml"
 
 
