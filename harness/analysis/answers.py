@@ -124,7 +124,8 @@ def _answer(claim: Claim, variants: Mapping[str, Factors], trials: Trials) -> Co
     contrast = contrast_of(claim, found, trials)
     result = estimate(contrast, trials.metric, claim)
     result = replace(result, posterior=believed(result, contrast, trials.metric, claim))
-    result = replace(result, floor=trials.floor(_subset(claim.when)))
+    claimed = {name for group in found for name in group.variants}
+    result = replace(result, floor=trials.floor(claimed, _subset(claim.when)))
     if result.kind == "matched":
         result = _with_gain(result, claim, found, trials)
     subsets = [_known(_subset(condition)) for condition in claim.conditions if _subset(condition)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.analysis.arm import Arm, LostSeed
-from harness.analysis.floor import floor
+from harness.analysis.floor import lowest
 from harness.analysis.outcome import Outcome, Subset, TestSet
 from harness.analysis.resample import Resampler
 from harness.contracts.metric import Array, Metric
@@ -120,10 +119,10 @@ class Trials:
             batches=tuple(self._batch[seed] for seed in seeds) if any(self._batch.values()) else (),
         )
 
-    def floor(self, subset: Subset = ()) -> float:
-        """Return the score of a system that learned nothing on some sentences (``floor``); NaN where it is not known."""
+    def floor(self, variants: Collection[str], subset: Subset = ()) -> float:
+        """Return the score of variants that learned nothing on some sentences (``lowest``); NaN where it is not known."""
         done = (o for o in self.outcomes if o.status == "ok" and self.metric.array in o.statistics)
-        return next((floor(o.tested, self.metric, subset) for o in done), math.nan)
+        return lowest((o for o in done if o.variant in variants), self.metric, subset)
 
     def pair(self, a: tuple[str, Weights], b: tuple[str, Weights]) -> Contrast:
         """Return the contrast of two labelled sums.

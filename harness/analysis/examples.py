@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.analysis.floor import learned_nothing
-from harness.analysis.outcome import Outcome
+from harness.analysis.outcome import Outcome, TestSet
 from harness.contracts.metric import Array
 from harness.trial.score import METRICS
 
@@ -79,7 +79,7 @@ def examples(
     for other in others:
         shared = sorted(runs[first].keys() & runs[other].keys())
         pairs = [(runs[other][seed], runs[first][seed]) for seed in shared]
-        if not pairs or any(a.test.sources != b.test.sources for a, b in pairs):
+        if not all(same_test(a, b) for a, b in pairs) or not pairs:
             continue
         if leading and learned_nothing([o for name in (first, other) for o in runs[name].values()], leading):
             continue
@@ -90,9 +90,15 @@ def examples(
     return found
 
 
-def hypotheses(outcomes: Sequence[Outcome], index: int) -> dict[str, list[Said]]:
-    """Return the hypotheses of every variant for one row of the test set: most frequent first, then nearest to a reference."""
-    return _said(_runs(outcomes), index)
+def same_test(a: Outcome, b: Outcome) -> bool:
+    """Say whether two trials are tested on the same sentences, with the same references."""
+    return a.test is b.test or (a.test.sources == b.test.sources and a.test.references == b.test.references)
+
+
+def hypotheses(outcomes: Sequence[Outcome], like: Outcome, index: int) -> dict[str, list[Said]]:
+    """Return the hypotheses for one row of a trial's test set of every variant that has it: most frequent first, then nearest to
+    a reference."""
+    return _said(_runs(outcomes), like.test, index)
 
 
 def spans(hypothesis: str, references: Sequence[str], lowercase: bool = False) -> list[Span]:
@@ -147,25 +153,25 @@ def _example(runs: Mapping[str, Mapping[int, Outcome]], better: str, worse: str,
     test = next(iter(runs[better].values())).test
     column = gain[:, index]
     wins, losses = int((column > 0).sum()), int((column < 0).sum())
-    hypotheses = _said(runs, index, test.sources[index])
+    hypotheses = _said(runs, test, index)
     return Example(
         index, test.sources[index], test.references[index], better, worse, wins, losses, len(column), hypotheses
     )
 
 
-def _said(runs: Mapping[str, Mapping[int, Outcome]], index: int, source: str | None = None) -> dict[str, list[Said]]:
-    """Return the hypotheses of each variant for one row of its test set, where that row has the given source."""
+def _said(runs: Mapping[str, Mapping[int, Outcome]], test: TestSet, index: int) -> dict[str, list[Said]]:
+    """Return the hypotheses for one row of a test set of each variant whose own test set has it in that place."""
     found = {}
+    source, known = test.sources[index], test.references[index]
     for variant, by_seed in runs.items():
-        chosen = [o for o in by_seed.values() if index < len(o.hypotheses) and _asks(o, index, source)]
+        chosen = [o for o in by_seed.values() if index < len(o.hypotheses) and _row(o.test, index) == (source, known)]
         counts = Counter(o.hypotheses[index] for o in chosen).items()
         if chosen:
-            known = chosen[0].test.references[index]
             lowercase = any("case:lc" in text for text in chosen[0].signatures.values())
             texts = [Said(text, times / len(chosen), spans(text, known, lowercase)) for text, times in counts]
             found[variant] = sorted(texts, key=lambda one: (-one.share, sum(span.differs for span in one.spans)))
     return found
 
 
-def _asks(o: Outcome, index: int, source: str | None) -> bool:
-    return index < len(o.test.sources) and source in (None, o.test.sources[index])
+def _row(test: TestSet, index: int) -> tuple[str, list[str]] | None:
+    return (test.sources[index], test.references[index]) if index < len(test.sources) else None

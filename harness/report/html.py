@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from harness.analysis import Outcome, primary_metrics
 from harness.analysis.comparable import comparable
-from harness.analysis.examples import Said, examples, hypotheses
+from harness.analysis.examples import Said, examples, hypotheses, same_test
 from harness.core.escapes import visible
 from harness.report import forest
 from harness.report.listings import trials_table
@@ -150,7 +150,7 @@ def browsed(outcomes: Sequence[Outcome], leading: str = "") -> list[Shown]:
     variants = list(dict.fromkeys(o.variant for o in outcomes))[:VARIANTS]
     done = [o for o in outcomes if o.status == "ok" and o.hypotheses and o.variant in variants]
     pairs = 2 * max(1, len(variants) - 1)
-    found = [_leading(done, index) for index in range(min((len(o.hypotheses) for o in done), default=0))[:LEADING]]
+    found = _leading(done)
     for e in examples(done, max(1, WON // pairs), leading)[:WON]:
         why = f"{e.wins} of {e.seeds} seeds"
         found.append(Shown(f"{e.better} beats {e.worse}", why, e.source, e.references, e.said))
@@ -158,12 +158,20 @@ def browsed(outcomes: Sequence[Outcome], leading: str = "") -> list[Shown]:
     return [one for one, used in zip(found, room, strict=True) if used <= EXAMPLES]
 
 
-def _leading(done: Sequence[Outcome], index: int) -> Shown:
-    test = done[0].test
-    texts = hypotheses(done, index)
-    return Shown(
-        f"first {test.split} sentences", f"sentence {index + 1}", test.sources[index], test.references[index], texts
-    )
+def _leading(done: Sequence[Outcome]) -> list[Shown]:
+    """Return the first sentences of every test set, each with the hypotheses of the variants that are tested on it."""
+    tested: list[Outcome] = []
+    for o in done:
+        if not any(same_test(o, other) for other in tested):
+            tested.append(o)
+    found = []
+    for first in tested:
+        what = f"first {first.test.split} sentences{f' of {first.variant}' if len(tested) > 1 else ''}"
+        count = min(len(o.hypotheses) for o in done if same_test(o, first))
+        for index in range(min(count, max(1, LEADING // len(tested)))):
+            row = first.test.sources[index], first.test.references[index]
+            found.append(Shown(what, f"sentence {index + 1}", *row, hypotheses(done, first, index)))
+    return found
 
 
 def _length(one: Shown) -> int:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from estimates import LEVEL, NAN, Draws, Row, estimate, holm, verdict
-from questions import Study, flat
+from questions import Study, flat, groups
 from rescored import METRICS, floor
 from stored import Trial
 
@@ -132,10 +132,14 @@ class Report:
             return None
         name, test = claim["metric"], claim.get("on", "")
         study = self.study(name, test)
-        first = next((trial for trial in self.trials[test].values() if name in trial.names), None)
         asked = [(path, str(v)) for path, v in claim.get("when", {}).items() if path.partition(".")[0] == "sentences"]
-        places = first.test.where(asked) if first and asked else None
-        lowest = floor(first.said, name, places) if first else NAN
+        conditions = [claim["when"], claim["rather_than"]] if claim["rather_than"] else [claim["when"]]
+        sides, _ = groups(claim, conditions, self.variants)
+        claimed = {name for half in sides for names in half for name in names}
+        mine = {v: t for (v, _), t in self.trials[test].items() if v in claimed and name in t.names}
+        floors = [floor(t.said, name, t.test.where(asked) if asked else None) for t in mine.values()]
+        nearest = min if METRICS[name].direction == "higher" else max
+        lowest = nearest(floors) if floors and not any(map(math.isnan, floors)) else NAN
         return estimate(study.contrast(claim, self.variants), METRICS[name], claim, lowest)
 
     def _correct(self, found: list[Row | None]) -> None:

@@ -174,6 +174,25 @@ def test_a_claim_on_some_sentences_has_their_floor():
     assert (short.floor, long.floor) == (100.0, 5.0)
 
 
+def test_a_claim_has_the_floor_of_its_own_sides():
+    """Always "no" is right throughout where the claim does not look, about half of one side, about nothing of another."""
+    tests = {"True-token": [["no"]] * 40, "True-padded": [["no"]] * 20 + [["yes"]] * 20, "False-padded": [["no"]] * 40}
+    tests["False-token"] = [[f"w{i}"] for i in range(40)]
+    hits = {"True-token": 40, "True-padded": 19, "False-token": 10, "False-padded": 2}
+    outcomes = [
+        replace(
+            outcome(v, s, hits[v], GRID[v], sources=[f"{v}{i}" for i in range(40)], references=tests[v]), tokenize="13a"
+        )
+        for v in GRID
+        for s in (0, 1, 2, 3)
+    ]
+    padded, token = (about(*MASK, name=n, when={"loss.normalize": n}) for n in ("padded", "token"))
+    padded, token, *_ = compare_all(outcomes, [padded, token], "digest")
+    assert padded.floor == 50.0, "not 100, which the first trial of the study has"
+    assert padded.verdict == "at the floor", "47.5 and 5.0 are no more than 50"
+    assert (token.floor, token.verdict) == (2.5, "supported"), "the lower of 100 and 2.5"
+
+
 def test_what_a_seed_has_on_all_sentences_alike_is_no_interaction():
     """Every other sentence is long: seeds gain one long and one short sentence each."""
     test = {"source_lengths": np.arange(40) % 2}

@@ -29,6 +29,7 @@ from harness.analysis.examples import examples, hypotheses, spans
 from harness.analysis.outcome import Attended, Attention
 from harness.report import figures
 from harness.report.diagnostics import mean_and_interval, scale_of, sections
+from harness.report.html import browsed
 from harness.report.tables import NUMBER, Marked, markdown
 from harness.trial.score import METRICS, corpus_scores, record, sentence_statistics
 
@@ -152,7 +153,7 @@ def test_examples_are_consistent_wins_both_ways() -> None:
     ]
     assert [(said.text, said.share) for said in made[1].said["other"]] == [(RIGHT[2], 2 / 3), (wrong[2], 1 / 3)]
     assert len(examples([*first, *other], most=1)) == 2
-    assert hypotheses([*first, *other], 3)["other"][0].text == "p x"
+    assert hypotheses([*first, *other], first[0], 3)["other"][0].text == "p x"
 
 
 def test_seeds_are_paired_and_other_test_sets_are_not_compared() -> None:
@@ -160,6 +161,25 @@ def test_seeds_are_paired_and_other_test_sets_are_not_compared() -> None:
     a, b, c = trial("A", 1, RIGHT), trial("B", 2, ["x"] * 4), trial("C", 1, ["x"] * 4, elsewhere)
     assert examples([a, b, c]) == []
     assert len(examples([a, trial("B", 1, ["x"] * 4)])) == 4
+
+
+def test_no_variant_is_shown_as_answering_what_it_was_not_asked() -> None:
+    """Four variants on three test sets: the same sources with other references are another task."""
+    sources = TestSet("u", ["s"] * 4, REFERENCES, *(TEST.source_lengths,) * 3)
+    task = TestSet("v", SOURCES, [["z"]] * 4, *(TEST.source_lengths,) * 3)
+    a, b, c, d = (
+        trial("A", 1, RIGHT), trial("B", 1, ["b"] * 4, sources), trial("C", 1, ["z"] * 4, task), trial("D", 1, ["d"] * 4)
+    )  # fmt: skip
+    assert {(e.better, e.worse) for e in examples([a, b, c, d])} == {("A", "D")}
+    assert all(e.said.keys() == {"A", "D"} for e in examples([a, b, c, d]))
+    shown = browsed([a, b, c, d])
+    first = {one.kind: one for one in reversed(shown) if one.why == "sentence 1"}
+    assert {kind: (one.source, set(one.said)) for kind, one in first.items()} == {
+        "first test sentences of A": ("one two", {"A", "D"}),
+        "first test sentences of B": ("s", {"B"}),
+        "first test sentences of C": ("one two", {"C"}),
+    }
+    assert {one.kind for one in browsed([a, d]) if one.why == "sentence 1"} == {"first test sentences"}
 
 
 def test_without_exact_match_a_sentence_counts_its_bleu() -> None:
@@ -192,7 +212,7 @@ def test_case_counts_only_where_it_is_scored() -> None:
     assert [span.differs for span in spans("a b", ["A B"], lowercase=True)] == [False]
     a, b = trial("A", 1, ["A b c d e", *RIGHT[1:]]), trial("B", 1, ["x", *RIGHT[1:]])
     a.signatures["exact_match"] = "nrefs:1|case:lc|space:folded|version:1"
-    assert all(not span.differs for span in hypotheses([a, b], 0)["A"][0].spans)
+    assert all(not span.differs for span in hypotheses([a, b], a, 0)["A"][0].spans)
 
 
 words = st.lists(st.sampled_from(["a", "b", "二", "x*y", "<b>", "三四"]), max_size=6).map("  ".join)
