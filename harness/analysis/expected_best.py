@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.analysis.outcome import Outcome
 from harness.core.spec import SpecError
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.study.tuned import Tuned, TunedVariant, best
 from harness.study.tuning_plan import metric_of, tried_name
 from harness.trial.score import METRICS

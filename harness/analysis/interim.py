@@ -21,7 +21,7 @@ from harness.analysis.variance_components import ALPHA
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger
 from harness.study.claims import Claim
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 
 FUTILE = "stopped for futility: the remaining seeds are unlikely to decide this claim"
 DECIDED = ("supported", "refuted", "equivalent", "saturated", FLOOR)

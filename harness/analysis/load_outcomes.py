@@ -24,7 +24,8 @@ from harness.core.spec import SpecError
 from harness.execution import failures, runner
 from harness.storage import checkpoint
 from harness.storage.store import Damaged, Record, Store
-from harness.study.planning import Plan, Variant
+from harness.study.grid import Variant
+from harness.study.plan import Plan
 from harness.trial.decoded import load_attention, load_hypotheses
 from harness.trial.encoded import identity
 from harness.trial.pipeline import Trial, named

@@ -13,7 +13,7 @@ from harness.core.escapes import visible
 
 if TYPE_CHECKING:
     from harness.storage.store import Store
-    from harness.study.planning import Plan
+    from harness.study.plan import Plan
 
 
 def load_parts() -> None:

@@ -28,7 +28,7 @@ from harness.cli.arguments import (
 from harness.cli.executors import Elsewhere, executor_of
 
 if TYPE_CHECKING:
-    from harness.study.planning import Plan
+    from harness.study.plan import Plan
 
 
 def validate(

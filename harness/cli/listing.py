@@ -20,6 +20,8 @@ from harness.core.plugins import file_of
 from harness.core.registry import SLOTS, Choice, suggest
 from harness.core.spec import Incompatible, Lines, SpecError, encode, override, parse_yaml, read, read_yaml
 from harness.study import locate, planning
+from harness.study.bases import read_base
+from harness.study.grid import StudyFile, show
 from harness.study.presets import read_preset, unfolded
 from harness.trial import corpus, data_checks, encoded, prepare
 from harness.trial.encode import scratch_in
@@ -91,7 +93,7 @@ def readable(annotation: Any, metadata: Any = ()) -> str:
     if origin in (Union, UnionType):
         return " | ".join("null" if part is NoneType else readable(part) for part in inner)
     if origin is Literal:
-        return " | ".join(map(planning.show, inner))
+        return " | ".join(map(show, inner))
     if origin in (tuple, list):
         return f"list of {readable(inner[0])}"
     if origin in (dict, Mapping):
@@ -141,7 +143,7 @@ def dataset(text: str) -> Dataset.Config:
     kinds = SLOTS["dataset"].kinds
     if file := base_file(text):
         place = str(file)
-        base = planning.read_base(file)[0]
+        base = read_base(file)[0]
         plain = (base.get("data") or {}).get("dataset")
     elif isinstance(plain, str) and plain not in kinds:
         raise SpecError(
@@ -167,7 +169,7 @@ def dataset_checks(text: str, loaded: corpus.Corpus) -> tuple[list[str], dict[st
     file = base_file(text)
     if file is None:
         return list(dict.fromkeys(loaded.part.notes)), {}
-    plain, lines, _ = planning.read_base(file)
+    plain, lines, _ = read_base(file)
     choice = read(TrialChoice, plain, lambda path: lines.place(path.split(".")))
     with tempfile.TemporaryDirectory() as folder, scratch_in(Path(folder)) as scratch:
         facts = prepare.write(choice.data, loaded, Path(folder), scratch)
@@ -291,7 +293,7 @@ def _in_study(
 
 def _written(base: str, changes: Mapping[str, Any], lines: Lines, sets: Mapping[str, Any]) -> TrialChoice:
     """Return a base with changes of a preset and of the command line."""
-    plain, base_lines, _ = planning.read_base(locate.base(base))
+    plain, base_lines, _ = read_base(locate.base(base))
 
     def place(dotted: str) -> str:
         if _touched(dotted, sets):
@@ -331,4 +333,4 @@ def _parts_in(choice: Choice, path: str = "") -> Iterator[dict[str, str]]:
 
 def study_schema() -> str:
     """Return the JSON Schema of study files, for editors that complete YAML; ``studies/schema.json`` holds it."""
-    return json.dumps(planning.StudyFile.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(StudyFile.model_json_schema(), indent=1, ensure_ascii=False) + "\n"

@@ -20,8 +20,8 @@ from harness.core.names import file_name
 from harness.core.registry import SLOTS, suggest
 from harness.core.spec import SpecError, read
 from harness.study import locate
+from harness.study.bases import read_base
 from harness.study.copied import with_seeds
-from harness.study.planning import read_base
 from harness.trial.pipeline import TrialChoice
 
 # ------------------------------------------------------------------------------------------------------------ parts

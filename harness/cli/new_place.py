@@ -14,7 +14,7 @@ from harness.contracts import SPECIALS, Words
 from harness.core.registry import SLOTS, Choice
 from harness.core.spec import Incompatible, SpecError, override, read
 from harness.study import locate
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial.pipeline import TrialChoice
 from harness.trial.train import build, check_parts
 

@@ -14,7 +14,7 @@ import torch
 from harness.contracts import FIELDS, SPECIALS, Batch, Lengths, Memory, Pass, Scored, Source, StateShape, Streams, Words
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError, encode, override, read
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial.pipeline import TrialChoice
 from harness.trial.train import build
 

@@ -13,7 +13,7 @@ from harness.cli.terminal import columns, duration, grid, heading, indented, num
 if TYPE_CHECKING:
     from harness.report.section import Section
     from harness.storage.garbage import Survey
-    from harness.study.planning import Plan
+    from harness.study.plan import Plan
     from harness.workflows.export_import import Moved
     from harness.workflows.run_datasets import Joint
     from harness.workflows.tune_study import Tuning

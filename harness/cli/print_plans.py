@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from harness.study.claims import Claim, Group
-    from harness.study.planning import Plan
+    from harness.study.plan import Plan
     from harness.workflows.register import Registration
 
 

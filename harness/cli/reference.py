@@ -15,7 +15,7 @@ from harness.cli import listing
 from harness.cli.app import app
 from harness.cli.arguments import load_parts
 from harness.core.registry import SLOTS
-from harness.study import planning
+from harness.study.grid import show
 from harness.trial.pipeline import TrialChoice
 
 Rows = Iterable[Iterable[str]]
@@ -105,7 +105,7 @@ def _settings(settings: list[dict[str, Any]]) -> str:
 
 
 def _spelled(default: Any) -> str:
-    return '""' if default == "" else planning.show(default)
+    return '""' if default == "" else show(default)
 
 
 def _table(head: list[str], rows: Rows) -> str:

@@ -19,7 +19,7 @@ from rich.text import Text
 from harness.cli.terminal import duration, say, terminal
 from harness.core.signals import Stopped
 from harness.core.spec import digest, encode
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 
 LATEST = 5
 """Failed trials, and reasons for waiting, that a live display shows at most."""

@@ -8,7 +8,7 @@ from functools import partial
 from harness.storage.sealing import Record
 from harness.storage.store import Store
 from harness.study.grid import Variant
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.data_checks import lacking, pretraining_warnings, warnings
 from harness.trial.encoded import load_rows
 from harness.trial.pipeline import DATA

@@ -17,7 +17,7 @@ from harness.execution.data_warnings import data_warnings
 from harness.execution.scheduler import state
 from harness.storage.store import Store
 from harness.study.enough_seeds import fixed_streams, too_few
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.pipeline import Corridor, Trial
 from harness.trial.train import Diverged, Training, build, foreseen_seconds, validation_nll
 

@@ -16,7 +16,8 @@ from harness.execution.scheduler import Ran as Ran
 from harness.execution.scheduler import Settings as Settings
 from harness.execution.scheduler import state as state
 from harness.storage.store import Busy, Record, Store
-from harness.study.planning import Plan, Variant
+from harness.study.grid import Variant
+from harness.study.plan import Plan
 from harness.trial.encoded import words_of
 from harness.trial.pipeline import DATA, Corridor, Trial
 from harness.trial.train import count_parameters

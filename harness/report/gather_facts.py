@@ -17,8 +17,9 @@ from harness.report.rounding import rounding_rows
 from harness.storage.store import Record, Store
 from harness.study import frozen_plan, ledger, planning
 from harness.study.enough_seeds import fixed_streams
+from harness.study.grid import BASE, CASE, STEP
 from harness.study.labels import labels_of
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.study.published import values
 from harness.study.tuning_plan import tuning_plan
 from harness.trial.data_checks import percent_reachable, shared_in_words
@@ -242,6 +243,6 @@ def _distinct(facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cases(plan: Plan) -> dict[str, list[Any]]:
-    steps = [planning.BASE, *plan.file.ladder] if plan.file.ladder else []
-    named = {planning.CASE: list(plan.file.cases), planning.STEP: steps}
+    steps = [BASE, *plan.file.ladder] if plan.file.ladder else []
+    named = {CASE: list(plan.file.cases), STEP: steps}
     return {factor: values for factor, values in named.items() if values}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.core.spec import digest
 from harness.storage.store import Store
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.pipeline import Trial
 
 

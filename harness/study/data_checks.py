@@ -12,7 +12,7 @@ from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.study.claims import SENTENCES, Claim, Group, groups
 from harness.study.grid import show
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial import encoded
 from harness.trial.pipeline import named
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.core.spec import encode
 from harness.study.claims import Claim, groups
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.trial_choice import TrialChoice
 
 LEVEL = 0.05

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.study.claims import Claim
 from harness.study.ledger import Attempt
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.encoded import TEST
 
 RESEEDED = "the seeds were changed after results could be seen"

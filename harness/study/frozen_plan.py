@@ -19,7 +19,8 @@ from harness.storage.store import Store
 from harness.study import extension, ledger
 from harness.study.claims import Claim, groups
 from harness.study.frozen_schema import check_frozen
-from harness.study.planning import Plan, with_files
+from harness.study.plan import Plan
+from harness.study.planning import with_files
 from harness.trial.pipeline import Trial
 from harness.trial.sealed import VALIDATION
 

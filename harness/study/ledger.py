@@ -24,7 +24,7 @@ from harness.core.names import inside
 from harness.core.spec import SpecError
 from harness.storage.disk import write
 from harness.storage.store import Store
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.study.standing import Standing
 from harness.trial.encoded import TEST
 from harness.trial.sealed import Split

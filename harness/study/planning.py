@@ -5,48 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from harness.contracts import Dataset, Words
+from harness.contracts import Words
 from harness.core import names, plugins
 from harness.core.pinned import pinned
-from harness.core.registry import suggest
-from harness.core.spec import Incompatible, Lines, SpecError, digest, encode, parse_yaml, read, read_yaml
+from harness.core.spec import Incompatible, Lines, SpecError, encode, parse_yaml, read, read_yaml
 from harness.study import claim_checks, claim_columns, columns, labels, locate, published_checks, tuned
+from harness.study.bases import read_base
 from harness.study.budget_matching import match_parameters
 from harness.study.claims import PRIMARY
-from harness.study.copied import Copied, copied
+from harness.study.copied import copied
 from harness.study.dry_run import check_plugins
-from harness.study.grid import BASE, CASE, STEP, Expansion, SequentialSeeds, StudyFile, Variant, short_names, show
-from harness.study.published import Published, about, compared
-from harness.study.tuned import Tuned
+from harness.study.grid import Expansion, SequentialSeeds, StudyFile, Variant
+from harness.study.plan import Plan, base_names, dataset_key, datasets_of
 from harness.trial.encoded import TEST
-from harness.trial.pipeline import Trial
-from harness.trial.score import METRICS, naming
-from harness.trial.sealed import SEALED, Split
 from harness.trial.train import check_parts
-from harness.trial.trial_choice import without_tests
-
-__all__ = [
-    "BASE",
-    "CASE",
-    "STEP",
-    "Plan",
-    "StudyFile",
-    "Variant",
-    "bases",
-    "command",
-    "load",
-    "parse_sets",
-    "read_base",
-    "resolve",
-    "short_names",
-    "show",
-]
 
 MOST_SEEDS = 10_000
 ENOUGH = 1_000_000
@@ -55,204 +32,6 @@ WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 """A text that a shell and YAML take as it is, unless YAML has a meaning for it."""
 FIELDS = ("evaluate", "tuned")
 """The fields of a study that the command line can set beside the choices of its variants."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A study on a base, expanded: what will run, and what is skipped and why."""
-
-    name: str
-    base: str
-    file: StudyFile
-    variants: tuple[Variant, ...]
-    seeds: tuple[int, ...]
-    """Those that run; of a sequential design, all that may."""
-    looks: tuple[int, ...]
-    """How many of the seeds there are whenever the claims are looked at; once, with all, unless the study says otherwise."""
-    command: str
-    """What to type to run this again."""
-    folders: tuple[Path, ...]
-    """Where relative paths of data are looked up."""
-    revisions: Mapping[str, str]
-    """What each dataset depends on beyond its choice, by the digest of the choice; empty until ``resolve``."""
-    primary: str = ""
-    """The metric that the base names as the one to judge its task by; "" if it names none."""
-    matched: Mapping[str, str] = field(default_factory=dict)
-    """What the variants have in common by construction, and how nearly, in words; ``parameters`` only after ``resolve``."""
-
-    tuned: Tuned | None = None
-    """The tuning whose winners the variants have; None if they were not tuned."""
-    copied: Copied | None = None
-    """How to ask the same question with new seeds; None where the study's file lies outside the current folder."""
-
-    def trial(self, variant: Variant, seed: int) -> Trial:
-        """Return one trial of the plan."""
-        choice = variant.choice if self.split == TEST else without_tests(variant.choice)
-        data, other = choice.data, choice.other_data
-        tests = {name: self.revisions[_key(dataset)] for name, dataset in data.tests.items()}
-        pretrained_on = "" if other is None else self.revisions[_key(other)]
-        return Trial(choice, seed, self.revisions[_key(data.dataset)], tests, pretrained_on, self.split)
-
-    @property
-    def split(self) -> Split:
-        """The split that its trials are decoded and scored on."""
-        return self.file.evaluate
-
-    def trials(self) -> Iterator[tuple[Variant, int, Trial]]:
-        """Yield every trial that can run, seed by seed, so that an unfinished study has whole rows."""
-        for seed in self.seeds:
-            for variant in self.variants:
-                if not variant.skipped:
-                    yield variant, seed, self.trial(variant, seed)
-
-    @contextmanager
-    def naming(self) -> Iterator[None]:
-        """Let ``METRICS`` know the metrics that this study names or sets for itself, while its results are read."""
-        with naming(claim_checks.own_metrics(self.variants)):
-            yield
-
-    def upto(self, count: int) -> Plan:
-        """Return the plan as it stands at a look: with the first seeds only, and the same digest."""
-        return replace(self, seeds=self.seeds[:count])
-
-    @property
-    def sequential(self) -> bool:
-        """Whether seeds are added until the claims are decided."""
-        return len(self.looks) > 1
-
-    @property
-    def datasets(self) -> int:
-        """The number of bases that the study's file names, if this one is among them: their claims are one family."""
-        stems = [Path(name).stem for name in _names(self.file)]
-        return len(stems) if self.base in stems else 1
-
-    @property
-    def _design(self) -> Any:
-        """Which seeds are meant, as plain data."""
-        return encode(self.file.seeds) if self.sequential else list(self.seeds)
-
-    def frozen(self) -> dict[str, Any]:
-        """Return the plan as plain data: what is compared when the study is run again, and kept with its results."""
-        return (
-            {
-                "study": self.name,
-                "base": self.base,
-                "question": self.file.question,
-                "expectation": self.file.expectation,
-                "claims": encode(self.file.claims),
-                "seeds": self._design,
-                "revisions": dict(sorted(self.revisions.items())),
-                "variants": [
-                    {"name": v.name, "factors": v.factors, "skipped": v.skipped, "choice": encode(v.written)}
-                    for v in self.variants
-                ],
-            }
-            | ({"match": encode(self.file.match)} if self.file.match else {})
-            | self._sealed
-            | self._tuned
-            | self._extensible
-            | self._compared
-        )
-
-    @property
-    def _extensible(self) -> dict[str, str]:
-        """What the plan says of seeds that may be added; nothing without a rule for it."""
-        return {"unplanned": self.file.unplanned} if self.file.unplanned else {}
-
-    @property
-    def published(self) -> tuple[Published, ...]:
-        """The published values about its base."""
-        stems = [Path(name).stem for name in _names(self.file)]
-        return tuple(block for block in self.file.published if about(block, self.base, stems))
-
-    @property
-    def _compared(self) -> dict[str, Any]:
-        """What the plan says of published values; nothing without any. Their choice, like a claim, is made before the run."""
-        return {"published": compared(self.published)} if self.published else {}
-
-    @property
-    def sealed(self) -> str:
-        """A sentence for whoever reads its scores while the test split is sealed; "" otherwise."""
-        return SEALED if self.split != TEST else ""
-
-    @property
-    def _tuned(self) -> dict[str, dict[str, Any]]:
-        """What the plan says of the tuning of its variants; nothing if they were not tuned."""
-        t = self.tuned
-        return {"tuned": {"plan": t.plan, "metric": t.metric, "trials": len(t.tried)}} if t else {}
-
-    @property
-    def _sealed(self) -> dict[str, str]:
-        """What the plan says of a sealed test split; nothing of an open one."""
-        return {"evaluate": self.split} if self.split != TEST else {}
-
-    @property
-    def digest(self) -> str:
-        """The name of what this plan means; where its data lie does not enter, what they hold does (once resolved)."""
-        variants = [
-            [
-                v.name,
-                encode(v.written, meaning=True),
-                v.skipped,
-                *([""] if v.skipped else [self.revisions.get(_key(dataset), "") for dataset in _datasets(v)]),
-            ]
-            for v in self.variants
-        ]
-        file = self.file
-        claims = encode(file.claims, meaning=True)
-        more = [
-            *([file.match] if file.match else []),
-            *(said for said in (self._sealed, self._tuned, self._extensible, self._compared) if said),
-        ]
-        return digest([file.question, file.expectation, claims, self._design, variants, *more])
-
-
-def _datasets(variant: Variant) -> list[Dataset.Config]:
-    """Return what a variant is trained and tested on: its dataset, its further test sets, other data to pretrain on."""
-    data, other = variant.choice.data, variant.choice.other_data
-    return [data.dataset, *data.tests.values(), *([] if other is None else [other])]
-
-
-def _key(dataset: Dataset.Config) -> str:
-    return digest(encode(dataset))
-
-
-class Base(NamedTuple):
-    """A base as its file says it."""
-
-    plain: dict[str, Any]
-    """The four branches of its trial."""
-    lines: Lines
-    primary: str
-    """The metric that decides claims about ``primary``; "" if it names none."""
-
-
-def read_base(path: Path) -> Base:
-    """Return what a base says; ``about`` is for readers only.
-
-    Raises:
-        SpecError: it is no mapping, or its primary metric is unknown.
-    """
-    plain, lines = read_yaml(path)
-    if not isinstance(plain, dict):
-        raise SpecError("a base names the branches data, model, training and decoding", place=f"{path}:1")
-    plain.pop("about", None)
-    primary = plain.pop("primary", "")
-    known = {*METRICS, *_metric_names(plain)}
-    if primary and primary not in known:
-        raise SpecError(
-            f"no metric is called '{primary}'; {suggest(primary, known)}", "primary", lines.place(["primary"])
-        )
-    return Base(plain, lines, primary)
-
-
-def _metric_names(plain: Any) -> Iterator[str]:
-    """Yield the names of the metrics that a base sets for itself."""
-    for name in ("decoding", "scoring", "metrics"):
-        plain = plain.get(name) if isinstance(plain, dict) else None
-    for choice in plain if isinstance(plain, list) else ():
-        if isinstance(choice, dict):
-            yield str(choice.get("name") or choice.get("kind"))
 
 
 def parse_sets(sets: list[str]) -> dict[str, Any]:
@@ -276,7 +55,7 @@ def bases(name: str, base: str | None = None) -> list[str]:
         SpecError: a base is not there, or two have one name.
     """
     path, file, lines = _read_study(name)
-    chosen = [base] if base else _names(file)
+    chosen = [base] if base else base_names(file)
     stems = [names.stem(locate.base(each, path.parent), "a base") for each in chosen]
     if twice := next((stem for stem in stems if stems.count(stem) > 1), ""):
         raise SpecError(f"two bases are called '{twice}'; name each once", path="base", place=lines.place(["base"]))
@@ -287,11 +66,6 @@ def _read_study(name: str) -> tuple[Path, StudyFile, Lines]:
     path = locate.study(name)
     plain, lines = read_yaml(path)
     return path, read(StudyFile, plain, lambda dotted: lines.place(dotted.split("."))), lines
-
-
-def _names(file: StudyFile) -> list[str]:
-    """Return the bases that a study names."""
-    return [file.base] if isinstance(file.base, str) else list(file.base)
 
 
 def load(
@@ -312,7 +86,7 @@ def load(
     path, file, lines = _read_study(name)
     opened = _opened(file, sets or {})
     file, changes = _with_fields(file, sets or {})
-    base_path = locate.base(base or _names(file)[0], path.parent)
+    base_path = locate.base(base or base_names(file)[0], path.parent)
     called = names.stem(path, "a study"), names.stem(base_path, "a base")
     at = read_base(base_path)
     file = _with_metrics(file, at.primary or PRIMARY)
@@ -334,7 +108,7 @@ def load(
         file = file.model_copy(update={"claims": claim_columns.resolve(file.claims, variants, folders)})
         claim_checks.check(file.claims, variants, folders)
         claim_checks.check_sealed(file.claims, file.evaluate)
-        published_checks.check(file.published, variants, called[1], [Path(each).stem for each in _names(file)])
+        published_checks.check(file.published, variants, called[1], [Path(each).stem for each in base_names(file)])
         columns.check(file.columns, variants)
         labels.labels_of(file, variants)
     except SpecError as error:
@@ -408,8 +182,8 @@ def resolve(plan: Plan) -> Plan:
     made: dict[str, str] = {}
     plan = with_files(plan)
     for variant in plan.variants:
-        for dataset in () if variant.skipped else _datasets(variant):
-            if (key := _key(dataset)) not in made:
+        for dataset in () if variant.skipped else datasets_of(variant):
+            if (key := dataset_key(dataset)) not in made:
                 made[key] = dataset.build(folders=plan.folders).revision()
     return _with_widths(replace(plan, revisions=made))
 

@@ -8,7 +8,8 @@ from harness.core.registry import suggest
 from harness.core.spec import SpecError
 from harness.study.claims import PRIMARY
 from harness.study.grid import StudyFile, Variant
-from harness.study.planning import Plan, judged
+from harness.study.plan import Plan
+from harness.study.planning import judged
 from harness.study.tune import Tune
 from harness.study.tuned import spelled, with_settings
 from harness.trial.score import METRICS

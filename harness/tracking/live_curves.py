@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from harness.study.planning import Variant
+from harness.study.grid import Variant
 from harness.trial.pipeline import Trial
 
 EVERY = 5.0

@@ -17,7 +17,7 @@ from harness.core.spec import SpecError, encode, flatten
 from harness.storage.sealing import Record
 from harness.storage.store import Store
 from harness.study.claims import groups
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.tracking.live_curves import Growth
 from harness.tracking.mlflow_store import VERDICT
 from harness.tracking.mlruns import CLAIM

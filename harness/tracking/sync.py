@@ -18,7 +18,8 @@ from harness.core.signals import Stopped
 from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.study import frozen_plan
-from harness.study.planning import Plan, Variant
+from harness.study.grid import Variant
+from harness.study.plan import Plan
 from harness.tracking.live_curves import EVERY, Growth, LiveCurves
 from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.process import Tracker

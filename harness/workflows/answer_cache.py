@@ -15,7 +15,7 @@ from harness.execution import runner
 from harness.report.provenance import reported_digest, results_digest
 from harness.storage.store import Store, write
 from harness.study import ledger
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.tracking.mlflow_store import MlflowStore
 from harness.trial.pipeline import Trial
 from harness.workflows import write_report

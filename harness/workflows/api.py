@@ -14,7 +14,7 @@ from harness.execution.local_pool import Workers, logs_of, slots
 from harness.execution.runner import Listen, Settings
 from harness.storage.store import Store, default_store
 from harness.study import frozen_plan, planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.decoded import Hypothesis
 from harness.workflows.try_model import Attended, TrainedModel
 

@@ -22,7 +22,7 @@ from harness.storage.disk import PART, rename, sync, write
 from harness.storage.sealing import Damaged, Record
 from harness.storage.store import Busy, Different, Store
 from harness.study import frozen_plan, ledger
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.pipeline import KINDS, Trial
 from harness.workflows.write_report import report_is_current, results_folder
 

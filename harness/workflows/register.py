@@ -9,7 +9,7 @@ from typing import Any
 from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger, planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.workflows.write_report import results_folder
 
 

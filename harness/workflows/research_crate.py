@@ -15,7 +15,7 @@ from harness.core.spec import SpecError
 from harness.storage.disk import PART, rename, sync
 from harness.storage.store import Store
 from harness.study import frozen_plan
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.workflows.write_report import report_is_current, results_folder
 
 METADATA = "ro-crate-metadata.json"

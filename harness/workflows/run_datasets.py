@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.core.spec import digest
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.workflows.write_report import results_folder
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from harness.report.provenance import quarantined
 from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import data_checks, frozen_plan, planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.tracking.mlflow_store import MlflowStore
 from harness.workflows import answer_cache
 from harness.workflows.write_report import Fuller, StudyAnswer, check_fuller, results_folder, write_report

@@ -26,7 +26,7 @@ from harness.core.spec import SpecError
 from harness.execution import runner
 from harness.storage.store import Store
 from harness.study.claims import Claim
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 
 TARGETS = (0.8, 0.9)
 DOUBLINGS = 10

@@ -13,7 +13,7 @@ from harness.execution.runner import Listen, Settings
 from harness.storage.disk import write
 from harness.storage.store import Store
 from harness.study import planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.study.tuned import Tuned
 from harness.workflows.run_study import run_study
 from harness.workflows.write_report import StudyAnswer, results_folder

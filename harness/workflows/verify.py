@@ -25,7 +25,8 @@ from harness.storage.disk import make_folder, write
 from harness.storage.sealing import Record
 from harness.storage.store import Store
 from harness.study import frozen_plan
-from harness.study.planning import Plan, Variant
+from harness.study.grid import Variant
+from harness.study.plan import Plan
 from harness.trial.pipeline import Trial
 from harness.workflows import compare_runs
 from harness.workflows.compare_runs import ALIKE, Likeness

@@ -18,7 +18,7 @@ from harness.report.provenance import reported_digest, reported_trials, results_
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger
 from harness.study.enough_seeds import fixed_streams
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 
 if TYPE_CHECKING:
     from harness.analysis import Comparison, Outcome

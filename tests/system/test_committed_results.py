@@ -23,7 +23,7 @@ from harness.execution.local_pool import Workers, slots
 from harness.execution.runner import Settings
 from harness.storage.store import Store
 from harness.study import planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.workflows.compare_runs import MACHINE
 from harness.workflows.verify import Part
 

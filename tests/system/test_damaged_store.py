@@ -26,7 +26,7 @@ from harness.execution.scheduler import Settings
 from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.pipeline import Trial
 from harness.workflows import run_study, try_model, write_report
 from harness.workflows.write_report import StudyAnswer

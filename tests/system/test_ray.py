@@ -34,7 +34,7 @@ from harness.execution.runner import execute, prepare_data
 from harness.execution.scheduler import Settings
 from harness.storage.store import Store
 from harness.study import planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.workflows import run_study
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,7 @@ from harness.execution.local_pool import Workers, slots
 from harness.execution.runner import Settings
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.study_record import over_seeds
 from harness.trial.pipeline import Trial

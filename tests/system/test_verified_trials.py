@@ -24,7 +24,7 @@ from harness.storage import garbage, sealing
 from harness.storage.sealing import Damaged, Record
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.workflows import export_import, run_study, verify, write_report
 
 pytestmark = pytest.mark.slow

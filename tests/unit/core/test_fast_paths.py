@@ -83,6 +83,8 @@ def test_a_wide_layer_learns_the_same_either_way() -> None:
 @pytest.mark.parametrize("rows", (1, 7, 64, 320))
 def test_weights_that_are_laid_out_once_give_the_same_products(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Maps and cells, with and without a bias, of two and of three dimensions; nothing of it is left afterwards."""
+    if fast_paths._error("medium") > fast_paths.ERROR:
+        pytest.skip("oneDNN rounds to bfloat16 on this processor, so that no layout is ever made here")
     monkeypatch.setattr(fast_paths, "_error", lambda _: 0.0)
     torch.manual_seed(0)
     model = nn.ModuleList([nn.Linear(256, 2000), nn.Linear(256, 2000, bias=False), nn.LSTM(256, 256)])

@@ -115,7 +115,7 @@ import variants
 from pathlib import Path
 from typing import get_args
 from harness.core.spec import read
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial.pipeline import Trial, TrialChoice
 trial = Trial(read(TrialChoice, read_base(Path("studies/bases/numbers.yaml"))[0]), 1, "")
 print(*(stage.fingerprint for stage in trial.stages.values()))
@@ -166,7 +166,7 @@ import variants
 from pathlib import Path
 from harness.core import fingerprint
 from harness.core.spec import override, read
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial.pipeline import Trial, TrialChoice
 plain = read_base(Path("studies/bases/numbers.yaml")).plain
 begin = {"kind": "trained", "training": plain["training"], "dataset": plain["data"]["dataset"]}

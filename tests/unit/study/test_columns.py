@@ -10,13 +10,14 @@ import pytest
 from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
+from harness.study.plan import Plan
 from harness.workflows import answer_cache
 from harness.workflows.write_report import StudyAnswer
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def plan(folder: Path, *columns: str) -> planning.Plan:
+def plan(folder: Path, *columns: str) -> Plan:
     said = {"question": "?", "expectation": "?", "base": str(ROOT / "studies/bases/numbers.yaml"), "seeds": 2}
     said |= {"vary": {"training.clip": [1.0, 2.0]}} | ({"columns": list(columns)} if columns else {})
     (folder / "s.yaml").write_text(json.dumps(said), encoding="utf-8")

@@ -15,7 +15,7 @@ from harness.execution import estimate
 from harness.storage.store import Store
 from harness.study import enough_seeds, planning
 from harness.study.enough_seeds import fixed_streams, too_few
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
 PAIR = {"better": {"training.loss.mask": True}, "than": {"training.loss.mask": False}, "metric": "exact_match"}

@@ -12,7 +12,7 @@ from harness.core.spec import SpecError, read
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger, planning
 from harness.study.grid import StudyFile
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from tests.unit.study.test_ledger import at_home, finish  # noqa: F401 (a fixture)
 
 

@@ -12,7 +12,7 @@ from harness.core.spec import SpecError
 from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger, planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
 

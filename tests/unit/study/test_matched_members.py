@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from harness.core.spec import SpecError
 from harness.study import planning
+from harness.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
 HIDDEN = "model.decoder.cell.hidden"
@@ -21,7 +22,7 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def load(folder: Path, **said: Any) -> planning.Plan:
+def load(folder: Path, **said: Any) -> Plan:
     path = folder / "mine.yaml"
     YAML().dump({"question": "Q?", "expectation": "E.", "base": "numbers", "seeds": 2, "vary": MEMBERS} | said, path)
     return planning.load(str(path))

@@ -18,7 +18,10 @@ from harness.core.spec import SpecError, encode, override, read
 from harness.execution import runner
 from harness.storage.store import Store
 from harness.study import data_checks, frozen_plan, planning
+from harness.study.bases import read_base
 from harness.study.budget_matching import learned_words
+from harness.study.grid import Variant, short_names, show
+from harness.study.plan import Plan
 from harness.trial.encoded import words_of
 from harness.trial.pipeline import TrialChoice
 from harness.trial.prepare import prepare
@@ -47,7 +50,7 @@ def write(folder: Path, **said: Any) -> str:
     return str(path)
 
 
-def names(plan: planning.Plan) -> list[str]:
+def names(plan: Plan) -> list[str]:
     return [variant.name for variant in plan.variants]
 
 
@@ -126,7 +129,7 @@ def test_data_are_looked_up_beside_the_study_then_beside_its_base_then_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bases").mkdir()
-    base = planning.read_base(ROOT / "studies/bases/files.yaml").plain
+    base = read_base(ROOT / "studies/bases/files.yaml").plain
     (tmp_path / "bases/mine.yaml").write_text(json.dumps(override(TrialChoice, base, {"data.dataset.train": "t.tsv"})))
     study = write(tmp_path, base="bases/mine.yaml")
     (tmp_path / "here").mkdir()
@@ -425,7 +428,7 @@ CELLS = {"model.decoder.cell.kind": ["gru", "rnn", "lstm"]}
 HIDDEN = "model.decoder.cell.hidden"
 
 
-def parameters(variant: planning.Variant) -> int:
+def parameters(variant: Variant) -> int:
     """Count what is allocated, with vocabularies as prepared."""
     made = learned_words(variant.choice.data, (ROOT,))
     model = build(variant.choice.model, variant.choice.training, made, 1)
@@ -563,11 +566,8 @@ def test_overrides_reach_every_variant_but_not_an_axis() -> None:
 
 def test_short_names_tell_paths_apart() -> None:
     paths = ["model.encoder.cell.kind", "model.decoder.cell.kind", "training.loss.mask"]
-    assert list(planning.short_names(paths).values()) == ["encoder.cell", "decoder.cell", "mask"]
-    assert (
-        planning.show({"kind": "attention", "score": {"kind": "dot"}, "mask": True})
-        == "attention(score=dot, mask=true)"
-    )
+    assert list(short_names(paths).values()) == ["encoder.cell", "decoder.cell", "mask"]
+    assert show({"kind": "attention", "score": {"kind": "dot"}, "mask": True}) == "attention(score=dot, mask=true)"
 
 
 def test_the_plan_means_the_same_however_it_is_spelled(tmp_path: Path) -> None:
@@ -581,7 +581,7 @@ def test_the_plan_means_the_same_however_it_is_spelled(tmp_path: Path) -> None:
 
 
 def test_where_data_lie_is_no_meaning_but_what_they_hold_is(tmp_path: Path) -> None:
-    def plan(file: str, rows: str) -> planning.Plan:
+    def plan(file: str, rows: str) -> Plan:
         (tmp_path / file).write_text(rows)
         dataset = {"kind": "files", "train": file}
         return planning.resolve(planning.load(write(tmp_path, set={"data.dataset": dataset})))
@@ -663,7 +663,7 @@ def test_a_frozen_plan_that_is_damaged_is_named(text: str, tmp_path: Path) -> No
     assert path.read_text("utf-8") == text
 
 
-def with_columns(folder: Path, **claim: Any) -> planning.Plan:
+def with_columns(folder: Path, **claim: Any) -> Plan:
     """A plan whose data have a column."""
     rows = "".join(f"{w} {o}\t{o}\t{'ab'[n % 2]}\n" for n, (w, o) in enumerate(itertools.product("xyz", "123456")))
     (folder / "data.tsv").write_text(rows, encoding="utf-8")

@@ -9,6 +9,7 @@ import pytest
 
 from harness.core.spec import SpecError, encode
 from harness.study import planning
+from harness.study.plan import Plan
 from unit.study.test_planning import ROOT, names, write
 
 
@@ -17,7 +18,7 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def models(plan: planning.Plan) -> dict[str, Any]:
+def models(plan: Plan) -> dict[str, Any]:
     return {variant.name: encode(variant.choice)["model"] for variant in plan.variants}
 
 

@@ -11,6 +11,7 @@ import pytest
 from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
+from harness.study.plan import Plan
 from harness.study.published import NOT_OPENED, values
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,7 +24,7 @@ def block(**said: Any) -> dict[str, Any]:
     return {"source": SOURCE, "metric": "bleu", "differs": "the data", "values": [value]} | said
 
 
-def plan(folder: Path, *blocks: dict[str, Any], base: Any = "numbers", **said: Any) -> planning.Plan:
+def plan(folder: Path, *blocks: dict[str, Any], base: Any = "numbers", **said: Any) -> Plan:
     file = {"question": "?", "expectation": "?", "base": base, "seeds": 2, "vary": {CLIP: [1.0, 2.0]}} | said
     (folder / "s.yaml").write_text(json.dumps(file | ({"published": list(blocks)} if blocks else {})), encoding="utf-8")
     return planning.resolve(planning.load(str(folder / "s.yaml")))

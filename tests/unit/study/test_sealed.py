@@ -11,7 +11,7 @@ import pytest
 from harness.core.spec import SpecError, parse_yaml
 from harness.storage.store import Store
 from harness.study import frozen_plan, ledger, planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.sealed import SEALED
 from unit.study.test_ledger import at_home, finish  # noqa: F401 (a fixture)
 

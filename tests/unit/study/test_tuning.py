@@ -15,7 +15,7 @@ from harness.core.spec import SpecError, encode, flatten, read
 from harness.report import tuning as section
 from harness.study import planning
 from harness.study.frozen_schema import check_frozen
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.study.tune import Tune
 from harness.study.tuned import Tuned, best
 from harness.study.tuning_plan import tuning_plan

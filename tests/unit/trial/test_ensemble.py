@@ -11,7 +11,7 @@ import pytest
 from harness.cli import listing
 from harness.core.spec import override, read
 from harness.storage.store import Store
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial.decoded import load
 from harness.trial.encoded import words_of
 from harness.trial.pipeline import Corridor, Trial, TrialChoice

@@ -9,7 +9,7 @@ import torch
 
 from harness.contracts import BOS, EOS, Words, sayable
 from harness.core.spec import read
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial.model import ModelChoice, Seq2Seq
 from harness.trial.n_best import n_best
 from unit.study.test_planning import ROOT

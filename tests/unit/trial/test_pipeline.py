@@ -10,7 +10,7 @@ import pytest
 
 from harness.core.spec import SpecError, digest, override, read
 from harness.storage.store import Store
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial import encoded
 from harness.trial.data_checks import shared_in_words, warnings
 from harness.trial.pipeline import Corridor, Trial, TrialChoice, restore

@@ -17,7 +17,7 @@ from harness.core import plugins
 from harness.core.registry import SLOTS
 from harness.core.spec import SpecError, override, read
 from harness.storage.store import Store
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial.data_checks import pretraining_warnings
 from harness.trial.pairs import Pairs
 from harness.trial.pipeline import Corridor, Trial, TrialChoice, restore

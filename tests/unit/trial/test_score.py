@@ -13,7 +13,7 @@ from sacrebleu.metrics.ter import TER
 
 from harness.contracts.metric import percent
 from harness.core.spec import SpecError, digest, encode, override, read
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial.pipeline import TrialChoice
 from harness.trial.score import METRICS, ScoringChoice, corpus_scores, load, naming, record, score, sentence_statistics
 from variants.metrics_words import edit_distance

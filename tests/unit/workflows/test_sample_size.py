@@ -14,7 +14,7 @@ from harness.cli import print_plans
 from harness.core.spec import SpecError
 from harness.storage.store import Store
 from harness.study import planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.workflows.sample_size import Asked, needs
 
 ROOT = Path(__file__).resolve().parents[3]

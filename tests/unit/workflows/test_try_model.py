@@ -11,7 +11,7 @@ import pytest
 
 from harness.core.spec import SpecError, override, read
 from harness.storage.store import Store
-from harness.study.planning import read_base
+from harness.study.bases import read_base
 from harness.trial.pipeline import Corridor, Trial, TrialChoice
 from harness.workflows.mlflow_model import TextModel
 from harness.workflows.try_model import TrainedModel, draw_attention, try_model

@@ -22,7 +22,7 @@ from harness.report import sentences
 from harness.storage import garbage
 from harness.storage.store import Store
 from harness.study import frozen_plan, planning
-from harness.study.planning import Plan
+from harness.study.plan import Plan
 from harness.trial.pipeline import Trial
 from harness.workflows import verify
 from unit.storage.test_store import rewrite
