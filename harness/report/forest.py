@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.analysis import Comparison
 from harness.report import figures
-from harness.report.headlines import SIGNS, bracketed
+from harness.report.headlines import SIGNS, apart, bracketed
 from harness.report.section import Figure, Section
 from harness.report.tables import measured, number, quantity
 from harness.study.claims import Claim
@@ -112,7 +112,10 @@ def _row(place: int, claim: Claim, c: Comparison) -> Row:
     detectable = (against - c.mde80, against + c.mde80) if known else None
     text = quantity(c, c.delta) + bracketed(c)
     verdict = c.marked_verdict
-    sides = f"the difference under {c.a} minus that under {c.b}" if c.kind == "interaction" else f"{c.a} minus {c.b}"
+    one, other = apart(c.a, c.b)
+    sides = (
+        f"the difference under {one} minus that under {other}" if c.kind == "interaction" else f"{one} minus {other}"
+    )
     return Row(claim.name, sides, verdict, c.verdict, text, place, c.delta, c.ci_low, c.ci_high, margins, detectable)
 
 

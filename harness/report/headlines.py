@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.analysis import ONE_SEED, Comparison, Outcome
+from harness.analysis import ONE_SEED, Comparison, Outcome, primary_metrics
+from harness.analysis.comparable import comparable
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
+from harness.analysis.examples import same_test
 from harness.report.facts import StudyFacts
-from harness.report.next_steps import Next, next_step, remark
+from harness.report.next_steps import Next, next_step, remark, together
 from harness.report.tables import NONE, direction, interval, probability, quantity, score
 from harness.study.claims import Claim
 from harness.trial.score import METRICS
@@ -69,7 +72,7 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
     return [
         Headline(
             _begun(claim.name),
-            _size(c),
+            _size(c, claim),
             c.full_verdict,
             c.verdict,
             _evidence(c, claim),
@@ -79,19 +82,58 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
     ]
 
 
+def summary(study: StudyFacts, outcomes: Sequence[Outcome], said: Sequence[Headline]) -> str:
+    """Return the outcome in a line: how many claims have which verdict, and the variant with the best mean.
+
+    The best is left out where variants are tested on different sentences.
+    """
+    kinds = Counter(one.kind for one in said)
+    counts = ", ".join(f"{kinds[kind]} {kind}" for kind in SIGNS if kinds[kind])
+    many = f"{len(said)} claims" if len(said) > 1 else "1 claim"
+    return f"{many}: {counts}. {_best(study, outcomes)}".strip()
+
+
+def _best(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
+    name = (*primary_metrics(outcomes, study.claims, study.primary), "")[0]
+    done = [o for o in comparable(outcomes)[0] if o.status == "ok" and name in o.metrics]
+    if not done or METRICS[name].direction == "neither" or not all(same_test(o, done[0]) for o in done):
+        return ""
+    scores: dict[str, list[float]] = {}
+    for o in done:
+        scores.setdefault(o.variant, []).append(o.metrics[name])
+    means = {variant: math.fsum(own) / len(own) for variant, own in scores.items()}
+    highest = METRICS[name].direction == "higher"
+    best = (max if highest else min)(means, key=means.__getitem__)
+    title = METRICS[name].title.split(" (")[0]
+    return f"{'Highest' if highest else 'Lowest'} mean {title}: {best}, {score(name, means[best])}." * (len(means) > 1)
+
+
+def steps(study: StudyFacts, said: Sequence[Headline]) -> list[Next]:
+    """Return what to do next about all claims; where that is nothing, why."""
+    found = together((claim.name, one.next) for claim, one in zip(study.claims, said, strict=False))
+    if all(one.decided for one in said):
+        return found or [Next("nothing; every claim is decided")]
+    further = "no study within reach decides what is open; its line says how far it is, and more data may help more than seeds"
+    return found or [Next(further)]
+
+
 def brackets(comparisons: Sequence[Comparison]) -> str:
-    """Return in words what the brackets of headlines hold.
+    """Return in words what the brackets and the p values of headlines are.
 
     Args:
         comparisons: the answers to the claims.
     """
     text = "95 % intervals"
     text += " (90 % for claims of equivalence)" if any(c.confidence != 95 for c in comparisons) else ""
+    family = max((c.family for c in comparisons), default=0)
     if sum(not math.isnan(c.p_holm) for c in comparisons) < 2:
         return text
-    if max(c.family for c in comparisons) > 1:
-        return f"{text}, uncorrected; verdicts follow p corrected for the number of claims (Holm)"
-    return f"{text}, uncorrected; a secondary claim counts once the primary one is decided"
+    if family < 2:
+        return f"{text}, uncorrected; a secondary claim counts once the primary one is decided"
+    others = ", some on other datasets or left out since" if family > len(comparisons) else ""
+    text += f", uncorrected; verdicts follow p corrected for {family} claims{others} (Holm)"
+    lowest = max((c.least for c in comparisons if 0.001 <= c.p <= c.least), default=0.0)
+    return f"{text}; with so few seeds p is never below {probability(lowest)}" if lowest else text
 
 
 def _begun(text: str) -> str:
@@ -99,15 +141,28 @@ def _begun(text: str) -> str:
     return text if text[1:2].isupper() else text[:1].upper() + text[1:]
 
 
-def _size(result: Comparison) -> str:
-    """Return the difference with its interval and metric; a gain that the data show is said as such."""
+def _size(result: Comparison, claim: Claim) -> str:
+    """Return the difference with its interval and metric; where the data show which side is better, it is said as such."""
     if math.isnan(result.delta):
         return ""
-    gained = result.verdict == "supported" and result.kind != "interaction"
-    sign = -1 if gained and METRICS[result.metric].direction == "lower" and result.method != WINS else 1
-    size = f"{quantity(result, sign * result.delta)}{_unit(result)}{bracketed(result, sign)}"
-    what = " by" if gained else ": difference of differences" if result.kind == "interaction" else ": difference"
-    return f"{what} {size} in {_measure(result)}"
+    words = _shown(result, claim)
+    sign = 1 if words.startswith(": difference") else math.copysign(1, result.delta)
+    size = f"{quantity(result, sign * result.delta)}{_unit(result)}{bracketed(result, int(sign))}"
+    return f"{words} {size} in {_measure(result)}"
+
+
+def _shown(result: Comparison, claim: Claim) -> str:
+    """Return the words before a difference."""
+    gain = -result.delta if METRICS[result.metric].direction == "lower" else result.delta
+    if result.kind == "interaction":
+        return ": difference of differences"
+    if result.method == WINS or METRICS[result.metric].direction == "neither":
+        return " by" if result.verdict == "supported" else ": difference"
+    if result.verdict == "supported" and gain > 0:
+        return " by"
+    if result.verdict == "refuted" and (gain < 0 or claim.within is not None):
+        return ": worse by" if gain < 0 else ": better by"
+    return ": difference"
 
 
 def _evidence(result: Comparison, claim: Claim) -> str:
@@ -117,14 +172,17 @@ def _evidence(result: Comparison, claim: Claim) -> str:
     found = [_sides(result)]
     if result.method not in (SUCCESS_RATES, WINS) and (claim.within or claim.by):
         stated = score(result.metric, claim.within or claim.by)
-        found.append(f"margin {stated}" if claim.within else f"claimed: by more than {stated}")
+        found.append(f"margin ±{stated}" if claim.within else f"claimed: by more than {stated}")
     if result.verdict == "saturated":
         found.append("every seed reaches the best value there is")
     elif result.verdict == FLOOR:
-        found.append(f"a system that learned nothing {score(result.metric, result.floor)}")
+        found.append(f"a system that learned nothing has {score(result.metric, result.floor)}")
     elif not math.isnan(result.p):
         corrected = result.p_holm != result.p and not math.isnan(result.p_holm)
-        found.append(f"p {probability(result.p)}{f', corrected {probability(result.p_holm)}' if corrected else ''}")
+        against = " against the claim" if result.verdict == "inconclusive" and not result.in_favour else ""
+        found.append(
+            f"p {probability(result.p)}{against}{f', corrected {probability(result.p_holm)}' if corrected else ''}"
+        )
     return "; ".join([*found, *([reason] if (reason := remark(result, claim)) else [])])
 
 
@@ -140,7 +198,21 @@ def _sides(result: Comparison) -> str:
         return f"difference {a} under {result.a} against {b} under {result.b}"
     if result.kind == "trend":
         return f"fitted line from {b} at {result.b} to {a} at {result.a}"
-    return f"{a} ({result.a}) against {b} ({result.b})"
+    one, other = apart(result.a, result.b)
+    return f"{a} ({one}) against {b} ({other})"
+
+
+def apart(a: str, b: str) -> tuple[str, str]:
+    """Return two names of variants without the settings that they share.
+
+    Args:
+        a: one name: texts and settings with commas between them.
+        b: the other.
+    """
+    pieces = [name.split(", ") for name in (a, b)]
+    shared = {piece for piece in pieces[0] if "=" in piece and piece in pieces[1]}
+    kept = [", ".join(piece for piece in own if piece not in shared) for own in pieces]
+    return (kept[0], kept[1]) if all(kept) else (a, b)
 
 
 def bracketed(result: Comparison, sign: int = 1) -> str:
@@ -162,7 +234,7 @@ def _unit(result: Comparison) -> str:
 
 
 def _measure(result: Comparison) -> str:
-    title = METRICS[result.metric].title.split(" (")[0] + (f" on test set {result.on}" if result.on else "")
+    title = METRICS[result.metric].title.split(" (")[0] + (f' on the test set "{result.on}"' if result.on else "")
     if result.method == SUCCESS_RATES:
         return f"the share of seeds that succeed in {title}"
     return f"the share of pairs of seeds won in {title}" if result.method == WINS else title + direction(result.metric)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from harness.analysis import ONE_SEED, Comparison, Outcome, on
+from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, on
 from harness.analysis.compare import scores_at_floor
 from harness.analysis.comparison import FLOOR, PILOT
 from harness.analysis.floor import finer
@@ -21,6 +21,8 @@ FEW = 5
 """Seeds a side of a new study, where so far there are too few to say how many decide a claim."""
 MOST = 300
 """Seeds a side up to which a new study is proposed."""
+MIXED = "80 % power if differences are as seen here, and none where none is claimed"
+"""What the seeds of a study are for that serves claims of a difference and of none."""
 
 
 class Next(NamedTuple):
@@ -30,6 +32,13 @@ class Next(NamedTuple):
     command: str = ""
     seeds: int = 0
     """Seeds a side of the new study that the command starts."""
+    why: str = ""
+    """What these seeds are for."""
+
+    @property
+    def text(self) -> str:
+        """What to do, and what for."""
+        return f"{self.what} ({self.why})" if self.why else self.what
 
 
 def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
@@ -47,18 +56,25 @@ def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
 
 
 def remark(result: Comparison, claim: Claim) -> str:
-    """Return which way the data lean where more of them would refute a claim, or why seeds do not decide it; else nothing."""
-    if result.verdict != "inconclusive" or math.isnan(result.needed_seeds):
+    """Return why a claim is open, or what else the data say of it; nothing where there is nothing to add."""
+    if result.verdict != "inconclusive":
+        return ""
+    alone = "significant alone, not after the correction" if result.p < ALPHA <= result.p_holm else ""
+    return "; ".join(filter(None, [alone, _out_of_reach(result, claim)]))
+
+
+def _out_of_reach(result: Comparison, claim: Claim) -> str:
+    """Return why no new study of a size to propose would decide a claim; nothing where one would."""
+    if math.isnan(result.needed_seeds):
         return ""
     if _beyond(result, claim):
-        return "the difference exceeds the margin: more seeds would probably refute the claim"
+        gain = -result.delta if METRICS[result.metric].direction == "lower" else result.delta
+        return f"seen here: {'better' if gain > 0 else 'worse'} by more than the margin"
     if math.isinf(result.needed_seeds):
         enough = result.needed_sentences
         sentences = f"; about {enough:,.0f} test sentences would" if math.isfinite(enough) else ""
-        return f"{SEEDS:,} seeds a side would not decide it{sentences}"
-    if result.needed_seeds > MOST:
-        return f"about {result.needed_seeds:,.0f} seeds a side would decide it"
-    return "the data lean against the claim" if not result.in_favour and claim.within is None else ""
+        return f"even {SEEDS:,} seeds a side would not decide it{sentences}"
+    return f"about {result.needed_seeds:,.0f} seeds a side would decide it" if result.needed_seeds > MOST else ""
 
 
 def _beyond(result: Comparison, claim: Claim) -> bool:
@@ -89,7 +105,10 @@ def _seen(claim: Claim) -> str:
 
 def _off_the_floor(result: Comparison, outcomes: Sequence[Outcome]) -> str:
     """Return what to change where neither side has learned anything that could be compared."""
-    more = "neither side learned the task: raise training.updates or take more data, and try it on the validation split first"
+    more = (
+        "at the floor neither side scores more than a system that learned nothing: raise training.updates or take more data, "
+        "and try it on the validation split first"
+    )
     every = {o.variant for o in outcomes}
     names = finer(on(outcomes, result.on), {result.a, result.b} & every or every, result.metric)
     ask = f"; or claim a finer metric, such as {names[0]}, which is above its floor here" if names else ""
@@ -102,29 +121,37 @@ def together(steps: Iterable[tuple[str, Next | None]]) -> list[Next]:
     Args:
         steps: the name of every claim, and what to do about it.
     """
-    asked = [(name, step) for name, step in steps if step is not None]
-    others = list(dict.fromkeys(step for _, step in asked if not step.seeds))
-    studies = [(name, step) for name, step in asked if step.seeds]
+    about: dict[Next, list[str]] = {}
+    for name, step in steps:
+        if step is not None:
+            about.setdefault(step, []).append(name)
+    others = [step for step in about if not step.seeds]
+    studies = [step for step in about if step.seeds]
     if not studies:
         return others
-    largest = max((step for _, step in studies), key=lambda step: step.seeds)
-    many = "both open claims" if len(studies) == 2 else f"all {len(studies)} claims that wait for seeds"
-    about = many if len(studies) > 1 else f'"{studies[0][0]}"'
-    return [largest._replace(what=f"{largest.what}, for {about}"), *others]
+    names = [name for step in studies for name in about[step]]
+    whose = ", ".join(f'"{name}"' for name in names) if len(names) < 4 else f"{len(names)} open claims"
+    reasons = {step.why for step in studies}
+    return [
+        max(studies, key=lambda step: step.seeds)._replace(
+            why=f"{reasons.pop() if len(reasons) == 1 else MIXED}, for {whose}"
+        ),
+        *others,
+    ]
 
 
 def as_lines(steps: Iterable[Next]) -> list[str]:
     """Return what to do as lines of a terminal."""
-    return [f"{step.command}  # {step.what}" if step.command else step.what for step in steps]
+    return [f"{step.command}  # {step.text}" if step.command else step.text for step in steps]
 
 
 def _new_study(seeds: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
-    told = f"new study, {seeds:,} seeds a side{_cost(seeds, outcomes)} ({why})"
+    told = f"new study, {seeds:,} seeds a side{_cost(seeds, outcomes)}"
     if study.copied is None:
-        return Next(told, seeds=seeds)
+        return Next(told, seeds=seeds, why=why)
     used = max((o.seed for o in outcomes), default=0)
     first = max(FIRST_SEED, 100 * (used // 100 + 1) + 1)
-    return Next(told, study.copied.command(range(first, first + seeds)), seeds)
+    return Next(told, study.copied.command(range(first, first + seeds)), seeds, why)
 
 
 def _few(study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
@@ -154,10 +181,10 @@ def _added(more: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) 
     """Return how to add seeds to a study by its own rule."""
     total = len({o.seed for o in outcomes}) + more
     named = f"{more} more seeds" if more > 1 else "one more seed"
-    told = f"add {named} to this study, as `unplanned: combine` allows{_cost(more, outcomes)} ({why})"
+    told = f"add {named} to this study, as `unplanned: combine` allows{_cost(more, outcomes)}"
     if study.copied is None or study.copied.extended is None or more > MOST:
-        return Next(told)
-    return Next(told, study.copied.extended(total), total)
+        return Next(told, why=why)
+    return Next(told, study.copied.extended(total), total, why)
 
 
 def _cost(seeds: int, outcomes: Sequence[Outcome]) -> str:

@@ -32,7 +32,6 @@ from harness.report import (
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.labelled import labelled
-from harness.report.next_steps import together
 from harness.report.section import Section
 from harness.report.sentences import answer, basis, verified_sentence
 from harness.report.tables import Table
@@ -117,7 +116,8 @@ def _facts(
         "verified": verified_sentence(study.provenance.get("verified", {})),
         "answers": answers,
         "headlines": said,
-        "steps": together((claim.name, one.next) for claim, one in zip(study.claims, said, strict=False)),
+        "summary": headlines.summary(study, outcomes, said),
+        "steps": headlines.steps(study, said),
         "brackets": headlines.brackets(comparisons[: len(answers)]),
         "made_with": headlines.made_with(study),
         "comparisons": comparisons[: len(answers)],

@@ -8,7 +8,7 @@ import pytest
 from harness.analysis import Comparison, Outcome
 from harness.analysis.outcome import TestSet
 from harness.report.facts import StudyFacts
-from harness.report.headlines import Headline, brackets, headlines, made_with
+from harness.report.headlines import Headline, brackets, headlines, made_with, steps, summary
 from harness.report.next_steps import Next, as_lines, together
 from harness.report.sentences import answer
 from harness.study.claims import Claim
@@ -46,6 +46,14 @@ def test_an_answer_is_a_sentence_with_size_interval_metric_and_verdict():
     [
         ({"verdict": "refuted"}, ": difference 27.60 points [17.10, 38.10] in exact match"),
         (
+            {"verdict": "refuted", "delta": -5.0, "ci_low": -7.0, "ci_high": -3.0},
+            ": worse by 5.00 points [3.00, 7.00] in exact match",
+        ),
+        (
+            {"verdict": "refuted", "metric": "nll", "delta": 0.5, "ci_low": 0.3, "ci_high": 0.7},
+            ": worse by 0.5000 nats [0.3000, 0.7000] in NLL (lower is better)",
+        ),
+        (
             {"verdict": "equivalent", "confidence": 90.0},
             ": difference 27.60 points [17.10, 38.10; 90 %] in exact match",
         ),
@@ -53,7 +61,7 @@ def test_an_answer_is_a_sentence_with_size_interval_metric_and_verdict():
             {"metric": "nll", "delta": -0.5, "ci_low": -0.7, "ci_high": -0.3},
             " by 0.5000 nats [0.3000, 0.7000] in NLL (lower is better)",
         ),
-        ({"metric": "bleu", "on": "gen"}, " by 27.60 [17.10, 38.10] in BLEU on test set gen"),
+        ({"metric": "bleu", "on": "gen"}, ' by 27.60 [17.10, 38.10] in BLEU on the test set "gen"'),
         ({"method": "success rates"}, " by 27.6 points [17.1, 38.1] in the share of seeds that succeed in exact match"),
         ({"ci_low": math.nan, "ci_high": math.nan, "verdict": "pilot"}, ": difference 27.60 points in exact match"),
         ({"kind": "interaction"}, ": difference of differences 27.60 points [17.10, 38.10] in exact match"),
@@ -70,7 +78,7 @@ def test_each_kind_of_difference_is_said_in_its_own_units(changes, text):
         ({}, {}, "50.00 (a) against 22.40 (b); p 0.001, corrected 0.002"),
         ({"p_holm": 0.001}, {}, "50.00 (a) against 22.40 (b); p 0.001"),
         ({"p": math.nan, "p_holm": math.nan, "verdict": "pilot"}, {}, "50.00 (a) against 22.40 (b)"),
-        ({"p_holm": 0.001}, {"within": 30.0}, "50.00 (a) against 22.40 (b); margin 30.00; p 0.001"),
+        ({"p_holm": 0.001}, {"within": 30.0}, "50.00 (a) against 22.40 (b); margin ±30.00; p 0.001"),
         ({"p_holm": 0.001}, {"by": 2.0}, "50.00 (a) against 22.40 (b); claimed: by more than 2.00; p 0.001"),
         ({"kind": "interaction"}, {}, "difference 50.00 under a against 22.40 under b; p 0.001, corrected 0.002"),
         ({"kind": "trend"}, {}, "fitted line from 22.40 at b to 50.00 at a; p 0.001, corrected 0.002"),
@@ -88,13 +96,47 @@ def test_each_kind_of_difference_is_said_in_its_own_units(changes, text):
         (
             {"verdict": "at the floor", "floor": 60.0},
             {},
-            "50.00 (a) against 22.40 (b); a system that learned nothing 60.00",
+            "50.00 (a) against 22.40 (b); a system that learned nothing has 60.00",
         ),
         ({"delta": math.nan, "verdict": "no data"}, {}, ""),
     ],
 )
 def test_a_line_says_what_a_verdict_rests_on(changes, claim, text):
     assert one(replace(MADE, mean_a=50.0, mean_b=22.4, **changes), CLAIM.changed(**claim)).evidence == text
+
+
+def test_sides_are_named_by_what_sets_them_apart():
+    sides = replace(
+        MADE, mean_a=50.0, mean_b=22.4, a="LSTM, rule=count, size=3", b="GRU, rule=count, size=4", p_holm=0.001
+    )
+    assert one(sides).evidence == "50.00 (LSTM, size=3) against 22.40 (GRU, size=4); p 0.001"
+    assert "(rule=count) against" in one(replace(sides, a="rule=count", b="rule=count, size=4")).evidence, (
+        "no empty name"
+    )
+
+
+def test_a_margin_that_was_missed_says_in_which_direction():
+    worse = replace(MADE, verdict="refuted", delta=-27.6, ci_low=-38.1, ci_high=-17.1)
+    equal = CLAIM.changed(within=3.0)
+    assert one(replace(MADE, verdict="refuted"), equal).size.startswith(": better by 27.60 points [17.10,")
+    assert one(worse, equal).size.startswith(": worse by 27.60 points [17.10,")
+
+
+def test_significant_alone_is_said_where_the_correction_leaves_a_claim_open():
+    said = one(replace(MADE, verdict="inconclusive", p=0.04, p_holm=0.08, in_favour=True)).evidence
+    assert said.endswith("p 0.040, corrected 0.080; significant alone, not after the correction")
+
+
+def test_the_summary_counts_verdicts_and_names_the_best_mean():
+    scored = [replace(o, metrics={"exact_match": 50.0 + (o.variant == "b")}) for o in TRIALS]
+    study = StudyFacts("s", "b", "Why?", "", "", "", claims=[CLAIM], copied=COPIED, primary="exact_match")
+    said = headlines(study, scored, [MADE])
+    assert summary(study, scored, said) == "1 claim: 1 supported. Highest mean exact match: b, 51.00."
+    elsewhere = [replace(o, test=TestSet("t", [o.variant], [["x"]])) for o in scored]
+    assert summary(study, elsewhere, said) == "1 claim: 1 supported.", "means of different sentences have no best"
+    assert [step.what for step in steps(study, said)] == ["nothing; every claim is decided"]
+    opened = headlines(study, scored, [replace(MADE, verdict="inconclusive", needed_seeds=400.0)])
+    assert "no study within reach" in steps(study, opened)[0].what
 
 
 def test_names_keep_their_letters():
@@ -104,17 +146,18 @@ def test_names_keep_their_letters():
 
 def test_an_open_claim_names_the_study_that_decides_it_and_its_cost():
     said = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0)).next
-    assert said.what == (
+    assert said.text == (
         "new study, 12 seeds a side, about 8 minutes of computing (80 % power if the difference is as seen here)"
     )
     assert said.command == (".venv/bin/s2s new study s-2 --like s --seeds 101-112 && make study name=s-2")
     equal = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=30.0)).next
-    assert "if there is no difference" in equal.what
+    assert "if there is no difference" in equal.why
     beyond = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=3.0))
-    assert beyond.evidence.endswith("the difference exceeds the margin: more seeds would probably refute the claim")
-    assert beyond.next is None
-    assert "lean" not in one(replace(MADE, verdict="inconclusive", needed_seeds=12.0, in_favour=True)).evidence
-    assert one(replace(MADE, verdict="inconclusive", needed_seeds=12.0)).evidence.endswith("lean against the claim")
+    assert beyond.evidence.endswith("seen here: better by more than the margin") and beyond.next is None
+    lower = replace(MADE, metric="nll", verdict="inconclusive", needed_seeds=12.0)
+    assert one(lower, CLAIM.changed(within=3.0, metric="nll")).evidence.endswith("worse by more than the margin")
+    assert "against the claim" not in one(replace(MADE, verdict="inconclusive", in_favour=True)).evidence
+    assert "p 0.001 against the claim" in one(replace(MADE, verdict="inconclusive")).evidence
 
 
 def test_new_seeds_are_new():
@@ -130,20 +173,23 @@ def test_where_no_command_can_be_given_words_say_what_to_do():
     assert one(replace(opened, needed_seeds=400.0)).next is None
     assert one(replace(opened, needed_seeds=400.0)).evidence.endswith("about 400 seeds a side would decide it")
     few = one(replace(opened, needed_seeds=math.inf, needed_sentences=5000.0))
-    assert few.evidence.endswith("1,000 seeds a side would not decide it; about 5,000 test sentences would")
+    assert few.evidence.endswith("even 1,000 seeds a side would not decide it; about 5,000 test sentences would")
     assert one(replace(opened, needed_seeds=math.inf)).evidence.endswith("1,000 seeds a side would not decide it")
     assert few.next is None and one(replace(opened, needed_seeds=math.nan)).next is None
 
 
 def test_too_few_seeds_ask_for_a_study_with_enough():
     said = one(replace(MADE, verdict="pilot"))
-    assert "new study, 5 seeds a side" in said.next.what and "three seeds a side" in said.next.what
+    assert "new study, 5 seeds a side" in said.next.what and "three seeds a side" in said.next.why
 
 
 def test_brackets_are_marked_where_only_p_values_are_corrected():
     assert brackets([MADE]) == "95 % intervals"
     two = [replace(MADE, family=2)] * 2
-    assert "(Holm)" in brackets(two) and "90 %" not in brackets(two)
+    assert brackets(two) == "95 % intervals, uncorrected; verdicts follow p corrected for 2 claims (Holm)"
+    assert "4 claims, some on other datasets or left out since" in brackets([replace(MADE, family=4)] * 2)
+    few = [replace(MADE, family=2, p=0.002, least=0.002)] * 2
+    assert brackets(few).endswith("with so few seeds p is never below 0.002")
     apart = brackets([replace(MADE, family=1)] * 2)
     assert "uncorrected" in apart and "Holm" not in apart, "a primary and a secondary claim are two families of one"
     assert "(90 % for claims of equivalence)" in brackets([MADE, replace(MADE, confidence=90.0)])
@@ -166,12 +212,16 @@ def test_a_claim_is_decided_once_it_has_an_answer():
 
 
 def test_one_new_study_serves_all_claims_that_wait_for_seeds():
-    few, many = Next("12 seeds", "new s-2 12", 12), Next("30 seeds", "new s-2 30", 30)
-    learn = Next("raise training.updates")
-    assert as_lines(together([("a helps", few)])) == ['new s-2 12  # 12 seeds, for "a helps"']
-    lines = ["new s-2 30  # 30 seeds, for all 3 claims that wait for seeds", "raise training.updates"]
-    assert as_lines(together(zip("abcdef", [few, many, learn, many, None, learn], strict=True))) == lines
-    assert as_lines(together([("a", few), ("b", many)])) == ["new s-2 30  # 30 seeds, for both open claims"]
+    few, many = Next("12 seeds", "new s-2 12", 12, "80 %"), Next("30 seeds", "new s-2 30", 30, "80 %")
+    equal, learn = Next("9 seeds", "new s-2 9", 9, "none"), Next("raise training.updates")
+    assert as_lines(together([("a helps", few)])) == ['new s-2 12  # 12 seeds (80 %, for "a helps")']
+    lines = ["new s-2 30  # 30 seeds (80 %, for 4 open claims)", "raise training.updates"]
+    assert as_lines(together(zip("abcdefg", [few, many, learn, many, None, learn, few], strict=True))) == lines
+    (both,) = as_lines(together([("a", few), ("b", equal)]))
+    assert (
+        both
+        == 'new s-2 12  # 12 seeds (80 % power if differences are as seen here, and none where none is claimed, for "a", "b")'
+    )
     assert together([]) == together([("a", None)]) == []
 
 
@@ -205,7 +255,7 @@ def test_where_seeds_may_be_added_they_are_proposed_before_a_new_study():
     ruled = {"copied": COPIED._replace(extended=again), "plan": {"unplanned": "combine"}}
     said = one(opened, **ruled).next
     assert said.command == "s2s run s --seeds 12 --replan"
-    assert said.what.startswith("add 7 more seeds to this study") and "80 % power if the difference" in said.what
+    assert said.what.startswith("add 7 more seeds to this study") and "80 % power if the difference" in said.why
     named = one(opened, **ruled, outcomes=[replace(o, seed=o.seed + 100) for o in TRIALS]).next
     assert named.command == said.command, "a study that lists its seeds keeps them"
     hopeless = replace(opened, more_seeds=math.inf, seeds_a=5, seeds_b=5, enough_seeds=6)
@@ -218,7 +268,7 @@ def test_where_seeds_may_be_added_they_are_proposed_before_a_new_study():
 def test_a_sealed_pilot_is_followed_by_what_opens_the_test():
     sealed = {"copied": COPIED._replace(extended=again), "split": "validation"}
     few = one(replace(MADE, verdict="artifact-level only"), **sealed).next
-    assert few.command.endswith("--seeds 101-105 && make study name=s-2") and "on the test" in few.what
+    assert few.command.endswith("--seeds 101-105 && make study name=s-2") and "on the test" in few.why
     whole = one(MADE, **sealed).next
     assert whole.command == "s2s run s --replan" and "open the test for the same trainings" in whole.what
     assert together([("a", whole), ("b", whole)]) == [whole]

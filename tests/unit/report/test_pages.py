@@ -344,7 +344,7 @@ def test_a_page_says_that_nothing_is_left_to_do_once_every_claim_is_decided(tmp_
     verdicts = set(pd.read_csv(tmp_path / "comparisons.csv")["verdict"][: len(CLAIMS)])
     assert (verdicts == {"supported", "equivalent"}) == nothing, verdicts
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert ("<strong>Next</strong>: nothing; every claim is decided." in text) == nothing
+    assert ("<strong>Next</strong>: nothing; every claim is decided</p>" in text) == nothing
 
 
 def test_both_pages_have_the_same_sections_in_the_same_order(folder):
