@@ -85,7 +85,7 @@ def estimate(contrast: Contrast, metric: Metric, claim: Row, floor: float) -> Ro
     found: Row = {"kind": contrast.kind, "seeds_a": contrast.seeds[0], "seeds_b": contrast.seeds[1], "floor": floor}
     found |= {"sentences": min(arm.units for arm in arms), "verdict": "no data" if claim else "", "p": NAN}
     if contrast.incomparable:
-        return found
+        return found | {"verdict": "no data"}
     if claim.get("succeeds_at") is not None:
         return found | _rates(arms, metric, claim)
     if not all(arm.seeds for arm in arms):
