@@ -283,7 +283,7 @@ def _with_needed_rates(answer: Comparison) -> Comparison:
 
 def _with_needed(answer: Comparison, have: Components, claim: Claim) -> Comparison:
     """Return an open answer with what a new study needs to decide it."""
-    beyond = (-answer.delta if METRICS[answer.metric].direction == "lower" else answer.delta) - claim.by
+    beyond = answer.gain - claim.by
 
     def reach(variances: Components, seeds: int, sentences: int | None = None) -> float:
         if claim.within is not None:

@@ -176,7 +176,7 @@ def _judged(found: Comparison, contrast: Contrast, metric: Metric, claim: Claim 
     found = replace(_within_scale(found, contrast, metric), sides=len(parts), note=_remark(found, error, arms, metric))
     if fewest < LEAST_SEEDS:
         return replace(found, verdict=PILOT if claim else "")
-    p, in_favour = _p_value(found, error, df, metric, claim)
+    p, in_favour = _p_value(found, error, df, claim)
     if p > 0:  # else the same models say the same in two ways, which is no chance
         trained = [arms[0].seeds] * 2 if found.kind == "matched" else [arm.seeds for arm in arms]
         least = least_p(tuple(trained), varies=error > 0)
@@ -262,7 +262,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _p_value(answer: Comparison, error: float, df: float, metric: Metric, claim: Claim | None) -> tuple[float, bool]:
+def _p_value(answer: Comparison, error: float, df: float, claim: Claim | None) -> tuple[float, bool]:
     """Return p, and whether it speaks for the claim.
 
     Better by more than d: two-sided, of ``gain = d``. Equivalent within m: the larger of the two one-sided p values of
@@ -273,7 +273,7 @@ def _p_value(answer: Comparison, error: float, df: float, metric: Metric, claim:
         same = claim is not None and claim.within is not None and answer.kind == "paired" and delta == 0
         if same or (answer.kind == "paired" and delta == 0):
             return (0.0, True) if same else (1.0, False)
-        return _without_error(answer, metric, claim)
+        return _without_error(answer, claim)
 
     def tail(distance: float) -> float:
         """P that chance alone exceeds a distance."""
@@ -282,18 +282,17 @@ def _p_value(answer: Comparison, error: float, df: float, metric: Metric, claim:
     if claim is not None and claim.within is not None:
         inside, outside = tail(claim.within - abs(delta)), min(1.0, 2 * tail(abs(delta) - claim.within))
         return min(inside, outside), inside <= outside
-    gain = delta if metric.direction != "lower" else -delta
-    excess = gain - (claim.by if claim else 0.0)
+    excess = answer.gain - (claim.by if claim else 0.0)
     return 2 * tail(abs(excess)), excess > 0
 
 
-def _without_error(answer: Comparison, metric: Metric, claim: Claim | None) -> tuple[float, bool]:
+def _without_error(answer: Comparison, claim: Claim | None) -> tuple[float, bool]:
     """Return p and its direction where nothing varies: as small as luck allows (``least_p``), or 1 right at the margin."""
     room = EPSILON * max(1.0, abs(answer.mean_a), abs(answer.mean_b))
     if claim is not None and claim.within is not None:
         excess = claim.within - abs(answer.delta)
     else:
-        excess = (-answer.delta if metric.direction == "lower" else answer.delta) - (claim.by if claim else 0.0)
+        excess = answer.gain - (claim.by if claim else 0.0)
     return (1.0, False) if abs(excess) <= room else (math.ulp(0.0), excess > 0)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 from harness.analysis.power import Components
 from harness.analysis.variance_components import ALPHA
+from harness.trial.score import METRICS
 
 POWER = 0.8
 ONE_SEED, PILOT = "artifact-level only", "pilot"
@@ -117,6 +118,12 @@ class Comparison:
     """The probability that the claim is true, given the scores and weak priors (``harness.analysis.bayes``)."""
     enough_seeds: int = 0
     """Of a claim that its seeds cannot decide, whatever they score: the seeds a side from which on some can; else 0."""
+
+    @property
+    def gain(self) -> float:
+        """The difference in the good direction: of seeds that succeed, or of pairs that are won, more is always better."""
+        counted = self.method in (SUCCESS_RATES, WINS)
+        return -self.delta if METRICS[self.metric].direction == "lower" and not counted else self.delta
 
     @property
     def marked_verdict(self) -> str:

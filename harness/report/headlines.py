@@ -111,10 +111,14 @@ def _best(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
 def steps(study: StudyFacts, said: Sequence[Headline]) -> list[Next]:
     """Return what to do next about all claims; where that is nothing, why."""
     found = together((claim.name, one.next) for claim, one in zip(study.claims, said, strict=False))
+    if found:
+        return found
     if all(one.decided for one in said):
-        return found or [Next("nothing; every claim is decided")]
+        return [Next("nothing; every claim is decided")]
+    if all(one.kind != "inconclusive" for one in said):
+        return [Next("nothing that a new study of this kind would decide")]
     further = "no study within reach decides what is open; its line says how far it is, and more data may help more than seeds"
-    return found or [Next(further)]
+    return [Next(further)]
 
 
 def brackets(comparisons: Sequence[Comparison]) -> str:
@@ -153,15 +157,13 @@ def _size(result: Comparison, claim: Claim) -> str:
 
 def _shown(result: Comparison, claim: Claim) -> str:
     """Return the words before a difference."""
-    gain = -result.delta if METRICS[result.metric].direction == "lower" else result.delta
     if result.kind == "interaction":
         return ": difference of differences"
-    if result.method == WINS or METRICS[result.metric].direction == "neither":
-        return " by" if result.verdict == "supported" else ": difference"
-    if result.verdict == "supported" and gain > 0:
+    directed = METRICS[result.metric].direction != "neither" or result.method in (SUCCESS_RATES, WINS)
+    if result.verdict == "supported" and result.gain > 0:
         return " by"
-    if result.verdict == "refuted" and (gain < 0 or claim.within is not None):
-        return ": worse by" if gain < 0 else ": better by"
+    if directed and result.verdict == "refuted" and (result.gain < 0 or claim.within is not None):
+        return ": worse by" if result.gain < 0 else ": better by"
     return ": difference"
 
 

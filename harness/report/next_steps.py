@@ -21,8 +21,6 @@ FEW = 5
 """Seeds a side of a new study, where so far there are too few to say how many decide a claim."""
 MOST = 300
 """Seeds a side up to which a new study is proposed."""
-MIXED = "80 % power if differences are as seen here, and none where none is claimed"
-"""What the seeds of a study are for that serves claims of a difference and of none."""
 
 
 class Next(NamedTuple):
@@ -68,8 +66,7 @@ def _out_of_reach(result: Comparison, claim: Claim) -> str:
     if math.isnan(result.needed_seeds):
         return ""
     if _beyond(result, claim):
-        gain = -result.delta if METRICS[result.metric].direction == "lower" else result.delta
-        return f"seen here: {'better' if gain > 0 else 'worse'} by more than the margin"
+        return f"seen here: {'better' if result.gain > 0 else 'worse'} by more than the margin"
     if math.isinf(result.needed_seeds):
         enough = result.needed_sentences
         sentences = f"; about {enough:,.0f} test sentences would" if math.isfinite(enough) else ""
@@ -131,13 +128,9 @@ def together(steps: Iterable[tuple[str, Next | None]]) -> list[Next]:
         return others
     names = [name for step in studies for name in about[step]]
     whose = ", ".join(f'"{name}"' for name in names) if len(names) < 4 else f"{len(names)} open claims"
-    reasons = {step.why for step in studies}
-    return [
-        max(studies, key=lambda step: step.seeds)._replace(
-            why=f"{reasons.pop() if len(reasons) == 1 else MIXED}, for {whose}"
-        ),
-        *others,
-    ]
+    why = "; ".join(dict.fromkeys(step.why for step in studies))
+    largest = max(studies, key=lambda step: step.seeds)
+    return [largest._replace(why=f"{why}, for {whose}"), *others]
 
 
 def as_lines(steps: Iterable[Next]) -> list[str]:

@@ -252,8 +252,7 @@ def _decides(result: Comparison, claim: Claim) -> str:
         return f"{needs}{ask}{_exaggerated(result, claim)}"
     if not math.isinf(result.needed_seeds):
         return ""
-    gain = -result.delta if METRICS[result.metric].direction == "lower" else result.delta
-    if claim.within is None and (result.method == SUCCESS_RATES or math.isclose(gain, claim.by, abs_tol=1e-9)):
+    if claim.within is None and (result.method == SUCCESS_RATES or math.isclose(result.gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
     return "No number of seeds would decide it if all is as seen here: there are too few test sentences."
 

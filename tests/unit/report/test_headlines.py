@@ -62,6 +62,10 @@ def test_an_answer_is_a_sentence_with_size_interval_metric_and_verdict():
             " by 0.5000 nats [0.3000, 0.7000] in NLL (lower is better)",
         ),
         ({"metric": "bleu", "on": "gen"}, ' by 27.60 [17.10, 38.10] in BLEU on the test set "gen"'),
+        (
+            {"method": "success rates", "metric": "nll"},
+            " by 27.6 points [17.1, 38.1] in the share of seeds that succeed in NLL",
+        ),
         ({"method": "success rates"}, " by 27.6 points [17.1, 38.1] in the share of seeds that succeed in exact match"),
         ({"ci_low": math.nan, "ci_high": math.nan, "verdict": "pilot"}, ": difference 27.60 points in exact match"),
         ({"kind": "interaction"}, ": difference of differences 27.60 points [17.10, 38.10] in exact match"),
@@ -135,6 +139,8 @@ def test_the_summary_counts_verdicts_and_names_the_best_mean():
     elsewhere = [replace(o, test=TestSet("t", [o.variant], [["x"]])) for o in scored]
     assert summary(study, elsewhere, said) == "1 claim: 1 supported.", "means of different sentences have no best"
     assert [step.what for step in steps(study, said)] == ["nothing; every claim is decided"]
+    full = headlines(study, scored, [replace(MADE, verdict="saturated")])
+    assert [step.what for step in steps(study, full)] == ["nothing that a new study of this kind would decide"]
     opened = headlines(study, scored, [replace(MADE, verdict="inconclusive", needed_seeds=400.0)])
     assert "no study within reach" in steps(study, opened)[0].what
 
@@ -217,11 +223,7 @@ def test_one_new_study_serves_all_claims_that_wait_for_seeds():
     assert as_lines(together([("a helps", few)])) == ['new s-2 12  # 12 seeds (80 %, for "a helps")']
     lines = ["new s-2 30  # 30 seeds (80 %, for 4 open claims)", "raise training.updates"]
     assert as_lines(together(zip("abcdefg", [few, many, learn, many, None, learn, few], strict=True))) == lines
-    (both,) = as_lines(together([("a", few), ("b", equal)]))
-    assert (
-        both
-        == 'new s-2 12  # 12 seeds (80 % power if differences are as seen here, and none where none is claimed, for "a", "b")'
-    )
+    assert as_lines(together([("a", few), ("b", equal)])) == ['new s-2 12  # 12 seeds (80 %; none, for "a", "b")']
     assert together([]) == together([("a", None)]) == []
 
 
