@@ -42,14 +42,14 @@ def training_flops(model: Seq2Seq, objective: Objective, forcing: TeacherForcing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a GPU that nobody asked for
         plainly = torch.backends.mkldnn.flags(enabled=False)
-        with fast_paths.off(), plainly, sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
+        with fast_paths.off(), plainly, sdpa_kernel(SDPBackend.MATH), Counter() as counter:
             objective(model, batch, streams, update).value.backward()
     _forget(model)
     _forget(objective)
     return float(counter.total) / steps
 
 
-class _Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):
     """Adds up torch's own formulas for the operations that reach the device.
 
     ``FlopCounterMode`` itself fails where a model says words without gradients in the middle of a step: it hooks modules.
