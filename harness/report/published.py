@@ -16,9 +16,9 @@ from harness.report.tables import NONE, Origin, Table, finished, number, score
 from harness.trial.score import METRICS
 
 ABOUT = (
-    "Our interval is of the mean over our seeds, with new seeds and new sentences (95 %); a published mean of few seeds may lie "
-    "outside of it by the luck of its own seeds. A pair counts if both values stand in one table and differ; how sure our order "
-    "is tells the share of resamples of our seeds and sentences that have the published one."
+    "The interval (95 %) is of the mean of our seeds, over new seeds and new sentences; a published mean of few seeds may lie "
+    "outside of it by chance. A pair is two values of one published table that differ, and its last column says in how many "
+    "resamples of our seeds and sentences the order is the published one."
 )
 FELL = {True: "yes", False: "no", None: NONE}
 
@@ -52,9 +52,8 @@ def about(found: Replication, outcomes: Sequence[Outcome]) -> str:
     agreed = f"Order agreed in {_agreed(found.pairs)}; {inside}" if found.pairs else inside.capitalize()
     same = [pair for pair in found.pairs if pair.same_sentences]
     if len(same) < len(found.pairs):
-        agreed += (
-            f". Of the pairs, {len(same)} were tested on the same sentences here (order agreed in {_agreed(same)})"
-        )
+        where = "tested on the same sentences here"
+        agreed += f". Among pairs {where}, the order agreed in {_agreed(same)}" if same else f". No pair was {where}"
     if len(known) < len(found.values):
         agreed += (
             f". Values without an interval of ours (one seed, or nothing varied): {len(found.values) - len(known)}"
@@ -86,7 +85,7 @@ def values_table(found: Replication, outcomes: Sequence[Outcome], table: int) ->
             _interval(each), FELL[each.inside], *([value.differs_alone or NONE] if alone else []),
         ])  # fmt: skip
     first = values[0].published
-    caption = f"{first.source}. What differs here: {first.differs}"
+    caption = f"{first.source}. What differs here: {first.differs.rstrip().rstrip('.')}"
     plain = pd.DataFrame([_plain(each) for each in values])
     columns += ["differs besides"] if alone else []
     return Table(f"published_{table}", columns, rows, plain, origins, caption)
