@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -17,6 +18,7 @@ from harness.analysis.few_seeds import with_enough
 from harness.analysis.frames import spelled
 from harness.analysis.outcome import Outcome, Subset, on
 from harness.analysis.power import (
+    SEEDS,
     Components,
     detectable_with,
     equivalence_power,
@@ -283,12 +285,7 @@ def _with_needed_rates(answer: Comparison) -> Comparison:
 
 def _with_needed(answer: Comparison, have: Components, claim: Claim) -> Comparison:
     """Return an open answer with what a new study needs to decide it."""
-    beyond = answer.gain - claim.by
-
-    def reach(variances: Components, seeds: int, sentences: int | None = None) -> float:
-        if claim.within is not None:
-            return equivalence_power(claim.within, variances, seeds, sentences, answer.level)
-        return power(beyond, variances, seeds, sentences, answer.level)
+    reach = partial(_reach, answer, claim)
 
     def needed(variances: Components) -> float:
         seeds = seeds_for(lambda count: reach(variances, count), POWER)
@@ -301,3 +298,21 @@ def _with_needed(answer: Comparison, have: Components, claim: Claim) -> Comparis
     sentences = sentences_for(lambda count: reach(have, min(answer.seeds_a, answer.seeds_b), count), POWER)
     least = answer.sentences + 1.0
     return replace(answer, needed_sentences=math.inf if sentences is None else max(least, sentences))
+
+
+def short_of_sentences(answer: Comparison, claim: Claim) -> bool:
+    """Return whether no number of seeds, however large, decides a claim on the test sentences that there are.
+
+    Args:
+        answer: the answer to the claim, which is open.
+        claim: the claim.
+    """
+    have = answer.components
+    return have is not None and _reach(answer, claim, have._replace(var_seed_1=0.0), SEEDS) < POWER
+
+
+def _reach(answer: Comparison, claim: Claim, have: Components, seeds: int, sentences: int | None = None) -> float:
+    """Return the power of a new study of a claim, if the difference is as seen (equivalence: if there is none)."""
+    if claim.within is not None:
+        return equivalence_power(claim.within, have, seeds, sentences, answer.level)
+    return power(answer.gain - claim.by, have, seeds, sentences, answer.level)

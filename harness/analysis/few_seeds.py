@@ -28,13 +28,16 @@ def least_with(answer: Comparison, seeds: int) -> float:
 def with_enough(answer: Comparison, corrected: float, least: Callable[[int], float] | None = None) -> Comparison:
     """Return an open answer with the number of seeds from which on some data decide it, where those that it has are too few.
 
+    Sides that score the same with every seed and on every sentence are no matter of seeds.
+
     Args:
         answer: the answer, after its verdict.
         corrected: its least p after all corrections; NaN where it has none.
         least: returns the least p of a number of seeds, before the correction for other claims; None: as of one look.
     """
     bound = answer.least if math.isnan(corrected) else corrected
-    if answer.verdict != "inconclusive" or bound < ALPHA or not answer.least:
+    same = answer.standard_error == 0 and answer.delta == 0
+    if answer.verdict != "inconclusive" or bound < ALPHA or not answer.least or same:
         return answer
     factor, have = bound / answer.least, max(answer.seeds_a, answer.seeds_b)
     counts = range(have + 1, have + FURTHER)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from statistics import stdev
 from typing import NamedTuple
 
 from harness.analysis import ONE_SEED, Comparison, Outcome, primary_metrics
 from harness.analysis.comparable import comparable
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
 from harness.analysis.examples import same_test
+from harness.report import published
 from harness.report.facts import StudyFacts
-from harness.report.next_steps import Next, next_step, remark, together
+from harness.report.next_steps import MOST, Next, next_step, remark, together
 from harness.report.tables import NONE, direction, interval, probability, quantity, score
 from harness.study.claims import Claim
 from harness.trial.score import METRICS
@@ -30,6 +32,8 @@ SIGNS = {
 }
 """A sign before each verdict, so that it can be recognised without colour."""
 DECIDED = ("supported", "refuted", "equivalent")
+SHORT = 40
+"""Letters of a name that stands within a sentence."""
 
 
 class Headline(NamedTuple):
@@ -83,14 +87,15 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
 
 
 def summary(study: StudyFacts, outcomes: Sequence[Outcome], said: Sequence[Headline]) -> str:
-    """Return the outcome in a line: how many claims have which verdict, and the variant with the best mean.
+    """Return the outcome in a line: how many claims have which verdict, what was reproduced, and the variant with the best mean.
 
     The best is left out where variants are tested on different sentences.
     """
     kinds = Counter(one.kind for one in said)
     counts = ", ".join(f"{kinds[kind]} {kind}" for kind in SIGNS if kinds[kind])
     many = f"{len(said)} claims" if len(said) > 1 else "1 claim"
-    return f"{many}: {counts}. {_best(study, outcomes)}".strip()
+    beside = f"Published values: {published.counted(found)}." if (found := published.beside(study, outcomes)) else ""
+    return " ".join(filter(None, [f"{many}: {counts}." if said else "", beside, _best(study, outcomes)]))
 
 
 def _best(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
@@ -104,8 +109,10 @@ def _best(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     means = {variant: math.fsum(own) / len(own) for variant, own in scores.items()}
     highest = METRICS[name].direction == "higher"
     best = (max if highest else min)(means, key=means.__getitem__)
-    title = METRICS[name].title.split(" (")[0]
-    return f"{'Highest' if highest else 'Lowest'} mean {title}: {best}, {score(name, means[best])}." * (len(means) > 1)
+    title, own = METRICS[name].title.split(" (")[0], scores[best]
+    spread = f" (SD {score(name, stdev(own))} over {len(own)} seeds)" if len(own) > 1 else ""
+    named = f"{'Highest' if highest else 'Lowest'} mean {title}: {best}, {score(name, means[best])}{spread}."
+    return named * (len(means) > 1)
 
 
 def steps(study: StudyFacts, said: Sequence[Headline]) -> list[Next]:
@@ -117,8 +124,7 @@ def steps(study: StudyFacts, said: Sequence[Headline]) -> list[Next]:
         return [Next("nothing; every claim is decided")]
     if all(one.kind != "inconclusive" for one in said):
         return [Next("nothing that a new study of this kind would decide")]
-    further = "no study within reach decides what is open; its line says how far it is, and more data may help more than seeds"
-    return [Next(further)]
+    return [Next(f"no new study of up to {MOST} seeds a side would decide what is open; each open claim says why")]
 
 
 def brackets(comparisons: Sequence[Comparison]) -> str:
@@ -134,10 +140,13 @@ def brackets(comparisons: Sequence[Comparison]) -> str:
         return text
     if family < 2:
         return f"{text}, uncorrected; a secondary claim counts once the primary one is decided"
-    others = ", some on other datasets or left out since" if family > len(comparisons) else ""
+    others = f", {family - len(comparisons)} of them not on this page" if family > len(comparisons) else ""
     text += f", uncorrected; verdicts follow p corrected for {family} claims{others} (Holm)"
-    lowest = max((c.least for c in comparisons if 0.001 <= c.p <= c.least), default=0.0)
-    return f"{text}; with so few seeds p is never below {probability(lowest)}" if lowest else text
+    bound = max((c for c in comparisons if 0.001 <= c.p <= c.least), key=lambda c: c.least, default=None)
+    if bound is None:
+        return text
+    seeds = min(bound.seeds_a, bound.seeds_b)
+    return f"{text}; with {seeds} seeds a side p is never below {probability(bound.least)}"
 
 
 def _begun(text: str) -> str:
@@ -160,6 +169,9 @@ def _shown(result: Comparison, claim: Claim) -> str:
     if result.kind == "interaction":
         return ": difference of differences"
     directed = METRICS[result.metric].direction != "neither" or result.method in (SUCCESS_RATES, WINS)
+    ahead = apart(result.a, result.b)[result.gain < 0]
+    if directed and result.verdict == "refuted" and claim.within is not None and len(ahead) <= SHORT:
+        return f": {ahead} is better by"
     if result.verdict == "supported" and result.gain > 0:
         return " by"
     if directed and result.verdict == "refuted" and (result.gain < 0 or claim.within is not None):
@@ -180,11 +192,10 @@ def _evidence(result: Comparison, claim: Claim) -> str:
     elif result.verdict == FLOOR:
         found.append(f"a system that learned nothing has {score(result.metric, result.floor)}")
     elif not math.isnan(result.p):
-        corrected = result.p_holm != result.p and not math.isnan(result.p_holm)
-        against = " against the claim" if result.verdict == "inconclusive" and not result.in_favour else ""
-        found.append(
-            f"p {probability(result.p)}{against}{f', corrected {probability(result.p_holm)}' if corrected else ''}"
-        )
+        corrected = result.family > 1 and not math.isnan(result.p_holm)
+        against = result.verdict == "inconclusive" and not result.in_favour and claim.within is None
+        found += ["the difference seen speaks against the claim"] * against
+        found.append(f"p {probability(result.p)}{f', corrected {probability(result.p_holm)}' * corrected}")
     return "; ".join([*found, *([reason] if (reason := remark(result, claim)) else [])])
 
 

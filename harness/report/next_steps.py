@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, on
 from harness.analysis.compare import scores_at_floor
-from harness.analysis.comparison import FLOOR, PILOT
-from harness.analysis.floor import finer
+from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
+from harness.analysis.floor import NEAR, finer
 from harness.analysis.power import SEEDS
 from harness.analysis.seed_cost import seconds_per_seed
 from harness.report.facts import StudyFacts
@@ -19,6 +19,8 @@ from harness.trial.score import METRICS
 
 FEW = 5
 """Seeds a side of a new study, where so far there are too few to say how many decide a claim."""
+NEAR_BEST = "both sides are near the best value there is"
+HARDER = "where both sides are near the best value there is, only a harder task or a smaller budget leaves a difference to find"
 MOST = 300
 """Seeds a side up to which a new study is proposed."""
 
@@ -58,7 +60,21 @@ def remark(result: Comparison, claim: Claim) -> str:
     if result.verdict != "inconclusive":
         return ""
     alone = "significant alone, not after the correction" if result.p < ALPHA <= result.p_holm else ""
-    return "; ".join(filter(None, [alone, _out_of_reach(result, claim)]))
+    far = NEAR_BEST if _near_best(result) else _out_of_reach(result, claim)
+    return "; ".join(filter(None, [alone, far]))
+
+
+def _near_best(result: Comparison) -> bool:
+    """Whether both sides of a claim are so near to the best value there is that hardly a difference is left to find."""
+    best, worst = METRICS[result.metric].best, METRICS[result.metric].worst
+    if (
+        best is None
+        or worst is None
+        or result.kind not in ("pair", "paired", "matched")
+        or result.method in (SUCCESS_RATES, WINS)
+    ):
+        return False
+    return max(abs(best - result.mean_a), abs(best - result.mean_b)) <= NEAR * abs(best - worst)
 
 
 def _out_of_reach(result: Comparison, claim: Claim) -> str:
@@ -81,6 +97,8 @@ def _beyond(result: Comparison, claim: Claim) -> bool:
 
 def _decisive(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
     """Return the new study that decides an open claim; None where none of a size to propose does."""
+    if _near_best(result):
+        return Next(HARDER)
     if _beyond(result, claim) or not result.needed_seeds <= MOST:
         return None
     return _new_study(int(result.needed_seeds), f"80 % power {_seen(claim)}", study, outcomes)
@@ -103,8 +121,8 @@ def _seen(claim: Claim) -> str:
 def _off_the_floor(result: Comparison, outcomes: Sequence[Outcome]) -> str:
     """Return what to change where neither side has learned anything that could be compared."""
     more = (
-        "at the floor neither side scores more than a system that learned nothing: raise training.updates or take more data, "
-        "and try it on the validation split first"
+        "a claim at the floor needs models that are better than a system that learned nothing: raise training.updates, "
+        "take more data, or choose an easier task, and try it on the validation split first"
     )
     every = {o.variant for o in outcomes}
     names = finer(on(outcomes, result.on), {result.a, result.b} & every or every, result.metric)

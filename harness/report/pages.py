@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 from jinja2.sandbox import SandboxedEnvironment
 
-from harness.analysis import Comparison, Outcome, comparisons_frame, primary_metrics, trials_frame
+from harness.analysis import Comparison, Outcome, comparisons_frame, primary_metrics, split_of, trials_frame
 from harness.core.escapes import for_spreadsheet
 from harness.core.names import file_name
 from harness.report import (
@@ -33,7 +33,7 @@ from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
 from harness.report.labelled import labelled
 from harness.report.section import Section
-from harness.report.sentences import answer, basis, verified_sentence
+from harness.report.sentences import answer, basis, sample, verified_sentence
 from harness.report.tables import Table
 
 __all__ = ["StudyFacts", "markdown_page", "write", "write_csv", "write_table", "write_text"]
@@ -113,6 +113,7 @@ def _facts(
     return {
         "study": study,
         "basis": basis(study, outcomes),
+        "sample": sample(outcomes),
         "verified": verified_sentence(study.provenance.get("verified", {})),
         "answers": answers,
         "headlines": said,
@@ -124,6 +125,7 @@ def _facts(
         "verdicts": [c.full_verdict for c in comparisons[: len(answers)]],
         "claims": tables.claims_table(study.claims, comparisons, outcomes),
         "sections": found,
+        "split": split_of(outcomes),
         "unfinished": sum(o.status != "ok" for o in outcomes),
         "total": len(outcomes),
         "trials": {v: [o for o in outcomes if o.variant == v] for v in dict.fromkeys(o.variant for o in outcomes)},

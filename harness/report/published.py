@@ -30,12 +30,31 @@ def sections(study: StudyFacts, outcomes: Sequence[Outcome]) -> list[Section]:
         study: facts beside the trials.
         outcomes: all trials of the study.
     """
-    shown = [value for value in study.published if any(value.metric in o.metrics for o in on(outcomes, value.on))]
-    if not shown:
+    found = beside(study, outcomes)
+    if found is None:
         return []
-    found = replication(shown, comparable(outcomes)[0], study.digest)
-    tables = [values_table(found, outcomes, table) for table in dict.fromkeys(value.table for value in shown)]
+    tables = [
+        values_table(found, outcomes, table) for table in dict.fromkeys(one.published.table for one in found.values)
+    ]
     return [Section("published", "Published", about(found, outcomes), [*tables, order_table(found)])]
+
+
+def beside(study: StudyFacts, outcomes: Sequence[Outcome]) -> Replication | None:
+    """Return published values beside ours; None if the study names none, or none of its variants finished.
+
+    Args:
+        study: facts beside the trials.
+        outcomes: all trials of the study.
+    """
+    shown = [value for value in study.published if any(value.metric in o.metrics for o in on(outcomes, value.on))]
+    return replication(shown, comparable(outcomes)[0], study.digest) if shown else None
+
+
+def counted(found: Replication) -> str:
+    """Return in how many pairs the order is the published one, and how many published values lie in our interval."""
+    known = [each.inside for each in found.values if each.inside is not None]
+    inside = f"inside our interval in {sum(known)} of {len(known)} values"
+    return f"order agreed in {_agreed(found.pairs)}; {inside}" if found.pairs else inside
 
 
 def frame(study: StudyFacts, outcomes: Sequence[Outcome]) -> pd.DataFrame:
@@ -48,8 +67,7 @@ def frame(study: StudyFacts, outcomes: Sequence[Outcome]) -> pd.DataFrame:
 def about(found: Replication, outcomes: Sequence[Outcome]) -> str:
     """Return how far we agree with what was published, and how to read it."""
     known = [each.inside for each in found.values if each.inside is not None]
-    inside = f"inside our interval in {sum(known)} of {len(known)} values"
-    agreed = f"Order agreed in {_agreed(found.pairs)}; {inside}" if found.pairs else inside.capitalize()
+    agreed = counted(found).capitalize()
     same = [pair for pair in found.pairs if pair.same_sentences]
     if len(same) < len(found.pairs):
         where = "tested on the same sentences here"

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, spelled, split_of
+from harness.analysis.answers import short_of_sentences
 from harness.analysis.comparison import FLOOR, PILOT, SATURATED, SEEDS_ONLY, SUCCESS_RATES, TWO_WAY, WINS
-from harness.analysis.power import exaggeration
+from harness.analysis.floor import NEAR
+from harness.analysis.power import SEEDS, exaggeration
 from harness.report.facts import StudyFacts
 from harness.report.tables import NONE, interval, number, probability, quantity, score
 from harness.study.claims import Claim
@@ -23,6 +25,8 @@ METHODS = {
 """A sentence on each method of comparison."""
 
 
+WITHIN = 60
+"""Letters of a text that stands within a line."""
 FEW_SEEDS = {
     ONE_SEED: "With one seed on a side this is a statement about these trained models on other sentences; "
     "it says nothing about the variants with other seeds.",
@@ -96,6 +100,14 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
             f"{design['max']}; p values and intervals of the claims account for the repeated looks"
         )
     return sentence
+
+
+def sample(outcomes: Sequence[Outcome]) -> tuple[str, str] | None:
+    """Return the first short test sentence and its reference, so that a reader sees what the data are; None where none is short."""
+    test = next((o.test for o in outcomes if o.metrics and o.test.sources), None)
+    pairs = zip(test.sources, test.references, strict=False) if test else ()
+    texts = ((source, references[0]) for source, references in pairs if references)
+    return next((pair for pair in texts if all(0 < len(text) <= WITHIN for text in pair)), None)
 
 
 def answer(result: Comparison, claim: Claim, label: Callable[[str], str] = str) -> Answer:
@@ -177,8 +189,11 @@ def _meaning(result: Comparison, claim: Claim) -> str:
     if result.verdict == "saturated":
         return "Every seed of both sides reaches the best value there is: this test set cannot tell them apart."
     if result.verdict == FLOOR:
-        trivial = f"a system that learned nothing ({score(result.metric, result.floor)})"
-        return f"Nothing was learned here that could be compared: neither side scores more than {trivial}."
+        trivial = f"a system that learned nothing, which has {score(result.metric, result.floor)}"
+        least = f"{100 * NEAR:.0f} % of the metric's scale"
+        return (
+            f"Neither side is better than {trivial}, by more than {least}: by this metric there is nothing to compare."
+        )
     if result.verdict == "equivalent":
         return f"Whatever difference there is, it is smaller than the stated {margin}."
     if claim.within is not None:
@@ -219,9 +234,7 @@ def _improvement(result: Comparison) -> str:
     if math.isnan(result.improvement) or result.method in GAINS:
         return ""
     reach = f"95 % interval {number(result.improvement_low, 2)} to {number(result.improvement_high, 2)}"
-    return (
-        f"A seed of {result.a} beats a seed of {result.b} with probability {number(result.improvement, 2)} ({reach})."
-    )
+    return f'A seed of "{result.a}" beats a seed of "{result.b}" with probability {number(result.improvement, 2)} ({reach}).'
 
 
 def _power(result: Comparison) -> str:
@@ -235,7 +248,12 @@ def _power(result: Comparison) -> str:
     if result.method != TWO_WAY:
         return f"{finds}."
     share = 100 * result.var_seed / (result.var_seed + result.var_sentence)
-    return f"{finds}; {share:.0f} % of its uncertainty comes from seeds, the rest from sentences."
+    sources = {
+        0: "nearly all of its uncertainty comes from sentences",
+        100: "nearly all of its uncertainty comes from seeds",
+    }
+    parts = f"{share:.0f} % of its uncertainty comes from seeds, the rest from sentences"
+    return f"{finds}; {sources.get(round(share), parts)}."
 
 
 def _decides(result: Comparison, claim: Claim) -> str:
@@ -247,14 +265,21 @@ def _decides(result: Comparison, claim: Claim) -> str:
     if ways:
         seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
         fresh = math.isfinite(result.needed_seeds)
-        ask = " They need a copy of the study file with seeds of its own, from 101 on, say." if fresh else ""
+        ask = " That is a copy of the study file with new seeds, for example from 101 on." if fresh else ""
         needs = f"In a new study with new seeds, {seen}, about {' or '.join(ways)} would decide it with 80 % power."
         return f"{needs}{ask}{_exaggerated(result, claim)}"
     if not math.isinf(result.needed_seeds):
         return ""
     if claim.within is None and (result.method == SUCCESS_RATES or math.isclose(result.gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
-    return "No number of seeds would decide it if all is as seen here: there are too few test sentences."
+    seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
+    if not short_of_sentences(result, claim):
+        return f"More than {SEEDS:,} seeds a side would be needed to decide it, {seen}."
+    small = "margin" if claim.within is not None else "difference"
+    return (
+        f"No number of seeds would decide it with {result.sentences:,} {result.unit}, {seen}: "
+        f"the {small} is too small for so few of them."
+    )
 
 
 def _belief(result: Comparison, claim: Claim) -> str:

@@ -18,7 +18,7 @@ from harness.workflows.write_report import _verdicts
 CLAIM = Claim(name="attention helps", better={"x": 1}, than={"x": 2}, metric="exact_match")
 MADE = Comparison(
     "attention helps", "exact_match", "a", "b", delta=27.6, ci_low=17.1, ci_high=38.1, p=0.001, p_holm=0.002,
-    verdict="supported", seeds_a=5, seeds_b=5,
+    verdict="supported", seeds_a=5, seeds_b=5, family=2,
 )  # fmt: skip
 COPIED = Copied("studies/s.yaml", "s", "s-2", "make study name=s-2")
 TRIALS = [
@@ -80,10 +80,11 @@ def test_each_kind_of_difference_is_said_in_its_own_units(changes, text):
     ("changes", "claim", "text"),
     [
         ({}, {}, "50.00 (a) against 22.40 (b); p 0.001, corrected 0.002"),
-        ({"p_holm": 0.001}, {}, "50.00 (a) against 22.40 (b); p 0.001"),
+        ({"family": 1}, {}, "50.00 (a) against 22.40 (b); p 0.001"),
+        ({"p_holm": 0.001}, {}, "50.00 (a) against 22.40 (b); p 0.001, corrected 0.001"),
         ({"p": math.nan, "p_holm": math.nan, "verdict": "pilot"}, {}, "50.00 (a) against 22.40 (b)"),
-        ({"p_holm": 0.001}, {"within": 30.0}, "50.00 (a) against 22.40 (b); margin ±30.00; p 0.001"),
-        ({"p_holm": 0.001}, {"by": 2.0}, "50.00 (a) against 22.40 (b); claimed: by more than 2.00; p 0.001"),
+        ({"family": 1}, {"within": 30.0}, "50.00 (a) against 22.40 (b); margin ±30.00; p 0.001"),
+        ({"family": 1}, {"by": 2.0}, "50.00 (a) against 22.40 (b); claimed: by more than 2.00; p 0.001"),
         ({"kind": "interaction"}, {}, "difference 50.00 under a against 22.40 under b; p 0.001, corrected 0.002"),
         ({"kind": "trend"}, {}, "fitted line from 22.40 at b to 50.00 at a; p 0.001, corrected 0.002"),
         (
@@ -110,9 +111,7 @@ def test_a_line_says_what_a_verdict_rests_on(changes, claim, text):
 
 
 def test_sides_are_named_by_what_sets_them_apart():
-    sides = replace(
-        MADE, mean_a=50.0, mean_b=22.4, a="LSTM, rule=count, size=3", b="GRU, rule=count, size=4", p_holm=0.001
-    )
+    sides = replace(MADE, mean_a=50.0, mean_b=22.4, a="LSTM, rule=count, size=3", b="GRU, rule=count, size=4", family=1)
     assert one(sides).evidence == "50.00 (LSTM, size=3) against 22.40 (GRU, size=4); p 0.001"
     assert "(rule=count) against" in one(replace(sides, a="rule=count", b="rule=count, size=4")).evidence, (
         "no empty name"
@@ -122,8 +121,10 @@ def test_sides_are_named_by_what_sets_them_apart():
 def test_a_margin_that_was_missed_says_in_which_direction():
     worse = replace(MADE, verdict="refuted", delta=-27.6, ci_low=-38.1, ci_high=-17.1)
     equal = CLAIM.changed(within=3.0)
-    assert one(replace(MADE, verdict="refuted"), equal).size.startswith(": better by 27.60 points [17.10,")
-    assert one(worse, equal).size.startswith(": worse by 27.60 points [17.10,")
+    assert one(replace(MADE, verdict="refuted"), equal).size.startswith(": a is better by 27.60 points [17.10,")
+    assert one(worse, equal).size.startswith(": b is better by 27.60 points [17.10,")
+    long = "a model whose name would not leave any room for a sentence"
+    assert one(replace(worse, b=long), equal).size.startswith(": worse by 27.60 points [17.10,")
 
 
 def test_significant_alone_is_said_where_the_correction_leaves_a_claim_open():
@@ -135,14 +136,16 @@ def test_the_summary_counts_verdicts_and_names_the_best_mean():
     scored = [replace(o, metrics={"exact_match": 50.0 + (o.variant == "b")}) for o in TRIALS]
     study = StudyFacts("s", "b", "Why?", "", "", "", claims=[CLAIM], copied=COPIED, primary="exact_match")
     said = headlines(study, scored, [MADE])
-    assert summary(study, scored, said) == "1 claim: 1 supported. Highest mean exact match: b, 51.00."
+    assert summary(study, scored, said) == (
+        "1 claim: 1 supported. Highest mean exact match: b, 51.00 (SD 0.00 over 5 seeds)."
+    )
     elsewhere = [replace(o, test=TestSet("t", [o.variant], [["x"]])) for o in scored]
     assert summary(study, elsewhere, said) == "1 claim: 1 supported.", "means of different sentences have no best"
     assert [step.what for step in steps(study, said)] == ["nothing; every claim is decided"]
     full = headlines(study, scored, [replace(MADE, verdict="saturated")])
     assert [step.what for step in steps(study, full)] == ["nothing that a new study of this kind would decide"]
     opened = headlines(study, scored, [replace(MADE, verdict="inconclusive", needed_seeds=400.0)])
-    assert "no study within reach" in steps(study, opened)[0].what
+    assert steps(study, opened)[0].what.startswith("no new study of up to 300 seeds a side would decide what is open")
 
 
 def test_names_keep_their_letters():
@@ -162,8 +165,21 @@ def test_an_open_claim_names_the_study_that_decides_it_and_its_cost():
     assert beyond.evidence.endswith("seen here: better by more than the margin") and beyond.next is None
     lower = replace(MADE, metric="nll", verdict="inconclusive", needed_seeds=12.0)
     assert one(lower, CLAIM.changed(within=3.0, metric="nll")).evidence.endswith("worse by more than the margin")
-    assert "against the claim" not in one(replace(MADE, verdict="inconclusive", in_favour=True)).evidence
-    assert "p 0.001 against the claim" in one(replace(MADE, verdict="inconclusive")).evidence
+    against = "the difference seen speaks against the claim"
+    assert against not in one(replace(MADE, verdict="inconclusive", in_favour=True)).evidence
+    assert against in one(replace(MADE, verdict="inconclusive")).evidence
+
+
+def test_a_claim_near_the_best_value_there_is_asks_for_a_harder_task():
+    near = replace(MADE, verdict="inconclusive", needed_seeds=228.0, mean_a=99.9, mean_b=99.3, delta=0.6, p_holm=0.2)
+    said = one(near)
+    assert said.evidence.endswith("both sides are near the best value there is")
+    assert said.next.what.startswith("where both sides are near") and not said.next.command
+    assert "228 seeds" in one(replace(near, mean_b=98.0, delta=1.9)).next.what
+    rate = {"metric": "word_error_rate", "mean_a": 0.2, "mean_b": 0.9, "delta": -0.7}
+    assert one(replace(near, **rate), CLAIM.changed(metric="word_error_rate")).evidence.endswith(
+        "near the best value there is"
+    )
 
 
 def test_new_seeds_are_new():
@@ -193,9 +209,9 @@ def test_brackets_are_marked_where_only_p_values_are_corrected():
     assert brackets([MADE]) == "95 % intervals"
     two = [replace(MADE, family=2)] * 2
     assert brackets(two) == "95 % intervals, uncorrected; verdicts follow p corrected for 2 claims (Holm)"
-    assert "4 claims, some on other datasets or left out since" in brackets([replace(MADE, family=4)] * 2)
+    assert "4 claims, 2 of them not on this page (Holm)" in brackets([replace(MADE, family=4)] * 2)
     few = [replace(MADE, family=2, p=0.002, least=0.002)] * 2
-    assert brackets(few).endswith("with so few seeds p is never below 0.002")
+    assert brackets(few).endswith("with 5 seeds a side p is never below 0.002")
     apart = brackets([replace(MADE, family=1)] * 2)
     assert "uncorrected" in apart and "Holm" not in apart, "a primary and a secondary claim are two families of one"
     assert "(90 % for claims of equivalence)" in brackets([MADE, replace(MADE, confidence=90.0)])
