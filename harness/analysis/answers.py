@@ -81,12 +81,15 @@ def judged(
     least, gates = [math.nan] * len(found), (0.0, 0.0)
     for family, more in (("primary", dropped), ("secondary", 0)):
         mine = [k for k, c in enumerate(claims) if c.family == family and not answers[k].exploratory]
-        size = datasets * (len(mine) + more)
+        # Claims that were not tested, of pilots or without data, are no part of the family that Holm's procedure corrects.
+        tested = [k for k in mine if not math.isnan(answers[k].p)]
+        size = datasets * (len(tested) + more)
         adjusted, gate = _corrected([answers[k].p for k in mine], gates[0], more, datasets)
         leasts = [math.nan if math.isnan(answers[k].p) else answers[k].least for k in mine]
         lowest, low_gate = _corrected(leasts, gates[1], more, datasets)
         for k, p, bound in zip(mine, adjusted, lowest, strict=True):
-            found[k], least[k] = replace(found[k], p_holm=p, level=ALPHA / size, family=size), bound
+            if k in tested:
+                found[k], least[k] = replace(found[k], p_holm=p, level=ALPHA / size, family=size), bound
         gates = gate, low_gate
     return [_decided(*each) for each in zip(found, claims, least, strict=True)]
 
@@ -145,6 +148,20 @@ def _with_gain(result: Comparison, claim: Claim, found: Sequence[Group], trials:
     change = 100 * (widths[0] / widths[1] - 1)
     note = f"seed by seed the interval is {abs(change):.0f} % {'wider' if change > 0 else 'narrower'} than of separate seeds"
     return replace(result, note="; ".join(filter(None, [result.note, note])))
+
+
+def claimed_variants(claim: Claim, outcomes: Sequence[Outcome]) -> set[str]:
+    """Return the variants that a claim compares; none where it finds none that ran.
+
+    Args:
+        claim: the claim.
+        outcomes: all trials of the study.
+    """
+    factors = {o.variant: o.factors for o in outcomes if o.status != "incompatible"}
+    try:
+        return {name for group in groups(claim, factors) for name in group.variants}
+    except SpecError:
+        return set()
 
 
 def contrast_of(claim: Claim, found: Sequence[Group], trials: Trials) -> Contrast:

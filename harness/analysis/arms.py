@@ -152,18 +152,23 @@ class Trials:
             one: signs and weights of the arms under the first.
             other: the same under the second.
         """
-        halves = [[(sign, self.arm("", weights)) for sign, weights in half] for half in (one, other)]
-        means = [sum(sign * arm.mean for sign, arm in half) for half in halves]
-        seeds = [min(arm.seeds for _, arm in half) for half in halves]
-        joined: list[dict[Term, float]] = []
-        for sign, weights in (*one, *((-sign, weights) for sign, weights in other)):
-            arm = {cell: sign * weight for cell, weight in weights.items()}
-            for earlier in [known for known in joined if self._models(known) & self._models(arm)]:
+        joined: list[_Halves] = []
+        for half, (sign, weights) in [*((0, each) for each in one), *((1, each) for each in other)]:
+            arm = _Halves(*({cell: sign * weight * (half == h) for cell, weight in weights.items()} for h in (0, 1)))
+            for earlier in [known for known in joined if self._models(known.one) & self._models(arm.one)]:
                 joined.remove(earlier)
-                arm = {cell: earlier.get(cell, 0.0) + arm.get(cell, 0.0) for cell in (*earlier, *arm)}
+                arm = _Halves(*(_summed(*both) for both in zip(earlier, arm, strict=True)))
             joined.append(arm)
-        parts = [(1.0, self.arm("", weights)) for weights in joined]
-        reach = sum(max(0.0, weight) for weights in joined for weight in weights.values())
+        # Each half over the seeds of the arm that it belongs to, so that the difference is that of the halves.
+        halves = [[self.arm("", weights) for weights in each] for each in joined]
+        means = [sum(each[h].mean for each in halves) for h in (0, 1)]
+        seeds = [
+            min(part.seeds for part, weights in zip(parts, sides, strict=True) if any(weights.values()))
+            for parts, sides in (([each[h] for each in halves], [each[h] for each in joined]) for h in (0, 1))
+        ]
+        whole = [_summed(each.one, {cell: -weight for cell, weight in each.other.items()}) for each in joined]
+        reach = sum(max(0.0, weight) for weights in whole for weight in weights.values())
+        parts = [(1.0, self.arm("", weights)) for weights in whole]
         return Contrast(*labels, means[0], means[1], seeds[0], seeds[1], parts, "interaction", reach)
 
     def _models(self, weights: Weights) -> set[tuple[int, str]]:
@@ -226,6 +231,17 @@ class Trials:
             )
             for (o, _), unit, score, row in zip(members, units, scores, resampled, strict=True)
         }
+
+
+class _Halves(NamedTuple):
+    """Weights of one arm of an interaction under either condition; both name all of its terms."""
+
+    one: dict[Term, float]
+    other: dict[Term, float]
+
+
+def _summed(one: Weights, other: Weights) -> dict[Term, float]:
+    return {cell: one.get(cell, 0.0) + other.get(cell, 0.0) for cell in (*one, *other)}
 
 
 def _named(path: str, value: str) -> str:

@@ -20,6 +20,7 @@ from harness.study.claims import Claim, about_sentences, sides
 from harness.trial.score import METRICS
 
 NO_EVIDENCE = (FLOOR, "saturated")
+IN_FAVOUR = ("supported", "equivalent")
 """Verdicts that say that nothing could be compared, whatever p is."""
 
 
@@ -133,7 +134,11 @@ def _gain(index: int, tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Gain:
     same, answer = [task.claims[index] for task in tasks], tasks[0].comparisons[index]
     metrics = [claim.metric for claim in same]
     own = [task.comparisons[index] for task in tasks]
-    holds = replicated([each.p if each.in_favour and each.verdict not in NO_EVIDENCE else 1.0 for each in own])
+    shown = [each.in_favour and each.verdict not in NO_EVIDENCE for each in own]
+    holds = min(
+        replicated([_among_claims(each, len(tasks)) if yes else 1.0 for each, yes in zip(own, shown, strict=True)]),
+        sum(each.verdict in IN_FAVOUR for each in own),
+    )
     gain = Gain(same[0].name, _scale(metrics, tasks), answer.a, answer.b, holds=holds, datasets=len(tasks))
     if (
         same[0].trend
@@ -157,6 +162,11 @@ def _gain(index: int, tasks: Sequence[Task], bootstrap: SeedBootstrap) -> Gain:
         delta=bootstrap.estimate(_difference, a, b, lowest=-1.0),
         improvement=bootstrap.estimate(improvement, a, b),
     )
+
+
+def _among_claims(answer: Comparison, datasets: int) -> float:
+    """Return p corrected for the other claims on the same dataset: what Holm's correction is without the factor for datasets."""
+    return answer.p if math.isnan(answer.p_holm) else answer.p_holm / datasets
 
 
 def replicated(p: Sequence[float]) -> int:

@@ -155,16 +155,19 @@ def attention_frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
 def pareto_frame(outcomes: Sequence[Outcome], metric: Metric) -> pd.DataFrame:
     """Return one row per variant and cost: mean cost, mean score with interval, and whether it is on the front.
 
-    A variant is on the front if no other is at least as good and at most as dear, and better or cheaper.
+    A variant is on the front if no other that was tested on the same sentences is at least as good and at most as dear, and better
+    or cheaper.
     """
     done = [o for o in outcomes if o.status == "ok" and metric.name in o.metrics]
     quality = {v: t_interval([o.metrics[metric.name] for o in done if o.variant == v]) for v in _variants(done)}
+    tested = {o.variant: o.test.name for o in done}
     rows = []
     for cost in COSTS:
         spent = {v: [o.costs[cost] for o in done if o.variant == v and cost in o.costs] for v in quality}
         points = {v: (float(np.mean(values)), _gain(metric, quality[v][0])) for v, values in spent.items() if values}
         for variant, point in points.items():
-            front = not any(_dominates(other, point) for other in points.values())
+            alike = (other for name, other in points.items() if tested[name] == tested[variant])
+            front = not any(_dominates(other, point) for other in alike)
             rows.append((variant, cost, point[0], *quality[variant], front))
     return pd.DataFrame(rows, columns=["variant", "cost", "spent", "mean", "low", "high", "front"])
 

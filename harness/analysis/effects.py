@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.analysis.answers import contrast_of, evenly
+from harness.analysis.answers import contrast_of, evenly, with_needs
 from harness.analysis.arms import Contrast, Trials
 from harness.analysis.compare import estimate, holm
 from harness.analysis.comparison import SENTENCES_ONLY, Comparison
@@ -166,7 +166,7 @@ def _trend(path: str, metric: str) -> Claim:
 
 def _corrected(rows: Sequence[Comparison]) -> list[Comparison]:
     adjusted = holm([one.p for one in rows])
-    return [replace(one, p_holm=p, exploratory=NOT_CLAIMED) for one, p in zip(rows, adjusted, strict=True)]
+    return [with_needs(replace(one, p_holm=p, exploratory=NOT_CLAIMED)) for one, p in zip(rows, adjusted, strict=True)]
 
 
 def _variants(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:

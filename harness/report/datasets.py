@@ -99,7 +99,9 @@ def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
         if answer.claim == gain.claim:
             verdicts.setdefault(answer.full_verdict, []).append(base)
     listed = "; ".join(f"{verdict} on {', '.join(bases)}" for verdict, bases in verdicts.items())
-    listed += f"; it holds on at least {gain.holds} of {gain.datasets} datasets (95 % confidence)"
+    listed += (
+        f"; it holds on at least {gain.holds} of {gain.datasets} datasets (95 % confidence, corrected for all claims)"
+    )
     if gain.delta is None or gain.iqm_a is None or gain.iqm_b is None:
         return gain.claim, listed, f"There is no joint score: {gain.reason}."
     sides = (

@@ -207,9 +207,9 @@ def _one_attention(done: Sequence[Outcome], order: Sequence[str]) -> tuple[list[
 def _costs(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> Section:
     directed = [metric for metric in metrics if METRICS[metric].direction != "neither"][:1]
     about = (
-        "A variant is on the front if no other is at least as good for at most the cost. FLOPs: matrix products of forward "
-        "and backward passes, counted on a sentence pair of mean length, times the target tokens of the training; padding, "
-        "element-wise work and the optimizer are left out."
+        "A variant is on the front if no other, tested on the same sentences, is at least as good for at most the cost. FLOPs: "
+        "matrix products of forward and backward passes, counted on a sentence pair of mean length, times the target tokens of "
+        "the training; padding, element-wise work and the optimizer are left out."
     )
     found, drawn = [], []
     for metric in directed:

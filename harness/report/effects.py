@@ -32,9 +32,9 @@ from harness.trial.score import METRICS
 EFFECTS = (
     "Exploratory. A setting against the first value of its axis, averaged over all other settings; an interaction is how "
     "far that difference changes with another setting. The unit is the seed, which ran on the whole grid; p values are "
-    "corrected (Holm) over the table."
+    "corrected (Holm) over the rows of each metric."
 )
-LADDER = "Exploratory. Each step against the one before; p values are corrected (Holm) over the table."
+LADDER = "Exploratory. Each step against the one before; p values are corrected (Holm) over the rows of each metric."
 CURVES = "Mean over seeds at every level, averaged over the other settings; the band is the 95 % interval (seeds and sentences)."
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import stdev
 from typing import NamedTuple
 
-from harness.analysis import ONE_SEED, Comparison, Outcome, primary_metrics
+from harness.analysis import ONE_SEED, Comparison, Outcome, on, primary_metrics
 from harness.analysis.comparable import comparable
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
 from harness.analysis.examples import same_test
-from harness.report import published
+from harness.contracts.metric import Direction
+from harness.report import levels, published
 from harness.report.facts import StudyFacts
 from harness.report.next_steps import MOST, Next, next_step, remark, together
 from harness.report.tables import NONE, direction, interval, probability, quantity, score
@@ -98,21 +99,45 @@ def summary(study: StudyFacts, outcomes: Sequence[Outcome], said: Sequence[Headl
     return " ".join(filter(None, [f"{many}: {counts}." if said else "", beside, _best(study, outcomes)]))
 
 
+def best_mean(scores: Mapping[str, Sequence[float]], direction: Direction) -> list[str]:
+    """Return the variants with the best mean, several where they are equal; none without a finite mean.
+
+    Args:
+        scores: of every variant, one per seed.
+        direction: which values are better.
+    """
+    means = {variant: math.fsum(own) / len(own) for variant, own in scores.items()}
+    known = [mean for mean in means.values() if math.isfinite(mean)]
+    if not known or direction == "neither":
+        return []
+    best = max(known) if direction == "higher" else min(known)
+    return [variant for variant, mean in means.items() if mean == best]
+
+
+def called(best: Sequence[str]) -> str:
+    """Return the first of some variants that are equally good, and how many others there are."""
+    others = f" and {len(best) - 1} other{'s' if len(best) > 2 else ''}" if len(best) > 1 else ""
+    return best[0] + others
+
+
 def _best(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
+    """Return the best mean by the metric and on the test set of the first claim, in words."""
     name = (*primary_metrics(outcomes, study.claims, study.primary), "")[0]
-    done = [o for o in comparable(outcomes)[0] if o.status == "ok" and name in o.metrics]
+    test = study.claims[0].on if study.claims else ""
+    done = [o for o in comparable(on(outcomes, test))[0] if o.status == "ok" and name in o.metrics]
     if not done or METRICS[name].direction == "neither" or not all(same_test(o, done[0]) for o in done):
         return ""
     scores: dict[str, list[float]] = {}
     for o in done:
         scores.setdefault(o.variant, []).append(o.metrics[name])
-    means = {variant: math.fsum(own) / len(own) for variant, own in scores.items()}
-    highest = METRICS[name].direction == "higher"
-    best = (max if highest else min)(means, key=means.__getitem__)
-    title, own = METRICS[name].title.split(" (")[0], scores[best]
-    spread = f" (SD {score(name, stdev(own))} over {len(own)} seeds)" if len(own) > 1 else ""
-    named = f"{'Highest' if highest else 'Lowest'} mean {title}: {best}, {score(name, means[best])}{spread}."
-    return named * (len(means) > 1)
+    best = best_mean(scores, METRICS[name].direction)
+    if len(scores) < 2 or not best:
+        return ""
+    own, where = scores[best[0]], f' on the test set "{test}"' if test else ""
+    spread = f" (SD {score(name, stdev(own))} over {len(own)} seeds)" if len(own) > 1 and len(best) == 1 else ""
+    extreme = "Highest" if METRICS[name].direction == "higher" else "Lowest"
+    title, mean = METRICS[name].title.split(" (")[0], math.fsum(own) / len(own)
+    return f"{extreme} mean {title}{where}: {called(best)}, {score(name, mean)}{spread}."
 
 
 def steps(study: StudyFacts, said: Sequence[Headline]) -> list[Next]:
@@ -127,26 +152,29 @@ def steps(study: StudyFacts, said: Sequence[Headline]) -> list[Next]:
     return [Next(f"no new study of up to {MOST} seeds a side would decide what is open; each open claim says why")]
 
 
-def brackets(comparisons: Sequence[Comparison]) -> str:
+def brackets(claims: Sequence[Claim], comparisons: Sequence[Comparison]) -> str:
     """Return in words what the brackets and the p values of headlines are.
 
     Args:
-        comparisons: the answers to the claims.
+        claims: the claims.
+        comparisons: their answers.
     """
     text = "95 % intervals"
     text += " (90 % for claims of equivalence)" if any(c.confidence != 95 for c in comparisons) else ""
-    family = max((c.family for c in comparisons), default=0)
+    families = levels.families(list(zip(claims, comparisons, strict=False)))
     if sum(not math.isnan(c.p_holm) for c in comparisons) < 2:
         return text
-    if family < 2:
+    if max(families.values(), default=0) < 2:
         return f"{text}, uncorrected; a secondary claim counts once the primary one is decided"
-    others = f", {family - len(comparisons)} of them not on this page" if family > len(comparisons) else ""
-    text += f", uncorrected; verdicts follow p corrected for {family} claims{others} (Holm)"
+    counts = [f"{size}{f' {family}' * (len(families) > 1)} claims" for family, size in families.items()]
+    hidden = sum(families.values()) - sum(bool(c.family) for c in comparisons)
+    others = f", {hidden} of them not on this page" if hidden else ""
+    text += f", uncorrected; verdicts follow p corrected for {' and for '.join(counts)}{others} (Holm)"
     bound = max((c for c in comparisons if 0.001 <= c.p <= c.least), key=lambda c: c.least, default=None)
     if bound is None:
         return text
     seeds = min(bound.seeds_a, bound.seeds_b)
-    return f"{text}; with {seeds} seeds a side p is never below {probability(bound.least)}"
+    return f"{text}; with {seeds} seeds a side p of two trained sides is never below {probability(bound.least)}"
 
 
 def _begun(text: str) -> str:
@@ -174,6 +202,8 @@ def _shown(result: Comparison, claim: Claim) -> str:
         return f": {ahead} is better by"
     if result.verdict == "supported" and result.gain > 0:
         return " by"
+    if result.method == WINS:
+        return ": difference from the claimed share"
     if directed and result.verdict == "refuted" and (result.gain < 0 or claim.within is not None):
         return ": worse by" if result.gain < 0 else ": better by"
     return ": difference"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from harness.analysis.diagnose import t_interval
 from harness.analysis.read_run import UNREADABLE
 from harness.core.spec import SpecError
 from harness.report.diagnostics import mean_and_interval, scale_of
-from harness.report.headlines import SIGNS
+from harness.report.headlines import SIGNS, best_mean, called
 from harness.report.html import page
 from harness.report.pages import markdown_page, write_text
 from harness.report.sentences import verified_sentence
@@ -128,7 +127,12 @@ def read(folder: Path, results: Path) -> Entry:
             datasets=datasets,
             page=_address(folder, results, ("report.html", "report.md")),
             text=_address(folder, results, ("report.md", "report.html")),
-            best=_best(trials, [row["metric"] for row in comparisons]),
+            best=_best(
+                trials,
+                [row["metric"] for row in comparisons],
+                next((claim.get("on", "") for claim in plan["claims"]), ""),
+                provenance.get("tested_on", {}).values(),
+            ),
             verified=verified_sentence(provenance.get("verified", {})),
         )
     except (*UNREADABLE, OSError) as error:
@@ -137,26 +141,33 @@ def read(folder: Path, results: Path) -> Entry:
         ) from None
 
 
-def _best(trials: Sequence[Mapping[str, str]], asked: Sequence[str]) -> Best | None:
+def _best(
+    trials: Sequence[Mapping[str, str]], asked: Sequence[str], test: str = "", tested_on: Collection[str] = ()
+) -> Best | None:
     """Return the best variant by the metric of the first claim; without claims, by the first metric with a good direction.
+
+    Variants that were tested on different sentences have no best.
 
     Args:
         trials: the rows of ``trials.csv``.
         asked: the metrics of the comparisons.
+        test: the further test set that the first claim is about.
+        tested_on: the sha256 of the test sets, where there are several.
     """
     known = [name for name in (*asked, *(trials[0] if trials else ())) if name in METRICS]
     name = next((name for name in known if METRICS[name].direction != "neither"), "")
+    column = f"{test}/{name}" if test else name
     scores: dict[str, list[float]] = {}
     for row in trials:
-        if row["status"] == "ok" and row.get(name):
-            scores.setdefault(row["variant"], []).append(float(row[name]))
-    if not scores:
+        if row["status"] == "ok" and row.get(column):
+            scores.setdefault(row["variant"], []).append(float(row[column]))
+    best = best_mean(scores, METRICS[name].direction) if name and len(set(tested_on)) < 2 else []
+    if not best:
         return None
-    means = {variant: statistics.fmean(values) for variant, values in scores.items()}
-    best = (max if METRICS[name].direction == "higher" else min)(means, key=means.__getitem__)
-    mean, low, high = t_interval(scores[best])
+    mean, low, high = t_interval(scores[best[0]])
     text = mean_and_interval(mean, low, high, METRICS[name].digits, scale_of(name))
-    return Best(best, len(scores), METRICS[name].title, text, mean)
+    title = METRICS[name].title + (f" on {test}" if test else "")
+    return Best(called(best), len(scores), title, text, mean)
 
 
 def _attempt(row: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.report.tables import NUMBER, Table
+from harness.report.tables import NUMBER, TESTED_ON, Table
 from harness.report.tex_text import DEFINITION, broken, escaped, explained, measured, signed
 from harness.trial.score import METRICS
 
@@ -262,7 +262,9 @@ def best_columns(table: Table) -> dict[int, bool]:
 
 
 def bold(table: Table, column: int, higher: bool | None) -> set[int]:
-    """Return the rows with the best printed mean of a column; none if all are equal."""
+    """Return the rows with the best printed mean of a column; none if all are equal, or tested on different sentences."""
+    if table.columns[2:3] == [TESTED_ON]:
+        return set()
     means = {row: mean for row, cells in enumerate(table.rows) if (mean := _mean(cells[column])) is not None}
     if higher is None or len(set(means.values())) < 2:
         return set()

@@ -15,7 +15,7 @@ FAMILIES = ("primary", "secondary")
 
 def level(answers: Answers) -> str:
     """Return a sentence on the level of the tests, and on the part of it that there is so far where looks share it."""
-    each = " in each family" if len(_families(answers)) > 1 else ""
+    each = " in each family" if len(families(answers)) > 1 else ""
     sentence = f"Level of the tests: {_percent(ALPHA)}{each}"
     spent = min((c.spent for _, c in answers if not math.isnan(c.p)), default=ALPHA)
     if spent == ALPHA:
@@ -27,7 +27,7 @@ def level(answers: Answers) -> str:
 
 def correction(answers: Answers) -> str:
     """Return a sentence on the families of claims, their sizes and Holm's correction; "" for a single claim."""
-    found = _families(answers)
+    found = families(answers)
     if len(found) < 2:
         size = next(iter(found.values()), 1)
         return f"p after Holm's correction over {size} claims{_more(answers, found)}." if size > 1 else ""
@@ -55,7 +55,7 @@ def added(study: StudyFacts) -> bool:
     return len(study.plan.get("batches", [])) > 1
 
 
-def _families(answers: Answers) -> dict[str, int]:
+def families(answers: Answers) -> dict[str, int]:
     """Return the number of claims that each family's correction counts."""
     sizes = {family: [c.family for claim, c in answers if claim.family == family and c.family] for family in FAMILIES}
     return {family: max(mine) for family, mine in sizes.items() if mine}

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, on
+from harness.analysis.answers import claimed_variants
 from harness.analysis.compare import scores_at_floor
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
 from harness.analysis.floor import NEAR, finer
 from harness.analysis.power import SEEDS
 from harness.analysis.seed_cost import seconds_per_seed
 from harness.report.facts import StudyFacts
-from harness.study.claims import Claim
+from harness.study.claims import Claim, about_sentences
 from harness.study.copied import FIRST_SEED
 from harness.trial.score import METRICS
 
@@ -34,6 +35,8 @@ class Next(NamedTuple):
     """Seeds a side of the new study that the command starts."""
     why: str = ""
     """What these seeds are for."""
+    adds: bool = False
+    """Whether the seeds are added to this study; a claim that needs a new study is not served by them."""
 
     @property
     def text(self) -> str:
@@ -45,9 +48,9 @@ def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
     """Return what would decide an open claim, at what cost, or opens the test of a pilot; None where nothing is to do."""
     few = result.verdict in (ONE_SEED, PILOT)
     if result.verdict == FLOOR or (few and scores_at_floor(result, METRICS[result.metric])):
-        return Next(_off_the_floor(result, outcomes))
+        return Next(_off_the_floor(result, claim, outcomes))
     if few:
-        return _few(study, outcomes)
+        return _few(result, study, outcomes)
     if result.verdict != "inconclusive":
         return _opened(study) if study.sealed and result.verdict != "no data" else None
     if _extensible(study) and claim.compares_means and (found := _more(result, claim, study, outcomes)):
@@ -82,7 +85,9 @@ def _out_of_reach(result: Comparison, claim: Claim) -> str:
     if math.isnan(result.needed_seeds):
         return ""
     if _beyond(result, claim):
-        return f"seen here: {'better' if result.gain > 0 else 'worse'} by more than the margin"
+        better = METRICS[result.metric].direction != "neither"
+        words = ("better", "worse") if better else ("larger", "smaller")
+        return f"seen here: {words[result.gain < 0]} by more than the margin"
     if math.isinf(result.needed_seeds):
         enough = result.needed_sentences
         sentences = f"; about {enough:,.0f} test sentences would" if math.isfinite(enough) else ""
@@ -118,14 +123,14 @@ def _seen(claim: Claim) -> str:
     return "if there is no difference" if claim.within is not None else "if the difference is as seen here"
 
 
-def _off_the_floor(result: Comparison, outcomes: Sequence[Outcome]) -> str:
+def _off_the_floor(result: Comparison, claim: Claim, outcomes: Sequence[Outcome]) -> str:
     """Return what to change where neither side has learned anything that could be compared."""
     more = (
         "a claim at the floor needs models that are better than a system that learned nothing: raise training.updates, "
         "take more data, or choose an easier task, and try it on the validation split first"
     )
-    every = {o.variant for o in outcomes}
-    names = finer(on(outcomes, result.on), {result.a, result.b} & every or every, result.metric)
+    whole = not any(map(about_sentences, claim.when))  # other metrics are known of all sentences alone
+    names = finer(on(outcomes, result.on), claimed_variants(claim, outcomes), result.metric) if whole else []
     ask = f"; or claim a finer metric, such as {names[0]}, which is above its floor here" if names else ""
     return f"{more} (--set evaluate=validation){ask}"
 
@@ -140,15 +145,14 @@ def together(steps: Iterable[tuple[str, Next | None]]) -> list[Next]:
     for name, step in steps:
         if step is not None:
             about.setdefault(step, []).append(name)
-    others = [step for step in about if not step.seeds]
-    studies = [step for step in about if step.seeds]
-    if not studies:
-        return others
-    names = [name for step in studies for name in about[step]]
-    whose = ", ".join(f'"{name}"' for name in names) if len(names) < 4 else f"{len(names)} open claims"
-    why = "; ".join(dict.fromkeys(step.why for step in studies))
-    largest = max(studies, key=lambda step: step.seeds)
-    return [largest._replace(why=f"{why}, for {whose}"), *others]
+    found = []
+    for adds in (True, False):
+        if studies := [step for step in about if step.seeds and step.adds == adds]:
+            names = [name for step in studies for name in about[step]]
+            whose = ", ".join(f'"{name}"' for name in names) if len(names) < 4 else f"{len(names)} open claims"
+            why = "; ".join(dict.fromkeys(step.why for step in studies))
+            found.append(max(studies, key=lambda step: step.seeds)._replace(why=f"{why}, for {whose}"))
+    return [*found, *(step for step in about if not step.seeds)]
 
 
 def as_lines(steps: Iterable[Next]) -> list[str]:
@@ -165,13 +169,13 @@ def _new_study(seeds: int, why: str, study: StudyFacts, outcomes: Sequence[Outco
     return Next(told, study.copied.command(range(first, first + seeds)), seeds, why)
 
 
-def _few(study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
+def _few(result: Comparison, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next:
     """Return what to do about seeds that are too few for a verdict; those of a sealed pilot are not used again."""
     why = "a verdict needs three seeds a side"
     if study.sealed:
         return _new_study(FEW, f"on the test, with seeds that the pilot has not seen; {why}", study, outcomes)
     if _extensible(study):
-        return _added(FEW - len({o.seed for o in outcomes}), why, study, outcomes)
+        return _added(max(1, FEW - min(result.seeds_a, result.seeds_b)), why, study, outcomes)
     return _new_study(FEW, why, study, outcomes)
 
 
@@ -195,7 +199,7 @@ def _added(more: int, why: str, study: StudyFacts, outcomes: Sequence[Outcome]) 
     told = f"add {named} to this study, as `unplanned: combine` allows{_cost(more, outcomes)}"
     if study.copied is None or study.copied.extended is None or more > MOST:
         return Next(told, why=why)
-    return Next(told, study.copied.extended(total), total, why)
+    return Next(told, study.copied.extended(total), total, why, adds=True)
 
 
 def _cost(seeds: int, outcomes: Sequence[Outcome]) -> str:

@@ -93,7 +93,9 @@ def _write(
     accounts = {listings.account_file(o): o.account for o in outcomes if o.account}
     (folder / "failures").mkdir()
     written += [write_text(folder / name, account) for name, account in accounts.items()]
-    for name, content in (("plan.json", study.plan), ("provenance.json", study.provenance)):
+    tests = tables.tested_on(outcomes)
+    provenance = {**study.provenance, **({"tested_on": tests} if len(set(tests.values())) > 1 else {})}
+    for name, content in (("plan.json", study.plan), ("provenance.json", provenance)):
         written.append(write_text(folder / name, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)))
     return [
         *csv,
@@ -119,7 +121,7 @@ def _facts(
         "headlines": said,
         "summary": headlines.summary(study, outcomes, said),
         "steps": headlines.steps(study, said),
-        "brackets": headlines.brackets(comparisons[: len(answers)]),
+        "brackets": headlines.brackets(study.claims, comparisons[: len(answers)]),
         "made_with": headlines.made_with(study),
         "comparisons": comparisons[: len(answers)],
         "verdicts": [c.full_verdict for c in comparisons[: len(answers)]],

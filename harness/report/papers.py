@@ -11,7 +11,17 @@ from harness.report import levels
 from harness.report.facts import StudyFacts
 from harness.report.latex import NARROW, WIDE, Caption, Column, bold, fits, float_of
 from harness.report.marks import Marks, notes, significance, tested
-from harness.report.tables import COSTS, NONE, Table, direction, interval, probability, quantity, quantity_name
+from harness.report.tables import (
+    COSTS,
+    NONE,
+    TESTED_ON,
+    Table,
+    direction,
+    interval,
+    probability,
+    quantity,
+    quantity_name,
+)
 from harness.report.tex_text import escaped, signed
 from harness.study.claims import Claim
 from harness.trial.score import METRICS
@@ -121,8 +131,8 @@ def _facts(table: Table) -> dict[str, list[str]]:
     found = {}
     if len({row[1] for row in table.rows}) > 1:
         found["seeds"] = [row[1] for row in table.rows]
-    if table.columns[2:3] == ["test sentences"]:
-        found["test sentences"] = [row[2] for row in table.rows]
+    if table.columns[2:3] == [TESTED_ON]:
+        found[TESTED_ON] = [row[2] for row in table.rows]
     return found
 
 

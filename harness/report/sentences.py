@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, spelled, split_of
+from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, on, spelled, split_of
 from harness.analysis.answers import short_of_sentences
 from harness.analysis.comparison import FLOOR, PILOT, SATURATED, SEEDS_ONLY, SUCCESS_RATES, TWO_WAY, WINS
 from harness.analysis.floor import NEAR
@@ -85,11 +85,10 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     """Return a sentence on the amount of data, and on seeds that were added after interim looks."""
     finished = [o for o in outcomes if o.status == "ok"]
     variants, seeds = ({getattr(o, name) for o in finished} for name in ("variant", "seed"))
-    sentences = sorted({len(s) for o in outcomes for s in o.statistics.values() if len(s)})
     sizes = [_count(len(variants), "variant"), _count(len(seeds), "seed")]
-    split = split_of(outcomes)
-    sizes += [f"{sentences[0]:,} to {sentences[-1]:,} {split} sentences"] if len(sentences) > 1 else []
-    sizes += [_count(sentences[0], f"{split} sentence")] if len(sentences) == 1 else []
+    sizes += _sentences(outcomes, split_of(outcomes))
+    for test in dict.fromkeys(claim.on for claim in study.claims if claim.on):
+        sizes += [f'{size} of the test set "{test}"' for size in _sentences(on(outcomes, test), "")]
     trials = _count(len(outcomes), "trial")
     sentence = f"{trials if len(finished) == len(outcomes) else f'{len(finished)} of {trials}'}: {', '.join(sizes)}"
     sentence += f". {study.attempt.rstrip('.')}" if study.attempt else ""
@@ -100,6 +99,15 @@ def basis(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
             f"{design['max']}; p values and intervals of the claims account for the repeated looks"
         )
     return sentence
+
+
+def _sentences(outcomes: Sequence[Outcome], split: str) -> list[str]:
+    """Return the number of test sentences in words, from the fewest to the most; nothing where there is none."""
+    found = sorted({len(s) for o in outcomes for s in o.statistics.values() if len(s)})
+    noun = f"{split} sentence".strip()
+    if len(found) > 1:
+        return [f"{found[0]:,} to {found[-1]:,} {noun}s"]
+    return [_count(found[0], noun)] if found else []
 
 
 def sample(outcomes: Sequence[Outcome]) -> tuple[str, str] | None:
@@ -157,6 +165,11 @@ def _sides(result: Comparison, claim: Claim, label: Callable[[str], str]) -> str
     if result.method == WINS:
         seen = f"A seed of {result.a} beats a seed of {result.b} in {a} % of pairs"
         return f"{seen}, where more than {b} % are claimed, in {_metric(result)}"
+    if result.kind == "interaction" and claim.trend:
+        rise = (
+            f"The rise along {label(claim.trend)}" if claim.better_with_more else f"The fall along {label(claim.trend)}"
+        )
+        return f"{rise} is {a} under {result.a} and {b} under {result.b} in {_metric(result)}"
     if result.kind == "interaction":
         sides = label(f"{_named(claim.better)} minus {_named(claim.than)}")
         return f"The difference, {sides}, is {a} under {result.a} and {b} under {result.b} in {_metric(result)}"
@@ -209,7 +222,8 @@ def _meaning(result: Comparison, claim: Claim) -> str:
     if result.verdict == "supported":
         return f"The data show {gain}."
     if result.verdict == "refuted":
-        return f"The data rule out {gain}." if claim.by else "The data show the opposite."
+        excluded = claim.by or result.method == WINS
+        return f"The data rule out {gain}." if excluded else "The data show the opposite."
     return f"{_few(result)}The data neither show nor rule out {gain}."
 
 

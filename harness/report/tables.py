@@ -20,6 +20,8 @@ from harness.trial.score import METRICS
 NONE = "–"
 DETECTABLE = "smallest detectable difference"
 """Title of the column of differences that a design finds with 80 % power."""
+TESTED_ON = "test sentences"
+"""Title of the column that names the sentences of each variant, where variants were tested on different ones."""
 NUMBER = re.compile(
     rf"{NONE}$|none with \d+ seeds$|(< )?-?(∞|\d[\d,.]*(e[+-]?\d+)?)( (±|to|of) .*| \[.*\]| \(TOST\))?$"
 )
@@ -172,7 +174,7 @@ def scores_table(outcomes: Sequence[Outcome], leading: Sequence[str] = (), test:
             origins[len(rows), len(row)] = Origin(metric, finished(outcomes, {str(variant)}, metric), float(mean))
             row.append(spread(list(seeds.values()), METRICS[metric].digits))
         rows.append(row)
-    columns = ["variant", "n", *(["test sentences"] if len(set(tests.values())) > 1 else [])]
+    columns = ["variant", "n", *([TESTED_ON] if len(set(tests.values())) > 1 else [])]
     columns += [METRICS[m].title for m in metrics]
     name = f"scores_{test}" if test else "scores"
     return Table(name, columns, rows, frame.drop(columns="seeds"), origins, caption, test)

@@ -160,6 +160,7 @@ def groups(claim: Claim, variants: Mapping[str, Factors]) -> list[Group]:
         for role, said in _selectors(claim, known):
             made.append(Group(said, index, select(said, known, role)))
     _check_apart(claim, made, wholes)
+    _check_levels(claim, made)
     named = {path for group in made for path in group.said} | {path for condition in wholes for path in condition}
 
     def rest(name: str) -> str:
@@ -188,6 +189,18 @@ def _selectors(claim: Claim, flat: Mapping[str, Factors]) -> list[tuple[str, dic
         message = f"a trend needs at least {LEAST_LEVELS} levels; {path} is {_listed(found)}: state `better` and `than`"
         raise SpecError(message, path=role)
     return [(role, {path: level}) for level in found]
+
+
+def _check_levels(claim: Claim, made: Sequence[Group]) -> None:
+    """Refuse a trend over other levels under one condition than under the other: its rises would span different ranges."""
+    levels = (
+        [[group.said[claim.trend] for group in made if group.condition == i] for i in (0, 1)] if claim.trend else []
+    )
+    if claim.rather_than and levels and levels[0] != levels[1]:
+        message = (
+            f"{claim.trend} is {_listed(levels[0])} under `when` and {_listed(levels[1])} under it; use the same levels"
+        )
+        raise SpecError(message, path="rather_than")
 
 
 def _check_apart(claim: Claim, made: Sequence[Group], wholes: Sequence[Factors]) -> None:

@@ -147,6 +147,23 @@ def test_an_interaction_is_a_difference_of_differences():
     assert got.var_seed == pytest.approx(4 * 2.5**2 / 3)
 
 
+def test_the_halves_of_an_interaction_are_means_of_the_seeds_that_its_difference_has():
+    """Two decodings of one model under either condition; one decoding is lost: its seed leaves both halves, and only those."""
+    rate = {"True-token": 20, "False-token": 18, "True-padded": 12, "False-padded": 10}
+    spread = [0, 6, 14]
+    made = []
+    for name, seed in ((name, seed) for name in rate for seed in (0, 1, 2)):
+        lost = (name, seed) == ("True-token", 0)
+        one = outcome(name, seed, rate[name] + spread[seed], GRID[name], "error" if lost else "ok")
+        made.append(replace(one, stages={"train": f"{name.partition('-')[2]}{seed}"}))
+    claim = about(*MASK, when={"loss.normalize": "token"}, rather_than={"loss.normalize": "padded"})
+    got = compare_all(made, [claim], "digest")[0]
+    assert (got.mean_a, got.mean_b, got.delta) == pytest.approx((5, 5, 0)), (
+        "2 of 40 more in every seed of either condition"
+    )
+    assert (got.seeds_a, got.seeds_b) == (2, 3)
+
+
 def test_sentences_are_a_condition_of_the_same_trials():
     """The first 20 sentences are short. True: 28, 29, 30 right: 20 short and the rest long; False: 21, 22, 23."""
     hits = {"True-token": 28, "False-token": 21}

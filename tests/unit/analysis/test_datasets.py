@@ -282,6 +282,15 @@ def test_a_claim_that_is_refuted_holds_nowhere(found):
     assert gain.holds == 0 and all(each.p < 0.02 for each in task("small", 200, other_way).comparisons[:1])
 
 
+def test_a_claim_holds_on_no_more_datasets_than_its_verdicts_say():
+    """p after the correction for the other claims on a dataset; without it 2 of 2 would stand beside an open verdict."""
+    first, second = task("small", 200), task("large", 400)
+    answer = replace(second.comparisons[0], p=0.02, p_holm=0.12, verdict="inconclusive", in_favour=True)
+    other = replace(second, comparisons=[answer, *second.comparisons[1:]])
+    (gain, *_) = analyze_datasets([first, other], 50).gains
+    assert replicated([first.comparisons[0].p, 0.02]) == 2 and gain.holds == 1
+
+
 @pytest.mark.parametrize("verdict", ["at the floor", "saturated"])
 def test_where_nothing_could_be_compared_no_claim_holds(verdict):
     first, second = task("small", 200), task("large", 400)
@@ -293,7 +302,7 @@ def test_where_nothing_could_be_compared_no_claim_holds(verdict):
 def test_a_claim_without_a_joint_score_says_on_how_many_datasets_it_holds(found):
     gain = replace(found.gains[0], delta=None, reason="it is a trend")
     _, listed, together = joint_sentence(gain, found)
-    assert listed.endswith("it holds on at least 2 of 2 datasets (95 % confidence)")
+    assert listed.endswith("it holds on at least 2 of 2 datasets (95 % confidence, corrected for all claims)")
     assert together == "There is no joint score: it is a trend."
 
 

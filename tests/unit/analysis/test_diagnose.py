@@ -121,6 +121,14 @@ def test_the_front_by_hand() -> None:
     assert list(lower["front"]) == list(frame["front"]), "where lower is better the same variants are on the front"
 
 
+def test_a_front_is_of_variants_that_were_tested_on_the_same_sentences() -> None:
+    made = [
+        Outcome(f"{name}1", name, 1, "ok", metrics={"bleu": score}, costs={"params": 1.0}, test=TestSet(test))
+        for name, score, test in (("easy", 70.0, "one"), ("worse", 60.0, "one"), ("hard", 30.0, "other"))
+    ]
+    assert list(pareto_frame(made, METRICS["bleu"])["front"]) == [True, False, True]
+
+
 def attended(weights: Any) -> Attention:
     return Attention(np.array(weights, float), [Attended(["一", "b", "<eos>"], ["x", "<eos>"], np.full((2, 3), 1 / 3))])
 

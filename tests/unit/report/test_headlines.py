@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from harness.analysis import Comparison, Outcome
-from harness.analysis.outcome import TestSet
+from harness.analysis.outcome import Tested, TestSet
 from harness.report.facts import StudyFacts
 from harness.report.headlines import Headline, brackets, headlines, made_with, steps, summary
 from harness.report.next_steps import Next, as_lines, together
@@ -206,15 +206,18 @@ def test_too_few_seeds_ask_for_a_study_with_enough():
 
 
 def test_brackets_are_marked_where_only_p_values_are_corrected():
-    assert brackets([MADE]) == "95 % intervals"
+    assert brackets([CLAIM] * 2, [MADE]) == "95 % intervals"
     two = [replace(MADE, family=2)] * 2
-    assert brackets(two) == "95 % intervals, uncorrected; verdicts follow p corrected for 2 claims (Holm)"
-    assert "4 claims, 2 of them not on this page (Holm)" in brackets([replace(MADE, family=4)] * 2)
+    assert brackets([CLAIM] * 2, two) == "95 % intervals, uncorrected; verdicts follow p corrected for 2 claims (Holm)"
+    assert "4 claims, 2 of them not on this page (Holm)" in brackets([CLAIM] * 2, [replace(MADE, family=4)] * 2)
     few = [replace(MADE, family=2, p=0.002, least=0.002)] * 2
-    assert brackets(few).endswith("with 5 seeds a side p is never below 0.002")
-    apart = brackets([replace(MADE, family=1)] * 2)
+    assert brackets([CLAIM] * 2, few).endswith("with 5 seeds a side p of two trained sides is never below 0.002")
+    two_families = [CLAIM] * 2 + [CLAIM.changed(family="secondary")] * 3
+    made = [replace(MADE, family=2)] * 2 + [replace(MADE, family=3)] * 3
+    assert "p corrected for 2 primary claims and for 3 secondary claims (Holm)" in brackets(two_families, made)
+    apart = brackets([CLAIM] * 2, [replace(MADE, family=1)] * 2)
     assert "uncorrected" in apart and "Holm" not in apart, "a primary and a secondary claim are two families of one"
-    assert "(90 % for claims of equivalence)" in brackets([MADE, replace(MADE, confidence=90.0)])
+    assert "(90 % for claims of equivalence)" in brackets([CLAIM] * 2, [MADE, replace(MADE, confidence=90.0)])
 
 
 def test_day_machine_and_commit_are_named_once():
@@ -243,6 +246,47 @@ def test_one_new_study_serves_all_claims_that_wait_for_seeds():
     assert together([]) == together([("a", None)]) == []
 
 
+def test_seeds_added_to_a_study_do_not_serve_a_claim_that_needs_a_new_one():
+    added, new = Next("add 25 seeds", "run s 30", 30, "80 %", adds=True), Next("20 seeds", "new s-2 20", 20, "80 %")
+    lines = ['run s 30  # add 25 seeds (80 %, for "mean")', 'new s-2 20  # 20 seeds (80 %, for "rate")']
+    assert as_lines(together([("rate", new), ("mean", added)])) == lines
+
+
+def test_a_pilot_of_lost_seeds_asks_for_as_many_as_it_lost():
+    ruled = {"copied": COPIED._replace(extended=again), "plan": {"unplanned": "combine"}}
+    said = one(replace(MADE, verdict="pilot", seeds_a=2, seeds_b=5), **ruled).next
+    assert said.command == "s2s run s --seeds 8 --replan" and said.what.startswith("add 3 more seeds")
+
+
+def test_the_best_mean_is_that_of_the_test_set_which_the_first_claim_is_about():
+    longer = [replace(o, metrics={"exact_match": 50.0}, tests={"longer": Tested(metrics={"exact_match": 9.0 + (o.variant == "b")})})
+              for o in TRIALS]  # fmt: skip
+    study = StudyFacts("s", "b", "Why?", "", "", "", claims=[CLAIM.changed(on="longer")], copied=COPIED)
+    said = headlines(study, longer, [MADE])
+    best = summary(study, longer, said)
+    assert best.endswith('Highest mean exact match on the test set "longer": b, 10.00 (SD 0.00 over 5 seeds).')
+    main = replace(study, claims=[CLAIM])
+    assert summary(main, longer, said).endswith("Highest mean exact match: a and 1 other, 50.00."), (
+        "both are equal there"
+    )
+
+
+def test_a_share_of_wins_that_was_missed_is_no_loss():
+    often = replace(
+        MADE, method="wins", verdict="refuted", mean_a=65.4, mean_b=90.0, delta=-24.6, ci_low=-39.9, ci_high=-12.0
+    )
+    assert one(often).size.startswith(": difference from the claimed share -24.6 points [-39.9, -12.0]")
+    assert answer(often, CLAIM.changed(wins=0.9)).meaning == "The data rule out that its seeds win so often."
+
+
+def test_a_trend_under_two_conditions_is_named():
+    steeper = Claim(name="x", better_with_more="depth", when={"c": 1}, rather_than={"c": 2}, metric="exact_match")
+    made = replace(MADE, kind="interaction", a="c=1", b="c=2", mean_a=40.0, mean_b=10.0)
+    assert answer(made, steeper).evidence.startswith(
+        "The rise along depth is 40.00 under c=1 and 10.00 under c=2 in exact"
+    )
+
+
 def test_seeds_too_few_for_any_verdict_are_said_in_the_headline_and_the_terminal():
     few = replace(MADE, verdict="inconclusive", seeds_a=3, seeds_b=3, enough_seeds=4)
     assert one(few).verdict == "inconclusive: 3 seeds cannot decide it, at least 4 are needed"
@@ -257,7 +301,9 @@ def test_at_the_floor_the_next_step_names_the_budget_and_a_finer_metric():
     references = [["no"], ["no"], ["x y"]]
     test = TestSet(sources=["a", "b", "c"], references=references)
     scores = {"exact_match": 0.0, "token_accuracy": 90.0}
-    made = [replace(o, metrics=scores, test=test, tokenize="13a") for o in TRIALS]
+    made = [
+        replace(o, metrics=scores, test=test, tokenize="13a", factors={"x": 1 + (o.variant == "b")}) for o in TRIALS
+    ]
     assert "such as token_accuracy" in one(low, outcomes=made).next.what
     assert as_lines([plain]) == [plain.what], "the terminal has a line"
     pilot = replace(MADE, verdict="artifact-level only", mean_a=0.0, mean_b=0.0, floor=0.0)

@@ -199,6 +199,18 @@ def test_the_best_variant_leads_with_its_interval():
     )
 
 
+def test_the_best_of_equals_of_further_test_sets_and_of_different_sentences():
+    equal = [trial("a", "0.5"), trial("b", "0.5"), trial("c", "0.5"), trial("d", "0.9")]
+    assert (_best(equal, ["nll"]).variant, _best(equal[:2], ["nll"]).variant) == ("a and 2 others", "a and 1 other")
+    unknown = [trial("a", "nan"), trial("b", "0.5")]
+    assert _best(unknown, ["nll"]).variant == "b" and _best(unknown[:1], ["nll"]) is None
+    further = [trial("a", "0.1", **{"gen/nll": "0.9"}), trial("b", "0.5", **{"gen/nll": "0.2"})]
+    best = _best(further, ["nll"], "gen")
+    assert (best.variant, best.score, best.metric) == ("b", "0.2000", "NLL (nats per token) on gen")
+    assert _best(further, ["nll"], "", ["7b99058f", "752f72ee"]) is None
+    assert _best(further, ["nll"], "", ["7b99058f", "7b99058f"]).variant == "a"
+
+
 def test_pages_lead_to_pages_of_their_kind(tmp_path):
     folder = report(tmp_path, "a", "numbers", {"first": "supported"})
     (folder / "report.md").write_text("x")

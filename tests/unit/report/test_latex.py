@@ -47,6 +47,12 @@ def only(made: Table) -> str:
     return text
 
 
+def test_scores_of_different_sentences_have_no_best() -> None:
+    rows = [("a", "5 of 5", "7b99058f", "74.43 ± 1.00"), ("b", "5 of 5", "752f72ee", "10.00 ± 1.00")]
+    assert latex.bold(table(rows, ("variant", "n", "test sentences", "BLEU")), 3, True) == set()
+    assert latex.bold(table(rows, ("variant", "n", "other", "BLEU")), 3, True) == {0}
+
+
 def comparison(a: str, p: float, **changes: Any) -> Comparison:
     said: dict[str, Any] = {"claim": "", "metric": "bleu", "a": a, "b": "first", "p": p}
     return Comparison(**(said | changes))

@@ -518,8 +518,8 @@ def test_each_kind_of_answer_has_its_own_words():
     assert "50 groups by document)" in grouped.evidence and "new seeds and new groups by document" in grouped.method
     corrected = answer(replace(made, level=0.0125), CLAIMS[0])
     assert "(80 % power at the level of this claim (1.25 %))" in corrected.power
-    assert "No number of seeds" in answer(replace(made, needed_seeds=math.inf), CLAIMS[0]).decides
-    assert "beats a seed of B with probability 0.80" in answer(replace(made, improvement=0.8), CLAIMS[0]).method
+    assert "More than 1,000 seeds" in answer(replace(made, needed_seeds=math.inf), CLAIMS[0]).decides
+    assert 'beats a seed of "B" with probability 0.80' in answer(replace(made, improvement=0.8), CLAIMS[0]).method
     assert answer(replace(made, delta=math.nan, note="measured differently"), CLAIMS[0]).note == "Measured differently."
 
 

@@ -256,6 +256,22 @@ def test_questions_that_are_none_or_two(made, path, message):
     assert caught.value.path == path
 
 
+def test_a_trend_under_two_conditions_has_the_same_levels_under_both():
+    """The rise from the first to the last level: of equal slopes the one over more levels would be larger."""
+    grid = {
+        f"{half}-{depth}": {"half": half, "depth": depth}
+        for half, last in ((1, 3), (2, 4))
+        for depth in range(1, last + 1)
+    }
+    steeper = rising("depth", when={"half": 1}, rather_than={"half": 2})
+    message = "depth is 1, 2, 3 under `when` and 1, 2, 3, 4 under it; use the same levels"
+    with pytest.raises(SpecError, match=message) as caught:
+        check_claims([steeper], grid, {})
+    assert caught.value.path == "claims.0.rather_than"
+    del grid["2-4"]
+    check_claims([steeper], grid, {})
+
+
 def test_a_trend_needs_three_levels_that_run():
     check_claims([rising()], RATIOS)
     with pytest.raises(SpecError, match=r"no 3 levels of its trend will run; skipped: 0-gru \(excluded: no\)"):
