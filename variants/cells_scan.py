@@ -124,7 +124,10 @@ class RgLru(ScannedCell):
 
 
 class _S6Layer(nn.Module):
-    """What S6 computes from its input, and the poles of its units as a distance from where they start."""
+    """What S6 computes from its input, and the poles of its units as a distance from where they start.
+
+    The distances are no matrix: as a vector they are zero after every initializer, and poles start as published.
+    """
 
     start_D: Tensor
 
@@ -132,7 +135,7 @@ class _S6Layer(nn.Module):
         super().__init__()
         self.enter, self.read_write = nn.Linear(entering, hidden), Stacked(hidden, states, 2, bias=False)
         self.pace = nn.Sequential(nn.Linear(hidden, -(-hidden // 16), bias=False), nn.Linear(-(-hidden // 16), hidden))
-        self.poles, self.skip = nn.Parameter(torch.zeros(hidden, states)), nn.Parameter(torch.zeros(hidden))
+        self.poles, self.skip = nn.Parameter(torch.zeros(hidden * states)), nn.Parameter(torch.zeros(hidden))
         self.register_buffer("start_D", torch.arange(1.0, states + 1).log(), persistent=False)
 
 
@@ -177,7 +180,7 @@ class SelectiveStateSpace(ScannedCell):
         unit_BTH = maps.enter(F.rms_norm(input_BTX, input_BTX.shape[-1:], eps=1e-6))
         write_BTD, read_BTD = maps.read_write(unit_BTH).chunk(2, -1)
         pace_BTH = F.softplus(maps.pace(unit_BTH) + self.START)
-        poles_HD = -torch.exp(maps.start_D + maps.poles)
+        poles_HD = -torch.exp(maps.start_D + maps.poles.view(-1, self.states))
         added_BTHD = (pace_BTH * unit_BTH).unsqueeze(-1) * write_BTD.unsqueeze(2)
         return torch.exp(pace_BTH.unsqueeze(-1) * poles_HD), added_BTHD, read_BTD, unit_BTH
 

@@ -99,10 +99,12 @@ DEGREES = ("", "very", "really", "rather", "truly")
 class Opinions(Sized):
     """Sentences of one clause or more to ``positive`` or ``negative``, as the last clause is.
 
-    ``the soup was not bland but the bread was very stale`` is negative. A clause says that something was good or bad;
-    ``not``, in half of them, turns that round. ``and`` joins clauses that agree, ``but`` clauses that do not. The words
-    are this project's own. The size is the number of clauses, all about one kind of thing; columns: ``clauses`` and
-    ``negated`` (whether the last clause is: ``true`` or ``false``). Both classes are equally likely.
+    ``the soup was not bland but the bread was very stale`` is negative. A clause says that something was good or bad; ``not``
+    turns that round, in half of the clauses that are drawn; sentences are distinct, and of one clause there are five times as
+    many without it as with it, so that where those of one clause are used up fewer have it. ``and`` joins clauses that agree,
+    ``but`` clauses that do not. The words are this project's own. The size is the number of clauses, all about one kind of
+    thing; columns: ``clauses`` and ``negated`` (whether the last clause is: ``true`` or ``false``). Both classes are equally
+    likely.
     """
 
     class Config(Sized.Config):

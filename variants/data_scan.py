@@ -90,11 +90,11 @@ def commands() -> Iterator[Command]:
 class Scan(Dataset):
     """Commands to actions, tokens separated by spaces, in the splits of the literature.
 
-    ``simple``: a random fifth is the test (the published draw can be read by ``files``). ``length``: trained on at
-    most 22 actions. ``addprim_*``: commands with the primitive are the test; all that training shows of it is the bare
-    primitive, repeated until it makes a tenth of what is trained on. ``template_*``: phrases of the template are the
-    test. ``filler_numK``: like ``template_jump_around_right``, but training hears only K other verbs ``around right``.
-    Commands with the phrase of the template that has ``turn`` for a verb are in neither part.
+    ``simple``: a random fifth is the test (the published draw can be read by ``files``). ``length``: trained on at most 22
+    actions. ``addprim_*``: commands with the primitive are the test; all that training shows of it is the bare primitive, as
+    often as makes a tenth of the published training set (of what ``share`` leaves, where that is less). ``template_*``: phrases
+    of the template are the test. ``filler_numK``: like ``template_jump_around_right``, but training hears only K other verbs
+    ``around right``. Commands with the phrase of the template that has ``turn`` for a verb are in neither part.
 
     Validation is a tenth of the distinct commands of training, picked by hash; a bare primitive stays in training.
     ``share`` leaves fewer commands to train on (Lake and Baroni 2018, experiment 1), ``shown`` moves a few commands with
@@ -147,13 +147,14 @@ class Scan(Dataset):
         if self.cfg.split == "simple":
             train, test = train.carve(0.2, f"test/{seed}")
         train, validation = train.carve(0.1, f"validation/{seed}")
-        train = self._cut(train)
+        whole, train = len(train.source), self._cut(train)
+        others = len(sides["train"]) if len(train.source) == whole else len(train.source)
         if self.cfg.shown:
             test, some = self._shown(test, bare=rule.bare)
             train = Rows(train.source + some.source, train.references + some.references, train.group + some.group)
         if rule.bare:
             bare = [command for command in sides["neither"] if command.text == rule.bare]
-            more = _rows(bare[:1] * round(len(sides["train"]) / 9))
+            more = _rows(bare[:1] * round(others / 9))
             train = Rows(train.source + more.source, train.references + more.references, train.group + more.group)
         return {"train": train, "validation": validation, "test": test}
 

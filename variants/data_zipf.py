@@ -21,9 +21,10 @@ class Zipf(Sized):
     """Random sentences of ``words`` invented words, to be copied or reversed: ``w3 w1 w90`` to ``w3 w1 w90``, ``w90 w1 w3``.
 
     The word of rank r is drawn in proportion to ``r ** -exponent`` (Zipf 1949; 1 is near natural language, 0 draws all words
-    alike). Training begins with sentences in which every word stands once, so that a vocabulary learned from it has all of
-    them: what an output costs, and what it is worth, can be asked by the size of the vocabulary alone. The size is the
-    number of words of a sentence, the column ``length``.
+    alike); sentences are distinct, so that short ones, which soon are used up, have fewer of the frequent words. Training
+    begins with sentences in which every word stands once, so that a vocabulary learned from it has all of them: what an output
+    costs, and what it is worth, can be asked by the size of the vocabulary alone. The size is the number of words of a
+    sentence, the column ``length``.
     """
 
     class Config(Sized.Config):

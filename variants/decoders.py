@@ -124,7 +124,8 @@ class PrefixDecoder(Decoder):
     """One cell reads the source and speaks the target: ``h_t = cell(word_t, h_{t-1})`` over source, BOS and target.
 
     The words of the memory are its prefix (with the encoder ``none``, the source's own word vectors), BOS separates the
-    two, and the readout is ``h_t``: a language model that continues the source.
+    two, and the readout is ``h_t``: a language model that continues the source. A cell with variational dropout drops the same
+    numbers at all steps of the source, and others at all steps of the target.
 
     Raises:
         Incompatible: the memory is not as wide as a word vector, so that one cell cannot read both.

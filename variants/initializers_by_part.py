@@ -8,6 +8,7 @@ from torch import nn
 
 from harness.contracts import Cell, Initializer
 from harness.core.registry import SLOTS, register
+from variants.initializers import clear_padding
 
 """Layers whose weight is a gain, not a bias, though it is no matrix either."""
 
@@ -39,17 +40,16 @@ class Normal(Initializer):
                     self.reset_vector(module, parameter)
                 else:
                     parameter.normal_(0.0, self.cfg.scale)
-            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-                module.weight[module.padding_idx].zero_()
+        clear_padding(model)
 
 
 @register("by_part")
 class ByPart(Initializer):
     """One initializer for tables of vectors, another for all else, and the bias of forget gates.
 
-    Tables hold vectors of words, or of learned positions. They are drawn after all else, from torch's own values. A forget
-    bias of 1 lets an LSTM keep what it has before it has learned to (Gers et al. 2000; Jozefowicz et al. 2015); biases that
-    are added are set so that their sum is it.
+    Tables hold vectors of words, or of learned positions. They begin with the values of their own parts, whatever ``matrices``
+    does. A forget bias of 1 lets an LSTM keep what it has before it has learned to (Gers et al. 2000; Jozefowicz et al. 2015);
+    biases that are added are set so that their sum is it.
     """
 
     class Config(Initializer.Config):
@@ -72,9 +72,11 @@ class ByPart(Initializer):
     @torch.no_grad()
     def fill(self, model: nn.Module) -> None:
         """Set the parameters in place."""
+        tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+        own = [table.weight.clone() for table in tables]
         self.cfg.matrices.build().fill(model)
-        for table in (module for module in model.modules() if isinstance(module, nn.Embedding)):
-            table.reset_parameters()
+        for table, values in zip(tables, own, strict=True):
+            table.weight.copy_(values)
             self.cfg.embeddings.build().fill(table)
         if self.cfg.forget_bias is not None:
             for first, *others in _forget_biases(model):

@@ -19,9 +19,10 @@ from harness.core.spec import Incompatible
 class AdaptiveSoftmax(Output):
     """``p(w) = softmax(H r)_w`` for the first words, ``softmax(H r)_i softmax(T_i P_i r)_w`` for a word of cluster i.
 
-    (Grave et al. 2017; no biases, as there and in torch.) The vocabulary counts from the most frequent word, so a cluster
-    holds words of like frequency; cluster i = 1, 2, ... has features of width ``R / divide^i``. Training computes the
-    clusters of the targets alone.
+    (Grave et al. 2017; no biases, as there and in torch.) Clusters are of consecutive ids. Vocabularies of words and of
+    characters count from the most frequent one, so that a cluster holds words of like frequency; those of subwords, of several
+    fields, and of both languages together do not, and there an adaptive softmax is not the published one. Cluster
+    i = 1, 2, ... has features of width ``R / divide^i``. Training computes the clusters of the targets alone.
 
     Raises:
         Incompatible: the vocabulary has no word beyond the first cutoff, or a cluster would have features of width 0.

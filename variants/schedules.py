@@ -42,7 +42,7 @@ class _Warmed(Schedule):
 
 @register("linear")
 class Linear(_Warmed):
-    """Warm-up, then a straight line to zero at the last update."""
+    """Warm-up, then a straight line that would reach zero one update after the last."""
 
     ends = True
 
@@ -56,7 +56,7 @@ class Linear(_Warmed):
 
 @register("cosine")
 class Cosine(_Warmed):
-    """Warm-up, then half a cosine to zero (Loshchilov & Hutter 2017, one cycle)."""
+    """Warm-up, then half a cosine that would reach zero one update after the last (Loshchilov & Hutter 2017, one cycle)."""
 
     ends = True
 

@@ -27,7 +27,7 @@ class Constant(TeacherForcing):
 
 @register("linear")
 class Linear(TeacherForcing):
-    """``max(end, ratio - (ratio - end) i / over)`` at update i (Bengio et al. 2015, linear decay)."""
+    """``ratio - (ratio - end) min(1, i / over)`` at update i (Bengio et al. 2015, linear decay)."""
 
     class Config(TeacherForcing.Config):
         """Settings of a linear decay."""

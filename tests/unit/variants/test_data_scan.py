@@ -109,6 +109,11 @@ def test_fewer_commands_are_trained_on_and_the_rest_stays() -> None:
     }
 
 
+def test_a_share_shows_the_bare_primitive_as_rarely_as_the_whole_does() -> None:
+    few = load("addprim_jump", share=0.01)["train"].source
+    assert len([text for text in few if text != "jump"]) == 209 and few.count("jump") == round(209 / 9)
+
+
 def test_a_few_commands_of_the_primitive_are_shown_once() -> None:
     whole, found = load("addprim_jump"), load("addprim_jump", shown=8)
     shown = [text for text in found["train"].source if "jump" in text and text != "jump"]

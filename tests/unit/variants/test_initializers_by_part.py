@@ -31,11 +31,11 @@ def test_normal_has_its_scale_and_no_biases() -> None:
 
 def test_word_vectors_and_matrices_have_initializers_of_their_own() -> None:
     torch.manual_seed(0)
-    model = nn.ModuleDict({"words": words(), "out": nn.Linear(50, 400)})
     for matrices, embeddings, expected in (
         ({"kind": "normal", "scale": 3.0}, {"kind": "normal", "scale": 0.5}, (3.0, 0.5)),
         ({"kind": "normal", "scale": 3.0}, "default", (3.0, 1.0)),
     ):
+        model = nn.ModuleDict({"words": words(), "out": nn.Linear(50, 400)})
         config = ByPart.Config.model_validate({"matrices": matrices, "embeddings": embeddings})
         ByPart(config).fill(model)
         weights = model["out"].weight, model["words"].weight[1:]  # type: ignore[index]

@@ -11,6 +11,7 @@ from torch import nn
 
 from harness.contracts import Initializer, Lengths, Pass
 from variants import initializers, optimizers, orders, orders_competence, schedules, teacher_forcing
+from variants.cells_scan import SelectiveStateSpace
 
 
 def test_ratios_follow_their_formulas() -> None:
@@ -118,6 +119,34 @@ def test_initializers_leave_padding_at_zero(kind: str) -> None:
     part = Initializer.kinds[kind]  # type: ignore[attr-defined]
     part(part.Config()).fill(model)
     assert not model["words"].weight[0].any() and model["words"].weight[1:].all()  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", sorted(Initializer.kinds))  # type: ignore[attr-defined]
+def test_initializers_leave_padding_at_zero_in_a_table_that_an_output_shares(kind: str) -> None:
+    """Whose values are drawn twice: as those of the table, and as those of the output."""
+    words, out = nn.Embedding(5, 3, padding_idx=0), nn.Linear(3, 5, bias=False)
+    out.weight = words.weight
+    part = Initializer.kinds[kind]  # type: ignore[attr-defined]
+    part(part.Config()).fill(nn.ModuleDict({"words": words, "cell": nn.RNN(3, 3), "out": out}))
+    assert not words.weight[0].any() and words.weight[1:].all()
+
+
+@pytest.mark.parametrize("kind", sorted(Initializer.kinds))  # type: ignore[attr-defined]
+def test_initializers_leave_the_poles_of_s6_where_they_start(kind: str) -> None:
+    """At -1 to -N for every unit (Gu and Dao 2023): their distances from there are no matrix."""
+    cell = SelectiveStateSpace.Config(hidden=8, states=4).build(entering=3)
+    part = Initializer.kinds[kind]  # type: ignore[attr-defined]
+    part(part.Config()).fill(nn.ModuleDict({"s6": cell, "cell": nn.RNN(3, 3)}))
+    poles = [parameter for name, parameter in cell.named_parameters() if name.endswith("poles")]
+    assert [len(values) for values in poles] == [32] and not poles[0].any()
+
+
+def test_what_is_drawn_by_part_leaves_vectors_of_distances_to_their_own_part() -> None:
+    """Without a choice of its own a table keeps the values that its part gave it, whatever draws the matrices."""
+    table = nn.Embedding(9, 16)
+    nn.init.constant_(table.weight, 0.2)
+    Initializer.kinds["by_part"].Config(matrices={"kind": "xavier"}).build().fill(table)  # type: ignore[attr-defined]
+    assert table.weight.eq(0.2).all()
 
 
 @pytest.mark.parametrize("kind", sorted(Initializer.kinds))  # type: ignore[attr-defined]
