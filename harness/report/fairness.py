@@ -40,13 +40,13 @@ def sections(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequen
     """
     about = (
         "Means over the finished seeds. A difference between variants that differ in size or in what they were trained "
-        f"on may come from that. Distance: largest over smallest variant; near is within {100 * NEAR:.0f} %."
+        f"on may come from that. Apart: how much more the largest has than the smallest; near is within {100 * NEAR:.0f} %."
     )
     checklist = Section(
         "checklist",
         "Can it be believed? A checklist",
         "The four questions of Marie, Fujita and Rubino (ACL 2021) to comparisons of translation systems, answered from "
-        "the trials of this report, and two about what the test can show.",
+        "the trials of this report, and further ones about what the test can show.",
         [checklist_table(study, outcomes, comparisons)],
     )
     matched = Section(
@@ -116,10 +116,11 @@ def distance(low: float, high: float) -> str:
     if low <= 0:
         return "not within any factor"
     apart = high / low - 1
-    size = f"{100 * apart:.1f} %" if apart < 1 else f"{high / low:.1f} times"
+    double = apart >= 0.9995  # printed as 100.0 %
+    size = f"{high / low:.1f} times" if double else f"{100 * apart:.1f} %"
     if apart <= NEAR + 1e-9:
         return f"near, {size}"
-    return f"apart by {size}" if apart < 1 else f"apart, {size} as much"
+    return f"apart, {size} as much" if double else f"apart by {size}"
 
 
 def _means(outcomes: Sequence[Outcome], cost: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import stdev
@@ -33,6 +34,8 @@ SIGNS = {
 }
 """A sign before each verdict, so that it can be recognised without colour."""
 DECIDED = ("supported", "refuted", "equivalent")
+BRANCH = re.compile(r"\b(model|training|data|decoding)\.(?=[\w.]+=)")
+"""The branch of a trial that a dotted path begins with, which goes without saying."""
 SHORT = 40
 """Letters of a name that stands within a sentence."""
 
@@ -223,7 +226,8 @@ def _evidence(result: Comparison, claim: Claim) -> str:
         found.append(f"a system that learned nothing has {score(result.metric, result.floor)}")
     elif not math.isnan(result.p):
         corrected = result.family > 1 and not math.isnan(result.p_holm)
-        against = result.verdict == "inconclusive" and not result.in_favour and claim.within is None
+        open_gain = result.verdict == "inconclusive" and claim.within is None
+        against = open_gain and not result.in_favour and result.delta != 0
         found += ["the difference seen speaks against the claim"] * against
         found.append(f"p {probability(result.p)}{f', corrected {probability(result.p_holm)}' * corrected}")
     return "; ".join([*found, *([reason] if (reason := remark(result, claim)) else [])])
@@ -246,7 +250,7 @@ def _sides(result: Comparison) -> str:
 
 
 def apart(a: str, b: str) -> tuple[str, str]:
-    """Return two names of variants without the settings that they share.
+    """Return two names of variants without the settings that they share, and paths of settings without their branch.
 
     Args:
         a: one name: texts and settings with commas between them.
@@ -255,7 +259,8 @@ def apart(a: str, b: str) -> tuple[str, str]:
     pieces = [name.split(", ") for name in (a, b)]
     shared = {piece for piece in pieces[0] if "=" in piece and piece in pieces[1]}
     kept = [", ".join(piece for piece in own if piece not in shared) for own in pieces]
-    return (kept[0], kept[1]) if all(kept) else (a, b)
+    one, other = kept if all(kept) else (a, b)
+    return BRANCH.sub("", one).replace(".kind=", "="), BRANCH.sub("", other).replace(".kind=", "=")
 
 
 def bracketed(result: Comparison, sign: int = 1) -> str:

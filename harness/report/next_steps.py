@@ -84,6 +84,8 @@ def _out_of_reach(result: Comparison, claim: Claim) -> str:
     """Return why no new study of a size to propose would decide a claim; nothing where one would."""
     if math.isnan(result.needed_seeds):
         return ""
+    if result.delta == 0 and result.standard_error == 0:
+        return "both sides score the same with every seed"
     if _beyond(result, claim):
         better = METRICS[result.metric].direction != "neither"
         words = ("better", "worse") if better else ("larger", "smaller")

@@ -57,6 +57,15 @@ def test_an_open_claim_whose_seeds_suffice_says_nothing_of_them():
     )
 
 
+def test_sides_that_score_the_same_throughout_are_no_matter_of_seeds():
+    """The same trained models, decoded in two ways that say the same: more seeds would not tell them apart either."""
+    alike = [replace(o, stages={"train": f"model {o.seed}"}) for o in trials(0.6, 0.6, 3)]
+    same = {o.seed: o.statistics for o in alike}
+    alike = [replace(o, statistics=same[o.seed]) for o in alike]
+    (own, *_) = compare_all(alike, [claim(), claim("again")], "d")
+    assert (own.delta, own.standard_error, own.verdict, own.enough_seeds) == (0, 0, "inconclusive", 0)
+
+
 def test_rates_of_success_need_four():
     asked = claim(succeeds_at=60.0)
     (own, *_) = last((3,), [asked])

@@ -171,6 +171,11 @@ def test_distance(low, high, said):
     assert fairness.distance(low, high) == said
 
 
+def test_what_is_just_less_than_twice_as_much_is_not_apart_by_a_hundred_percent():
+    assert fairness.distance(1000, 1999.6) == "apart, 2.0 times as much"
+    assert fairness.distance(1000, 1999.4) == "apart by 99.9 %"
+
+
 def test_matched_quantities_of_every_variant():
     big = {"params": 1200, "updates": 50, "target_tokens": 816, "train_seconds": 40.0}
     outcomes = [outcome("a", 1), outcome("a", 3), outcome("b", 1, costs=big), replace(outcome("c"), status="error")]

@@ -113,6 +113,8 @@ def test_a_line_says_what_a_verdict_rests_on(changes, claim, text):
 def test_sides_are_named_by_what_sets_them_apart():
     sides = replace(MADE, mean_a=50.0, mean_b=22.4, a="LSTM, rule=count, size=3", b="GRU, rule=count, size=4", family=1)
     assert one(sides).evidence == "50.00 (LSTM, size=3) against 22.40 (GRU, size=4); p 0.001"
+    paths = one(replace(sides, a="model.encoder.cell.kind=gru", b="model.encoder.cell.kind=rnn")).evidence
+    assert paths.startswith("50.00 (encoder.cell=gru) against 22.40 (encoder.cell=rnn)")
     assert "(rule=count) against" in one(replace(sides, a="rule=count", b="rule=count, size=4")).evidence, (
         "no empty name"
     )
@@ -168,6 +170,8 @@ def test_an_open_claim_names_the_study_that_decides_it_and_its_cost():
     against = "the difference seen speaks against the claim"
     assert against not in one(replace(MADE, verdict="inconclusive", in_favour=True)).evidence
     assert against in one(replace(MADE, verdict="inconclusive")).evidence
+    same = one(replace(MADE, verdict="inconclusive", delta=0.0, standard_error=0.0, needed_seeds=math.inf)).evidence
+    assert against not in same and same.endswith("both sides score the same with every seed")
 
 
 def test_a_claim_near_the_best_value_there_is_asks_for_a_harder_task():
