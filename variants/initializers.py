@@ -25,14 +25,6 @@ class Default(Initializer):
         """Leave the parameters as their layers made them."""
 
 
-@torch.no_grad()
-def clear_padding(model: nn.Module) -> None:
-    """Set the vectors of padding to zero; after all draws, for the values of a table that an output shares are drawn twice."""
-    for module in model.modules():
-        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            module.weight[module.padding_idx].zero_()
-
-
 class _Redrawn(Initializer):
     """Initializers that redraw every matrix, and set every bias to zero and every gain of a norm to one.
 
@@ -60,7 +52,7 @@ class _Redrawn(Initializer):
                     continue
                 for matrix in parameter.chunk(gates):
                     self.draw(matrix)
-        clear_padding(model)
+        self.clear_padding(model)
 
 
 @register("uniform")

@@ -8,7 +8,6 @@ from torch import nn
 
 from harness.contracts import Cell, Initializer
 from harness.core.registry import SLOTS, register
-from variants.initializers import clear_padding
 
 """Layers whose weight is a gain, not a bias, though it is no matrix either."""
 
@@ -40,7 +39,7 @@ class Normal(Initializer):
                     self.reset_vector(module, parameter)
                 else:
                     parameter.normal_(0.0, self.cfg.scale)
-        clear_padding(model)
+        self.clear_padding(model)
 
 
 @register("by_part")

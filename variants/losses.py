@@ -17,10 +17,8 @@ class CrossEntropy(Objective):
     """``sum over counted positions of nll, divided by Z``.
 
     With the mask, counted are the words and EOS of every target; without, padding counts as if PAD were a word to predict.
-    ``Z`` is the number of words and EOS in the batch (``token``), of sentences (``sentence``), of padded steps (``steps``, as
-    in the first edition of *Dive into Deep Learning*, Zhang et al. 2021, 9.7, which adds up over sentences their means over
-    steps), of sentences times padded steps (``padded``), or 1 (``sum``). It is the same with and without the mask, so that mask
-    and normalizer are separate factors.
+    ``Z`` is the number of words and EOS in the batch (``token``), of sentences (``sentence``), of sentences times padded steps
+    (``padded``), or 1 (``sum``). It is the same with and without the mask, so that mask and normalizer are separate factors.
     """
 
     class Config(Objective.Config):
@@ -28,7 +26,7 @@ class CrossEntropy(Objective):
 
         mask: bool
         """Leave padding out of the sum."""
-        normalize: Literal["token", "sentence", "steps", "padded", "sum"]
+        normalize: Literal["token", "sentence", "padded", "sum"]
         """What the sum is divided by."""
         smoothing: float = Field(default=0.0, ge=0, lt=1)
         """Label smoothing (Szegedy et al. 2016): the share of probability spread evenly over all words."""
@@ -49,5 +47,5 @@ class CrossEntropy(Objective):
             return (batch.real_BT & (batch.targets_BT != EOS)).sum().clamp_min(1)  # a batch of empty targets has none
         if self.cfg.normalize == "token":
             return batch.real_BT.sum()
-        sizes = {"sentence": rows, "steps": steps, "padded": rows * steps}
+        sizes = {"sentence": rows, "padded": rows * steps}
         return batch.targets_BT.new_tensor(sizes[self.cfg.normalize]) if self.cfg.normalize in sizes else None

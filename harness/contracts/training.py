@@ -262,6 +262,13 @@ class Initializer(ABC):
         gain = isinstance(module, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm) and vector is module.weight
         vector.fill_(1.0 if gain else 0.0)
 
+    @staticmethod
+    def clear_padding(model: nn.Module) -> None:
+        """Set the vectors of padding to zero; after all draws, for the values of a table that an output shares are drawn twice."""
+        for module in model.modules():
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
+
     def lacks(self, model: nn.Module) -> str:
         """Return why this cannot fill a model, empty if it can; asked before any training, of a model without values."""
         return ""

@@ -240,7 +240,7 @@ def test_s6() -> None:
     cell = made("s6", states=3)
     state, layer, outputs = random_state(cell), cell.maps[0], []
     np.testing.assert_allclose(np.exp(array(layer.start_D)), [1, 2, 3], rtol=1e-6)
-    S, poles = array(state[1][:, 0]).copy(), -np.exp(array(layer.start_D + layer.poles))
+    S, poles = array(state[1][:, 0]).copy(), -np.exp(array(layer.start_D + layer.poles.view(-1, 3)))
     for x in array(INPUT_BTX).swapaxes(0, 1):
         u = affine(layer.enter, x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6))
         write, read = np.split(affine(layer.read_write, u), 2, -1)

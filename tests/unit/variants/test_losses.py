@@ -56,7 +56,6 @@ def summed(loss: CrossEntropy, targets_BT: Tensor) -> Sum:
     [
         (True, "token", (-math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2)) / 5),
         (True, "sentence", (-math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2)) / 2),
-        (True, "steps", (-math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2)) / 4),
         (True, "padded", (-math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2)) / 8),
         (False, "token", (-math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2 * 0.4**3)) / 5),
         (False, "sentence", (-math.log(0.3 * 0.2 * 0.1 * 0.2) - math.log(0.2 * 0.4**3)) / 2),
