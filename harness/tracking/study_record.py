@@ -193,10 +193,13 @@ def _files(folders: Mapping[str, Path], tests: Iterable[str]) -> dict[str, Path]
 
 
 def _before(clock: Sequence[Mapping[str, int]], costs: Mapping[str, float]) -> float:
-    """Return the seconds of training before the first evaluation, by its share of the updates."""
+    """Return the seconds of training before the first evaluation: by its share of the updates, or all that later ones leave over."""
     if not clock or not costs.get("updates"):
         return 0.0
-    return costs.get("train_seconds", 0.0) * min(1.0, clock[0]["update"] / costs["updates"])
+    seconds = costs.get("train_seconds", 0.0)
+    times = [row["unix_ms"] for row in clock]
+    later = (max(times) - min(times)) / 1000
+    return max(seconds * min(1.0, clock[0]["update"] / costs["updates"]), seconds - later)
 
 
 def _commit(trained: Record | None) -> str:
