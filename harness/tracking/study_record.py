@@ -193,7 +193,7 @@ def _files(folders: Mapping[str, Path], tests: Iterable[str]) -> dict[str, Path]
 
 
 def _before(clock: Sequence[Mapping[str, int]], costs: Mapping[str, float]) -> float:
-    """Return the seconds of training before the first evaluation: by its share of the updates, or all that later ones leave over."""
+    """Return the seconds of training before the first evaluation: by its share of updates, or all that later ones leave."""
     if not clock or not costs.get("updates"):
         return 0.0
     seconds = costs.get("train_seconds", 0.0)
