@@ -104,7 +104,7 @@ BUGS: list[tuple[str, Any, str, str, Law]] = [
     ("forget bias on the wrong gate", cells.Lstm.forget_biases, ".chunk(4)[1]", ".chunk(4)[0]", FORGET),
     ("forget bias set twice", initializers_by_part.ByPart.fill, "other.zero_()", "other.fill_(self.cfg.forget_bias)", FORGET),
     ("forget bias of one direction alone", initializers_by_part._forget_biases, "for gate in module.forget_biases()", "for gate in module.forget_biases()[::2]", FORGET),
-    ("word vectors begin from the matrices' values", initializers_by_part.ByPart.fill, "table.reset_parameters()", "pass", APART),
+    ("word vectors begin from the matrices' values", initializers_by_part.ByPart.fill, "table.weight.copy_(values)", "pass", APART),
     ("the identity of another scale", initializers_by_part.Identity.fill, ".mul_(self.cfg.scale)", "", having(test_initializers_by_part.test_identity_keeps_the_state_of_an_elman_network)),
 ]  # fmt: skip
 
