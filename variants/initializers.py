@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from harness.contracts import Initializer
 from harness.core.registry import register
 
-"""Layers whose weight is a gain, not a bias, though it is no matrix either."""
-
 
 @register("default")
 class Default(Initializer):

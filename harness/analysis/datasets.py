@@ -20,8 +20,9 @@ from harness.study.claims import Claim, about_sentences, sides
 from harness.trial.score import METRICS
 
 NO_EVIDENCE = (FLOOR, "saturated")
-IN_FAVOUR = ("supported", "equivalent")
 """Verdicts that say that nothing could be compared, whatever p is."""
+IN_FAVOUR = ("supported", "equivalent")
+"""Verdicts by which a claim holds."""
 
 
 @dataclass(frozen=True)

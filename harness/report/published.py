@@ -66,16 +66,13 @@ def frame(study: StudyFacts, outcomes: Sequence[Outcome]) -> pd.DataFrame:
 
 def about(found: Replication, outcomes: Sequence[Outcome]) -> str:
     """Return how far we agree with what was published, and how to read it."""
-    known = [each.inside for each in found.values if each.inside is not None]
     agreed = counted(found).capitalize()
     same = [pair for pair in found.pairs if pair.same_sentences]
     if len(same) < len(found.pairs):
         where = "tested on the same sentences here"
         agreed += f". Among pairs {where}, the order agreed in {_agreed(same)}" if same else f". No pair was {where}"
-    if len(known) < len(found.values):
-        agreed += (
-            f". Values without an interval of ours (one seed, or nothing varied): {len(found.values) - len(known)}"
-        )
+    if unknown := sum(each.inside is None for each in found.values):
+        agreed += f". Values without an interval of ours (one seed, or nothing varied): {unknown}"
     sealed = " Ours are of the validation split." if split_of(outcomes) != "test" else ""
     return f"{agreed}.{sealed} {ABOUT}"
 

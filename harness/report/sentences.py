@@ -276,8 +276,8 @@ def _decides(result: Comparison, claim: Claim) -> str:
     ways = [f"{result.needed_seeds:,.0f} seeds a side"] if math.isfinite(result.needed_seeds) else []
     ways = [way + spread for way in ways if not math.isnan(result.needed_low)] or ways
     ways += [f"{result.needed_sentences:,.0f} test sentences"] if math.isfinite(result.needed_sentences) else []
+    seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
     if ways:
-        seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
         fresh = math.isfinite(result.needed_seeds)
         ask = " That is a copy of the study file with new seeds, for example from 101 on." if fresh else ""
         needs = f"In a new study with new seeds, {seen}, about {' or '.join(ways)} would decide it with 80 % power."
@@ -286,7 +286,6 @@ def _decides(result: Comparison, claim: Claim) -> str:
         return ""
     if claim.within is None and (result.method == SUCCESS_RATES or math.isclose(result.gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
-    seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
     if not short_of_sentences(result, claim):
         return f"More than {SEEDS:,} seeds a side would be needed to decide it, {seen}."
     small = "margin" if claim.within is not None else "difference"
