@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from harness.contracts import Batch, Objective, Streams, Sum, target_nll
+from harness.contracts import Batch, Objective, Streams, Sum, eager, target_nll
 from harness.core.registry import register
 
 
@@ -44,7 +44,7 @@ class ProfessorForcing(Objective):
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Return Adam for the judge."""
-        return torch.optim.Adam(self.parameters(), lr=self.cfg.lr)
+        return eager(torch.optim.Adam)(self.parameters(), lr=self.cfg.lr)
 
     def forward(self, model: Any, batch: Batch, streams: Streams, update: int) -> Sum:
         """Return the sums of both players; the curve shows the judge's cost as ``judge`` and the model's as ``fooled``."""

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from harness.contracts import Optimizer
+from harness.contracts import Optimizer, eager
 from harness.core.registry import register
 
 
@@ -22,7 +22,7 @@ class Sgd(Optimizer):
 
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer of these parameters."""
-        return torch.optim.SGD(parameters, lr=self.cfg.lr, momentum=self.cfg.momentum, fused=True)
+        return eager(torch.optim.SGD)(parameters, lr=self.cfg.lr, momentum=self.cfg.momentum, fused=True)
 
 
 @register("adam")
@@ -42,7 +42,7 @@ class Adam(Optimizer):
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer of these parameters."""
         c = self.cfg
-        return torch.optim.Adam(parameters, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.epsilon, fused=True)
+        return eager(torch.optim.Adam)(parameters, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.epsilon, fused=True)
 
 
 @register("adamw")
@@ -58,6 +58,6 @@ class AdamW(Optimizer):
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer of these parameters."""
         c = self.cfg
-        return torch.optim.AdamW(
+        return eager(torch.optim.AdamW)(
             parameters, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.epsilon, weight_decay=c.decay, fused=True
         )

@@ -94,7 +94,7 @@ def verify(
 
     from harness.cli import print_answers
     from harness.cli.watch import Watch
-    from harness.execution.entry import entry_of, perform
+    from harness.execution.entry import MODULES, entry_of, perform
     from harness.execution.local_pool import Workers, logs_of, slots
     from harness.execution.runner import Settings
     from harness.study import planning
@@ -105,7 +105,7 @@ def verify(
         plans = that_ran(plans, store)
         parts = [verifying.choose(plan, store, sample) for plan in plans]
         settings = {"logs": str(logs_of(store.root))}
-        with Workers(entry_of(perform), ("variants",), slots(check_device(device), jobs), settings) as workers:
+        with Workers(entry_of(perform), MODULES, slots(check_device(device), jobs), settings) as workers:
             for plan, (part, chosen) in zip(plans, parts, strict=True):
                 with Watch(part) as watch:
                     watch.total = len(part.only)

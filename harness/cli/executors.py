@@ -50,11 +50,11 @@ def executor_of(
     Raises:
         SpecError: the device or the executor is unknown, or its package is not installed.
     """
-    from harness.execution.entry import entry_of, perform
+    from harness.execution.entry import MODULES, entry_of, perform
 
     check_device(device)
     where.check()
-    work = (entry_of(perform), ("variants",))
+    work = (entry_of(perform), MODULES)
     if where.executor == "ray":
         with _extra("ray"):
             from harness.execution.ray_cluster import Cluster

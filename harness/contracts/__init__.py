@@ -55,6 +55,7 @@ from harness.contracts.training import (
     Streams,
     Sum,
     TeacherForcing,
+    eager,
     target_nll,
 )
 from harness.contracts.corruption import Corruption
@@ -123,6 +124,7 @@ __all__ = [
     "Words",
     "best_words",
     "digests",
+    "eager",
     "in_pieces",
     "repeat",
     "rows",

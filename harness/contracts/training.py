@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from pydantic import Field
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from harness.contracts.data import Dataset
 from harness.contracts.tensors import PAD, Readout, Source
 from harness.core.registry import Choice, slot
+
+_Kind = TypeVar("_Kind", bound=torch.optim.Optimizer)
 
 
 class Batch(NamedTuple):
@@ -222,6 +225,18 @@ class Optimizer(ABC):
     @abstractmethod
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer of these parameters."""
+
+
+def eager(kind: type[_Kind]) -> type[_Kind]:
+    """Return one of torch's optimizers without its hooks for ``torch.compile``, which a study never calls.
+
+    Its numbers are the same to the last bit, and ``torch._dynamo``, which the first hook loads, costs every process that
+    trains one to two and a half seconds. ``differentiable=True`` is not for it.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    bare = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    plain = type(kind.__name__, (kind,), bare | {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+    return cast("type[_Kind]", plain)
 
 
 @slot

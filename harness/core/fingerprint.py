@@ -14,10 +14,11 @@ import importlib.util
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 DIGITS = 16
 """Hex digits of a fingerprint."""
+BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+"""The parts of a statement that are statements."""
 
 
 def fingerprint(modules: Iterable[str], alone: Iterable[str] = ()) -> str:
@@ -49,8 +50,8 @@ def _own_code(name: str) -> str:
     return _Anonymous(name, deep=False).code
 
 
-class _Anonymous(ast.NodeTransformer):
-    """Reads a module, and hashes it without the names of project modules."""
+class _Anonymous:
+    """A module without the names of project modules, and its hash."""
 
     def __init__(self, name: str, *, deep: bool) -> None:
         self.deep = deep
@@ -63,44 +64,52 @@ class _Anonymous(ast.NodeTransformer):
         if path is None:
             raise ModuleNotFoundError(f"no module is called {name}")
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-        body = ast.dump(_Renamed(self.aliases).visit(self.visit(tree)))
-        self.code = _hash(body + "\n" + "\n".join(map(repr, sorted(self.imports))))
+        self._strip(tree)
+        for node in ast.walk(tree) if self.aliases else ():
+            if isinstance(node, ast.Name):
+                node.id = self.aliases.get(node.id, node.id)
+        self.code = _hash(ast.dump(tree) + "\n" + "\n".join(map(repr, sorted(self.imports))))
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Drop texts that stand alone: they speak to readers only, docstrings of fields among them."""
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            body[:] = [
-                line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-            ]
-        return super().generic_visit(node)
+    def _strip(self, block: ast.AST) -> None:
+        """Leave in a block of statements, and in the blocks inside it, what counts; no expression has statements inside.
 
-    def visit_If(self, node: ast.If) -> Any:
-        """Drop what is imported for type checkers."""
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return [self.visit(line) for line in node.orelse]
-        return self.generic_visit(node)
+        Texts that stand alone are dropped: they speak to readers only, docstrings of fields among them.
+        """
+        if hasattr(block, "body"):
+            block.body = [line for line in block.body if not _is_text(line)]
+        for part in BLOCKS:
+            if hasattr(block, part):
+                setattr(block, part, [kept for line in getattr(block, part) for kept in self._kept(line)])
 
-    def visit_Import(self, node: ast.Import) -> Any:
-        """Replace project modules by their code."""
-        kept = [alias for alias in node.names if not self._ours(alias.name)]
-        for alias in node.names:
+    def _kept(self, line: ast.AST) -> list[ast.AST]:
+        """Return what stands for a statement: nothing for imports of project modules, which are noted by their code."""
+        if isinstance(line, ast.If) and isinstance(line.test, ast.Name) and line.test.id == "TYPE_CHECKING":
+            return [kept for other in line.orelse for kept in self._kept(other)]  # the rest is for type checkers
+        if isinstance(line, ast.Import):
+            return self._imported(line)
+        if isinstance(line, ast.ImportFrom):
+            return self._imported_from(line)
+        self._strip(line)
+        return [line]
+
+    def _imported(self, line: ast.Import) -> list[ast.AST]:
+        kept = [alias for alias in line.names if not self._ours(alias.name)]
+        for alias in line.names:
             if self._ours(alias.name):
                 self._module(alias.name, alias.asname or alias.name)
-        return ast.Import(kept) if kept else None
+        return [ast.Import(kept)] if kept else []
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
-        """Replace project modules by their code, whether they are imported or imported from."""
-        if node.module is None or not self._ours(node.module):
-            return node
-        for alias in node.names:
-            inside = f"{node.module}.{alias.name}"
+    def _imported_from(self, line: ast.ImportFrom) -> list[ast.AST]:
+        if line.module is None or not self._ours(line.module):
+            return [line]
+        for alias in line.names:
+            inside = f"{line.module}.{alias.name}"
             if _path(inside) is not None:
                 self._module(inside, alias.asname or alias.name)
             else:
-                code = _code(node.module) if self.deep else ""
+                code = _code(line.module) if self.deep else ""
                 self.imports.add((code, alias.name, alias.asname or alias.name))
-        return None
+        return []
 
     def _ours(self, module: str) -> bool:
         return module.partition(".")[0] in self.projects
@@ -111,15 +120,8 @@ class _Anonymous(ast.NodeTransformer):
         self.imports.add((code, "", ""))
 
 
-class _Renamed(ast.NodeTransformer):
-    """Calls every imported module by its code."""
-
-    def __init__(self, aliases: dict[str, str]) -> None:
-        self.aliases = aliases
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        """Replace the name of a module."""
-        return ast.Name(self.aliases.get(node.id, node.id), node.ctx)
+def _is_text(line: ast.AST) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
 
 
 @cache

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+MODULES = ("variants", "harness.execution.task")
+"""What a worker loads before its first task, while its parent plans."""
+
 
 def perform(
     payload: dict[str, Any], _settings: dict[str, Any], device: str, emit: Callable[[dict[str, Any]], None]

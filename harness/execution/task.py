@@ -20,7 +20,7 @@ from harness.trial.train import Diverged, Emit
 
 def prepare_process() -> None:
     """Compute in this process as every trial does: deterministically, without a first value for new memory."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which loads torch's compiler
     # Nothing reads memory before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

@@ -5,6 +5,7 @@ Imports nothing heavy, so that a worker is listening to its parent before anythi
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -44,6 +45,7 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
     signal.signal(signal.SIGINT, before)
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
+    gc.disable()  # modules are no garbage, and load a tenth faster so
     try:
         for module in modules:
             importlib.import_module(module)
@@ -52,6 +54,7 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
     except BaseException:
         _send(pipe, {"unable": masked(traceback.format_exc())})
         return
+    gc.enable()
     _send(pipe, {"ready": True})
     while True:
         payload = json.loads(inbox.get())

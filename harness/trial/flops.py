@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
@@ -65,6 +66,10 @@ class Counter(TorchDispatchMode):
         if formula is not None:
             self.total += formula(*args, **(kwargs or {}), out_val=made)
         return made
+
+
+# torch wraps the method of a mode so that its compiler, a second to load, skips it; nothing is compiled here.
+Counter.__torch_dispatch__ = inspect.unwrap(Counter.__torch_dispatch__)  # type: ignore[method-assign]
 
 
 def _typical(pairs: Pairs) -> Batch:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import variants  # noqa: F401 (fills the registry)
 from harness.core import plugins as plugin_files
-from harness.execution.entry import entry_of, perform
+from harness.execution.entry import MODULES, entry_of, perform
 from harness.execution.local_pool import Workers, logs_of, slots
 from harness.execution.runner import Listen, Settings
 from harness.storage.store import Store, default_store
@@ -128,7 +128,7 @@ class Study:
         from harness.workflows.run_study import run_study
 
         logs = {"logs": str(logs_of(self.store.root))}
-        with Workers(entry_of(perform), ("variants",), slots(device, jobs), logs) as workers:
+        with Workers(entry_of(perform), MODULES, slots(device, jobs), logs) as workers:
             settings = Settings(workers, timeout=timeout, replan=replan)
             return run_study(self.plan, self.store, settings, listen, tracked=tracked)
 

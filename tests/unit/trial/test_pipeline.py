@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,20 @@ def test_what_limits_the_meaning_of_scores_is_known_of_every_set(gen: Path, tmp_
     assert leak.startswith("3 of 4 test sources are in train") and leak.endswith("another test set")
     assert ceiling.endswith("no model can reach more than 75 % exact match without copying")
     assert shared_in_words(facts["overlap"]["test"], 4) == "of 4 rows: sources 3, references 3, pairs 3"
+
+
+def test_a_trial_loads_no_compiler(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from harness.storage.store import Store
+from harness.trial.pipeline import Corridor
+from harness.execution.task import prepare_process
+from tests.unit.trial.test_pipeline import trial
+import variants
+prepare_process()
+made = [name for name, _, _ in Corridor(Store(Path({str(tmp_path)!r})), (), "cpu").run(trial(), lambda _: None)]
+print(made[-1], "torch._dynamo" in sys.modules, "scipy" in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert said.split() == ["score", "False", "False"], "seconds of every worker, before its first trial"

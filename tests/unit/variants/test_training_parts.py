@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from inspect import signature
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from harness.contracts import Initializer, Lengths, Pass
+from harness.contracts import Initializer, Lengths, Optimizer, Pass
 from variants import initializers, optimizers, orders, orders_competence, schedules, teacher_forcing
 from variants.cells_scan import SelectiveStateSpace
 
@@ -106,6 +107,37 @@ def test_optimizers_step_as_published() -> None:
     weight = nn.Parameter(torch.tensor([1.0]))
     adamw = optimizers.AdamW(optimizers.AdamW.Config(lr=0.1, decay=0.5)).over([weight])
     assert one_step(adamw, weight, 3.0) == pytest.approx(1.0 - 0.1 * 0.5 - 0.1)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        optimizers.Sgd(optimizers.Sgd.Config(lr=0.1, momentum=0.5)),
+        optimizers.Adam(optimizers.Adam.Config(lr=0.1)),
+        optimizers.AdamW(optimizers.AdamW.Config(lr=0.1)),
+    ],
+    ids=lambda made: type(made).__name__,
+)
+def test_optimizers_are_torchs_to_the_last_bit_and_continue_from_its_state(made: Optimizer) -> None:
+    gradients = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(1))
+    ours, theirs = nn.Parameter(torch.ones(5, 4)), nn.Parameter(torch.ones(5, 4))
+    eager = made.over([ours])
+    own = type(eager).__mro__[1]
+    assert own.__module__.startswith("torch.optim")
+    plain = own(
+        [theirs], **{name: eager.defaults[name] for name in signature(own).parameters if name in eager.defaults}
+    )
+    for gradient in gradients:
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        eager.step()
+        plain.step()
+        assert torch.equal(ours, theirs)
+        eager.zero_grad()
+        assert ours.grad is None and ours.requires_grad
+        eager, state = made.over([ours]), eager.state_dict()  # as from a checkpoint
+        eager.load_state_dict(state)
+        plain.load_state_dict(plain.state_dict())
+        assert str(eager.state_dict()) == str(plain.state_dict())
 
 
 def small() -> nn.Module:
