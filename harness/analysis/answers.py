@@ -133,6 +133,8 @@ def _answer(claim: Claim, variants: Mapping[str, Factors], trials: Trials) -> Co
     result = replace(result, floor=trials.floor(claimed, _subset(claim.when)))
     if result.kind == "matched":
         result = _with_gain(result, claim, found, trials)
+    if result.kind == "trend":
+        result = replace(result, note="; ".join(filter(None, [result.note, _peak(claim, found, trials)])))
     subsets = [_known(_subset(condition)) for condition in claim.conditions if _subset(condition)]
     if subsets and result.verdict == "no data" and not result.note:
         return replace(result, note=f"no test sentence is known to {' or '.join(subsets)}")
@@ -148,6 +150,15 @@ def _with_gain(result: Comparison, claim: Claim, found: Sequence[Group], trials:
     change = 100 * (widths[0] / widths[1] - 1)
     note = f"seed by seed the interval is {abs(change):.0f} % {'wider' if change > 0 else 'narrower'} than of separate seeds"
     return replace(result, note="; ".join(filter(None, [result.note, note])))
+
+
+def _peak(claim: Claim, found: Sequence[Group], trials: Trials) -> str:
+    """Return where the best mean is, if that is between the ends of the line, which then describes the levels badly."""
+    means = {g.said[claim.trend]: trials.arm("", evenly(g.variants, _subset(claim.when))).mean for g in found}
+    known = {level: mean for level, mean in means.items() if not math.isnan(mean)}
+    best = (min if trials.metric.direction == "lower" else max)(known, key=lambda level: known[level], default=None)
+    inside = best is not None and min(means) < best < max(means)
+    return f"the best mean is at {best:g}, between the ends" if inside else ""
 
 
 def claimed_variants(claim: Claim, outcomes: Sequence[Outcome]) -> set[str]:

@@ -230,7 +230,8 @@ def _evidence(result: Comparison, claim: Claim) -> str:
         against = open_gain and not result.in_favour and result.delta != 0
         found += ["the difference seen speaks against the claim"] * against
         found.append(f"p {probability(result.p)}{f', corrected {probability(result.p_holm)}' * corrected}")
-    return "; ".join([*found, *([reason] if (reason := remark(result, claim)) else [])])
+    noted = result.note if result.kind == "trend" else ""  # where the line leads past the best level
+    return "; ".join(filter(None, [*found, noted, remark(result, claim)]))
 
 
 def _sides(result: Comparison) -> str:
@@ -241,11 +242,11 @@ def _sides(result: Comparison) -> str:
         return " against ".join(f"{won:.0f} of {seeds} seeds ({name})" for name, won, seeds in rates)
     if result.method == WINS:
         return f"{result.a} wins {a} % of pairs of seeds against {result.b}, claimed are more than {b} %"
-    if result.kind == "interaction":
-        return f"difference {a} under {result.a} against {b} under {result.b}"
-    if result.kind == "trend":
-        return f"fitted line from {b} at {result.b} to {a} at {result.a}"
     one, other = apart(result.a, result.b)
+    if result.kind == "interaction":
+        return f"difference {a} under {one} against {b} under {other}"
+    if result.kind == "trend":
+        return f"fitted line from {b} at {other} to {a} at {one}"
     return f"{a} ({one}) against {b} ({other})"
 
 

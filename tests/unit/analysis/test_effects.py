@@ -81,6 +81,27 @@ def test_a_trend_is_the_mean_slope_of_the_seeds():
     )
 
 
+@pytest.mark.parametrize(
+    ("hits", "metric", "said"),
+    [
+        ((40, 60, 50), "exact_match", "the best mean is at 0.5, between the ends"),
+        ((40, 60, 70), "exact_match", ""),
+        ((70, 60, 60), "exact_match", ""),
+        ((40, 60, 50), "token_edit_rate", ""),
+        ((60, 40, 50), "token_edit_rate", "the best mean is at 0.5, between the ends"),
+    ],
+)
+def test_a_trend_past_the_best_level_says_where_that_is(hits, metric, said):
+    outcomes = [
+        outcome(f"ratio={x}", seed, n, {RATIO: x}, sentences=100)
+        for x, n in zip((0, 0.5, 1), hits, strict=True)
+        for seed in range(4)
+    ]
+    outcomes = [replace(o, statistics={METRICS[metric].array: o.statistics["exact_match"]}) for o in outcomes]
+    got = compare_all(outcomes, [Claim(name="up", better_with_more=RATIO, metric=metric)], "digest")[0]
+    assert got.note == said
+
+
 def test_the_rise_of_a_line_over_uneven_levels():
     levels, values = np.array([1.0, 2, 4, 16]), np.array([3.0, 5, 4, 9])
     assert slope(levels) @ values == pytest.approx(15 * stats.linregress(levels, values).slope)

@@ -88,6 +88,11 @@ def test_each_kind_of_difference_is_said_in_its_own_units(changes, text):
         ({"kind": "interaction"}, {}, "difference 50.00 under a against 22.40 under b; p 0.001, corrected 0.002"),
         ({"kind": "trend"}, {}, "fitted line from 22.40 at b to 50.00 at a; p 0.001, corrected 0.002"),
         (
+            {"kind": "trend", "note": "the best mean is at 0.5, between the ends"},
+            {},
+            "fitted line from 22.40 at b to 50.00 at a; p 0.001, corrected 0.002; the best mean is at 0.5, between the ends",
+        ),
+        (
             {"method": "success rates", "success_a": 5.0, "success_b": 1.0},
             {"by": 2.0},
             "5 of 5 seeds (a) against 1 of 5 seeds (b); p 0.001, corrected 0.002",
