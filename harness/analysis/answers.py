@@ -154,11 +154,12 @@ def _with_gain(result: Comparison, claim: Claim, found: Sequence[Group], trials:
 
 def _peak(claim: Claim, found: Sequence[Group], trials: Trials) -> str:
     """Return where the best mean is, if that is between the ends of the line, which then describes the levels badly."""
-    means = {g.said[claim.trend]: trials.arm("", evenly(g.variants, _subset(claim.when))).mean for g in found}
-    known = {level: mean for level, mean in means.items() if not math.isnan(mean)}
-    best = (min if trials.metric.direction == "lower" else max)(known, key=lambda level: known[level], default=None)
-    inside = best is not None and min(means) < best < max(means)
-    return f"the best mean is at {best:g}, between the ends" if inside else ""
+    levels, subset = _levels(claim, found), _subset(claim.when)
+    means = np.array([trials.arm("", evenly(group.variants, subset)).mean for group in found], np.float64)
+    if bool(np.isnan(means).any()):
+        return ""
+    best = levels[means.argmin() if trials.metric.direction == "lower" else means.argmax()]
+    return f"the best mean is at {best:g}, between the ends" if levels.min() < best < levels.max() else ""
 
 
 def claimed_variants(claim: Claim, outcomes: Sequence[Outcome]) -> set[str]:
