@@ -152,14 +152,19 @@ def _with_gain(result: Comparison, claim: Claim, found: Sequence[Group], trials:
     return replace(result, note="; ".join(filter(None, [result.note, note])))
 
 
+PEAK = "the best mean is at"
+"""How the note begins on a trend whose best level is not an end."""
+
+
 def _peak(claim: Claim, found: Sequence[Group], trials: Trials) -> str:
     """Return where the best mean is, if that is between the ends of the line, which then describes the levels badly."""
     levels, subset = _levels(claim, found), _subset(claim.when)
-    means = np.array([trials.arm("", evenly(group.variants, subset)).mean for group in found], np.float64)
-    if bool(np.isnan(means).any()):
-        return ""
-    best = levels[means.argmin() if trials.metric.direction == "lower" else means.argmax()]
-    return f"the best mean is at {best:g}, between the ends" if levels.min() < best < levels.max() else ""
+    arms = [trials.arm("", evenly(group.variants, subset)) for group in found]
+    if any(arm.lost or not arm.seeds for arm in arms):
+        return ""  # means of other seeds than the line's
+    means = np.array([arm.mean for arm in arms], np.float64)
+    best = means.min() if trials.metric.direction == "lower" else means.max()
+    return f"{PEAK} {levels[means == best][0]:g}, between the ends" if best not in (means[0], means[-1]) else ""
 
 
 def claimed_variants(claim: Claim, outcomes: Sequence[Outcome]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import io
 import os
@@ -100,6 +101,7 @@ def _options(
 def main() -> None:
     """Run a command; a user's mistake is one paragraph and exit code 2, never a traceback."""
     gc.set_threshold(50_000)  # loaded modules and syntax trees are many objects and no garbage: searching them is slow
+    atexit.register(gc.freeze)  # nor when the interpreter exits, half a second, and all memory is given back anyway
     os.environ["PYTHONSAFEPATH"] = "1"  # workers import nothing that lies in the working folder
     for stream in (sys.stdout, sys.stderr):  # a character that the terminal cannot encode is shown as an escape
         if isinstance(stream, io.TextIOWrapper):
@@ -123,7 +125,6 @@ def main() -> None:
         _explain(error)
     finally:
         signals.ended()
-        gc.freeze()  # half a second of searching at the exit of the interpreter, when all memory is given back anyway
 
 
 def _until_nobody_reads() -> None:

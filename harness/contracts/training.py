@@ -228,10 +228,10 @@ class Optimizer(ABC):
 
 
 def eager(kind: type[_Kind]) -> type[_Kind]:
-    """Return one of torch's optimizers without its hooks for ``torch.compile``, which a study never calls.
+    """Return one of torch's optimizers without its wrappers for ``torch.compile``, which a study never calls.
 
-    Its numbers are the same to the last bit, and ``torch._dynamo``, which the first hook loads, costs every process that
-    trains one to two and a half seconds. ``differentiable=True`` is not for it.
+    Its numbers are the same to the last bit, and ``torch._dynamo``, which the first of them loads, costs every process that
+    trains one to two and a half seconds. It is neither for ``differentiable=True`` nor for pickling.
     """
     names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     bare = {name: inspect.unwrap(getattr(kind, name)) for name in names}

@@ -18,7 +18,7 @@ from pathlib import Path
 DIGITS = 16
 """Hex digits of a fingerprint."""
 BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
-"""The parts of a statement that are statements."""
+"""The parts of a statement that hold statements."""
 
 
 def fingerprint(modules: Iterable[str], alone: Iterable[str] = ()) -> str:

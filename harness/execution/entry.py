@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 MODULES = ("variants", "harness.execution.task")
-"""What a worker loads before its first task, while its parent plans."""
+"""What a worker loads before its first task; on this machine while its parent plans."""
 
 
 def perform(

@@ -45,7 +45,7 @@ def work(pipe: Connection, device: str, entry: str, modules: tuple[str, ...], se
     signal.signal(signal.SIGINT, before)
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
-    gc.disable()  # modules are no garbage, and load a tenth faster so
+    gc.disable()  # modules are no garbage, and load a tenth faster this way
     try:
         for module in modules:
             importlib.import_module(module)

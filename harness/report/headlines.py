@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import stdev
 from typing import NamedTuple
 
@@ -14,11 +15,12 @@ from harness.analysis.comparable import comparable
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
 from harness.analysis.examples import same_test
 from harness.contracts.metric import Direction
+from harness.core.spec import SpecError
 from harness.report import levels, published
 from harness.report.facts import StudyFacts
 from harness.report.next_steps import MOST, Next, next_step, remark, together
 from harness.report.tables import NONE, direction, interval, probability, quantity, score
-from harness.study.claims import Claim
+from harness.study.claims import Claim, groups
 from harness.trial.score import METRICS
 
 SIGNS = {
@@ -36,6 +38,8 @@ SIGNS = {
 DECIDED = ("supported", "refuted", "equivalent")
 BRANCH = re.compile(r"\b(model|training|data|decoding)\.(?=[\w.]+=)")
 """The branch of a trial that a dotted path begins with, which goes without saying."""
+PAIRS = ("pair", "paired", "matched")
+"""Kinds of comparisons whose sides are variants."""
 SHORT = 40
 """Letters of a name that stands within a sentence."""
 
@@ -77,16 +81,18 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
         outcomes: all trials of the study.
         comparisons: the answers to its claims first.
     """
+    pairs = list(zip(study.claims, comparisons, strict=False))
+    said_once = bool(_attempt([c for _, c in pairs]))
     return [
         Headline(
             _begun(claim.name),
             _size(c, claim),
-            c.full_verdict,
+            (replace(c, plans_seen=0) if said_once else c).full_verdict,
             c.verdict,
-            _evidence(c, claim),
+            _evidence(c, claim, _averaged(claim, outcomes)),
             next_step(c, claim, study, outcomes),
         )
-        for claim, c in zip(study.claims, comparisons, strict=False)
+        for claim, c in pairs
     ]
 
 
@@ -137,17 +143,21 @@ def _best(study: StudyFacts, outcomes: Sequence[Outcome]) -> str:
     if len(scores) < 2 or not best:
         return ""
     own, where = scores[best[0]], f' on the test set "{test}"' if test else ""
-    spread = f" (SD {score(name, stdev(own))} over {len(own)} seeds)" if len(own) > 1 and len(best) == 1 else ""
+    about = [f"SD {score(name, stdev(own))} over {len(own)} seeds"] if len(own) > 1 and len(best) == 1 else []
+    about += ["not tested as the best"] if study.claims else []
+    beside = f" ({'; '.join(about)})" if about else ""
     extreme = "Highest" if METRICS[name].direction == "higher" else "Lowest"
     title, mean = METRICS[name].title.split(" (")[0], math.fsum(own) / len(own)
-    return f"{extreme} mean {title}{where}: {called(best)}, {score(name, mean)}{spread}."
+    return f"{extreme} mean {title}{where}: {called(best)}, {score(name, mean)}{beside}."
 
 
 def steps(study: StudyFacts, said: Sequence[Headline]) -> list[Next]:
     """Return what to do next about all claims; where that is nothing, why."""
     found = together((claim.name, one.next) for claim, one in zip(study.claims, said, strict=False))
     if found:
-        return found
+        left = sum(one.kind == "inconclusive" and one.next is None for one in said)
+        others = f"{left} other open claims, which say why" if left > 1 else "one other open claim, which says why"
+        return [*found, *([Next(f"no new study of up to {MOST} seeds a side for {others}")] if left else [])]
     if all(one.decided for one in said):
         return [Next("nothing; every claim is decided")]
     if all(one.kind != "inconclusive" for one in said):
@@ -174,10 +184,33 @@ def brackets(claims: Sequence[Claim], comparisons: Sequence[Comparison]) -> str:
     others = f", {hidden} of them not on this page" if hidden else ""
     text += f", uncorrected; verdicts follow p corrected for {' and for '.join(counts)}{others} (Holm)"
     bound = max((c for c in comparisons if 0.001 <= c.p <= c.least), key=lambda c: c.least, default=None)
-    if bound is None:
-        return text
-    seeds = min(bound.seeds_a, bound.seeds_b)
-    return f"{text}; with {seeds} seeds a side p of two trained sides is never below {probability(bound.least)}"
+    if bound is not None:
+        text += f"; {min(bound.seeds_a, bound.seeds_b)} seeds a side allow no p below {probability(bound.least)}"
+    return f"{text}; every verdict is of {once}" if (once := _attempt(comparisons)) else text
+
+
+def _attempt(answers: Sequence[Comparison]) -> str:
+    """Return the attempt that all answers to claims stated before the run are of, where results of earlier plans had been seen.
+
+    It is empty where fewer than two answers could be said to be of it together.
+    """
+    stated = [c for c in answers if not c.exploratory]
+    attempts = {c.attempt if c.plans_seen else 1 for c in stated}
+    if len(stated) < 2 or len(attempts) > 1 or attempts == {1}:
+        return ""
+    return f"attempt {attempts.pop()} at this study on this data"
+
+
+def _averaged(claim: Claim, outcomes: Sequence[Outcome]) -> tuple[str, str]:
+    """Return of how many variants each side of a claim is the mean, in words; nothing of a side that is one variant."""
+    if not (claim.better and claim.than) or claim.rather_than:
+        return "", ""
+    try:
+        a, b = groups(claim, {o.variant: o.factors for o in outcomes if o.status != "incompatible"})
+    except SpecError:  # what it compares has not run
+        return "", ""
+    one, other = (f", mean of {len(side.variants)} variants" * (len(side.variants) > 1) for side in (a, b))
+    return one, other
 
 
 def _begun(text: str) -> str:
@@ -192,7 +225,12 @@ def _size(result: Comparison, claim: Claim) -> str:
     words = _shown(result, claim)
     sign = 1 if words.startswith(": difference") else math.copysign(1, result.delta)
     size = f"{quantity(result, sign * result.delta)}{_unit(result)}{bracketed(result, int(sign))}"
-    return f"{words} {size} in {_measure(result)}"
+    margin = (
+        f", {'within' if result.verdict == 'equivalent' else 'margin'} ±{score(result.metric, claim.within)}"
+        if claim.within
+        else ""
+    )
+    return f"{words} {size} in {_measure(result)}{margin}"
 
 
 def _shown(result: Comparison, claim: Claim) -> str:
@@ -200,26 +238,27 @@ def _shown(result: Comparison, claim: Claim) -> str:
     if result.kind == "interaction":
         return ": difference of differences"
     directed = METRICS[result.metric].direction != "neither" or result.method in (SUCCESS_RATES, WINS)
-    ahead = apart(result.a, result.b)[result.gain < 0]
-    if directed and result.verdict == "refuted" and claim.within is not None and len(ahead) <= SHORT:
-        return f": {ahead} is better by"
+    names = apart(result.a, result.b) if result.kind in PAIRS else ("", "")
+    ahead = names[result.gain < 0]
+    if directed and result.verdict == "refuted" and claim.within is not None and 0 < len(ahead) <= SHORT:
+        return f": {ahead} better by"
     if result.verdict == "supported" and result.gain > 0:
         return " by"
     if result.method == WINS:
         return ": difference from the claimed share"
     if directed and result.verdict == "refuted" and (result.gain < 0 or claim.within is not None):
-        return ": worse by" if result.gain < 0 else ": better by"
+        named = f"{names[0]} " if 0 < len(names[0]) <= SHORT else ""
+        return f": {named}worse by" if result.gain < 0 else ": better by"
     return ": difference"
 
 
-def _evidence(result: Comparison, claim: Claim) -> str:
+def _evidence(result: Comparison, claim: Claim, averaged: tuple[str, str]) -> str:
     """Return what the verdict rests on beside the difference, in a line."""
     if math.isnan(result.delta):
         return ""
-    found = [_sides(result)]
-    if result.method not in (SUCCESS_RATES, WINS) and (claim.within or claim.by):
-        stated = score(result.metric, claim.within or claim.by)
-        found.append(f"margin ±{stated}" if claim.within else f"claimed: by more than {stated}")
+    found = [_sides(result, averaged)]
+    if result.method not in (SUCCESS_RATES, WINS) and claim.by:
+        found.append(f"claimed: by more than {score(result.metric, claim.by)}")
     if result.verdict == "saturated":
         found.append("every seed reaches the best value there is")
     elif result.verdict == FLOOR:
@@ -229,13 +268,13 @@ def _evidence(result: Comparison, claim: Claim) -> str:
         open_gain = result.verdict == "inconclusive" and claim.within is None
         against = open_gain and not result.in_favour and result.delta != 0
         found += ["the difference seen speaks against the claim"] * against
-        found.append(f"p {probability(result.p)}{f', corrected {probability(result.p_holm)}' * corrected}")
+        found.append(f"corrected p {probability(result.p_holm)}" if corrected else f"p {probability(result.p)}")
     noted = result.note if result.kind == "trend" else ""  # where the line leads past the best level
     return "; ".join(filter(None, [*found, noted, remark(result, claim)]))
 
 
-def _sides(result: Comparison) -> str:
-    """Return what both sides of a comparison are, each with its value."""
+def _sides(result: Comparison, averaged: tuple[str, str]) -> str:
+    """Return what both sides of a comparison are, each with its value and the number of variants that it is the mean of."""
     a, b = quantity(result, result.mean_a), quantity(result, result.mean_b)
     if result.method == SUCCESS_RATES:
         rates = ((result.a, result.success_a, result.seeds_a), (result.b, result.success_b, result.seeds_b))
@@ -247,7 +286,7 @@ def _sides(result: Comparison) -> str:
         return f"difference {a} under {one} against {b} under {other}"
     if result.kind == "trend":
         return f"fitted line from {b} at {other} to {a} at {one}"
-    return f"{a} ({one}) against {b} ({other})"
+    return f"{a} ({one}{averaged[0]}) against {b} ({other}{averaged[1]})"
 
 
 def apart(a: str, b: str) -> tuple[str, str]:
@@ -297,6 +336,6 @@ def made_with(study: StudyFacts) -> list[tuple[str, str]]:
     rows = [
         ("Finished", study.provenance.get("finished", "")),
         ("Machine", "; ".join(dict.fromkeys(machines))),
-        ("Commit", "; ".join(dict.fromkeys(commits))),
+        ("Commits" if len(set(commits)) > 1 else "Commit", "; ".join(dict.fromkeys(commits))),
     ]
     return [(title, text) for title, text in rows if text]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from harness.analysis import ALPHA, ONE_SEED, Comparison, Outcome, on
-from harness.analysis.answers import claimed_variants
+from harness.analysis.answers import PEAK, claimed_variants
 from harness.analysis.compare import scores_at_floor
 from harness.analysis.comparison import FLOOR, PILOT, SUCCESS_RATES, WINS
 from harness.analysis.floor import NEAR, finer
@@ -22,6 +22,7 @@ FEW = 5
 """Seeds a side of a new study, where so far there are too few to say how many decide a claim."""
 NEAR_BEST = "both sides are near the best value there is"
 HARDER = "where both sides are near the best value there is, only a harder task or a smaller budget leaves a difference to find"
+PEAKED = "a line does not describe means whose best is between its ends: ask in a new study whether that level beats the ends"
 MOST = 300
 """Seeds a side up to which a new study is proposed."""
 
@@ -37,6 +38,8 @@ class Next(NamedTuple):
     """What these seeds are for."""
     adds: bool = False
     """Whether the seeds are added to this study; a claim that needs a new study is not served by them."""
+    refutes: bool = False
+    """Whether the seeds would refute the claim, if the difference is as seen."""
 
     @property
     def text(self) -> str:
@@ -89,7 +92,7 @@ def _out_of_reach(result: Comparison, claim: Claim) -> str:
     if _beyond(result, claim):
         better = METRICS[result.metric].direction != "neither"
         words = ("better", "worse") if better else ("larger", "smaller")
-        return f"seen here: {words[result.gain < 0]} by more than the margin"
+        return f"{words[result.gain < 0]} by more than the margin here, but not significantly"
     if math.isinf(result.needed_seeds):
         enough = result.needed_sentences
         sentences = f"; about {enough:,.0f} test sentences would" if math.isfinite(enough) else ""
@@ -106,9 +109,12 @@ def _decisive(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
     """Return the new study that decides an open claim; None where none of a size to propose does."""
     if _near_best(result):
         return Next(HARDER)
+    if result.kind == "trend" and PEAK in result.note:
+        return Next(PEAKED)
     if _beyond(result, claim) or not result.needed_seeds <= MOST:
         return None
-    return _new_study(int(result.needed_seeds), f"80 % power {_seen(claim)}", study, outcomes)
+    found = _new_study(int(result.needed_seeds), f"80 % power {_seen(claim)}", study, outcomes)
+    return found._replace(refutes=claim.within is None and result.gain < 0 and claim.compares_means)
 
 
 def _more(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
@@ -150,8 +156,8 @@ def together(steps: Iterable[tuple[str, Next | None]]) -> list[Next]:
     found = []
     for adds in (True, False):
         if studies := [step for step in about if step.seeds and step.adds == adds]:
-            names = [name for step in studies for name in about[step]]
-            whose = ", ".join(f'"{name}"' for name in names) if len(names) < 4 else f"{len(names)} open claims"
+            names = [f'"{name}"{", which it would refute" * step.refutes}' for step in studies for name in about[step]]
+            whose = ", ".join(names) if len(names) < 4 else f"{len(names)} open claims"
             why = "; ".join(dict.fromkeys(step.why for step in studies))
             found.append(max(studies, key=lambda step: step.seeds)._replace(why=f"{why}, for {whose}"))
     return [*found, *(step for step in about if not step.seeds)]

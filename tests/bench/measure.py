@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from harness.execution.entry import MODULES
 from harness.execution.local_pool import Task, Workers, slots
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +49,7 @@ def alone(entry: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
 
     How much of its freed memory a process finds again depends on what it did before: one configuration, one process.
     """
-    with Workers(entry, ("variants",), slots("cpu", 1), {}) as workers:
+    with Workers(entry, MODULES, slots("cpu", 1), {}) as workers:
         (ended,) = workers.run([Task(entry, dict(payload))], lambda *_: None)
     if ended.status != "done":
         raise RuntimeError(f"{entry} {dict(payload)}: {ended.reason}\n{ended.traceback}")

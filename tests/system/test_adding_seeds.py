@@ -11,7 +11,7 @@ import pytest
 from test_run import ROOT, SMALL
 
 from harness.analysis.interim import plan_at_look
-from harness.execution.entry import entry_of, perform
+from harness.execution.entry import MODULES, entry_of, perform
 from harness.execution.estimate import survey
 from harness.execution.local_pool import Workers, slots
 from harness.execution.runner import Settings
@@ -47,7 +47,7 @@ def answered(home: Path, replan: bool = False, **changes: Any) -> StudyAnswer:
     path = home / "mask.yaml"
     path.write_text(json.dumps(SAID | changes), encoding="utf-8")
     plan = planning.load(str(path), sets=SMALL)
-    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
+    with Workers(entry_of(perform), MODULES, slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
         settings = Settings(workers, replan=replan)
         return run_study.run_study(plan, Store(home / "runs"), settings, lambda *_: None, tracked=False)
 

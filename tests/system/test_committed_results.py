@@ -18,7 +18,7 @@ import pytest
 from scipy.stats import t as student
 
 from harness.execution import runner
-from harness.execution.entry import entry_of, perform
+from harness.execution.entry import MODULES, entry_of, perform
 from harness.execution.local_pool import Workers, slots
 from harness.execution.runner import Settings
 from harness.storage.store import Store
@@ -53,7 +53,7 @@ def committed(study: str, plan: Part) -> tuple[pd.DataFrame, int]:
 
 def scored(plan: Part, store: Store) -> tuple[dict[str, float], dict[str, Any]]:
     """Run a trial and return its scores and where it was trained."""
-    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {}) as workers:
+    with Workers(entry_of(perform), MODULES, slots("cpu", 1), {}) as workers:
         runner.execute(plan, store, Settings(workers), lambda *_: None)
     ((_, _, trial),) = plan.trials()
     records = {name: store.record(stage.name, stage.key) for name, stage in trial.stages.items()}

@@ -20,7 +20,7 @@ from unit.storage.test_store import cut, flip
 
 from harness.cli.app import app
 from harness.core.spec import SpecError
-from harness.execution.entry import entry_of, perform
+from harness.execution.entry import MODULES, entry_of, perform
 from harness.execution.local_pool import Workers, slots
 from harness.execution.scheduler import Settings
 from harness.storage import garbage
@@ -37,7 +37,7 @@ STUDY = "decoding"
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
     """One worker for all of these tests: it takes seconds to start."""
-    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {}) as made:
+    with Workers(entry_of(perform), MODULES, slots("cpu", 1), {}) as made:
         yield made
 
 

@@ -26,7 +26,7 @@ from ray.cluster_utils import Cluster as Nodes
 
 from harness.core.spec import SpecError
 from harness.execution import failures
-from harness.execution.entry import entry_of, perform
+from harness.execution.entry import MODULES, entry_of, perform
 from harness.execution.local_pool import Ended, Executor, Task, Workers, slots
 from harness.execution.ray_cluster import Cluster
 from harness.execution.ray_transfer import Stores
@@ -39,7 +39,7 @@ from harness.workflows import run_study
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-ENTRY = (entry_of(perform), ("variants",))
+ENTRY = (entry_of(perform), MODULES)
 SMALL: dict[str, Any] = {
     "data.dataset.train": 200,
     "data.dataset.validation": 30,

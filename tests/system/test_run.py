@@ -15,7 +15,7 @@ from harness.analysis import Outcome
 from harness.analysis.load_outcomes import _test_set
 from harness.core.spec import SpecError
 from harness.execution import runner
-from harness.execution.entry import entry_of, perform
+from harness.execution.entry import MODULES, entry_of, perform
 from harness.execution.estimate import survey
 from harness.execution.local_pool import Workers, slots
 from harness.execution.runner import Settings
@@ -57,7 +57,7 @@ def answered(
     def listen(trial: str, event: dict[str, Any]) -> None:
         heard.extend([(trial, event["status"])] if "status" in event else [])
 
-    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
+    with Workers(entry_of(perform), MODULES, slots("cpu", 1), {"logs": str(home / "logs")}) as workers:
         return run_study.run_study(plan, Store(home), Settings(workers, **settings), listen, tracked=False), heard
 
 
@@ -219,7 +219,7 @@ def test_what_was_answered_is_mirrored_where_it_is_not_yet(tmp_path: Path, monke
 
     def run_it(*, tracked: bool = True) -> int:
         before = len(made)
-        with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {}) as workers:
+        with Workers(entry_of(perform), MODULES, slots("cpu", 1), {}) as workers:
             run_study.run_study(plan, store, Settings(workers), lambda *_: None, tracked=tracked)
         return len(made) - before
 

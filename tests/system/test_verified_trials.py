@@ -17,7 +17,7 @@ from unit.storage.test_store import rewrite
 from harness.analysis import Outcome
 from harness.analysis.load_outcomes import gather
 from harness.core.spec import SpecError
-from harness.execution.entry import entry_of, perform
+from harness.execution.entry import MODULES, entry_of, perform
 from harness.execution.local_pool import Slot, Workers, slots
 from harness.execution.runner import Settings
 from harness.storage import garbage, sealing
@@ -51,13 +51,13 @@ def silent(_name: str, _event: dict[str, Any]) -> None:
 
 
 def executed(plan: Plan, store: Store) -> None:
-    with Workers(entry_of(perform), ("variants",), slots("cpu", 1), {}) as workers:
+    with Workers(entry_of(perform), MODULES, slots("cpu", 1), {}) as workers:
         run_study.run_study(plan, store, Settings(workers), silent, tracked=False)
 
 
 def again(plan: Plan, store: Store, places: list[Slot] | None = None) -> verify.Verified:
     part, chosen = verify.choose(plan, store)
-    with Workers(entry_of(perform), ("variants",), places or slots("cpu", 1), {}) as workers:
+    with Workers(entry_of(perform), MODULES, places or slots("cpu", 1), {}) as workers:
         return verify.verify(plan, part, chosen, store, Settings(workers), silent)
 
 

@@ -87,6 +87,7 @@ def test_a_trend_is_the_mean_slope_of_the_seeds():
         ((40, 60, 50), "exact_match", "the best mean is at 0.5, between the ends"),
         ((40, 60, 70), "exact_match", ""),
         ((70, 60, 60), "exact_match", ""),
+        ((40, 60, 60), "exact_match", ""),
         ((40, 60, 50), "token_edit_rate", ""),
         ((60, 40, 50), "token_edit_rate", "the best mean is at 0.5, between the ends"),
     ],

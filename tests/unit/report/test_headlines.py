@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from harness.analysis import Comparison, Outcome
+from harness.analysis.answers import PEAK
 from harness.analysis.outcome import Tested, TestSet
 from harness.report.facts import StudyFacts
 from harness.report.headlines import Headline, brackets, headlines, made_with, steps, summary
@@ -47,11 +48,11 @@ def test_an_answer_is_a_sentence_with_size_interval_metric_and_verdict():
         ({"verdict": "refuted"}, ": difference 27.60 points [17.10, 38.10] in exact match"),
         (
             {"verdict": "refuted", "delta": -5.0, "ci_low": -7.0, "ci_high": -3.0},
-            ": worse by 5.00 points [3.00, 7.00] in exact match",
+            ": a worse by 5.00 points [3.00, 7.00] in exact match",
         ),
         (
             {"verdict": "refuted", "metric": "nll", "delta": 0.5, "ci_low": 0.3, "ci_high": 0.7},
-            ": worse by 0.5000 nats [0.3000, 0.7000] in NLL (lower is better)",
+            ": a worse by 0.5000 nats [0.3000, 0.7000] in NLL (lower is better)",
         ),
         (
             {"verdict": "equivalent", "confidence": 90.0},
@@ -79,28 +80,28 @@ def test_each_kind_of_difference_is_said_in_its_own_units(changes, text):
 @pytest.mark.parametrize(
     ("changes", "claim", "text"),
     [
-        ({}, {}, "50.00 (a) against 22.40 (b); p 0.001, corrected 0.002"),
+        ({}, {}, "50.00 (a) against 22.40 (b); corrected p 0.002"),
         ({"family": 1}, {}, "50.00 (a) against 22.40 (b); p 0.001"),
-        ({"p_holm": 0.001}, {}, "50.00 (a) against 22.40 (b); p 0.001, corrected 0.001"),
+        ({"p_holm": 0.001}, {}, "50.00 (a) against 22.40 (b); corrected p 0.001"),
         ({"p": math.nan, "p_holm": math.nan, "verdict": "pilot"}, {}, "50.00 (a) against 22.40 (b)"),
-        ({"family": 1}, {"within": 30.0}, "50.00 (a) against 22.40 (b); margin ±30.00; p 0.001"),
+        ({"family": 1}, {"within": 30.0}, "50.00 (a) against 22.40 (b); p 0.001"),
         ({"family": 1}, {"by": 2.0}, "50.00 (a) against 22.40 (b); claimed: by more than 2.00; p 0.001"),
-        ({"kind": "interaction"}, {}, "difference 50.00 under a against 22.40 under b; p 0.001, corrected 0.002"),
-        ({"kind": "trend"}, {}, "fitted line from 22.40 at b to 50.00 at a; p 0.001, corrected 0.002"),
+        ({"kind": "interaction"}, {}, "difference 50.00 under a against 22.40 under b; corrected p 0.002"),
+        ({"kind": "trend"}, {}, "fitted line from 22.40 at b to 50.00 at a; corrected p 0.002"),
         (
             {"kind": "trend", "note": "the best mean is at 0.5, between the ends"},
             {},
-            "fitted line from 22.40 at b to 50.00 at a; p 0.001, corrected 0.002; the best mean is at 0.5, between the ends",
+            "fitted line from 22.40 at b to 50.00 at a; corrected p 0.002; the best mean is at 0.5, between the ends",
         ),
         (
             {"method": "success rates", "success_a": 5.0, "success_b": 1.0},
             {"by": 2.0},
-            "5 of 5 seeds (a) against 1 of 5 seeds (b); p 0.001, corrected 0.002",
+            "5 of 5 seeds (a) against 1 of 5 seeds (b); corrected p 0.002",
         ),
         (
             {"method": "wins"},
             {},
-            "a wins 50.0 % of pairs of seeds against b, claimed are more than 22.4 %; p 0.001, corrected 0.002",
+            "a wins 50.0 % of pairs of seeds against b, claimed are more than 22.4 %; corrected p 0.002",
         ),
         ({"verdict": "saturated"}, {}, "50.00 (a) against 22.40 (b); every seed reaches the best value there is"),
         (
@@ -128,15 +129,15 @@ def test_sides_are_named_by_what_sets_them_apart():
 def test_a_margin_that_was_missed_says_in_which_direction():
     worse = replace(MADE, verdict="refuted", delta=-27.6, ci_low=-38.1, ci_high=-17.1)
     equal = CLAIM.changed(within=3.0)
-    assert one(replace(MADE, verdict="refuted"), equal).size.startswith(": a is better by 27.60 points [17.10,")
-    assert one(worse, equal).size.startswith(": b is better by 27.60 points [17.10,")
+    assert one(replace(MADE, verdict="refuted"), equal).size.startswith(": a better by 27.60 points [17.10,")
+    assert one(worse, equal).size.startswith(": b better by 27.60 points [17.10,")
     long = "a model whose name would not leave any room for a sentence"
-    assert one(replace(worse, b=long), equal).size.startswith(": worse by 27.60 points [17.10,")
+    assert one(replace(worse, b=long), equal).size.startswith(": a worse by 27.60 points [17.10,")
 
 
 def test_significant_alone_is_said_where_the_correction_leaves_a_claim_open():
     said = one(replace(MADE, verdict="inconclusive", p=0.04, p_holm=0.08, in_favour=True)).evidence
-    assert said.endswith("p 0.040, corrected 0.080; significant alone, not after the correction")
+    assert said.endswith("corrected p 0.080; significant alone, not after the correction")
 
 
 def test_the_summary_counts_verdicts_and_names_the_best_mean():
@@ -144,8 +145,9 @@ def test_the_summary_counts_verdicts_and_names_the_best_mean():
     study = StudyFacts("s", "b", "Why?", "", "", "", claims=[CLAIM], copied=COPIED, primary="exact_match")
     said = headlines(study, scored, [MADE])
     assert summary(study, scored, said) == (
-        "1 claim: 1 supported. Highest mean exact match: b, 51.00 (SD 0.00 over 5 seeds)."
+        "1 claim: 1 supported. Highest mean exact match: b, 51.00 (SD 0.00 over 5 seeds; not tested as the best)."
     )
+    assert summary(replace(study, claims=[]), scored, []).endswith("b, 51.00 (SD 0.00 over 5 seeds).")
     elsewhere = [replace(o, test=TestSet("t", [o.variant], [["x"]])) for o in scored]
     assert summary(study, elsewhere, said) == "1 claim: 1 supported.", "means of different sentences have no best"
     assert [step.what for step in steps(study, said)] == ["nothing; every claim is decided"]
@@ -153,6 +155,68 @@ def test_the_summary_counts_verdicts_and_names_the_best_mean():
     assert [step.what for step in steps(study, full)] == ["nothing that a new study of this kind would decide"]
     opened = headlines(study, scored, [replace(MADE, verdict="inconclusive", needed_seeds=400.0)])
     assert steps(study, opened)[0].what.startswith("no new study of up to 300 seeds a side would decide what is open")
+
+
+def test_a_side_of_several_variants_says_of_how_many_it_is_the_mean():
+    several = [
+        replace(o, variant=f"{o.variant}{y}", factors={"x": 1 if o.variant == "a" else 2, "y": y})
+        for o in TRIALS
+        for y in (1, 2, 3)
+    ]
+    made = replace(MADE, a="x=1", b="x=2", mean_a=50.0, mean_b=22.4)
+    said = one(made, outcomes=several).evidence
+    assert said.startswith("50.00 (x=1, mean of 3 variants) against 22.40 (x=2, mean of 3 variants); ")
+    assert one(made, CLAIM.changed(when={"y": 2}), outcomes=several).evidence.startswith(
+        "50.00 (x=1) against 22.40 (x=2)"
+    )
+    assert "variants" not in one(replace(made, kind="interaction"), outcomes=TRIALS).evidence
+
+
+def test_a_margin_is_said_with_the_difference():
+    equal = CLAIM.changed(within=30.0)
+    assert one(replace(MADE, verdict="equivalent"), equal).size.endswith("in exact match, within ±30.00")
+    assert one(replace(MADE, verdict="inconclusive"), equal).size.endswith("in exact match, margin ±30.00")
+
+
+def test_an_attempt_that_all_claims_share_is_said_once():
+    again = replace(MADE, attempt=2, plans_seen=1)
+    study = StudyFacts("s", "b", "Why?", "", "", "", claims=[CLAIM] * 2, copied=COPIED)
+    assert [one.verdict for one in headlines(study, TRIALS, [again] * 2)] == ["supported"] * 2
+    assert brackets([CLAIM] * 2, [again] * 2).endswith("; every verdict is of attempt 2 at this study on this data")
+    mixed = [again, MADE]
+    assert [one.verdict for one in headlines(study, TRIALS, mixed)] == ["supported, attempt 2", "supported"]
+    assert "attempt" not in brackets([CLAIM] * 2, mixed)
+    later = [again, replace(again, exploratory="stated later")]
+    assert [one.verdict for one in headlines(study, TRIALS, later)] == [
+        "supported, attempt 2",
+        "exploratory, supported",
+    ]
+    assert one(again).verdict == "supported, attempt 2", "a single claim has no line for all"
+
+
+def test_what_a_new_study_would_refute_and_what_it_leaves_open_is_said():
+    opened = replace(MADE, verdict="inconclusive", needed_seeds=12.0, in_favour=True)
+    against = replace(opened, delta=-5.0, in_favour=False)
+    study = StudyFacts(
+        "s", "b", "Why?", "", "", "", claims=[CLAIM.changed(name=name) for name in "abcd"], copied=COPIED
+    )
+    far = replace(opened, needed_seeds=400.0)
+    found = steps(study, headlines(study, TRIALS, [opened, against, far, far]))
+    assert found[0].why.endswith('for "a", "b", which it would refute')
+    assert [step.what for step in found[1:]] == [
+        "no new study of up to 300 seeds a side for 2 other open claims, which say why"
+    ]
+    assert len(steps(study, headlines(study, TRIALS, [opened, against, MADE, MADE]))) == 1
+
+
+def test_a_trend_past_its_best_level_asks_about_that_level():
+    trend = Claim(name="more is better", better_with_more="x", metric="exact_match")
+    made = replace(MADE, kind="trend", verdict="inconclusive", needed_seeds=12.0, note=f"{PEAK} 0.5, between the ends")
+    assert one(made, trend).next.what.endswith("ask in a new study whether that level beats the ends")
+    assert "new study, 12 seeds" in one(replace(made, note=""), trend).next.what
+    assert one(replace(made, verdict="refuted", delta=-5.0), trend).size.startswith(": worse by"), (
+        "its ends are no variants"
+    )
 
 
 def test_names_keep_their_letters():
@@ -169,9 +233,13 @@ def test_an_open_claim_names_the_study_that_decides_it_and_its_cost():
     equal = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=30.0)).next
     assert "if there is no difference" in equal.why
     beyond = one(replace(MADE, verdict="inconclusive", needed_seeds=12.0), CLAIM.changed(within=3.0))
-    assert beyond.evidence.endswith("seen here: better by more than the margin") and beyond.next is None
+    assert (
+        beyond.evidence.endswith("better by more than the margin here, but not significantly") and beyond.next is None
+    )
     lower = replace(MADE, metric="nll", verdict="inconclusive", needed_seeds=12.0)
-    assert one(lower, CLAIM.changed(within=3.0, metric="nll")).evidence.endswith("worse by more than the margin")
+    assert one(lower, CLAIM.changed(within=3.0, metric="nll")).evidence.endswith(
+        "worse by more than the margin here, but not significantly"
+    )
     against = "the difference seen speaks against the claim"
     assert against not in one(replace(MADE, verdict="inconclusive", in_favour=True)).evidence
     assert against in one(replace(MADE, verdict="inconclusive")).evidence
@@ -220,7 +288,7 @@ def test_brackets_are_marked_where_only_p_values_are_corrected():
     assert brackets([CLAIM] * 2, two) == "95 % intervals, uncorrected; verdicts follow p corrected for 2 claims (Holm)"
     assert "4 claims, 2 of them not on this page (Holm)" in brackets([CLAIM] * 2, [replace(MADE, family=4)] * 2)
     few = [replace(MADE, family=2, p=0.002, least=0.002)] * 2
-    assert brackets([CLAIM] * 2, few).endswith("with 5 seeds a side p of two trained sides is never below 0.002")
+    assert brackets([CLAIM] * 2, few).endswith("5 seeds a side allow no p below 0.002")
     two_families = [CLAIM] * 2 + [CLAIM.changed(family="secondary")] * 3
     made = [replace(MADE, family=2)] * 2 + [replace(MADE, family=3)] * 3
     assert "p corrected for 2 primary claims and for 3 secondary claims (Holm)" in brackets(two_families, made)
@@ -273,11 +341,13 @@ def test_the_best_mean_is_that_of_the_test_set_which_the_first_claim_is_about():
     study = StudyFacts("s", "b", "Why?", "", "", "", claims=[CLAIM.changed(on="longer")], copied=COPIED)
     said = headlines(study, longer, [MADE])
     best = summary(study, longer, said)
-    assert best.endswith('Highest mean exact match on the test set "longer": b, 10.00 (SD 0.00 over 5 seeds).')
-    main = replace(study, claims=[CLAIM])
-    assert summary(main, longer, said).endswith("Highest mean exact match: a and 1 other, 50.00."), (
-        "both are equal there"
+    assert best.endswith(
+        'Highest mean exact match on the test set "longer": b, 10.00 (SD 0.00 over 5 seeds; not tested as the best).'
     )
+    main = replace(study, claims=[CLAIM])
+    assert summary(main, longer, said).endswith(
+        "Highest mean exact match: a and 1 other, 50.00 (not tested as the best)."
+    ), "both are equal there"
 
 
 def test_a_share_of_wins_that_was_missed_is_no_loss():
