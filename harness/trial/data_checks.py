@@ -255,5 +255,6 @@ def _references(rows: int, split: str) -> str:
 
 
 def _lacked(rows: int, split: str, tokens: Sequence[str]) -> str:
-    shown = f" ({', '.join([*map(_shown, tokens[:SHOWN]), *(['…'] if len(tokens) > SHOWN else [])])})" if tokens else ""
+    first = [_shown(token.strip() or token) for token in tokens[:SHOWN]]  # a word can hold the space before it
+    shown = f" ({', '.join([*first, *(['…'] if len(tokens) > SHOWN else [])])})" if tokens else ""
     return f"{_references(rows, split)} hold tokens that the vocabulary did not learn from training{shown}"
