@@ -89,6 +89,8 @@ class Diff:
     """The names of two studies; empty for two runs of one study."""
     means: list[Mean] = field(default_factory=list)
     """Of two studies, the scores of every variant of both, best first."""
+    splits: list[str] = field(default_factory=list)
+    """The split that A and the split that B is scored on, if these differ: no score and no verdict is compared then."""
 
     def plain(self) -> dict[str, Any]:
         """Return the differences as plain data, with null for unknown values."""
@@ -127,6 +129,8 @@ def _diff(name_a: str, name_b: str, a: Run, b: Run) -> Diff:
         raise SpecError(f"these are runs on different bases: {titles[0]}, and {titles[1]}; scores compare on one base")
     one = a.plan["study"] == b.plan["study"]
     pairs = same_names(a.plan, b.plan) if one else of_studies((a.plan, b.plan), (a.trials, b.trials), _whole)
+    splits = [_split(run.plan) for run in (a, b)]
+    apart = splits[0] != splits[1]
     mine, theirs = ({row["trial"]: row for row in run.trials} for run in (a, b))
     both = [trial for trial in mine if trial in theirs]
     found = [c for trial in both if (c := _contradiction(trial, mine[trial], theirs[trial]))]
@@ -139,10 +143,11 @@ def _diff(name_a: str, name_b: str, a: Run, b: Run) -> Diff:
         contradictions=found,
         gone=[trial for trial in mine if trial not in theirs],
         new=[trial for trial in theirs if trial not in mine],
-        scores=_changes(a, b, pairs),
+        scores=[] if apart else _changes(a, b, pairs),
         verdicts=_verdicts(a.comparisons, b.comparisons),
         studies=[] if one else [run.plan["study"] for run in (a, b)],
-        means=[] if one else _means(a, b),
+        means=[] if one or apart else _means(a, b),
+        splits=splits if apart else [],
     )
 
 
@@ -165,10 +170,12 @@ def _spelled(value: Any) -> str:
 def _plan_rows(a: Mapping[str, Any], b: Mapping[str, Any], *, one: bool) -> list[Altered]:
     """Return differences of two plans besides the variants; claims are matched by name; of two studies, little compares."""
     if not one:
-        return list(_altered(*({name: plan[name] for name in ("study", "question", "seeds")} for plan in (a, b))))
+        about = ("study", "question", "seeds")
+        return list(_altered(*({n: plan[n] for n in about} | {"evaluate": _split(plan)} for plan in (a, b))))
 
     def named(plan: Mapping[str, Any]) -> dict[str, Any]:
         own = {key: value for key, value in plan.items() if key not in ("variants", "claims", "digest")}
+        own |= {"evaluate": _split(plan)}
         own |= {
             f"variant {v['name']}": f"skipped, {v['skipped']}" if v["skipped"] else "runs" for v in plan["variants"]
         }
@@ -176,6 +183,11 @@ def _plan_rows(a: Mapping[str, Any], b: Mapping[str, Any], *, one: bool) -> list
 
     claims = [{f"claim {claim['name']}": _meant(Claim, claim) for claim in plan["claims"]} for plan in (a, b)]
     return [*_altered(named(a), named(b)), *_altered(*claims)]
+
+
+def _split(plan: Mapping[str, Any]) -> str:
+    """Return the split on which a plan scores its trials."""
+    return str(plan.get("evaluate") or "test")
 
 
 def _choice_rows(a: Mapping[str, Any], b: Mapping[str, Any], pairs: Sequence[Pair], *, one: bool) -> list[Altered]:
@@ -289,8 +301,13 @@ def _measure(metric: str, choice: Mapping[str, Any], trials: Sequence[Row]) -> t
 def _verdicts(a: Sequence[Row], b: Sequence[Row]) -> list[Verdict]:
     # Rows that answer no claim have an empty one; older reports call it "exploratory".
     answers = [[row for row in own if row["claim"] not in ("", "exploratory")] for own in (a, b)]
-    verdicts = [{row["claim"]: row["verdict"] for row in own if row["verdict"]} for own in answers]
+    verdicts = [{row["claim"]: _marked(row) for row in own if row["verdict"]} for own in answers]
     return [
         Verdict(claim, *(own.get(claim, "") for own in verdicts))
         for claim in dict.fromkeys([*verdicts[0], *verdicts[1]])
     ]
+
+
+def _marked(row: Row) -> str:
+    """Return the verdict of a row, marked where its claim is younger than its results."""
+    return f"exploratory, {row['verdict']}" if row.get("exploratory") else row["verdict"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from harness.cli.terminal import columns, duration, grid, heading, indented, number_of, say, size
+from harness.cli.terminal import columns, duration, fitting, grid, heading, indented, number_of, say, size
 
 if TYPE_CHECKING:
     from harness.report.section import Section
@@ -94,7 +94,7 @@ def print_sections(sections: Iterable[Section]) -> None:
         say(heading(section.title), *([indented(section.about)] if section.about else []))
         for table in section.tables:
             if table.rows:
-                say(columns(table.columns, table.rows, table.numeric))
+                say(*fitting(table.columns, table.rows, table.numeric))
 
 
 def print_verified(title: str, found: Verified) -> None:

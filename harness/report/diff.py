@@ -76,7 +76,15 @@ def _forests(found: Diff) -> list[Forest]:
     return [axis(title, own, better) for (title, better), own in ordered]
 
 
+def _apart(found: Diff) -> str:
+    """Return that scores of two splits do not compare, and of which."""
+    a, b = found.splits
+    return f"A is scored on its {a} split, B on its {b} split: neither scores nor verdicts compare."
+
+
 def _verdicts_text(found: Diff) -> str:
+    if found.splits:
+        return _apart(found)
     if found.studies:
         return "Each study has claims of its own." if found.verdicts else "Neither study states a claim."
     changed = sum(v.a != v.b for v in found.verdicts)
@@ -98,13 +106,15 @@ def _trials_text(found: Diff) -> str:
 def _scores_text(found: Diff) -> str:
     same = sum(row.found == IDENTICAL for row in found.scores)
     real = sum(row.found == REAL for row in found.scores)
+    if found.splits:
+        return _apart(found)
     if found.studies and not found.scores:
         return NO_PAIR
     over = " over the seeds that both runs have" if found.gone or found.new else ""
     counts = f"{len(found.scores)} means{over} compared: {same} identical, {real} with a real difference."
     how = (
-        "B minus A with 95 % interval. Seeds that both runs have are compared in pairs, because they share first weights "
-        "and data order; otherwise Welch's t test. Real: p below 0.05 after Holm's correction over all rows; it speaks of "
+        "B minus A with its 95 % interval. Seeds that both runs have are compared in pairs, because they share first weights "
+        "and data order; otherwise by Welch's t test. Real: p below 0.05 after Holm's correction over all rows; it speaks of "
         "new seeds on this test set."
     )
     counts = f"{PAIRS} {counts}" if found.studies else counts
@@ -126,24 +136,13 @@ def _contradictions_table(found: Diff) -> Table:
 
 def _scores_table(found: Diff) -> Table:
     """One row per variant and metric that are not identical."""
-    columns = [
-        "variant",
-        "metric",
-        "mean A",
-        "mean B",
-        "difference",
-        "95 % interval",
-        "seeds",
-        "test",
-        "p (Holm)",
-        "is it real?",
-    ]
+    columns = ["variant", "metric", "A", "B", "B minus A", "seeds", "p (Holm)", "is it real?"]
     rows = []
     for c in (row for row in found.scores if row.found != IDENTICAL):
-        numbers = [number(value, c.digits) for value in (c.mean_a, c.mean_b, c.delta)]
-        interval = NONE if math.isnan(c.ci_low) else f"{number(c.ci_low, c.digits)} to {number(c.ci_high, c.digits)}"
-        seeds = f"{c.seeds_a} and {c.seeds_b}"
-        rows.append([c.variant, c.title, *numbers, interval, seeds, c.test, probability(c.p_holm), c.found])
+        a, b, delta = (number(value, c.digits) for value in (c.mean_a, c.mean_b, c.delta))
+        reach = "" if math.isnan(c.ci_low) else f" [{number(c.ci_low, c.digits)}, {number(c.ci_high, c.digits)}]"
+        seeds = f"{c.seeds_a} pairs" if c.test == "paired" else f"{c.seeds_a} and {c.seeds_b}"
+        rows.append([c.variant, c.title, a, b, f"{delta}{reach}", seeds, probability(c.p_holm), c.found])
     return _table("scores", columns, rows)
 
 

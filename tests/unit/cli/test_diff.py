@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from harness.analysis.run_difference import change, corrected
 from harness.analysis.runs import diff
 from harness.cli import app
+from harness.cli.terminal import fitting
 from harness.core.spec import SpecError
 from harness.report.diff import page, sections
 
@@ -207,8 +209,8 @@ def test_every_number_of_the_page_is_in_the_sections(tmp_path):
     a, b = write(tmp_path / "a"), write(tmp_path / "b", SCORES | {"a": [75.0, 76.0, 77.5, 74.5]})
     found = diff(a, b)
     row = next(t for s in sections(found) for t in s.tables if t.name == "scores").rows[0]
-    assert row[:5] == ["a", "BLEU", "70.62", "75.75", "5.12"] and row[-1] == "real"
-    assert all(cell.replace("<", "&lt;") in page(found) for cell in row)
+    assert row[:6] == ["a", "BLEU", "70.62", "75.75", "5.12 [3.77, 6.48]", "4 pairs"] and row[-1] == "real"
+    assert all(cell.replace("<", "&lt;").replace("[", "\\[").replace("]", "\\]") in page(found) for cell in row)
 
 
 def test_mistakes_are_told(tmp_path):
@@ -252,6 +254,50 @@ def test_the_command(tmp_path):
     assert (tmp_path / "d.md").read_text() == page(diff(a, b))
     shown = CliRunner().invoke(app.app, ["diff", a, b]).output
     assert "is it real?" in shown and "ALARM" not in shown
+
+
+@pytest.mark.parametrize("study", ["s", "other"])
+def test_runs_on_two_splits_do_not_compare(tmp_path, study):
+    a, b = write(tmp_path / "a"), write(tmp_path / "b", SCORES | {"a": [75.0, 76.0, 77.5, 74.5]}, digest="x")
+    path = tmp_path / "a" / "plan.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"evaluate": "validation", "study": study}))
+    found = diff(a, b)
+    assert found.splits == ["validation", "test"] and not found.scores and not found.means
+    said = page(found)
+    assert (
+        said.count("A is scored on its validation split, B on its test split: neither scores nor verdicts compare.")
+        == 2
+    )
+    assert "real" not in said and ("evaluate", "validation", "test") in [
+        (row.what, row.a, row.b) for row in found.altered
+    ]
+
+
+def test_a_verdict_on_a_later_claim_stays_marked(tmp_path):
+    a, b = write(tmp_path / "a"), write(tmp_path / "b")
+    path = tmp_path / "a" / "comparisons.csv"
+    path.write_text("claim,verdict,exploratory\na helps,supported,it was stated later\n")
+    assert [(v.a, v.b) for v in diff(a, b).verdicts] == [("exploratory, supported", "supported")]
+
+
+def test_a_narrow_terminal_has_a_table_under_each_variant(tmp_path, monkeypatch):
+    a, b = write(tmp_path / "a"), write(tmp_path / "b", SCORES | {"a": [75.0, 76.0, 77.5, 74.5]}, digest="x")
+    (table,) = next(s for s in sections(diff(a, b)) if s.name == "scores").tables
+    rows = [[variant, *own] for variant in "ab" for _, *own in table.rows * 3]
+
+    def shown(width):
+        console = Console(width=width, force_terminal=True, color_system=None)
+        monkeypatch.setattr("harness.cli.terminal.terminal", lambda **_: console)
+        with console.capture() as captured:
+            console.print(*fitting(table.columns, rows, table.numeric), sep="\n")
+        return [line.rstrip() for line in captured.get().splitlines()]
+
+    wide, narrow = shown(200), shown(80)
+    assert "variant" in wide[0] and len(wide) == 7
+    assert narrow[0] == "a" and narrow[1].split()[:3] == ["metric", "A", "B"] and max(map(len, narrow)) <= 80
+    assert len(narrow) == 10 and narrow[5] == "b"
+    once = fitting(table.columns, rows[:1], table.numeric)
+    assert len(once) == 1, "a heading for every row would be longer than a row on two lines"
 
 
 def test_committed_results_are_read():
@@ -300,7 +346,8 @@ def test_best_variants_on_other_data_are_not_compared(tmp_path):
 def test_the_page_of_a_comparison_says_what_its_markdown_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     a = write(tmp_path / "a")
-    b = another(tmp_path / "b", {"larger<b>": [80.0, 81.0, 82.5, 83.0]}, {"larger<b>": "twice"})
+    scores = {"larger<b>": [80.0, 81.0, 82.5, 83.0], "c": [60.0, 61.0, 62.5, 63.0]}
+    b = another(tmp_path / "b", scores, {"larger<b>": "twice", "c": "thrice"})
     assert CliRunner().invoke(app.app, ["diff", a, b, "--html"]).exit_code == 0
     text = html.unescape(Path("diff.html").read_text(encoding="utf-8"))
     cells = [cell for s in sections(diff(a, b)) for t in s.tables for row in t.rows for cell in row]
