@@ -98,7 +98,8 @@ def _question(claim: Claim) -> str:
     if claim.trend:
         text += f" with {'more' if claim.better_with_more else 'less'} {claim.trend}, from end to end of its line"
     conditions = [_settings(condition) for condition in claim.conditions if condition]
-    return text + (", when " + " rather than ".join(conditions) if conditions else "")
+    text += ", when " + " rather than ".join(conditions) if conditions else ""
+    return text + ("; secondary" if claim.family == "secondary" else "")
 
 
 def _role(claim: Claim, group: Group) -> str:

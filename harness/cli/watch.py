@@ -264,5 +264,5 @@ def _progress(now: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the stage of a running trial, its updates so far, and its losses."""
     if now.get("stage") != "train" or "update" not in now:
         return now.get("stage", ""), "", ""
-    losses = f"loss {now['loss']:.4g} dev {now['dev_nll']:.4g}"
+    losses = f"loss {now['loss']:.4g} validation {now['dev_nll']:.4g}"
     return "train", f"{now['update']}/{now['updates']}", losses

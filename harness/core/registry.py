@@ -22,10 +22,19 @@ SLOTS: dict[str, Any] = {}
 """Every declared slot by its name, in order of declaration."""
 
 
+MANY = 30
+"""Names up to which all are listed beside the one that may have been meant."""
+
+
 def suggest(got: object, known: Iterable[object]) -> str:
-    """Return one sentence about an unknown name: the nearest known name, if one is near, and all known names."""
+    """Return one sentence about an unknown name: the nearest known name, if one is near, and all known names.
+
+    Of many names only the nearest is named.
+    """
     names = sorted(map(str, known))
     near = difflib.get_close_matches(str(got), names, n=1)
+    if near and len(names) > MANY:
+        return f"did you mean '{near[0]}'? {len(names)} names are known"
     return (f"did you mean '{near[0]}'? " if near else "") + f"known: {', '.join(names) or 'none'}"
 
 

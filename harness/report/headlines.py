@@ -89,7 +89,7 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
             _size(c, claim),
             (replace(c, plans_seen=0) if said_once else c).full_verdict,
             c.verdict,
-            _evidence(c, claim, _averaged(claim, outcomes)),
+            f"{'secondary claim; ' * (claim.family == 'secondary')}{_evidence(c, claim, _averaged(claim, outcomes))}",
             next_step(c, claim, study, outcomes),
         )
         for claim, c in pairs

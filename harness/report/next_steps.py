@@ -181,7 +181,8 @@ def _few(result: Comparison, study: StudyFacts, outcomes: Sequence[Outcome]) -> 
     """Return what to do about seeds that are too few for a verdict; those of a sealed pilot are not used again."""
     why = "a verdict needs three seeds a side"
     if study.sealed:
-        return _new_study(FEW, f"on the test, with seeds that the pilot has not seen; {why}", study, outcomes)
+        found = _new_study(FEW, why, study, outcomes)
+        return found._replace(what=f"{found.what}, on the test with seeds that the pilot has not seen")
     if _extensible(study):
         return _added(max(1, FEW - min(result.seeds_a, result.seeds_b)), why, study, outcomes)
     return _new_study(FEW, why, study, outcomes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -339,7 +340,9 @@ def select(wanted: Factors, variants: Mapping[str, Factors], path: str) -> list[
         if not any(_same(value, other) for other in known[name]):
             whole = known.get(name.removesuffix(".kind"), [])
             hint = f"; {BY_NAME}" if any(_same(value, other) for other in whole) else ""
-            message = f"no variant has {name} = {written(value)}; known: {_listed(known[name])}{hint}"
+            near = difflib.get_close_matches(str(value), map(str, known[name]), n=1)
+            meant = f"did you mean {written(near[0])}? " if near else ""
+            message = f"no variant has {name} = {written(value)}; {meant}known: {_listed(known[name])}{hint}"
             raise SpecError(message, path=f"{path}.{name}")
     found = [n for n, own in variants.items() if all(p in own and _same(v, own[p]) for p, v in wanted.items())]
     if not found:

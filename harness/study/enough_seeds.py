@@ -41,7 +41,9 @@ def too_few(plan: Plan) -> list[str]:
         claims = [claim.name for claim in plan.file.claims if claim.family == family and _bounded(claim, plan)]
         if claims and (why := _why_too_few(len(claims), plan)):
             found.setdefault(why, []).append(_size(claims, family, plan.datasets))
-    return [f"{seeds} seeds a side cannot decide {' and '.join(sizes)}: {why}" for why, sizes in found.items()]
+    families = [claim.family for claim in plan.file.claims]
+    fewer = ", and so can fewer primary claims (`family: secondary`)" * (families.count("primary") == len(families) > 1)
+    return [f"{seeds} seeds a side cannot decide {' and '.join(sizes)}: {why}{fewer}" for why, sizes in found.items()]
 
 
 def fixed_streams(plan: Plan) -> list[str]:

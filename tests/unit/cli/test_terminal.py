@@ -458,7 +458,7 @@ def test_the_seed_is_seen_in_a_terminal_of_any_width(
         watch.live.refresh()  # type: ignore[union-attr]
         drawn = screen.getvalue()
     assert "seed 12345" in drawn and "█▃ ▁" in drawn and "20000/20000" in drawn
-    assert ("loss 1.235 dev 1" in drawn) is (width >= 80)
+    assert ("loss 1.235 validation 1" in drawn) is (width >= 80)
 
 
 def test_a_terminal_shows_running_trials_and_keeps_failures(
@@ -471,7 +471,7 @@ def test_a_terminal_shows_running_trials_and_keeps_failures(
         assert (
             re.search(r"b .*seed 1", drawn)
             and "50/100" in drawn
-            and "loss 1.25 dev 1.5" in drawn
+            and "loss 1.25 validation 1.5" in drawn
             and "2/20 trials" in drawn
         )
         watch.listen("b · seed 1", {"status": "ok"})

@@ -219,6 +219,11 @@ def test_a_trend_past_its_best_level_asks_about_that_level():
     )
 
 
+def test_a_secondary_claim_is_called_so():
+    assert one(MADE, CLAIM.changed(family="secondary")).evidence.startswith("secondary claim; ")
+    assert "secondary" not in one(MADE).evidence
+
+
 def test_names_keep_their_letters():
     assert one(MADE, CLAIM.changed(name="nGPT wins")).claim == "nGPT wins"
     assert one(MADE, CLAIM.changed(name="the GRU wins")).claim == "The GRU wins"
@@ -411,7 +416,10 @@ def test_where_seeds_may_be_added_they_are_proposed_before_a_new_study():
 def test_a_sealed_pilot_is_followed_by_what_opens_the_test():
     sealed = {"copied": COPIED._replace(extended=again), "split": "validation"}
     few = one(replace(MADE, verdict="artifact-level only"), **sealed).next
-    assert few.command.endswith("--seeds 101-105 && make study name=s-2") and "on the test" in few.why
+    assert (
+        few.command.endswith("--seeds 101-105 && make study name=s-2")
+        and "on the test with seeds that the pilot has not seen" in few.what
+    )
     whole = one(MADE, **sealed).next
     assert whole.command == "s2s run s --replan" and "open the test for the same trainings" in whole.what
     assert together([("a", whole), ("b", whole)]) == [whole]

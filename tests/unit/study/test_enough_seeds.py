@@ -44,7 +44,8 @@ def test_three_seeds_decide_one_claim_and_no_more(tmp_path: Path) -> None:
     assert too_few(study(path, 3, PAIR)) == []
     assert too_few(study(path, 3, PAIR, PAIR, PAIR)) == [
         "3 seeds a side cannot decide 3 claims (claim 0; claim 1; claim 2): "
-        "p is never below 0.031, and the first must be below 0.017; 4 seeds can"
+        "p is never below 0.031, and the first must be below 0.017; 4 seeds can, "
+        "and so can fewer primary claims (`family: secondary`)"
     ]
     assert too_few(study(path, 4, PAIR, PAIR, PAIR)) == []
     assert too_few(study(path, {"start": 3, "max": 9, "until": "decided"}, PAIR, PAIR, PAIR)) == [], "it may add some"
