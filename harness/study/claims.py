@@ -340,7 +340,8 @@ def select(wanted: Factors, variants: Mapping[str, Factors], path: str) -> list[
         if not any(_same(value, other) for other in known[name]):
             whole = known.get(name.removesuffix(".kind"), [])
             hint = f"; {BY_NAME}" if any(_same(value, other) for other in whole) else ""
-            near = difflib.get_close_matches(str(value), map(str, known[name]), n=1)
+            names = [other for other in known[name] if isinstance(other, str)]
+            near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
             meant = f"did you mean {written(near[0])}? " if near else ""
             message = f"no variant has {name} = {written(value)}; {meant}known: {_listed(known[name])}{hint}"
             raise SpecError(message, path=f"{path}.{name}")

@@ -130,6 +130,14 @@ def test_claims_that_cannot_be_answered(made, path, message):
     assert caught.value.path == path
 
 
+def test_a_misspelled_value_names_the_nearest():
+    variants = {kind: {"model.score.kind": kind, "loss.mask": True} for kind in ("additive", "general")}
+    with pytest.raises(SpecError, match=r"did you mean 'additive'[?] known: 'additive', 'general'"):
+        select({"model.score.kind": "aditive"}, variants, "better")
+    with pytest.raises(SpecError, match=r"no variant has loss.mask = 'true'; known: true"):
+        select({"loss.mask": "true"}, variants, "better")
+
+
 def test_claims_without_match_or_with_one_name():
     apart = {"a": {"x": "a", "y": 1}, "b": {"x": "b", "y": 2}}
     with pytest.raises(SpecError, match="no two variants"):

@@ -168,6 +168,7 @@ def test_what_limits_the_meaning_of_scores_is_known_of_every_set(gen: Path, tmp_
 def test_a_trial_loads_no_compiler(tmp_path: Path) -> None:
     code = f"""
 import sys
+sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from harness.storage.store import Store
 from harness.trial.pipeline import Corridor
