@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +28,10 @@ from harness.cli.arguments import (
     that_ran,
     the_store,
 )
+
+if TYPE_CHECKING:
+    from harness.study.plan import Plan
+    from harness.workflows.verify import Verified
 
 SHOWN = 10
 """Studies whose address is printed, the latest first."""
@@ -90,9 +95,6 @@ def verify(
     _plugins: Plugins = None,
 ) -> None:
     """Repeat finished trials from their choices, and compare losses, weights, hypotheses and scores."""
-    from dataclasses import asdict
-
-    from harness.cli import print_answers
     from harness.cli.watch import Watch
     from harness.execution.entry import MODULES, entry_of, perform
     from harness.execution.local_pool import Workers, logs_of, slots
@@ -111,6 +113,16 @@ def verify(
                     watch.total = len(part.only)
                     listen = (lambda _name, _event: None) if as_json else watch.listen
                     done.append(verifying.verify(plan, part, chosen, store, Settings(workers), listen))
+    _say_verified(name, plans, done, as_json=as_json)
+    raise typer.Exit(0 if all(found.well for found in done) else 1)
+
+
+def _say_verified(name: str, plans: Sequence[Plan], done: Sequence[Verified], *, as_json: bool) -> None:
+    """Print how the trials of each plan compare, for people or as JSON."""
+    from dataclasses import asdict
+
+    from harness.cli import print_answers
+
     titles = [{"study": plan.name, "base": plan.base} for plan in plans]
     if as_json:
         rows = [title | asdict(found) | {"well": found.well} for title, found in zip(titles, done, strict=True)]
@@ -119,7 +131,6 @@ def verify(
         for title, found in zip(titles, done, strict=True):
             print_answers.print_verified(" on ".join(title.values()), found)
         typer.echo(f"`s2s report {name}` writes this into the report")
-    raise typer.Exit(0 if all(found.well for found in done) else 1)
 
 
 def export(

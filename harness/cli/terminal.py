@@ -130,12 +130,10 @@ def columns(headers: Iterable[str], rows: Iterable[Iterable[str]], numeric: Iter
 def fitting(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[RenderableType]:
     """Return a table; in a terminal that is too narrow, one under each value of the first column that stands for several rows."""
     widths = [max(cell_len(visible(row[place])) for row in [headers, *rows]) + 2 for place in range(len(headers))]
-    if len(headers) < 3 or sum(widths) <= terminal().width:
-        return [columns(headers, rows, numeric)]
     grouped: dict[str, list[Sequence[str]]] = {}
     for first, *others in rows:
         grouped.setdefault(first, []).append(others)
-    if len(grouped) > len(rows) / 2:
+    if sum(widths) <= terminal().width or len(headers) < 3 or len(grouped) > len(rows) / 2:
         return [columns(headers, rows, numeric)]
     tables = [(Text(visible(first)), columns(headers[1:], own, numeric[1:])) for first, own in grouped.items()]
     return [line for pair in tables for line in pair]

@@ -32,10 +32,16 @@ def suggest(got: object, known: Iterable[object]) -> str:
     Of many names only the nearest is named.
     """
     names = sorted(map(str, known))
-    near = difflib.get_close_matches(str(got), names, n=1)
-    if near and len(names) > MANY:
-        return f"did you mean '{near[0]}'? {len(names)} names are known"
-    return (f"did you mean '{near[0]}'? " if near else "") + f"known: {', '.join(names) or 'none'}"
+    meant = nearest(str(got), names)
+    if meant and len(names) > MANY:
+        return f"{meant}{len(names)} names are known"
+    return f"{meant}known: {', '.join(names) or 'none'}"
+
+
+def nearest(got: str, known: Iterable[str]) -> str:
+    """Return the question whether the nearest known name was meant, with a space after it; empty where none is near."""
+    near = difflib.get_close_matches(got, list(known), n=1)
+    return f"did you mean '{near[0]}'? " if near else ""
 
 
 class Choice(BaseModel):

@@ -89,7 +89,7 @@ def headlines(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Seque
             _size(c, claim),
             (replace(c, plans_seen=0) if said_once else c).full_verdict,
             c.verdict,
-            f"{'secondary claim; ' * (claim.family == 'secondary')}{_evidence(c, claim, _averaged(claim, outcomes))}",
+            "; ".join(filter(None, [_rank(claim), _evidence(c, claim, _averaged(claim, outcomes))])),
             next_step(c, claim, study, outcomes),
         )
         for claim, c in pairs
@@ -225,12 +225,18 @@ def _size(result: Comparison, claim: Claim) -> str:
     words = _shown(result, claim)
     sign = 1 if words.startswith(": difference") else math.copysign(1, result.delta)
     size = f"{quantity(result, sign * result.delta)}{_unit(result)}{bracketed(result, int(sign))}"
-    margin = (
-        f", {'within' if result.verdict == 'equivalent' else 'margin'} ±{score(result.metric, claim.within)}"
-        if claim.within
-        else ""
-    )
-    return f"{words} {size} in {_measure(result)}{margin}"
+    return f"{words} {size} in {_measure(result)}{_margin(result, claim)}"
+
+
+def _margin(result: Comparison, claim: Claim) -> str:
+    """Return the margin of a claim of equivalence, after a comma; nothing for other claims."""
+    if claim.within is None or result.method in (SUCCESS_RATES, WINS):
+        return ""
+    return f", {'within' if result.verdict == 'equivalent' else 'margin'} ±{score(result.metric, claim.within)}"
+
+
+def _rank(claim: Claim) -> str:
+    return "secondary claim" if claim.family == "secondary" else ""
 
 
 def _shown(result: Comparison, claim: Claim) -> str:

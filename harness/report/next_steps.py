@@ -56,9 +56,11 @@ def next_step(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
         return _few(result, study, outcomes)
     if result.verdict != "inconclusive":
         return _opened(study) if study.sealed and result.verdict != "no data" else None
-    if _extensible(study) and claim.compares_means and (found := _more(result, claim, study, outcomes)):
-        return found
-    return _decisive(result, claim, study, outcomes)
+    if result.kind == "trend" and PEAK in result.note:
+        return Next(PEAKED)
+    found = _more(result, claim, study, outcomes) if _extensible(study) and claim.compares_means else None
+    found = found or _decisive(result, claim, study, outcomes)
+    return found and found._replace(refutes=bool(found.seeds) and claim.within is None and result.gain < 0)
 
 
 def remark(result: Comparison, claim: Claim) -> str:
@@ -109,25 +111,23 @@ def _decisive(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Seq
     """Return the new study that decides an open claim; None where none of a size to propose does."""
     if _near_best(result):
         return Next(HARDER)
-    if result.kind == "trend" and PEAK in result.note:
-        return Next(PEAKED)
     if _beyond(result, claim) or not result.needed_seeds <= MOST:
         return None
-    found = _new_study(int(result.needed_seeds), f"80 % power {_seen(claim)}", study, outcomes)
-    return found._replace(refutes=claim.within is None and result.gain < 0 and claim.compares_means)
+    return _new_study(int(result.needed_seeds), f"80 % power {seen(claim)}", study, outcomes)
 
 
 def _more(result: Comparison, claim: Claim, study: StudyFacts, outcomes: Sequence[Outcome]) -> Next | None:
     """Return the seeds to add to a study by its own rule; None where no number of them is known to decide the claim."""
     if math.isfinite(result.more_seeds):
-        return _added(int(result.more_seeds), f"about 80 % power {_seen(claim)}", study, outcomes)
+        return _added(int(result.more_seeds), f"about 80 % power {seen(claim)}", study, outcomes)
     if not result.enough_seeds:
         return None
     lacking = result.enough_seeds - min(result.seeds_a, result.seeds_b)
     return _added(lacking, "fewer can decide nothing", study, outcomes)
 
 
-def _seen(claim: Claim) -> str:
+def seen(claim: Claim) -> str:
+    """Return under which difference so many seeds decide a claim."""
     return "if there is no difference" if claim.within is not None else "if the difference is as seen here"
 
 

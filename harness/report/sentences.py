@@ -12,6 +12,7 @@ from harness.analysis.comparison import FLOOR, PILOT, SATURATED, SEEDS_ONLY, SUC
 from harness.analysis.floor import NEAR
 from harness.analysis.power import SEEDS, exaggeration
 from harness.report.facts import StudyFacts
+from harness.report.next_steps import seen
 from harness.report.tables import NONE, interval, number, probability, quantity, score
 from harness.study.claims import Claim
 from harness.trial.score import METRICS
@@ -276,21 +277,21 @@ def _decides(result: Comparison, claim: Claim) -> str:
     ways = [f"{result.needed_seeds:,.0f} seeds a side"] if math.isfinite(result.needed_seeds) else []
     ways = [way + spread for way in ways if not math.isnan(result.needed_low)] or ways
     ways += [f"{result.needed_sentences:,.0f} test sentences"] if math.isfinite(result.needed_sentences) else []
-    seen = "if there is no difference" if claim.within is not None else "if the difference is as seen here"
+    if_so = seen(claim)
     if ways:
         fresh = math.isfinite(result.needed_seeds)
         ask = " That is a copy of the study file with new seeds, for example from 101 on." if fresh else ""
-        needs = f"In a new study with new seeds, {seen}, about {' or '.join(ways)} would decide it with 80 % power."
+        needs = f"In a new study with new seeds, {if_so}, about {' or '.join(ways)} would decide it with 80 % power."
         return f"{needs}{ask}{_exaggerated(result, claim)}"
     if not math.isinf(result.needed_seeds):
         return ""
     if claim.within is None and (result.method == SUCCESS_RATES or math.isclose(result.gain, claim.by, abs_tol=1e-9)):
         return "No number of seeds or sentences would decide it if the difference is exactly as seen here."
     if not short_of_sentences(result, claim):
-        return f"More than {SEEDS:,} seeds a side would be needed to decide it, {seen}."
+        return f"More than {SEEDS:,} seeds a side would be needed to decide it, {if_so}."
     small = "margin" if claim.within is not None else "difference"
     return (
-        f"No number of seeds would decide it with {result.sentences:,} {result.unit}, {seen}: "
+        f"No number of seeds would decide it with {result.sentences:,} {result.unit}, {if_so}: "
         f"the {small} is too small for so few of them."
     )
 

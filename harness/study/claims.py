@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -10,7 +9,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from harness.core.escapes import written
-from harness.core.registry import Choice, suggest
+from harness.core.registry import Choice, nearest, suggest
 from harness.core.spec import SpecError, flatten
 from harness.trial.score import METRICS
 
@@ -340,9 +339,8 @@ def select(wanted: Factors, variants: Mapping[str, Factors], path: str) -> list[
         if not any(_same(value, other) for other in known[name]):
             whole = known.get(name.removesuffix(".kind"), [])
             hint = f"; {BY_NAME}" if any(_same(value, other) for other in whole) else ""
-            names = [other for other in known[name] if isinstance(other, str)]
-            near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
-            meant = f"did you mean {written(near[0])}? " if near else ""
+            texts = [other for other in known[name] if isinstance(other, str)]
+            meant = nearest(value, texts) if isinstance(value, str) else ""
             message = f"no variant has {name} = {written(value)}; {meant}known: {_listed(known[name])}{hint}"
             raise SpecError(message, path=f"{path}.{name}")
     found = [n for n, own in variants.items() if all(p in own and _same(v, own[p]) for p, v in wanted.items())]

@@ -214,6 +214,10 @@ def test_a_trend_past_its_best_level_asks_about_that_level():
     made = replace(MADE, kind="trend", verdict="inconclusive", needed_seeds=12.0, note=f"{PEAK} 0.5, between the ends")
     assert one(made, trend).next.what.endswith("ask in a new study whether that level beats the ends")
     assert "new study, 12 seeds" in one(replace(made, note=""), trend).next.what
+    ruled = {"copied": COPIED._replace(extended=again), "plan": {"unplanned": "combine"}}
+    more = replace(made, more_seeds=7.0)
+    assert one(more, trend, **ruled).next.what.endswith("beats the ends"), "more seeds make no hill a line"
+    assert one(replace(more, note="", delta=-5.0), trend, **ruled).next.refutes
     assert one(replace(made, verdict="refuted", delta=-5.0), trend).size.startswith(": worse by"), (
         "its ends are no variants"
     )
@@ -222,6 +226,7 @@ def test_a_trend_past_its_best_level_asks_about_that_level():
 def test_a_secondary_claim_is_called_so():
     assert one(MADE, CLAIM.changed(family="secondary")).evidence.startswith("secondary claim; ")
     assert "secondary" not in one(MADE).evidence
+    assert one(replace(MADE, delta=math.nan), CLAIM.changed(family="secondary")).evidence == "secondary claim"
 
 
 def test_names_keep_their_letters():
