@@ -32,6 +32,7 @@ STUDY_COMMANDS: Commands = {
     "power": commands_study.power,
     "tune": commands_study.tune,
     "run": commands_study.run,
+    "watch": commands_read.watch,
     "report": commands_study.report,
     "diff": commands_read.diff,
     "index": commands_read.index,

@@ -55,6 +55,36 @@ def show(
     print_json(page) if as_json else print_parts.print_page(page)
 
 
+def watch(
+    name: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="A study that runs; the latest of all if not given.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(metavar="NAME", help="Watch its run on this base.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page too, which refreshes until the run ends."),
+    ] = None,
+) -> None:
+    """Look on a study that runs in another terminal: what runs, curves, failures, the time left; outside a terminal once."""
+    from harness.cli.arguments import the_store
+    from harness.cli.follow import follow
+    from harness.cli.terminal import complain
+    from harness.core.spec import SpecError
+    from harness.execution.journal import followed
+
+    store = the_store()
+    runs = followed(store, Path(name or "").stem, base or "")
+    if not runs:
+        raise SpecError(
+            f"no run of {name or 'any study'} is known here; `s2s run {name or 'STUDY'}` starts one",
+            place=str(store.root),
+        )
+    others = sorted({run.progress.outline.of for run in runs[1:] if run.end == "running"})
+    if others:
+        complain(f"also running: {', '.join(others)}")
+    follow(runs[0], page)
+
+
 def diff(
     run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A folder of results, or REV:FOLDER in git.")],
     run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one, on the same base.")],

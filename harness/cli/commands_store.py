@@ -110,7 +110,7 @@ def verify(
         with Workers(entry_of(perform), MODULES, slots(check_device(device), jobs), settings) as workers:
             for plan, (part, chosen) in zip(plans, parts, strict=True):
                 with Watch(part) as watch:
-                    watch.total = len(part.only)
+                    watch.progress.total = len(part.only)
                     listen = (lambda _name, _event: None) if as_json else watch.listen
                     done.append(verifying.verify(plan, part, chosen, store, Settings(workers), listen))
     _say_verified(name, plans, done, as_json=as_json)

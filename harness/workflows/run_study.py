@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.execution import runner
+from harness.execution.journal import Journal
 from harness.execution.runner import Listen, Ran, Settings
 from harness.report.provenance import quarantined
 from harness.storage import garbage
@@ -71,19 +72,21 @@ def _computed(
 
     def on_event(name: str, event: dict[str, Any]) -> None:
         nonlocal sync, loaded
+        journal.write(name, event)
         listen(name, event)
         if not loaded and ("update" in event or event.get("status") == "ok"):
             loaded = True
             _load_report()
         if tracked and (event.get("status") == "ok" or "dev_nll" in event):
-            sync = sync or _background_sync(plan, store, settings)
-            sync.add(*named[name]) if "status" in event else sync.point(*named[name], event)
+            sync, (variant, seed, trial) = sync or _background_sync(plan, store, settings), named[name]
+            sync.add(variant, seed, trial) if "status" in event else sync.point(variant, seed, trial, event)
         elif sync is not None and "status" in event:
             sync.drop(named[name][2])
 
-    ran = _run_all_looks(plan, store, settings, on_event)
-    fuller: Fuller = "replace" if settings.replan else "keep"
-    answer = write_report(plan, store, keep_stale=settings.keep_stale, fuller=fuller)
+    with Journal(plan, store, results_folder(plan) / "report.html") as journal:
+        ran = _run_all_looks(plan, store, settings, on_event)
+        fuller: Fuller = "replace" if settings.replan else "keep"
+        answer = write_report(plan, store, keep_stale=settings.keep_stale, fuller=fuller)
     answer.ran = replace(ran, found=max(0, answer.ran.found - ran.made))
     sync = sync or (_background_sync(plan, store, settings) if tracked else None)
     problems = sync.finish(lambda text: listen("MLflow", {"note": text})) if sync is not None else []

@@ -26,11 +26,11 @@ from harness.trial.prepare import DataChoice
 
 README = ROOT / "README.md"
 TYPED = sorted({typed for page in PAGES for typed in documents.commands(page)})
-STORY = ("new", "run", "plan", "power", "report", "verify", "export", "import", "sync", "try")
+STORY = ("new", "register", "run", "watch", "plan", "power", "report", "verify", "export", "import", "sync", "try")
 """Commands about a study, in the order in which a reader types them."""
 SMALL = {"train: 4000": "train: 300", "updates: 2000": "updates: 40", "evaluate_every: 200": "evaluate_every: 20"}
 """What makes the base `numbers` small."""
-CHEAP = ("new", "list", "show", "validate", "data", "diff", "index", "gc")
+CHEAP = ("new", "init", "list", "show", "validate", "data", "diff", "index", "gc")
 """Commands that take a second or two."""
 ELSEWHERE = re.compile(r"HEAD:|RUN_A|STUDY\[|FILE|SECONDS|HOST|\$|^ray$|^cuda$|^g2p$|^\.\.\.$|^N$|^-$")
 """What a command has that needs more than a fresh clone: a repository, a cluster, a GPU, a file of one's own."""

@@ -45,6 +45,7 @@ EXAMPLES = [
     Example(["register", "cells"], 0, "is registered"),
     Example(["power", "masking", *STATED], 0, "seeds"),
     Example(["run", "nosuch"], 2, "no study is called 'nosuch'"),
+    Example(["watch"], 2, "no run of any study is known here"),
     Example(["report", "null"], 0, "0 of 60 trials"),
     Example(["diff", "nowhere", "nowhere"], 2, "nowhere"),
     Example(["diff", MASKING, MASKING], 0, f"{COMPARED} means compared: {COMPARED} identical"),

@@ -14,7 +14,7 @@ from unit.storage.test_store import rewrite
 from harness.analysis import Outcome
 from harness.analysis.load_outcomes import _test_set
 from harness.core.spec import SpecError
-from harness.execution import runner
+from harness.execution import journal, runner
 from harness.execution.entry import MODULES, entry_of, perform
 from harness.execution.estimate import survey
 from harness.execution.local_pool import Workers, slots
@@ -70,6 +70,8 @@ def test_a_divergence_is_a_result_trained_once_and_never_again(tmp_path: Path) -
     assert trained == 0, "no stage was completed"
     table = (tmp_path / "results/decoding/numbers/trials.csv").read_text(encoding="utf-8")
     assert table.count("diverged") == 5
+    (watched,) = journal.followed(Store(tmp_path), "decoding")
+    assert (watched.end, watched.progress.failed, watched.progress.total) == ("finished", 5, 5)
     again, heard = answered(tmp_path, "decoding", wild)
     assert [status for _, status in heard] == ["diverged"] * 5 and again.ran.made == 0
     plan = planning.resolve(planning.load("decoding", sets=SMALL | wild, seeds=1))

@@ -19,10 +19,10 @@ from rich.console import Console
 
 from harness.analysis import Comparison
 from harness.cli import catalog, listing, print_answers, print_parts, print_plans, terminal
-from harness.cli import watch as watching
 from harness.cli.watch import Watch
 from harness.core.registry import SLOTS
 from harness.core.signals import Stopped
+from harness.execution import progress
 from harness.study import planning
 from harness.workflows.write_report import _verdicts
 
@@ -379,7 +379,7 @@ def test_variants_that_share_a_training_are_known(plan: Any) -> None:
     first, second, *_ = plan.variants
     searched = first.choice.changed(decoding=first.choice.decoding.changed(batch_size=7))
     twin = replace(first, name="twin", written=searched)
-    assert watching._sharing(replace(plan, variants=[first, second, twin])) == {"twin"}
+    assert progress.sharing(replace(plan, variants=[first, second, twin])) == {"twin"}
 
 
 def test_what_is_left_goes_by_what_variants_cost(plan: Any, clock: Callable[[float], None]) -> None:
@@ -417,7 +417,7 @@ def test_after_a_tenth_the_time_left_is_known_within_a_fifth(
     for row in sorted(rows, key=lambda row: (int(row["seed"]), names.index(row["variant"]))):
         tasks.setdefault(row["train"], []).append(row)
     first = {task[0]["variant"] for task in tasks.values()}
-    monkeypatch.setattr(watching, "_sharing", lambda _: set(names) - first)
+    monkeypatch.setattr(progress, "sharing", lambda _: set(names) - first)
     events, free = [], [0.0, 0.0]
     for task in tasks.values():
         at, seconds, updates = free.pop(0), float(task[0]["train_seconds"]), int(task[0]["updates"])
