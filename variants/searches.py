@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from harness.contracts import Found, Readout, Remaining, Said, Search, Source, State, best_words, select
+from harness.contracts import Found, Readout, Remaining, Said, Search, Source, State, best_words, select, to_compute
 from harness.core.registry import register
 
 
@@ -30,7 +30,7 @@ class _BestWord(Search):
             readout, state = self.hear(model, said.heard_NT, state, source)
             best_N1, word_N1 = best_words(model.next_logp(readout, source), 1)
             said = said.plus(word_N1.squeeze(1), best_N1.squeeze(1))
-            kept = remaining.kept(~said.done_N)
+            kept = to_compute(~said.done_N)
             if not len(kept):
                 break
             if remaining.drops_to(kept, said.found()):

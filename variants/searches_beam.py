@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.contracts import BOS, EOS, PAD, UNK, Found, Readout, Remaining, Search, best_words, repeat, sayable, select
+from harness.contracts import BOS, EOS, PAD, UNK, Found, Readout, Search, best_words, sayable, select, to_compute
 from harness.core.pinned import File
 from harness.core.registry import register
 from harness.core.spec import Incompatible
@@ -78,20 +78,23 @@ class Beam(Search):
     @torch.no_grad()
     def find(self, model: Any, source_BS: Tensor, limit: int) -> Found:
         """Return one hypothesis per source of at most ``limit`` tokens, EOS counted."""
-        width, device = self.cfg.width, source_BS.device
-        state, source = (repeat(part, width) for part in model.read(source_BS))
-        beams, remaining = self._first(source_BS), Remaining(len(source_BS), device)
+        read, beams = model.read(source_BS), self._first(source_BS)
+        places = to_compute(beams.live_X())  # of all prefixes of all sentences, side by side
+        rows = places // self.cfg.width
+        state, source = select(read, rows)
         for _ in range(limit):
-            readout, state = model.advance(beams.tokens_NKT[:, :, -1].reshape(-1, 1), state, source)
-            parents, beams = self._next(beams, readout, model.next_logp(readout, source), limit)
-            state = select(state, parents)
-            kept = remaining.kept(~beams.score_NK.isneginf().all(1))
-            if not len(kept):
+            readout, state = model.advance(beams.last_words(places), state, source)
+            parent_X, beams = self._next(beams, places, readout, model.next_logp(readout, source), limit)
+            before, places = places, to_compute(beams.live_X())
+            if not len(places):
                 break
-            if remaining.drops_to(kept, beams.found()):
-                state, source = select((state, source), _flat(kept, torch.arange(width, device=device)))
-                beams = select(beams, kept)
-        return remaining.with_last(beams.found())
+            # A prefix that cannot win may have a parent that was not computed; any state will do for it.
+            taken = torch.searchsorted(before, parent_X[places]).clamp(max=len(before) - 1)
+            state = select(state, taken)
+            others, rows = rows, places // self.cfg.width
+            if not torch.equal(rows, others):
+                source = select(read[1], rows)
+        return beams.found()
 
     def _first(self, source_BS: Tensor) -> _Beams:
         """Return the beams of empty prefixes."""
@@ -103,45 +106,56 @@ class Beam(Search):
         best = _Best(tokens_NKT[:, 0, 1:], score_NK[:, 0], torch.full_like(score_NK[:, 0], -torch.inf))
         return _Beams(tokens_NKT, score_NK, covered, best)
 
-    def _next(self, beams: _Beams, readout: Readout, logp: Tensor, limit: int) -> tuple[Tensor, _Beams]:
-        """Return which prefixes of all beams, side by side, go on, and the beams with one more word."""
+    def _next(
+        self, beams: _Beams, place_J: Tensor, readout: Readout, logp_JV: Tensor, limit: int
+    ) -> tuple[Tensor, _Beams]:
+        """Return which prefixes of all beams, side by side, go on, and the beams with one more word.
+
+        Args:
+            beams: all prefixes.
+            place_J: the places of those that were computed.
+            readout: of these.
+            logp_JV: log-probabilities of what follows each of these.
+            limit: tokens that a hypothesis has at most.
+        """
         tokens_NKT, score_NK, covered, best = beams
-        length = tokens_NKT.shape[-1]
-        more_NKW, word_NKW = self._likely(logp, tokens_NKT[:, :, 1:])
-        score_NK, parent_NK, word_NK = self._chosen(score_NK.unsqueeze(-1) + more_NKW, word_NKW)
+        length, (rows, width) = tokens_NKT.shape[-1], score_NK.shape
+        best_JW, word_JW = self._likely(logp_JV, tokens_NKT.flatten(0, 1)[place_J, 1:])
+        more_NKW = _spread(best_JW, place_J, rows, width)
+        word_NKW = _spread(word_JW, place_J, rows, width)
+        total_NKW = (score_NK.unsqueeze(-1) + more_NKW).masked_fill(score_NK.isneginf().unsqueeze(-1), -torch.inf)
+        score_NK, parent_NK, word_NK = self._chosen(total_NKW, word_NKW)
         rank_NK = self.rank(score_NK, length)
         if covered is not None:
-            covered = covered.after(readout.weights_BTS[:, -1], parent_NK)
+            covered = covered.after(_spread(readout.weights_BTS[:, -1], place_J, rows, width), parent_NK)
             rank_NK = rank_NK + self.cfg.coverage_penalty * covered.penalty()
         longer = _extended(tokens_NKT, parent_NK, word_NK)
         best = best.or_ended(longer[:, :, 1:], score_NK, rank_NK)
         score_NK = self._hopeful(score_NK.masked_fill(word_NK == EOS, -torch.inf), best.rank_N, limit)
-        row_N = torch.arange(len(parent_NK), device=parent_NK.device)
-        return _flat(row_N, parent_NK), _Beams(longer, score_NK, covered, best)
+        row_N1 = torch.arange(rows, device=parent_NK.device).unsqueeze(1)
+        return (row_N1 * width + parent_NK).flatten(), _Beams(longer, score_NK, covered, best)
 
-    def permitted(self, logp_NKV: Tensor, said_NKT: Tensor) -> Tensor:
+    def permitted(self, logp_JV: Tensor, said_JT: Tensor) -> Tensor:
         """Return log-probabilities with words that may not follow at minus infinity; EOS may where nothing else may."""
-        early = said_NKT.shape[-1] < self.cfg.min_length
+        early = said_JT.shape[1] < self.cfg.min_length
         if not early and not self.cfg.no_repeat:
-            return logp_NKV
-        allowed_NKV = sayable(logp_NKV)
+            return logp_JV
+        allowed_JV = sayable(logp_JV)
         if self.cfg.no_repeat:
-            allowed_NKV[_repeating(said_NKT, self.cfg.no_repeat, logp_NKV.shape[-1])] = -torch.inf
+            allowed_JV[_repeating(said_JT, self.cfg.no_repeat, logp_JV.shape[1])] = -torch.inf
         if early:
-            allowed_NKV[..., EOS] = -torch.inf
-            stuck_NK = allowed_NKV.isneginf().all(-1)
-            allowed_NKV[..., EOS] = logp_NKV[..., EOS].masked_fill(~stuck_NK, -torch.inf)
-        return allowed_NKV
+            allowed_JV[:, EOS] = -torch.inf
+            stuck_J = allowed_JV.isneginf().all(1)
+            allowed_JV[:, EOS] = logp_JV[:, EOS].masked_fill(~stuck_J, -torch.inf)
+        return allowed_JV
 
-    def _likely(self, logp: Tensor, said_NKT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the most probable words after each prefix, N x K x W each: no other can come into the beam.
+    def _likely(self, logp_JV: Tensor, said_JT: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the most probable words after each prefix, J x W each: no other can come into the beam.
 
         W = K at most. That is enough for groups too: a group of G takes G of them, and earlier groups have said no more than
         K - G.
         """
-        allowed_NKV = self.permitted(logp.view(*said_NKT.shape[:2], -1), said_NKT)
-        best, word = best_words(allowed_NKV.flatten(0, 1), self.cfg.width)
-        return best.view(*said_NKT.shape[:2], -1), word.view(*said_NKT.shape[:2], -1)
+        return best_words(self.permitted(logp_JV, said_JT), self.cfg.width)
 
     def _chosen(self, total_NKW: Tensor, word_NKW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return score, parent and last word of the prefixes that are kept, N x K each, group by group."""
@@ -149,8 +163,9 @@ class Beam(Search):
         for start in range(0, total_NKW.shape[1], size):
             group = slice(start, start + size)
             score, parent, word = self._of_group(total_NKW[:, group], word_NKW[:, group], said)
+            word = word.masked_fill(score.isneginf(), PAD)
             chosen.append((score, parent + start, word))
-            said = torch.cat([said, word.masked_fill(score.isneginf(), PAD)], 1)
+            said = torch.cat([said, word], 1)
         score_NK, parent_NK, word_NK = (torch.cat(parts, 1) for parts in zip(*chosen, strict=True))
         return score_NK, parent_NK, word_NK
 
@@ -214,33 +229,36 @@ class Constrained(Beam):
             for place, word in enumerate([*ids, *ends]):
                 self.trie.setdefault(tuple(ids[:place]), []).append(word)
 
-    def permitted(self, logp_NKV: Tensor, said_NKT: Tensor) -> Tensor:
+    def permitted(self, logp_JV: Tensor, said_JT: Tensor) -> Tensor:
         """Return log-probabilities with all that leads out of the trie at minus infinity."""
-        logp_NKV = sayable(logp_NKV)
-        closed_NKV = torch.ones_like(logp_NKV, dtype=torch.bool)
-        for row, prefixes in enumerate(said_NKT.tolist()):
-            for slot, prefix in enumerate(prefixes):
-                # What has ended or has said the whole prefix is free.
-                closed_NKV[row, slot, self.trie.get(tuple(prefix), slice(None))] = False
-        inside_NKV = super().permitted(logp_NKV, said_NKT).masked_fill(closed_NKV, -torch.inf)
-        stuck_NK1 = inside_NKV.isneginf().all(-1, keepdim=True)
-        return torch.where(stuck_NK1, logp_NKV.masked_fill(closed_NKV, -torch.inf), inside_NKV)
+        logp_JV = sayable(logp_JV)
+        closed_JV = torch.ones_like(logp_JV, dtype=torch.bool)
+        for row, prefix in enumerate(said_JT.tolist()):
+            # What has ended or has said the whole prefix is free.
+            closed_JV[row, self.trie.get(tuple(prefix), slice(None))] = False
+        inside_JV = super().permitted(logp_JV, said_JT).masked_fill(closed_JV, -torch.inf)
+        stuck_J1 = inside_JV.isneginf().all(1, keepdim=True)
+        return torch.where(stuck_J1, logp_JV.masked_fill(closed_JV, -torch.inf), inside_JV)
 
 
-def _repeating(said_NKT: Tensor, size: int, words: int) -> Tensor:
-    """Return which words would complete a sequence of ``size`` tokens that was already said, N x K x V."""
-    count_NKV = torch.zeros(*said_NKT.shape[:2], words, device=said_NKT.device)
-    if said_NKT.shape[-1] >= size:
-        spans = said_NKT.unfold(-1, size, 1)
-        last = said_NKT[..., said_NKT.shape[-1] - size + 1 :].unsqueeze(2)
+def _repeating(said_JT: Tensor, size: int, words: int) -> Tensor:
+    """Return which words would complete a sequence of ``size`` tokens that was already said, J x V."""
+    count_JV = torch.zeros(len(said_JT), words, device=said_JT.device)
+    if said_JT.shape[1] >= size:
+        spans = said_JT.unfold(1, size, 1)
+        last = said_JT[:, said_JT.shape[1] - size + 1 :].unsqueeze(1)
         again = (spans[..., :-1] == last).all(-1)
-        count_NKV.scatter_add_(2, spans[..., -1], again.to(count_NKV))
-    return count_NKV > 0
+        count_JV.scatter_add_(1, spans[..., -1], again.to(count_JV))
+    return count_JV > 0
 
 
-def _flat(row_N: Tensor, slot: Tensor) -> Tensor:
-    """Return where prefixes stand among those of all rows, side by side, given rows and the places in each."""
-    return (row_N.unsqueeze(1) * slot.shape[-1] + slot).flatten()
+def _spread(part: Tensor, place_J: Tensor, rows: int, width: int) -> Tensor:
+    """Return what belongs to computed prefixes as N x K x ..., with zeros for the other prefixes."""
+    whole = part
+    if len(place_J) < rows * width:
+        whole = part.new_zeros((rows * width, *part.shape[1:]))
+        whole[place_J] = part
+    return whole.unflatten(0, (rows, width))
 
 
 def _extended(tokens_NKT: Tensor, parent_NK: Tensor, word_NK: Tensor) -> Tensor:
@@ -261,9 +279,9 @@ class _Covered(NamedTuple):
         real_NKS = (source_BS != PAD).unsqueeze(1).expand(-1, width, -1)
         return _Covered(torch.zeros(real_NKS.shape, device=source_BS.device), real_NKS)
 
-    def after(self, weights: Tensor, parent_NK: Tensor) -> _Covered:
+    def after(self, weights_NKS: Tensor, parent_NK: Tensor) -> _Covered:
         """Return the sums after one more step, whose weights are given for each prefix before the choice."""
-        sum_NKS = self.sum_NKS + weights.view(self.sum_NKS.shape)
+        sum_NKS = self.sum_NKS + weights_NKS
         return self._replace(sum_NKS=sum_NKS.gather(1, parent_NK.unsqueeze(-1).expand_as(sum_NKS)))
 
     def penalty(self) -> Tensor:
@@ -306,6 +324,14 @@ class _Beams(NamedTuple):
     score_NK: Tensor
     covered: _Covered | None
     best: _Best
+
+    def live_X(self) -> Tensor:
+        """Return which prefixes, of all beams side by side, can still win."""
+        return ~self.score_NK.flatten().isneginf()
+
+    def last_words(self, place_J: Tensor) -> Tensor:
+        """Return the last words of the prefixes at the given places, of all beams side by side, J x 1."""
+        return self.tokens_NKT.flatten(0, 1)[place_J, -1:]
 
     def found(self) -> Found:
         """Return the best ended hypotheses, and where nothing has ended the first prefix."""

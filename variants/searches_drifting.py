@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from harness.contracts import Found, Remaining, Said, Search, Source, State, best_words, select
+from harness.contracts import Found, Remaining, Said, Search, Source, State, best_words, select, to_compute
 from harness.core.registry import register
 
 
@@ -38,7 +38,7 @@ class Drifting(Search):
             readout, true = model.advance(said.heard_NT[:, -1:], true, source)
             given_N1 = model.next_logp(readout, source).gather(1, word_N1)
             said = said.plus(word_N1.squeeze(1), given_N1.squeeze(1))
-            kept = remaining.kept(~said.done_N)
+            kept = to_compute(~said.done_N)
             if not len(kept):
                 break
             if remaining.drops_to(kept, said.found()):

@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.contracts import EOS, PAD, Found, Remaining, Said, Search, repeat, sayable, select
+from harness.contracts import EOS, PAD, Found, Remaining, Said, Search, repeat, sayable, select, to_compute
 from harness.core.registry import register
 
 STEPS = 2**52
@@ -63,7 +63,7 @@ class Sampling(Search):
             logp_NV = sayable(model.next_logp(readout, source))
             word = self._words(logp_NV, [_uniform(keys[row], step) for row in remaining.row_N.tolist()])
             said = said.plus(word, logp_NV.gather(1, word.unsqueeze(1)).squeeze(1))
-            kept = remaining.kept(~said.done_N)
+            kept = to_compute(~said.done_N)
             if not len(kept):
                 break
             if remaining.drops_to(kept, said.found()):

@@ -10,6 +10,7 @@ R      readout width      V      vocabulary          K      beam
 X      any input width    N      chosen positions    D      model width
 F      fed back           G      cells of a grid      1, 0   just so many
 P      heads              U      the batch, or 1     W      candidates
+J      computed prefixes
 ====== ================== ====== =================== ====== ======================
 
 Batch comes first everywhere, in states too.
@@ -61,7 +62,7 @@ from harness.contracts.training import (
 from harness.contracts.corruption import Corruption
 from harness.contracts.averaging import Averaging
 from harness.contracts.training_choice import TrainingChoice
-from harness.contracts.decoding import Found, Remaining, Said, Search
+from harness.contracts.decoding import Found, Remaining, Said, Search, to_compute
 from harness.contracts.metric import Metric, Scored
 # isort: on
 
@@ -133,4 +134,5 @@ __all__ = [
     "softmax_over",
     "split_fields",
     "target_nll",
+    "to_compute",
 ]

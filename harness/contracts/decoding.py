@@ -53,26 +53,27 @@ class Said(NamedTuple):
         return Found(self.heard_NT[:, 1:], self.score_N)
 
 
+def to_compute(live_N: Tensor) -> Tensor:
+    """Return the places of the rows to go on with: none when no row is live, else the live ones, once enough have ended.
+
+    This waits for the device, once.
+    """
+    live = live_N.nonzero().squeeze(1)
+    worthwhile = fast_paths.used() and len(live) <= (1 - ENDED) * len(live_N)
+    return live if worthwhile or not len(live) else torch.arange(len(live_N), device=live_N.device)
+
+
 class Remaining:
     """The rows of a batch that a search still computes, ``row_N``, and what it has found for the others.
 
-    Rows end one after the other. At each step the search asks which rows to go on with (``kept``); where they are fewer
-    than before, it lays aside what it has found so far and selects these rows of all that it carries on.
+    Rows end one after the other. At each step the search asks which rows to go on with (``to_compute``); where they are
+    fewer than before, it lays aside what it has found so far and selects these rows of all that it carries on.
     """
 
     def __init__(self, rows: int, device: torch.device) -> None:
-        self.rows, self.drops = rows, fast_paths.used()
+        self.rows = rows
         self.row_N = torch.arange(rows, device=device)
         self._aside: list[tuple[Tensor, Found]] = []
-
-    def kept(self, live_N: Tensor) -> Tensor:
-        """Return the places of the rows to go on with: none when no row is live, else the live ones, once enough have ended.
-
-        This waits for the device, once.
-        """
-        live = live_N.nonzero().squeeze(1)
-        worthwhile = self.drops and len(live) <= (1 - ENDED) * len(live_N)
-        return live if worthwhile or not len(live) else torch.arange(len(live_N), device=live_N.device)
 
     def drops_to(self, kept: Tensor, found: Found) -> bool:
         """Say whether rows are dropped; if so, what has been found up to now is laid aside."""

@@ -93,23 +93,30 @@ def test_length_is_paid_for_by_the_formula() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "each"),
-    (("greedy", {}, 1), ("recompute", {}, 1), ("sampling", {"top_k": 1}, 1), ("beam", {"width": 2}, 2)),
+    ("kind", "settings", "few", "all_rows"),
+    (
+        *(
+            (kind, more, [4, 3, 2, 2], 4)
+            for kind, more in (("greedy", {}), ("recompute", {}), ("sampling", {"top_k": 1}))
+        ),
+        # One prefix of each sentence, then two of each that is endless and one of what says A alone.
+        ("beam", {"width": 2}, [4, 5, 4, 4], 8),
+    ),
 )
 def test_sentences_that_have_ended_are_no_longer_computed(
-    monkeypatch: pytest.MonkeyPatch, kind: str, settings: dict[str, Any], each: int
+    monkeypatch: pytest.MonkeyPatch, kind: str, settings: dict[str, Any], few: list[int], all_rows: int
 ) -> None:
     rows: list[int] = []
     advance = Tree.advance
     monkeypatch.setattr(Tree, "advance", lambda *args: (rows.append(len(args[1])), advance(*args))[1])
     trees = [ENDLESS, {"": {EOS: 1.0}}, {"": {A: 1.0}, "A": {EOS: 1.0}}, ENDLESS]
     search = Search.kinds[kind].Config(**settings).build()
-    for drops, want in ((True, [4, 3, 2, 2]), (False, [4, 4, 4, 4])):
+    for drops, want in ((True, few), (False, [all_rows] * 4)):
         rows.clear()
         with nullcontext() if drops else fast_paths.off():
             found = search.find(Tree(*trees), torch.arange(4).unsqueeze(1), 4)
         assert words(found) == ["AAAA", "$", "A$", "AAAA"]
-        assert rows == [count * each for count in want]
+        assert rows == want
 
 
 def test_a_few_sentences_that_have_ended_are_computed_on(monkeypatch: pytest.MonkeyPatch) -> None:
