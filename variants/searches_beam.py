@@ -258,7 +258,7 @@ def _spread(part: Tensor, place_J: Tensor, rows: int, width: int) -> Tensor:
     if len(place_J) < rows * width:
         whole = part.new_zeros((rows * width, *part.shape[1:]))
         whole[place_J] = part
-    return whole.unflatten(0, (rows, width))
+    return whole.view(rows, width, *part.shape[1:])
 
 
 def _extended(tokens_NKT: Tensor, parent_NK: Tensor, word_NK: Tensor) -> Tensor:
