@@ -166,6 +166,8 @@ class Outcome:
     """Of a failed trial, the last lines that its worker printed."""
     account: str = ""
     """The facts of a failed trial: its measurements, the traceback, the log."""
+    lasted: tuple[float, float] | None = None
+    """When a failed trial began and ended, in seconds since 1970, if that is known."""
     tests: dict[str, Tested] = field(default_factory=dict)
     """Hypotheses and scores on each further test set, by name; the fields above are about the main test."""
     batch: int = 0

@@ -68,9 +68,10 @@ def print_tuning(done: Tuning) -> None:
 
 
 def print_joint(found: Joint) -> None:
-    """Print the joint answer of a study with several bases: the report files and each claim."""
-    say("", *(Text(f"report: {path}") for path in found.files), heading(found.title), "")
+    """Print the joint answer of a study with several bases: each claim, then the report files."""
+    say(heading(found.title), "")
     say(*(indented(f"- {claim}: {verdicts}. {together}", by=0, hang=2) for claim, verdicts, together in found.answers))
+    say("", *(Text(f"report: {path}") for path in found.files))
 
 
 def _ran(done: StudyAnswer, total: int) -> str:

@@ -48,6 +48,10 @@ class Failure:
     """``peak_memory_mb`` of its worker, and ``free_memory_mb`` at the end."""
     limit: float | None = None
     """The time limit in seconds, if it was exceeded."""
+    began: float = field(default=0.0, compare=False)
+    """When it last began, in seconds since 1970; 0 if that is not known."""
+    ended: float = field(default=0.0, compare=False)
+    """When it failed."""
 
     def final(self, timeout: float | None) -> bool:
         """Return whether the same command, with this time limit, would fail again."""

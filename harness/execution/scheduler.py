@@ -120,6 +120,8 @@ class Rounds:
         }
         self.open: dict[str, None] = {}
         """Trials that have not ended yet, in the order of the plan."""
+        self.begun: dict[str, float] = {}
+        """When each trial was first heard of, in seconds since 1970."""
         self.handed: dict[str, list[str]] = {}
         """The trials of each running task."""
         self.busy: list[str] = []
@@ -196,6 +198,7 @@ class Rounds:
 
     def _hear(self, _: str, event: dict[str, Any]) -> None:
         name = event.pop("trial")
+        self.begun.setdefault(name, time.time())
         if "status" in event:
             self._close(name, event)
         elif "owner" in event:
@@ -255,6 +258,8 @@ class Rounds:
             event.get("log", ""),
             event.get("measured") or {},
             limit,
+            self.begun.get(name, time.time()),
+            time.time(),
         )
         failures.keep(self.store, self.trials[name], failure)
         return {"status": failure.status, "reason": reason}

@@ -173,7 +173,8 @@ def brackets(claims: Sequence[Claim], comparisons: Sequence[Comparison]) -> str:
         comparisons: their answers.
     """
     text = "95 % intervals"
-    text += " (90 % for claims of equivalence)" if any(c.confidence != 95 for c in comparisons) else ""
+    twice = " (90 % for claims of equivalence, whose p is of two one-sided tests, TOST)"
+    text += twice if any(c.confidence != 95 for c in comparisons) else ""
     families = levels.families(list(zip(claims, comparisons, strict=False)))
     if sum(not math.isnan(c.p_holm) for c in comparisons) < 2:
         return text
@@ -274,7 +275,10 @@ def _evidence(result: Comparison, claim: Claim, averaged: tuple[str, str]) -> st
         open_gain = result.verdict == "inconclusive" and claim.within is None
         against = open_gain and not result.in_favour and result.delta != 0
         found += ["the difference seen speaks against the claim"] * against
-        found.append(f"corrected p {probability(result.p_holm)}" if corrected else f"p {probability(result.p)}")
+        tost = " (TOST)" if claim.within is not None else ""
+        found.append(
+            f"corrected p {probability(result.p_holm)}{tost}" if corrected else f"p {probability(result.p)}{tost}"
+        )
     noted = result.note if result.kind == "trend" else ""  # where the line leads past the best level
     return "; ".join(filter(None, [*found, noted, remark(result, claim)]))
 

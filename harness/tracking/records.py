@@ -68,6 +68,10 @@ class TrialRecord:
     """Seconds of training before the first evaluation."""
     after: float = 0.0
     """Seconds of decoding after the last one."""
+    began: int | None = None
+    """When a trial without a clock began, in milliseconds since 1970."""
+    ended: int | None = None
+    """When it ended."""
     tags: Mapping[str, Any] = field(default_factory=dict)
     sentences: Mapping[str, Path] = field(default_factory=dict)
     """``test`` and ``hypotheses``: files from which the table of hypotheses is made; empty where there is none."""
@@ -83,10 +87,10 @@ class TrialRecord:
         ]
 
     def span(self) -> Span:
-        """Return the times at which training began and decoding ended, if they are known."""
+        """Return the times at which the trial began and ended, in milliseconds since 1970, if they are known."""
         times = [row["unix_ms"] for row in self.clock]
         if not times:
-            return None, None
+            return self.began, self.ended
         return min(times) - round(1000 * self.before), max(times) + round(1000 * self.after)
 
 

@@ -157,7 +157,8 @@ def _trial_record(plan: Plan, store: Store, outcome: Outcome, primary: str) -> T
         },
     )
     if outcome.status != "ok":
-        return record
+        began, ended = (round(1000 * moment) for moment in outcome.lasted) if outcome.lasted else (None, None)
+        return replace(record, began=began, ended=ended)
     folders = {name: store.folder(kinds[name], key) for name, key in outcome.stages.items()}
     files, clock = _files(folders, outcome.tests), read_lines(folders["train"] / "clock.jsonl")
     return replace(

@@ -183,7 +183,9 @@ def test_a_failure_of_other_code_or_that_cannot_be_read_is_tried_again(
     (path,) = tmp_path.glob("failures/*.json")
     whole = path.read_text(encoding="utf-8")
     store, trial = Store(tmp_path), trials[first(trials)]
-    assert failures.last(store, trial) == Failure("diverged", "nan")
+    failed = failures.last(store, trial)
+    assert failed == Failure("diverged", "nan")
+    assert 0 < failed.began <= failed.ended <= time.time(), "MLflow shows how long it took"
     for text in (
         whole[:20],
         "[]",

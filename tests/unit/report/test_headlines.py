@@ -84,7 +84,7 @@ def test_each_kind_of_difference_is_said_in_its_own_units(changes, text):
         ({"family": 1}, {}, "50.00 (a) against 22.40 (b); p 0.001"),
         ({"p_holm": 0.001}, {}, "50.00 (a) against 22.40 (b); corrected p 0.001"),
         ({"p": math.nan, "p_holm": math.nan, "verdict": "pilot"}, {}, "50.00 (a) against 22.40 (b)"),
-        ({"family": 1}, {"within": 30.0}, "50.00 (a) against 22.40 (b); p 0.001"),
+        ({"family": 1}, {"within": 30.0}, "50.00 (a) against 22.40 (b); p 0.001 (TOST)"),
         ({"family": 1}, {"by": 2.0}, "50.00 (a) against 22.40 (b); claimed: by more than 2.00; p 0.001"),
         ({"kind": "interaction"}, {}, "difference 50.00 under a against 22.40 under b; corrected p 0.002"),
         ({"kind": "trend"}, {}, "fitted line from 22.40 at b to 50.00 at a; corrected p 0.002"),
@@ -304,7 +304,9 @@ def test_brackets_are_marked_where_only_p_values_are_corrected():
     assert "p corrected for 2 primary claims and for 3 secondary claims (Holm)" in brackets(two_families, made)
     apart = brackets([CLAIM] * 2, [replace(MADE, family=1)] * 2)
     assert "uncorrected" in apart and "Holm" not in apart, "a primary and a secondary claim are two families of one"
-    assert "(90 % for claims of equivalence)" in brackets([CLAIM] * 2, [MADE, replace(MADE, confidence=90.0)])
+    assert "(90 % for claims of equivalence, whose p is of two one-sided tests, TOST)" in brackets(
+        [CLAIM] * 2, [MADE, replace(MADE, confidence=90.0)]
+    )
 
 
 def test_day_machine_and_commit_are_named_once():

@@ -328,14 +328,17 @@ def test_failures_keep_their_reason_and_missing_trials_are_not_shown(root: Path)
     trials = [
         first,
         dataclasses.replace(second, status="diverged", reason="the loss is nan", **bare),
-        dataclasses.replace(third, status="timeout", reason="stopped after 5 s", **bare),
+        dataclasses.replace(
+            third, status="timeout", reason="stopped after 5 s", began=1_000_000, ended=1_005_000, **bare
+        ),
         dataclasses.replace(fourth, status="missing", **bare),
     ]
     MlflowStore(root).sync(dataclasses.replace(study, trials=trials))
     runs = _runs(root)
     assert runs["mask=true · seed 1"].info.status == "FAILED"
     assert runs["mask=true · seed 1"].data.tags["s2s.reason"] == "the loss is nan"
-    assert runs["mask=false · seed 0"].info.status == "KILLED"
+    late = runs["mask=false · seed 0"].info
+    assert (late.status, late.start_time, late.end_time) == ("KILLED", 1_000_000, 1_005_000)
     assert "mask=false · seed 1" not in runs
     MlflowStore(root).sync(study)  # they were run again, and went well
     runs = _runs(root)
