@@ -199,12 +199,8 @@ class Lstm(Fused):
 
 def _takes_padding(input_BSX: Tensor, mask_BS: Tensor) -> bool:
     """Whether a wide model is read, oneDNN takes a padded layer (never a packed one), and padding costs less than that gains."""
+    if input_BSX.device.type != "cpu" or input_BSX.dtype != torch.float32 or not fast_paths.through_onednn():
+        return False  # without a look at the lengths, for which a GPU would have to be waited for
     lengths_B = mask_BS.sum(1)
     words = int(lengths_B.sum())
-    return (
-        fast_paths.through_onednn()
-        and input_BSX.device.type == "cpu"
-        and input_BSX.dtype == torch.float32
-        and mask_BS.numel() <= 2 * words < 2 * mask_BS.numel()
-        and int(lengths_B.min()) > 0
-    )
+    return mask_BS.numel() <= 2 * words < 2 * mask_BS.numel() and int(lengths_B.min()) > 0

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from harness.contracts import BOS, EOS, PAD, Batch, Source, State, repeat, sayable, select
+from harness.contracts import BOS, EOS, PAD, Batch, Source, State, best_words, repeat, sayable, select
 from harness.core import fast_paths
 from harness.trial.decoded import Hypothesis
 from harness.trial.model import Seq2Seq
@@ -83,9 +83,24 @@ def _side_by_side(model: Seq2Seq, begun: tuple[Any, ...], targets_BT: Tensor) ->
         nll.append(-logp_BV.gather(1, target_B.unsqueeze(1)).squeeze(1))
         logp_BV = sayable(logp_BV)
         logp_BV[endless_B, EOS] = -torch.inf
-        heard_B = logp_BV.argmax(-1)
+        heard_B = logp_BV.max(-1).indices
         words.append(heard_B)
     return torch.stack(nll, 1), torch.stack(words, 1)
+
+
+def _best(logp_NV: Tensor) -> Tensor:
+    """Return the most probable word of every row."""
+    return best_words(logp_NV, 1)[1].squeeze(1)
+
+
+def _unending(word_N: Tensor, logp_NV: Tensor) -> Tensor:
+    """Return most probable words with the next one in place of EOS."""
+    ended = (word_N == EOS).nonzero().squeeze(1)
+    if not len(ended):
+        return word_N
+    others = logp_NV[ended]
+    others[:, EOS] = -torch.inf
+    return word_N.index_put((ended,), _best(others))
 
 
 class _Rows(NamedTuple):
@@ -112,10 +127,8 @@ def _parting(model: Seq2Seq, begun: tuple[State, Source], targets_BT: Tensor) ->
         logp_NV = model.next_logp(readout, rows.source)
         given_N = -logp_NV.gather(1, target_B[rows.sentence_N].unsqueeze(1)).squeeze(1)
         nll.append(_by_sentence(given_N, rows.sentence_N, rows.ends_N, len(targets_BT)))
-        logp_NV = sayable(logp_NV)
-        said_N = logp_NV.argmax(-1)
-        logp_NV[:, EOS] = -torch.inf
-        other_N = logp_NV.argmax(-1)
+        said_N = _best(logp_NV)
+        other_N = _unending(said_N, logp_NV)
         words.append(_by_sentence(other_N, rows.sentence_N, rows.goes_on_N, len(targets_BT)))
         rows = _following(rows._replace(state=state), said_N, other_N, steps_B > t + 1)
     return torch.stack(nll, 1), torch.stack(words, 1)
