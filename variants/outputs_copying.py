@@ -38,6 +38,10 @@ class PointerGenerator(Output):
         copies_NS = source.copies_BS[counted_BT.nonzero()[:, 0]]
         return self.mixed(readout.features_BTR[counted_BT], readout.weights_BTS[counted_BT], copies_NS)
 
+    def numbers(self, readout: Readout) -> int:
+        """Return V + S."""
+        return self.words + readout.weights_BTS.shape[-1]
+
     def mixed(self, features: Tensor, weights: Tensor, copies: Tensor) -> Tensor:
         """Return the logarithm of the mixture; leading axes are free, the last becomes V + S.
 

@@ -50,6 +50,10 @@ class Marginal(Output):
         places_NSA = self.place(source.memory.values_BSM)[counted_BT.nonzero()[:, 0]]
         return self.mixed(readout.features_BTR[counted_BT], readout.weights_BTS[counted_BT], places_NSA)
 
+    def numbers(self, readout: Readout) -> int:
+        """Return S times V."""
+        return readout.weights_BTS.shape[-1] * self.words
+
     def mixed(self, features: Tensor, weights: Tensor, places: Tensor) -> Tensor:
         """Return the logarithm of the mixture; leading axes are free, the last becomes V.
 

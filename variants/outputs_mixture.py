@@ -40,6 +40,10 @@ class MixtureOfSoftmaxes(Output):
         """Return the log-probabilities at the counted positions, N x V; no other position is computed."""
         return self.mixed(readout.features_BTR[counted_BT])
 
+    def numbers(self, readout: Readout) -> int:
+        """Return K times V."""
+        return self.components * self.words
+
     def mixed(self, features: Tensor) -> Tensor:
         """Return the logarithm of the mixture; leading axes are free, the last becomes V."""
         latent = torch.tanh(self.latent(features)).unflatten(-1, (self.components, -1))

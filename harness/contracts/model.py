@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness.contracts.pieces import in_pieces
 from harness.contracts.tensors import Join, Memory, Readout, Source, State, StateShape, Words
 from harness.core.registry import Choice, slot
 
@@ -421,6 +422,20 @@ class Output(nn.Module, ABC):
         With label smoothing ``e`` (Szegedy et al. 2016): ``(1 - e) nll(target) + e mean_v nll(v)``, v in the vocabulary.
         """
         counted_BT = torch.ones_like(targets_BT, dtype=torch.bool) if counted_BT is None else counted_BT
-        logp_NV = self.counted(readout, source, counted_BT)
-        nll_N = -logp_NV.gather(-1, targets_BT[counted_BT].unsqueeze(-1)).squeeze(-1)
-        return nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV[:, : self.words].mean(-1)
+
+        def nll(place_N2: Tensor, target_N: Tensor) -> Tensor:
+            here_BT = torch.zeros_like(counted_BT).index_put(
+                place_N2.unbind(1), torch.ones_like(target_N, dtype=torch.bool)
+            )
+            logp_NV = self.counted(readout, source, here_BT)
+            nll_N = -logp_NV.gather(-1, target_N.unsqueeze(-1)).squeeze(-1)
+            return (
+                nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV[:, : self.words].mean(-1)
+            )
+
+        place_N2 = counted_BT.nonzero()
+        return in_pieces(nll, (place_N2, targets_BT[counted_BT]), 0, len(place_N2) * self.numbers(readout))
+
+    def numbers(self, readout: Readout) -> int:
+        """Return how many numbers of each position the largest tensor has that ``counted`` makes on its way."""
+        return self.words

@@ -40,6 +40,49 @@ def nll(kind: str) -> Callable[[], Tensor]:
     return lambda: output.nll(Readout(x, x[..., :0]), None, target).sum()
 
 
+SOURCE = 7
+"""Words of a source."""
+EACH: dict[str, tuple[int, dict[str, Any]]] = {
+    "mixture_of_softmaxes": (3 * WORDS, {"components": 3, "width": 8}),
+    "pointer_generator": (WORDS + SOURCE, {}),
+    "marginal": (SOURCE * WORDS, {"width": 8}),
+    "adaptive_softmax": (WORDS, {"cutoffs": (100,)}),
+}
+"""Numbers of a position in the largest tensor of an output, and its settings."""
+
+
+def wider(kind: str) -> tuple[Callable[[], Tensor], Tensor]:
+    """An output that hears the whole readout and the source, with a smoothed loss of half of the positions."""
+    torch.manual_seed(0)
+    embeddings = SimpleNamespace(target_weight_VE=torch.nn.Parameter(torch.randn(WORDS, 8)), fixed=False)
+    output: Any = Output.kinds[kind].Config(**EACH[kind][1]).build(readout=8, embeddings=embeddings)
+    output.meet(5)
+    x, target = torch.randn(*POSITIONS, 8, requires_grad=True), torch.randint(WORDS, POSITIONS)
+    weights, counted = torch.rand(*POSITIONS, SOURCE).softmax(-1), torch.arange(30).expand(POSITIONS) % 2 == 0
+    values, copies = torch.randn(4, SOURCE, 5), torch.randint(WORDS + SOURCE, (4, SOURCE))
+    source = SimpleNamespace(memory=SimpleNamespace(values_BSM=values), copies_BS=copies)
+    return lambda: output.nll(Readout(x, weights), source, target, counted, 0.1).sum(), x
+
+
+@pytest.mark.parametrize("kind", EACH)
+def test_every_output_is_computed_in_pieces_where_its_numbers_are_many(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(fast_paths.SWITCH, raising=False)
+    (loss, x), whole = wider(kind), 60 * EACH[kind][0]
+    monkeypatch.setattr(pieces, "PIECE", whole // 6)
+    found = {}
+    for large in (whole, whole - 1):
+        monkeypatch.setattr(pieces, "LARGE", large)
+        with Largest() as seen:
+            made = loss()
+            (slope,) = torch.autograd.grad(made, x)
+        found[large] = seen.numbers, made.item(), slope
+    assert found[whole][0] >= whole and found[whole - 1][0] <= whole // 6
+    assert found[whole - 1][1] == pytest.approx(found[whole][1], rel=1e-6)
+    torch.testing.assert_close(found[whole - 1][2], found[whole][2])
+
+
 def scores() -> Callable[[], Tensor]:
     torch.manual_seed(0)
     score: Any = Attention.kinds["additive"].Config(width=40).build(memory=8, query=8)
