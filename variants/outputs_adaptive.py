@@ -62,11 +62,16 @@ class AdaptiveSoftmax(Output):
 
     def logp(self, readout: Readout, source: Source) -> Tensor:
         """Return log-probabilities of all words at every step, B x T x V."""
-        head = self.head(readout.features_BTR).log_softmax(-1)
-        tails = [
-            head[..., self.first + i, None] + tail(readout.features_BTR).log_softmax(-1)
-            for i, tail in enumerate(self.tails)
-        ]
+        return self.whole(readout.features_BTR)
+
+    def counted(self, readout: Readout, source: Source, counted_BT: Tensor) -> Tensor:
+        """Return the log-probabilities at the counted positions, N x V; no other position is computed."""
+        return self.whole(readout.features_BTR[counted_BT])
+
+    def whole(self, features: Tensor) -> Tensor:
+        """Return log-probabilities of all words; leading axes are free, the last becomes V."""
+        head = self.head(features).log_softmax(-1)
+        tails = [head[..., self.first + i, None] + tail(features).log_softmax(-1) for i, tail in enumerate(self.tails)]
         return torch.cat([head[..., : self.first], *tails], -1)
 
     def nll(
