@@ -24,7 +24,7 @@ HEARING_COPIES = models(laws.test_words_that_are_not_known_are_heard_alike)
 
 BUGS: dict[str, list[tuple[str, Any, str, str, Law]]] = {
     "coverage_context": [
-        ("beam: the memory of the context not reordered", searches_beam.Beam.find, "state = select(state, parents)", "state = (*select(state[:-1], parents), state[-1])", models(laws.test_search_reports_the_score_the_model_gives)),
+        ("beam: the memory of the context not reordered", searches_beam.Beam.find, "state = select(state, taken)", "state = (*select(state[:-1], taken), select(state[-1], torch.arange(len(taken)).clamp(max=len(before) - 1)))", models(laws.test_search_reports_the_score_the_model_gives)),
         ("coverage forgotten between steps", "Coverage.forward", "memory + weights_BS", "weights_BS * 0", models(laws.test_every_parameter_learns)),
         ("coverage of another sentence", "Coverage.forward", "memory + weights_BS", "memory + weights_BS.roll(1, 0)", models(laws.test_padding_and_company_change_nothing)),
     ],
