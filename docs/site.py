@@ -25,7 +25,7 @@ PARTS = {
               "docs/examples/README.md", "docs/course.md"],
     "Look up": ["docs/commands.md", "docs/reference-commands.md", "docs/study-files.md", "docs/data.md", "docs/parts.md",
                 "docs/reference-parts.md", "docs/python.md", "docs/statistics.md", "docs/verify.md", "docs/gpu.md",
-                "docs/cluster.md", "docs/troubleshooting.md", "docs/limits.md", "docs/security.md"],
+                "docs/cluster.md", "docs/performance.md", "docs/troubleshooting.md", "docs/limits.md", "docs/security.md"],
     "Behind it": ["studies/LOG.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/README.md"],
 }  # fmt: skip
 """The contents, in reading order; further pages of ``docs/`` follow under "Look up"."""

@@ -80,7 +80,12 @@ Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="
 AsJson = Annotated[bool, flag("--json", "Print JSON for programs.")]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="FILE.py", callback=_load_plugins, help="Load parts of your own from this file."),
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py|NAME",
+        callback=_load_plugins,
+        help="Load parts of your own from this file, or those that an installed package offers by this name.",
+    ),
 ]
 KeepStale = Annotated[bool, flag("--keep-stale", "Keep results of code that has changed since.")]
 

@@ -29,8 +29,10 @@ def list_parts(
     """List slots with their parts, presets, bases and studies; or the parts of one slot with their settings."""
     from harness.cli import print_parts
     from harness.cli.catalog import catalog
+    from harness.core import plugins
 
     found = catalog(load_parts, slot)
+    found |= {"plugins": plugins.offered()} if slot is None else {}
     if as_json:
         print_json(found)
     elif slot is None:

@@ -17,13 +17,16 @@ def _value(value: Any) -> str:
     return (value or "''") if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def print_overview(found: Mapping[str, list[dict[str, Any]]]) -> None:
+def print_overview(found: Mapping[str, Any]) -> None:
     """Print every slot with its summary and, below it, its kinds; then presets, bases and studies."""
     say(Text("slots, each with the kinds of part that fill it (settings: `s2s list SLOT`)", style="bold"))
     for slot in found["slots"]:
         say(entry(slot["name"], slot["summary"]), indented(", ".join(slot["kinds"]), by=6, style="green"))
     for what in ("presets", "bases", "studies"):
         print_files(what, found[what])
+    if found.get("plugins"):
+        say(heading("plugins of installed packages, loaded by --plugin NAME"))
+        say(*(entry(name, package) for name, package in found["plugins"].items()))
 
 
 def print_parts(found: Mapping[str, list[dict[str, Any]]]) -> None:

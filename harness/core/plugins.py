@@ -1,4 +1,6 @@
-"""A user's own parts, from files anywhere. A file runs only if its path stands on the command line."""
+"""A user's own parts, from files anywhere. A file runs only if it is named on the command line: by its path, or by the name that an
+installed package gives it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from importlib.machinery import SourceFileLoader
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
@@ -29,6 +32,8 @@ class Plugin(NamedTuple):
     """The hash of its text."""
 
 
+GROUP = "seq2seq_harness.parts"
+"""Entry points by which packages offer parts: a name, and the module that registers them."""
 LOADED: dict[str, Plugin] = {}
 """Every plugin of this process by the name of its module."""
 
@@ -44,13 +49,13 @@ class _Source(SourceFileLoader):
 
 
 def load(files: Iterable[str]) -> None:
-    """Load files that register parts; a file is loaded once.
+    """Load files that register parts, each named by its path or as an installed package calls it; a file is loaded once.
 
     Raises:
         SpecError: a file is missing, broken or registers nothing, or its name is taken; with file and line.
     """
     for said in files:
-        path = Path(said).absolute()
+        path = Path(said).absolute() if "." in said or "/" in said else _offered(said)
         name = f"plugin_{path.stem}"
         if path.suffix != ".py" or not path.stem.isidentifier():
             message = "a plugin is a Python file whose name has letters, digits and underscores only: my_score.py"
@@ -59,6 +64,32 @@ def load(files: Iterable[str]) -> None:
             raise SpecError(f"another plugin has the name {path.stem}: {LOADED[name].said}", place=said)
         if name not in LOADED:
             LOADED[name] = Plugin(said, str(path), _run(name, path, said))
+
+
+def offered() -> dict[str, str]:
+    """Return the names of plugins that installed packages offer, each with its package and version; nothing is loaded."""
+    found = {point.name: point.dist for point in entry_points(group=GROUP)}
+    return {name: f"{dist.name} {dist.version}" if dist else "" for name, dist in sorted(found.items())}
+
+
+def _offered(name: str) -> Path:
+    """Return the file of a plugin that an installed package offers; no package is imported for it."""
+    point = next(iter(entry_points(group=GROUP, name=name)), None)
+    if point is None:
+        known = f"; installed packages offer: {', '.join(offered())}" if offered() else ""
+        message = f"no installed package offers parts by this name, and the path of a file ends in .py{known}"
+        raise SpecError(message, place=name)
+    top, *rest = point.module.split(".")
+    spec = importlib.util.find_spec(top)
+    homes = [Path(home) for home in (spec.submodule_search_locations or ())] if spec is not None else []
+    found = [home.joinpath(*rest).with_suffix(".py") for home in homes if rest]
+    found += [Path(spec.origin)] if spec is not None and spec.origin and not rest else []
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        raise SpecError(
+            f"{offered()[name]} offers it as the module {point.module}, whose file is not there", place=name
+        )
+    return path
 
 
 def load_same(plain: Iterable[tuple[str, str, str]]) -> None:

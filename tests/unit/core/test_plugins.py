@@ -294,3 +294,53 @@ def test_every_registered_part_keeps_to_its_contract() -> None:
     for contract in SLOTS.values():
         for part in contract.kinds.values():
             assert not list(conformance.faults(part)), part
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package that offers parts under two names, as an installer lays it out."""
+    about = tmp_path / "halves-1.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: halves\nVersion: 1.2\n", encoding="utf-8")
+    points = f"[{plugins.GROUP}]\nhalf-scores = halves.parts.halved\nalone = halved_alone\ngone = halves.gone\n"
+    (about / "entry_points.txt").write_text(points, encoding="utf-8")
+    for path in (tmp_path / "halves/parts/halved.py", tmp_path / "halved_alone.py"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(PART, encoding="utf-8")
+    for package in ("halves", "halves/parts"):
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('imported')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_package_offers_parts_by_a_name_and_nothing_is_loaded_unnamed(installed: Path) -> None:
+    assert plugins.offered() == dict.fromkeys(("alone", "gone", "half-scores"), "halves 1.2")
+    assert not plugins.LOADED and "halves" not in sys.modules
+    plugins.load(["half-scores"])
+    assert [plugin.path for plugin in plugins.loaded()] == [str(installed / "halves/parts/halved.py")]
+    assert SLOTS["attention"].kinds["halved"].__module__ == "plugin_halved" and "halves" not in sys.modules
+    assert plugins.file_of("plugin_halved") == "half-scores"
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_module_by_itself_can_be_offered(installed: Path) -> None:
+    plugins.load(["alone"])
+    assert [plugin.path for plugin in plugins.loaded()] == [str(installed / "halved_alone.py")]
+
+
+@pytest.mark.usefixtures("clean", "installed")
+def test_a_name_that_no_package_offers_or_keeps_is_an_error() -> None:
+    with pytest.raises(SpecError, match=r"no installed package offers parts by this name.*: alone, gone, half-scores"):
+        plugins.load(["halfscores"])
+    with pytest.raises(SpecError, match=r"halves 1\.2 offers it as the module halves\.gone, whose file is not there"):
+        plugins.load(["gone"])
+
+
+@pytest.mark.usefixtures("clean")
+def test_what_packages_offer_is_listed(installed: Path) -> None:
+    env = os.environ | {"PYTHONPATH": f"{HOME}:{installed}"}
+    told = subprocess.run(
+        [sys.executable, "-m", "harness", "list"], env=env, capture_output=True, text=True, check=True
+    )
+    assert "half-scores: halves 1.2" in told.stdout and "by --plugin NAME" in told.stdout
