@@ -142,6 +142,12 @@ def export(
     crate: Annotated[
         bool, flag("--crate", "Write the report alone, as an RO-Crate for an archive: STUDY-BASE.crate.zip.")
     ] = False,
+    light: Annotated[
+        bool,
+        flag(
+            "--light", "Leave out the weights of models and the report, and compress the rest: STUDY-BASE.light.tar.xz."
+        ),
+    ] = False,
     base: Base = None,
     sets: Sets = None,
     _preset: Preset = None,
@@ -155,15 +161,20 @@ def export(
     from harness.workflows import export_import, research_crate
 
     plans = [planning.resolve(plan) for plan in plans_of(name, base, sets, seeds)]
+    if crate and light:
+        raise SpecError(
+            "choose one of --crate and --light: a crate holds the report, a light export what it is written from"
+        )
     given = out or Path()
     if len(plans) > 1 and not given.is_dir():
         raise SpecError("the study has several bases, a file each; choose one with --base, or let --out be a folder")
     for plan in that_ran(plans, the_store()):
-        file = given / f"{plan.name}-{plan.base}.{'crate.zip' if crate else 'tar'}" if given.is_dir() else given
+        kind = "crate.zip" if crate else "light.tar.xz" if light else "tar"
+        file = given / f"{plan.name}-{plan.base}.{kind}" if given.is_dir() else given
         if crate:
             typer.echo(f"written to {file}: {research_crate.pack(plan, the_store(), file)} files and their description")
             continue
-        print_answers.print_moved(export_import.export(plan, the_store(), file), f"written to {file}")
+        print_answers.print_moved(export_import.export(plan, the_store(), file, light=light), f"written to {file}")
 
 
 def take(

@@ -17,7 +17,7 @@ from harness.core.spec import SpecError
 from harness.storage import bundle
 from harness.storage.bundle import Manifest, plain
 from harness.storage.disk import make_folder
-from harness.storage.sealing import RECORD, Damaged, Record, Stage, inspect
+from harness.storage.sealing import HEAVY, LEFT_OUT, RECORD, Damaged, Record, Stage, inspect
 from harness.storage.store import Store
 
 STAGE = re.compile(r"(stages/[a-z_]+/[0-9a-z]+)/[^/]+")
@@ -89,8 +89,13 @@ def unpack(file: BinaryIO, store: Store, *, replace: bool = False, wait: bool = 
         return [store.admit(record.folder, replace=replace, wait=wait) for record in contents.stages]
 
 
-def members(store: Store, records: Iterable[Record]) -> dict[str, Path]:
+def members(store: Store, records: Iterable[Record], left_out: Path | None = None) -> dict[str, Path]:
     """Return the files of stages by their names in an archive.
+
+    Args:
+        store: where they are.
+        records: the stages.
+        left_out: an empty file; if given, it stands in for heavy outputs.
 
     Raises:
         Damaged: a file is not what its stage says it is.
@@ -100,7 +105,10 @@ def members(store: Store, records: Iterable[Record]) -> dict[str, Path]:
         where = f"stages/{record.stage.name}/{record.stage.key}"
         if not store.sound(record):
             raise Damaged(f"{where} is damaged; `s2s run` recomputes it")
-        made |= {f"{where}/{name}": record.folder / name for name in (RECORD, *record.files, *record.volatile)}
+        heavy = {name for name in HEAVY if name in record.sizes} if left_out else record.left_out
+        kept = [name for name in (RECORD, *record.files, *record.volatile) if name not in heavy]
+        made |= {f"{where}/{name}": record.folder / name for name in kept}
+        made |= {f"{where}/{LEFT_OUT}": left_out or record.folder / LEFT_OUT} if heavy else {}
     return made
 
 

@@ -21,6 +21,8 @@ VOLATILE = ("clock.jsonl", "trial.json")
 """Outputs that may differ between two runs of the same stage: they do not enter its seal."""
 HEAVY = ("model.safetensors",)
 """Large outputs that only later stages and users read: they are hashed when they are used, not when a state is asked for."""
+LEFT_OUT = "left-out"
+"""An empty file beside the record of a stage whose heavy outputs were left out of the export that it came from."""
 FAULTS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO)
 """Errors of the disk that mean damage."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -71,15 +73,24 @@ class Record:
     sizes: dict[str, int]
     """Bytes of every output."""
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The heavy outputs that are not here because the stage came without them."""
+        if not (self.folder / LEFT_OUT).exists():
+            return frozenset()
+        return frozenset(name for name in HEAVY if name in self.sizes and not (self.folder / name).exists())
+
     def fault(self, leave_out: Collection[str] | None = None) -> str:
-        """Return the first difference from what was written, or "".
+        """Return the first difference from what was written, or ""; what was left out of an export is none.
 
         Args:
             leave_out: files that are not hashed; None hashes no file and checks sizes only.
         """
-        hashes = self.files | self.volatile
+        absent = self.left_out
+        hashes = {name: sha256 for name, sha256 in (self.files | self.volatile).items() if name not in absent}
         with _DamageAsFault() as check:
-            for name, wanted in self.sizes.items():
+            for name in self.sizes.keys() - absent:
+                wanted = self.sizes[name]
                 check.name = name
                 if (size := (self.folder / name).stat().st_size) != wanted:
                     return f"{name} has {size:,} bytes of {wanted:,}"
@@ -148,11 +159,12 @@ def inspect(folder: Path) -> Record:
         Damaged: a file is missing, unexpected, or disagrees with the record.
     """
     record = read(folder)
-    names = {path.name for path in folder.iterdir()} - {RECORD}
+    names = {path.name for path in folder.iterdir()} - {RECORD, LEFT_OUT}
     try:
-        named = record.files.keys() | record.volatile.keys()
+        absent = record.left_out
+        named = (record.files.keys() | record.volatile.keys()) - absent
         strange = [name for name in (record.stage.name, record.stage.key, *named) if not NAME.fullmatch(name)]
-        strange += sorted((names ^ named) | (names ^ record.sizes.keys()))
+        strange += sorted((names ^ named) | (names ^ (record.sizes.keys() - absent)))
         strange += [path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file()]
         fault = f"{strange[0]!r} is missing or unexpected" if strange else record.fault(leave_out=())
         if not fault and record.seal != _digest(record.files)[:16]:

@@ -46,6 +46,13 @@ class StageReader:
             )
         if not self.folder(name, key).exists():
             raise Damaged("missing in this store; a run of its study computes it", place=f"{name} {key}")
+        record = self.record(name, key)
+        if record is not None and record.left_out:
+            raise Damaged(
+                f"came without {', '.join(sorted(record.left_out))}, from a light export, which is enough for reports alone; "
+                "import a whole export, or run its study in another store (S2S_STORE=elsewhere)",
+                place=f"{name} {key}",
+            )
         return self.folder(name, key)
 
     def state(self, stage: Stage) -> tuple[Literal["done", "stale", "absent"], str]:

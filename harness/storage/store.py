@@ -106,7 +106,7 @@ class Store(StageReader):
     def admit(self, folder: Path, *, replace: bool = False, wait: bool = True) -> Record:
         """Take over a stage of another store from a folder within ``<root>/work``, and remove the folder.
 
-        If the store has an equal stage already, that one stays.
+        If the store has an equal stage already, that one stays, unless it lacks outputs that the other has.
 
         Args:
             folder: holds ``stage.json`` and the outputs that it names, and nothing else.
@@ -125,10 +125,12 @@ class Store(StageReader):
             here, fault = self._look(stage.name, stage.key, leave_out=())
             if fault:
                 self._quarantine(stage.name, stage.key, fault)
-            if here is not None and here.results == record.results:
+            equal = here is not None and here.results == record.results
+            fuller = here is not None and bool(here.left_out - record.left_out)
+            if here is not None and equal and not fuller:
                 shutil.rmtree(folder)
                 return here
-            if here is not None and not replace:
+            if here is not None and not equal and not replace:
                 raise Different(
                     f"{stage.title} is in this store already, with other results or computed by other code; "
                     "to keep both, name another store (S2S_STORE)"

@@ -179,7 +179,7 @@ def _trial_record(plan: Plan, store: Store, outcome: Outcome, primary: str) -> T
 def _files(folders: Mapping[str, Path], tests: Iterable[str]) -> dict[str, Path]:
     """Return the files of a trial that are shown, by the names under which they are."""
     return {
-        WEIGHTS: folders["train"] / WEIGHTS,
+        **({WEIGHTS: folders["train"] / WEIGHTS} if (folders["train"] / WEIGHTS).exists() else {}),
         "curve.jsonl": folders["train"] / "curve.jsonl",
         "source.json": folders["prepare"] / "source.json",
         "target.json": folders["prepare"] / "target.json",

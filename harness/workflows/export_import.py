@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
@@ -26,6 +29,8 @@ from harness.study.plan import Plan
 from harness.trial.pipeline import KINDS, Trial
 from harness.workflows.write_report import report_is_current, results_folder
 
+XZ = b"\xfd7zXZ"
+"""What a compressed archive begins with."""
 Key = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
 
 
@@ -71,8 +76,14 @@ class Moved:
         return not (self.different or self.busy)
 
 
-def export(plan: Plan, store: Store, file: Path) -> Moved:
+def export(plan: Plan, store: Store, file: Path, *, light: bool = False) -> Moved:
     """Write the stages of a study and its report into one file; the same results give the same bytes.
+
+    Args:
+        plan: the study.
+        store: where its stages are.
+        file: the file to write.
+        light: leave out the report and the weights of models, and compress the rest, from which the report can be written.
 
     Raises:
         SpecError: nothing has run, or the study changed since its plan was frozen.
@@ -80,13 +91,13 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
     """
     if not frozen_plan.check(plan, store):
         raise frozen_plan.missing(plan)
-    with store.in_use():
+    with store.in_use(), tempfile.NamedTemporaryFile() as empty:
         trials = [trial for _, _, trial in plan.trials()]
         at = interim.plan_at_look(plan, store, keep_stale=True)
         wanted = [trial for _, _, trial in at.trials()]
         records = {(r.stage.name, r.stage.key): r for trial in trials for r in _records(store, trial)}
-        pages, note = _report(at, store)
-        members: dict[str, Path] = archive.members(store, records.values())
+        pages, note = ({}, "") if light else _report(at, store)
+        members: dict[str, Path] = archive.members(store, records.values(), Path(empty.name) if light else None)
         members |= {"plan.json": frozen_plan.folder(store, plan.name, plan.base) / "plan.json"} | pages
         if (attempts := ledger.of_store(store, plan.name)).is_file():
             members[ledger.NAME] = attempts
@@ -103,7 +114,7 @@ def export(plan: Plan, store: Store, file: Path) -> Moved:
             keys=_keys(trials),
             made_with=_distinct([record.provenance.get("versions", {}) for record in records.values()]),
         )
-        _write(file, about, members)
+        _write(file, about, members, light=light)
     return Moved(about, len(records), note=note)
 
 
@@ -117,7 +128,7 @@ def take(file: Path, store: Store) -> Moved:
         Damaged: the file is not a whole export.
         SpecError: the study is frozen here with another plan, or the file cannot be read.
     """
-    with _open(file) as source, store.in_use(), archive.opened(source, store) as contents:
+    with _open(file) as source, store.in_use(), _whole(), archive.opened(source, store) as contents:
         about = _about(contents)
         plan = contents.json("plan.json")
         path = frozen_plan.admissible(plan, store)
@@ -150,7 +161,7 @@ def _admit(about: About, contents: Contents, store: Store) -> Moved:
     for record in contents.stages:
         stage = record.stage
         here = store.record(stage.name, stage.key)
-        if here is None or not store.sound(here):
+        if here is None or not store.sound(here) or here.left_out - record.left_out:
             try:
                 store.admit(record.folder, wait=False)
                 added += 1
@@ -169,12 +180,12 @@ def _admit(about: About, contents: Contents, store: Store) -> Moved:
     return Moved(about, added, there, tuple(different), tuple(busy), note)
 
 
-def _write(file: Path, about: About, members: Mapping[str, Path]) -> None:
-    """Write an archive whole or not at all."""
+def _write(file: Path, about: About, members: Mapping[str, Path], *, light: bool) -> None:
+    """Write an archive whole or not at all, a light one compressed."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}{PART}")
     try:
-        with temporary.open("xb") as out:
-            bundle.write(out, about.model_dump(), members)
+        with temporary.open("xb") as out, lzma.open(out, "wb") if light else nullcontext(out) as into:
+            bundle.write(cast(BinaryIO, into), about.model_dump(), members)
         sync(temporary)
         rename(temporary, file)
     finally:
@@ -221,9 +232,25 @@ def _keys(trials: list[Trial]) -> dict[str, list[str]]:
 
 def _open(file: Path) -> Any:
     try:
-        return file.open("rb")
+        source = file.open("rb")
+        compressed = source.read(len(XZ)) == XZ
+        source.seek(0)
+        return lzma.open(source) if compressed else source
     except OSError as error:
         raise SpecError(f"cannot be read: {error.strerror}", place=str(file)) from None
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Turn errors of decompression into damage.
+
+    Raises:
+        Damaged: what is read is not whole.
+    """
+    try:
+        yield
+    except (lzma.LZMAError, EOFError) as error:
+        raise Damaged(f"the archive is damaged: {error}") from None
 
 
 def _about(contents: Contents) -> About:

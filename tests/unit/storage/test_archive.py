@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.core.spec import SpecError
+from harness.storage import archive, bundle
 from harness.storage.archive import opened, pack, unpack
 from harness.storage.sealing import Damaged, Record, Stage, _digest
 from harness.storage.store import Store
@@ -71,6 +72,47 @@ def test_other_results_are_not_overwritten_unless_that_is_asked_for(here: Store,
     assert there.record("train", "b1").seal == theirs.seal  # type: ignore[union-attr]
     assert unpack(packed(here, mine), there, replace=True)[0].seal == mine.seal
     assert there.record("train", "b1").seal == mine.seal  # type: ignore[union-attr]
+
+
+def light(store: Store, tmp_path: Path, *records: Record) -> io.BytesIO:
+    """Stages without their heavy outputs, as a light export packs them."""
+    (tmp_path / "empty").write_bytes(b"")
+    file = io.BytesIO()
+    bundle.write(file, {}, archive.members(store, records, tmp_path / "empty"))
+    file.seek(0)
+    return file
+
+
+def test_what_comes_without_its_weights_is_done_and_gives_no_model(here: Store, there: Store, tmp_path: Path) -> None:
+    train = made(here, "train", "b1")
+    decode = made(here, "decode", "a1", train="b1")
+    unpack(light(here, tmp_path, train, decode), there)
+    assert not list(there.root.rglob("model.safetensors"))
+    assert there.state(train.stage) == there.state(decode.stage) == ("done", "")
+    found = there.record("train", "b1")
+    assert found is not None and found.left_out == {"model.safetensors"} and there.sound(found)
+    with pytest.raises(Damaged, match=r"came without model\.safetensors, from a light export.*import a whole export"):
+        there.verified("train", "b1")
+    assert packed(there, found).getvalue() == light(here, tmp_path, train).getvalue(), (
+        "what is light is packed so again"
+    )
+    (found.folder / "curve.jsonl").unlink()
+    assert there.state(train.stage)[0] == "absent", "anything else that is missing is damage"
+
+
+def test_weights_come_later_and_are_not_taken_away(here: Store, there: Store, tmp_path: Path) -> None:
+    train = made(here, "train", "b1")
+    unpack(light(here, tmp_path, train), there)
+    unpack(packed(here, train), there)
+    assert there.verified("train", "b1") and not (there.folder("train", "b1") / "left-out").exists()
+    unpack(light(here, tmp_path, train), there)
+    assert (there.verified("train", "b1") / "model.safetensors").exists()
+
+
+def test_weights_that_vanish_from_a_whole_stage_are_damage(here: Store) -> None:
+    record = made(here, "train", "b1")
+    (record.folder / "model.safetensors").unlink()
+    assert here.state(record.stage) == ("absent", "train is damaged: model.safetensors is missing")
 
 
 def test_what_is_damaged_is_not_packed(here: Store) -> None:
