@@ -63,6 +63,10 @@ def ui(
     """Open MLflow's page on this machine, at http://127.0.0.1:PORT; prints where each study's variants are compared."""
     from harness.tracking import page
 
+    if server := page.server(the_store().root):
+        typer.echo(f"MLflow answers at {server}, the server that MLFLOW_TRACKING_URI names")
+        _say_comparisons(server, page.comparisons(the_store().root))
+        return
     argv, env, note = page.ui_command(the_store().root, port)
     if note:
         typer.echo(f"note: {note}")
@@ -71,13 +75,18 @@ def ui(
 
     def say_where() -> None:
         typer.echo(f"MLflow answers at {address} (Ctrl-C ends it); its log is {log}")
-        for study, place in studies[:SHOWN]:
-            typer.echo(f"  {study}: {address}{place}")
+        _say_comparisons(address, studies)
 
     code = page.serve(argv, env, port, say_where, log)
     if code:
         typer.echo(f"MLflow ended with exit code {code}; its log is {log}", err=True)
     raise typer.Exit(code)
+
+
+def _say_comparisons(address: str, studies: Sequence[tuple[str, str]]) -> None:
+    """Print where the variants of each study are compared, the latest study first."""
+    for study, place in studies[:SHOWN]:
+        typer.echo(f"  {study}: {address}{place}")
 
 
 def verify(

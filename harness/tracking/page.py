@@ -29,6 +29,12 @@ def comparisons(root: Path) -> list[tuple[str, str]]:
     return [(each.name, view.address(each.experiment_id)) for each in found if view.TAG in each.tags]
 
 
+def server(root: Path) -> str:
+    """Return the address of the server that MLFLOW_TRACKING_URI names, without its password; "" where the store has its own."""
+    mirror = MlflowStore(root)
+    return "" if mirror.direct else masked(mirror.tracking_uri).rstrip("/") + "/"
+
+
 def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
     """Return command and environment of MLflow's own page for a store, for this machine only, and a note.
 

@@ -26,7 +26,7 @@ from harness.tracking import bulk, calls, mlruns, view
 from harness.tracking.calls import Calls
 from harness.tracking.mlflow_store import MlflowStore
 from harness.tracking.mlruns import Counts, Runs
-from harness.tracking.page import comparisons, ui_command
+from harness.tracking.page import comparisons, server, ui_command
 from harness.tracking.records import SEEDS, StudyRecord, TrialRecord, VariantRecord, seals
 
 ROOT = Path(__file__).parents[3]
@@ -799,6 +799,8 @@ def test_a_tracking_server_of_the_user_is_respected(root: Path, monkeypatch: pyt
     assert MlflowStore(root).tracking_uri == "http://127.0.0.1:9"
     with pytest.raises(SpecError, match="page of its own"):
         ui_command(root, 5000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9/")
+    assert server(root) == "http://***@127.0.0.1:9/"
 
 
 def test_the_page_is_for_this_machine_only_and_sends_nothing_home(root: Path) -> None:
