@@ -70,8 +70,7 @@ def outcome(variant: Variant, seed: int, trial: Trial, store: Store, *, keep_sta
         if failed is None:
             reason = f"no results {why}" if why.startswith("from ") else f"{now}: {why}"
             return Outcome(**about, status="missing", reason=reason, stages=stages)
-        about |= {"log": failed.log, "account": failed.page}
-        about |= {"lasted": (failed.began, failed.ended)} if failed.began else {}
+        about |= {"log": failed.log, "account": failed.page, "lasted": failed.lasted}
         return Outcome(**about, status=failed.status, reason=failed.reason, stages=stages)
     with readable_results(runner.title(variant, seed)):
         return _finished(about, stages, store, trial.split)

@@ -154,7 +154,7 @@ def export(
     light: Annotated[
         bool,
         flag(
-            "--light", "Leave out the weights of models and the report, and compress the rest: STUDY-BASE.light.tar.xz."
+            "--light", "Leave out the weights of models and the report, and compress the rest: STUDY-BASE.light.tar.gz."
         ),
     ] = False,
     base: Base = None,
@@ -178,7 +178,7 @@ def export(
     if len(plans) > 1 and not given.is_dir():
         raise SpecError("the study has several bases, a file each; choose one with --base, or let --out be a folder")
     for plan in that_ran(plans, the_store()):
-        kind = "crate.zip" if crate else "light.tar.xz" if light else "tar"
+        kind = "crate.zip" if crate else "light.tar.gz" if light else "tar"
         file = given / f"{plan.name}-{plan.base}.{kind}" if given.is_dir() else given
         if crate:
             typer.echo(f"written to {file}: {research_crate.pack(plan, the_store(), file)} files and their description")

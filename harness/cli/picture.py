@@ -22,20 +22,20 @@ AROUND = 6
 """Lines of a terminal that are kept for other things than trials."""
 
 
-def picture(progress: Progress, now: float, console: Console, ending: str = "writing the report") -> RenderableType:
-    """Return the state of a run, for a terminal of any width; of long names only the middle columns are cut.
+def picture(progress: Progress, now: float, console: Console, end: str = "") -> RenderableType:
+    """Return the state of a run, for a terminal of any width; where columns are few, only names of variants are cut.
 
     Args:
         progress: the state.
         now: the present time, by the clock of ``progress``.
         console: the terminal, whose width and height are kept to.
-        ending: what happens once all trials have ended.
+        end: how the run ended, in a word; empty while it lasts.
     """
-    left = progress.remaining(now)
+    left = None if end else progress.remaining(now)
     bound = progress.outline.bound
     words = f"{progress.ended}/{progress.total} trials{bound} · {duration(now - progress.began)}"
-    if progress.ended == progress.total:
-        words += f" · {ending}"
+    if end or progress.ended == progress.total:
+        words += f" · {end or 'writing the report'}"
     elif left is not None:
         words += f" ·{bound or ' about'} {duration(left)} left"
     done = progress.found + progress.done_now
@@ -47,7 +47,7 @@ def picture(progress: Progress, now: float, console: Console, ending: str = "wri
         bar.add_row("", Text(row, style="yellow"))
     if progress.failed:
         bar.add_row("", Text(f"{progress.failed} failed", style="red"))
-    failures = [Text(failed.text, style="red", no_wrap=True, overflow="ellipsis") for failed in progress.failures]
+    failures = [Text(failed.text, style="red", no_wrap=True, overflow="ellipsis") for failed in list(progress.failures)]
     room = console.height - AROUND - len(waits) - len(failures) if console.is_terminal else len(progress.outline.seeds)
     return Group(bar, *failures, _trials(progress, console, room))
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.contracts.pieces import in_pieces
+from harness.contracts.pieces import in_pieces, spares
 from harness.contracts.tensors import Join, Memory, Readout, Source, State, StateShape, Words
 from harness.core.registry import Choice, slot
 
@@ -423,18 +423,21 @@ class Output(nn.Module, ABC):
         """
         counted_BT = torch.ones_like(targets_BT, dtype=torch.bool) if counted_BT is None else counted_BT
 
-        def nll(place_N2: Tensor, target_N: Tensor) -> Tensor:
-            here_BT = torch.zeros_like(counted_BT).index_put(
-                place_N2.unbind(1), torch.ones_like(target_N, dtype=torch.bool)
-            )
+        def at(here_BT: Tensor, target_N: Tensor) -> Tensor:
             logp_NV = self.counted(readout, source, here_BT)
             nll_N = -logp_NV.gather(-1, target_N.unsqueeze(-1)).squeeze(-1)
             return (
                 nll_N if smoothing == 0.0 else (1 - smoothing) * nll_N - smoothing * logp_NV[:, : self.words].mean(-1)
             )
 
-        place_N2 = counted_BT.nonzero()
-        return in_pieces(nll, (place_N2, targets_BT[counted_BT]), 0, len(place_N2) * self.numbers(readout))
+        def piece(place_N2: Tensor, target_N: Tensor) -> Tensor:
+            yes_N = torch.ones_like(target_N, dtype=torch.bool)
+            return at(torch.zeros_like(counted_BT).index_put(place_N2.unbind(1), yes_N), target_N)
+
+        target_N, each = targets_BT[counted_BT], self.numbers(readout)
+        if not spares(len(target_N) * each):
+            return at(counted_BT, target_N)  # without a look at the places, for which a GPU would have to be waited for
+        return in_pieces(piece, (counted_BT.nonzero(), target_N), 0, len(target_N) * each)
 
     def numbers(self, readout: Readout) -> int:
         """Return how many numbers of each position the largest tensor has that ``counted`` makes on its way."""

@@ -16,6 +16,11 @@ PIECE = 2**24
 """Intermediate numbers of a piece: 64 MiB in single precision. What is smaller, the memory allocator does not give back."""
 
 
+def spares(numbers: int) -> bool:
+    """Return whether work with so many intermediate numbers is done in pieces."""
+    return numbers > LARGE and fast_paths.used()
+
+
 def in_pieces(compute: Callable[..., Tensor], parts: tuple[Tensor, ...], dim: int, numbers: int) -> Tensor:
     """Return ``compute(*parts)``, piece by piece along an axis of the parts and of the result where that spares memory.
 
@@ -28,7 +33,7 @@ def in_pieces(compute: Callable[..., Tensor], parts: tuple[Tensor, ...], dim: in
         dim: the axis.
         numbers: how many numbers the largest tensor in between has.
     """
-    if numbers <= LARGE or not fast_paths.used():
+    if not spares(numbers):
         return compute(*parts)
     size = max(1, parts[0].shape[dim] * PIECE // numbers)
     made: list[Tensor] = []

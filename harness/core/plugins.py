@@ -55,7 +55,7 @@ def load(files: Iterable[str]) -> None:
         SpecError: a file is missing, broken or registers nothing, or its name is taken; with file and line.
     """
     for said in files:
-        path = Path(said).absolute() if "." in said or "/" in said else _offered(said)
+        path = Path(said).absolute() if said.endswith(".py") or "/" in said else _offered(said)
         name = f"plugin_{path.stem}"
         if path.suffix != ".py" or not path.stem.isidentifier():
             message = "a plugin is a Python file whose name has letters, digits and underscores only: my_score.py"
@@ -68,27 +68,33 @@ def load(files: Iterable[str]) -> None:
 
 def offered() -> dict[str, str]:
     """Return the names of plugins that installed packages offer, each with its package and version; nothing is loaded."""
-    found = {point.name: point.dist for point in entry_points(group=GROUP)}
-    return {name: f"{dist.name} {dist.version}" if dist else "" for name, dist in sorted(found.items())}
+    found: dict[str, list[str]] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, []).append(f"{point.dist.name} {point.dist.version}" if point.dist else "")
+    return {name: ", ".join(sorted(set(packages))) for name, packages in sorted(found.items())}
 
 
 def _offered(name: str) -> Path:
     """Return the file of a plugin that an installed package offers; no package is imported for it."""
-    point = next(iter(entry_points(group=GROUP, name=name)), None)
-    if point is None:
+    points = list(dict.fromkeys(entry_points(group=GROUP, name=name)))
+    if len({point.value for point in points}) > 1:
+        raise SpecError(
+            f"several packages offer parts by this name: {offered()[name]}; name the file instead", place=name
+        )
+    if not points:
         known = f"; installed packages offer: {', '.join(offered())}" if offered() else ""
         message = f"no installed package offers parts by this name, and the path of a file ends in .py{known}"
         raise SpecError(message, place=name)
+    (point, *_) = points
     top, *rest = point.module.split(".")
     spec = importlib.util.find_spec(top)
     homes = [Path(home) for home in (spec.submodule_search_locations or ())] if spec is not None else []
     found = [home.joinpath(*rest).with_suffix(".py") for home in homes if rest]
     found += [Path(spec.origin)] if spec is not None and spec.origin and not rest else []
-    path = next((path for path in found if path.is_file()), None)
+    path = next((path for path in found if path.is_file() and path.name != "__init__.py"), None)
     if path is None:
-        raise SpecError(
-            f"{offered()[name]} offers it as the module {point.module}, whose file is not there", place=name
-        )
+        message = f"{offered()[name]} offers it as the module {point.module}, which is no file of its own"
+        raise SpecError(message, place=name)
     return path
 
 

@@ -21,6 +21,8 @@ from harness.trial.pipeline import Trial
 
 FINAL = ("diverged", "incompatible", "out_of_memory")
 """The same code on the same data would fail again; ``out_of_memory`` is stored only for a trial that ran alone."""
+LATEST = 1e11
+"""Seconds since 1970 beyond which no time is taken for one."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _DENIED = (errno.EACCES, errno.EPERM)
 _NO_MEMORY = (
@@ -52,6 +54,13 @@ class Failure:
     """When it last began, in seconds since 1970; 0 if that is not known."""
     ended: float = field(default=0.0, compare=False)
     """When it failed."""
+
+    @property
+    def lasted(self) -> tuple[float, float] | None:
+        """When it began and ended, or None if that is not known, or is not a time: the file may come from anywhere."""
+        times = self.began, self.ended
+        known = all(isinstance(time, int | float) for time in times) and 0 < self.began <= self.ended < LATEST
+        return times if known else None
 
     def final(self, timeout: float | None) -> bool:
         """Return whether the same command, with this time limit, would fail again."""

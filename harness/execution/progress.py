@@ -180,10 +180,11 @@ class Progress:
         """
         costs = {variant: sum(seconds) / len(seconds) for variant, seconds in self._spent.items()}
         whole = sum(self._after) / len(self._after) if self._after else 1 + AFTER
-        begun = {name: trial["update"] / trial["updates"] / whole for name, trial in list(self.running.items())
-                 if trial.get("updates")}  # fmt: skip
+        running = self.running.copy()  # a display asks from a thread of its own
+        begun = {name: trial["update"] / trial["updates"] / whole for name, trial in running.items()
+                 if trial.get("updates") and trial.get("trained")}  # fmt: skip
         for name, share in begun.items():
-            costs.setdefault(variant_of(name), self.running[name]["trained"] / share)
+            costs.setdefault(variant_of(name), running[name]["trained"] / share)
         if not costs:
             return None
         shares = set(self.outline.sharing)

@@ -198,7 +198,8 @@ class Rounds:
 
     def _hear(self, _: str, event: dict[str, Any]) -> None:
         name = event.pop("trial")
-        self.begun.setdefault(name, time.time())
+        if "owner" not in event and event.get("status") != "busy":
+            self.begun.setdefault(name, time.time())
         if "status" in event:
             self._close(name, event)
         elif "owner" in event:
@@ -226,6 +227,7 @@ class Rounds:
             return
         if event["status"] in ("out_of_memory", "killed") and not self.alone:
             self.retry_alone[name] = _measured(event)
+            self.begun.pop(name, None)
             note = f"{name}: {event['status']}: {_reason(event)}"
             self.listen(name, {"waits": "to run again, alone, when the others are done", "note": note})
             return
@@ -239,6 +241,7 @@ class Rounds:
 
     def _wait(self, name: str, event: Mapping[str, Any]) -> None:
         """Report that a trial waits for another run."""
+        self.begun.pop(name, None)
         note = self.others.silent(event["owner"], event["work"])
         waits = {"waits": f"for another run ({event['owner']})"}
         self.listen(name, waits | ({"note": f"{name} waits; {note}"} if note else {}))

@@ -30,7 +30,7 @@ class Row(NamedTuple):
     """The latest validation loss."""
 
 
-def page(progress: Progress, now: float, end: str = "running", report: str = "") -> str:
+def page(progress: Progress, now: float, end: str = "running", report: str = "", *, refresh: bool = True) -> str:
     """Return the page of a run.
 
     Args:
@@ -38,6 +38,7 @@ def page(progress: Progress, now: float, end: str = "running", report: str = "")
         now: the present time, by the clock of ``progress``.
         end: how the run stands: ``running``, ``finished``, ``stopped`` or ``lost``.
         report: the address of the report, if there is one.
+        refresh: whether the page of a run that lasts loads itself anew.
     """
     told = progress.outline
     return html.page(
@@ -49,7 +50,7 @@ def page(progress: Progress, now: float, end: str = "running", report: str = "")
         left=progress.remaining(now) if end == "running" else None,
         end=end,
         report=report,
-        every=EVERY if end == "running" else None,
+        every=EVERY if end == "running" and refresh else None,
         size=(WIDTH, HEIGHT),
         minutes=_minutes,
     )

@@ -113,8 +113,14 @@ def members(store: Store, records: Iterable[Record], left_out: Path | None = Non
 
 
 @contextmanager
-def opened(file: BinaryIO, store: Store, *, wait: bool = True) -> Iterator[Contents]:
+def opened(file: BinaryIO, store: Store, *, wait: bool = True, most: int | None = None) -> Iterator[Contents]:
     """Check an archive to the end and offer its members in a folder of the store's work.
+
+    Args:
+        file: the archive.
+        store: whose work folder takes its members.
+        wait: wait for another process at the same archive.
+        most: bytes that its members may have together.
 
     Raises:
         Busy: another process is at the same archive, and is not to be waited for or gives no sign of life.
@@ -123,6 +129,10 @@ def opened(file: BinaryIO, store: Store, *, wait: bool = True) -> Iterator[Conte
     text = bundle.first(file)
     manifest = bundle.manifest(text)
     wanted = sum(said.bytes for said in manifest.files.values())
+    if most is not None and wanted > most:
+        raise Damaged(
+            f"the archive says that it holds {wanted:,} bytes, more than an export of its size is compressed from"
+        )
     mark = hashlib.sha256(text).hexdigest()[:16]
     with store.claim("import", mark, wait=wait):
         folder = store.root / "work" / f"import-{mark}"  # one that a killed import left is done anew

@@ -1,7 +1,7 @@
 """A bundle of files for another machine: a plain tar with a manifest, checked to the last byte when it is read.
 
-The tar is not compressed and holds regular files only. It is read by headers of 512 bytes; other features of the format
-(links, devices, sparse files, long names, extended headers) are refused unread.
+The tar holds regular files only; a light export compresses it as a whole. It is read by headers of 512 bytes; other
+features of the format (links, devices, sparse files, long names, extended headers) are refused unread.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ passes them to the server, so that they hold between hosts too, unless the folde
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import secrets
@@ -70,6 +71,18 @@ def holding(path: Path, *, wait: bool = True, signs: Callable[[], object] = lamb
         yield
     finally:
         lock.release()
+
+
+def held(path: Path) -> bool:
+    """Return whether a process holds the lock of this name; nothing is written for it."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none
+        return False
+    return False
 
 
 def owner(path: Path) -> str:

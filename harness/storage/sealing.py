@@ -166,6 +166,8 @@ def inspect(folder: Path) -> Record:
         strange = [name for name in (record.stage.name, record.stage.key, *named) if not NAME.fullmatch(name)]
         strange += sorted((names ^ named) | (names ^ (record.sizes.keys() - absent)))
         strange += [path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file()]
+        marker = folder / LEFT_OUT
+        strange += [LEFT_OUT] if marker.exists() and (marker.stat().st_size or not absent) else []
         fault = f"{strange[0]!r} is missing or unexpected" if strange else record.fault(leave_out=())
         if not fault and record.seal != _digest(record.files)[:16]:
             fault = "its seal does not belong to its files"

@@ -50,7 +50,7 @@ class StageReader:
         if record is not None and record.left_out:
             raise Damaged(
                 f"came without {', '.join(sorted(record.left_out))}, from a light export, which is enough for reports alone; "
-                "import a whole export, or run its study in another store (S2S_STORE=elsewhere)",
+                "import a whole export, or let `s2s gc --drop STUDY --delete` forget it and run the study again",
                 place=f"{name} {key}",
             )
         return self.folder(name, key)

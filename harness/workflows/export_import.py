@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-import lzma
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -29,8 +30,10 @@ from harness.study.plan import Plan
 from harness.trial.pipeline import KINDS, Trial
 from harness.workflows.write_report import report_is_current, results_folder
 
-XZ = b"\xfd7zXZ"
+GZIP = b"\x1f\x8b"
 """What a compressed archive begins with."""
+RATIO = 100
+"""How many times as large as a compressed archive its contents may be; those of studies are ten to thirty times as large."""
 Key = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
 
 
@@ -103,6 +106,9 @@ def export(plan: Plan, store: Store, file: Path, *, light: bool = False) -> Move
             members[ledger.NAME] = attempts
         failed = {f"failures/{trial.digest}.json" for trial in trials}
         members |= {name: store.root / name for name in failed if (store.root / name).is_file()}
+        without = sum(bool(record.left_out) for record in records.values())
+        if without and not light:
+            note = "; ".join(filter(None, [note, f"{without} stages came from a light export and have no weights"]))
         about = About(
             study=plan.name,
             base=plan.base,
@@ -128,7 +134,7 @@ def take(file: Path, store: Store) -> Moved:
         Damaged: the file is not a whole export.
         SpecError: the study is frozen here with another plan, or the file cannot be read.
     """
-    with _open(file) as source, store.in_use(), _whole(), archive.opened(source, store) as contents:
+    with _open(file) as (source, most), store.in_use(), archive.opened(source, store, most=most) as contents:
         about = _about(contents)
         plan = contents.json("plan.json")
         path = frozen_plan.admissible(plan, store)
@@ -184,8 +190,10 @@ def _write(file: Path, about: About, members: Mapping[str, Path], *, light: bool
     """Write an archive whole or not at all, a light one compressed."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}{PART}")
     try:
-        with temporary.open("xb") as out, lzma.open(out, "wb") if light else nullcontext(out) as into:
-            bundle.write(cast(BinaryIO, into), about.model_dump(), members)
+        with temporary.open("xb") as out:
+            packed = gzip.GzipFile("", "wb", fileobj=out, mtime=0) if light else nullcontext(out)
+            with packed as into:
+                bundle.write(cast(BinaryIO, into), about.model_dump(), members)
         sync(temporary)
         rename(temporary, file)
     finally:
@@ -230,27 +238,27 @@ def _keys(trials: list[Trial]) -> dict[str, list[str]]:
     return {name: sorted(keys) for name, keys in found.items()}
 
 
-def _open(file: Path) -> Any:
-    try:
-        source = file.open("rb")
-        compressed = source.read(len(XZ)) == XZ
-        source.seek(0)
-        return lzma.open(source) if compressed else source
-    except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror}", place=str(file)) from None
-
-
 @contextmanager
-def _whole() -> Iterator[None]:
-    """Turn errors of decompression into damage.
+def _open(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
+    """Open an archive, compressed or not; with how many bytes its contents may have, if it is compressed.
 
     Raises:
-        Damaged: what is read is not whole.
+        SpecError: it cannot be read.
+        Damaged: what is read within the block is no whole compressed file.
     """
     try:
-        yield
-    except (lzma.LZMAError, EOFError) as error:
-        raise Damaged(f"the archive is damaged: {error}") from None
+        with file.open("rb") as source:
+            compressed = source.read(len(GZIP)) == GZIP
+            size = source.seek(0, os.SEEK_END)
+            source.seek(0)
+            with gzip.GzipFile(fileobj=source) if compressed else nullcontext(source) as contents:
+                yield cast(BinaryIO, contents), RATIO * size if compressed else None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise Damaged(f"the archive is damaged: {error}", place=str(file)) from None
+    except OSError as error:
+        if error.filename != str(file):
+            raise
+        raise SpecError(f"cannot be read: {error.strerror}", place=str(file)) from None
 
 
 def _about(contents: Contents) -> About:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def test_a_terminal_follows_until_the_run_ends(plan: Any, store: Store, tmp_path
     monkeypatch.setattr(follow, "terminal", lambda **_: screen)
     monkeypatch.setattr("harness.cli.terminal.terminal", lambda **_: screen)
     monkeypatch.setattr(follow, "PAUSE", 0.05)
+    monkeypatch.setattr(follow, "SOON", 0.2)
     page = tmp_path / "live.html"
     with Journal(plan, store, tmp_path / "report.html") as written:
         half_done(written)
@@ -86,8 +88,10 @@ def test_a_terminal_follows_until_the_run_ends(plan: Any, store: Store, tmp_path
         looking = threading.Thread(target=follow.follow, args=(run, page))
         looking.start()
         written.write(f"{FIRST} · seed 2", {"update": 200, "updates": 300, "loss": 1.5, "dev_nll": 1.25})
+        until = time.monotonic() + 30
         while "200/300" not in received.getvalue() or not page.exists():
-            assert looking.is_alive()
+            assert looking.is_alive() and time.monotonic() < until
+            time.sleep(0.05)
         assert 'http-equiv="refresh"' in page.read_text(encoding="utf-8")
     looking.join(10)
     assert not looking.is_alive()
@@ -105,3 +109,25 @@ def test_a_page_has_a_row_for_every_variant_and_no_foreign_markup(plan: Any, sto
     assert text.count('<th scope="row">') == 4 and text.count("<polyline") == 1 and "seed 2: 100 of 300 updates" in text
     assert "normalize=&lt;b&gt; · seed 1: error: boom" in text and "<b>" not in text
     assert re.search(r"2 of 20 trials have ended, <strong>1 failed</strong>; \d+ s so far", text)
+
+
+def test_a_run_that_ended_early_has_no_time_left(plan: Any, store: Store, tmp_path: Path) -> None:
+    with Journal(plan, store, tmp_path / "report.html") as written:
+        half_done(written)
+    assert re.search(r"2/20 trials · .* · finished$", told("masking")[1])
+
+
+def test_who_stops_looking_leaves_a_page_that_stands_still(
+    plan: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(follow, "_until_it_ends", stop)
+    with Journal(plan, store, tmp_path / "report.html") as written:
+        half_done(written)
+        (run,) = followed(store)
+        with pytest.raises(KeyboardInterrupt):
+            follow.follow(run, tmp_path / "live.html")
+    text = (tmp_path / "live.html").read_text(encoding="utf-8")
+    assert 'http-equiv="refresh"' not in text and "Running" in text

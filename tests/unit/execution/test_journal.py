@@ -78,20 +78,45 @@ def test_a_run_that_was_stopped_or_lost_is_known_as_such(plan: Any, tmp_path: Pa
         raise KeyboardInterrupt
     assert only(Store(tmp_path)).end == "stopped"
 
-    (path,) = tmp_path.glob("logs/*/*.jsonl")
-    first = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
-    gone = _ended_process()
-    path.write_text(json.dumps(first | {"process": gone}) + "\n", encoding="utf-8")
+    lost = Journal(plan, Store(tmp_path), tmp_path)
+    with lost:
+        lost.write(f"{NAME} · seed 1", {"status": "found"})
+        lost._file = None  # the process ends without a word
+    gone = next(run for run in followed(Store(tmp_path)) if run.path.stem.endswith("-1"))
+    assert gone.end == "lost" and gone.progress.found == 1 and gone.now == gone.latest
+
+
+def test_a_process_that_has_gone_leaves_no_run_behind_whatever_its_number(plan: Any, tmp_path: Path) -> None:
+    """Its journal names a process that lives, this one, and nobody holds its lock."""
+    with Journal(plan, Store(tmp_path), tmp_path):
+        (path,) = tmp_path.glob("logs/*/*.jsonl")
+        first = path.read_text(encoding="utf-8")
+    path.write_text(first, encoding="utf-8")
+    assert only(Store(tmp_path)).end == "lost"
+
+
+def test_odd_lines_are_passed_over(plan: Any, tmp_path: Path) -> None:
+    with Journal(plan, Store(tmp_path), tmp_path) as written:
+        (path,) = tmp_path.glob("logs/*/*.jsonl")
+        with path.open("a", encoding="utf-8") as file:
+            file.write('{"x": 1}\n[]\nhalf\n')
+        written.write(f"{NAME} · seed 1", {"status": "ok", "of": Path("anything")})
+        with path.open("a", encoding="utf-8") as file:
+            file.write('{"at": 1.0, "tri')  # and then the disk is full
     run = only(Store(tmp_path))
-    assert run.end == "lost" and run.now == first["at"]
-    path.write_text(json.dumps(first | {"process": gone, "host": "far"}) + "\n", encoding="utf-8")
-    assert only(Store(tmp_path)).end == "running", "a process of another machine cannot be asked"
+    assert (run.end, run.progress.done) == ("finished", 1)
 
 
-def _ended_process() -> int:
-    process = os.spawnlp(os.P_NOWAIT, "true", "true")
-    os.waitpid(process, 0)
-    return process
+def test_a_second_run_of_one_process_has_a_journal_of_its_own(plan: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with Journal(plan, store, tmp_path):
+        run = only(store)
+        assert run.next() is None
+    with Journal(plan, store, tmp_path):
+        assert run.read() == "finished"
+        following = run.next()
+        assert following is not None and following.read() == "running"
+    assert len(followed(store)) == 2
 
 
 def test_runs_that_last_come_first_and_can_be_asked_for_by_study_and_base(
@@ -128,6 +153,8 @@ def test_a_full_disk_ends_the_journal_and_not_the_run(
 def test_secrets_do_not_get_into_a_journal(plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_abcdef123456")
     with Journal(plan, Store(tmp_path), tmp_path) as written:
-        written.write("a · seed 1", {"status": "error", "reason": "401 for hf_abcdef123456"})
+        written.write(
+            "a · seed 1", {"status": "error", "reason": "401 for hf_abcdef123456", "more": [{"of": "hf_abcdef123456"}]}
+        )
     (path,) = tmp_path.glob("logs/*/*.jsonl")
     assert "hf_abcdef" not in path.read_text(encoding="utf-8") and "401 for ***" in path.read_text(encoding="utf-8")
