@@ -346,3 +346,15 @@ def test_what_packages_offer_is_listed(installed: Path) -> None:
         [sys.executable, "-m", "harness", "list"], env=env, capture_output=True, text=True, check=True
     )
     assert "half-scores: halves 1.2" in told.stdout and "by --plugin NAME" in told.stdout
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_name_of_several_packages_names_none(installed: Path) -> None:
+    again = installed / "others-3.dist-info"
+    again.mkdir()
+    (again / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 3\n", encoding="utf-8")
+    (again / "entry_points.txt").write_text(f"[{plugins.GROUP}]\nalone = others.scores\n", encoding="utf-8")
+    with pytest.raises(
+        SpecError, match=r"several packages offer parts by this name: halves 1\.2, others 3; name the file"
+    ):
+        plugins.load(["alone"])

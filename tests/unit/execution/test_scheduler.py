@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import signal
 import threading
@@ -369,3 +370,19 @@ def test_what_errors_mean(tmp_path: Path) -> None:
     wrapped.__cause__ = OSError(errno.ENOSPC, "full")
     assert disk_trouble(wrapped, tmp_path) is not None
     assert disk_trouble(Exception("I/O error: No space left on device (os error 28)"), tmp_path) is not None
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "known"),
+    (
+        (1.0, 3.5, True),
+        (0.0, 3.5, False),
+        (3.5, 1.0, False),
+        (1.0, math.inf, False),
+        (-5e300, 1.0, False),
+        ("1", 2.0, False),
+    ),
+)
+def test_times_of_a_failure_are_times_or_unknown(began: Any, ended: Any, known: bool) -> None:
+    """The file may come from anywhere; MLflow takes no infinite time."""
+    assert (Failure("error", began=began, ended=ended).lasted is not None) == known

@@ -15,7 +15,7 @@ import pytest
 from harness.core.spec import SpecError
 from harness.storage import archive, bundle
 from harness.storage.archive import opened, pack, unpack
-from harness.storage.sealing import Damaged, Record, Stage, _digest
+from harness.storage.sealing import Damaged, Record, Stage, _digest, inspect
 from harness.storage.store import Store
 
 
@@ -107,6 +107,17 @@ def test_weights_come_later_and_are_not_taken_away(here: Store, there: Store, tm
     assert there.verified("train", "b1") and not (there.folder("train", "b1") / "left-out").exists()
     unpack(light(here, tmp_path, train), there)
     assert (there.verified("train", "b1") / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("weights", "text"), ((False, b"x"), (True, b"")))
+def test_a_mark_that_hides_something_is_refused(here: Store, weights: bool, text: bytes) -> None:
+    """One that is no empty file, or that stands beside the weights, whose loss it would excuse."""
+    record = made(here, "train", "b1")
+    (record.folder / "left-out").write_bytes(text)
+    if not weights:
+        (record.folder / "model.safetensors").unlink()
+    with pytest.raises(Damaged, match="'left-out' is missing or unexpected"):
+        inspect(record.folder)
 
 
 def test_weights_that_vanish_from_a_whole_stage_are_damage(here: Store) -> None:
