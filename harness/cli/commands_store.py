@@ -64,8 +64,9 @@ def ui(
     from harness.tracking import page
 
     if server := page.server(the_store().root):
+        studies = page.comparisons_there(the_store().root)
         typer.echo(f"MLflow answers at {server}, the server that MLFLOW_TRACKING_URI names")
-        _say_comparisons(server, page.comparisons(the_store().root))
+        _say_comparisons(server, studies)
         return
     argv, env, note = page.ui_command(the_store().root, port)
     if note:

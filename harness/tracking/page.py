@@ -35,6 +35,20 @@ def server(root: Path) -> str:
     return "" if mirror.direct else masked(mirror.tracking_uri).rstrip("/") + "/"
 
 
+def comparisons_there(root: Path) -> list[tuple[str, str]]:
+    """Return ``comparisons`` of the server that MLFLOW_TRACKING_URI names.
+
+    Raises:
+        SpecError: it does not answer.
+    """
+    try:
+        return comparisons(root)
+    except Exception as error:  # whatever the libraries of the network raise
+        reason = masked(" ".join(str(error).split()))[:300]
+        told = f"MLFLOW_TRACKING_URI is a server with a page of its own: open {server(root)}"
+        raise SpecError(f"{told}; asked for the studies, it gave: {reason}") from None
+
+
 def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str], str]:
     """Return command and environment of MLflow's own page for a store, for this machine only, and a note.
 
