@@ -8,6 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -30,10 +31,10 @@ class Watch:
         """Failed trials that were printed."""
         self.console = terminal()
         live = self.console.is_terminal and not self.console.is_dumb_terminal
-        self.live = Live(console=self.console, get_renderable=lambda: self._picture(), transient=True) if live else None
+        self.live = Live(console=self.console, get_renderable=self._picture, transient=True) if live else None
         self._reported = 0
 
-    def _picture(self) -> Any:
+    def _picture(self) -> RenderableType:
         return picture(self.progress, time.monotonic(), self.console)
 
     def __enter__(self) -> Self:
