@@ -22,7 +22,7 @@ from uuid import uuid4
 from harness.tracking.entries import NAME, cut, named, texts_of
 from harness.tracking.hypotheses import TABLE, TABLES, table
 from harness.tracking.model_pointer import pointer_files
-from harness.tracking.records import SEEDS, StudyRecord, TrialRecord, VariantRecord, seals
+from harness.tracking.records import COMMAND, SEEDS, StudyRecord, TrialRecord, VariantRecord, seals
 from harness.tracking.run_entry import KEY, LAYOUT, LIVE, MIRRORED, PARENT, RECORD, RUNNING, Entry, Found, Writer
 
 CLAIM = "claim: "
@@ -104,7 +104,8 @@ class Runs:
         A metric cannot be deleted: one that a study no longer has becomes NaN, if the study has any. It lasts from the
         beginning of the first trial to the end of the last.
         """
-        record, params = _digest([asdict(variant), whole]), {**variant.params, **variant.factors}
+        record = _digest([asdict(variant) | {"tags": _lasting(variant.tags)}, whole])
+        params = {**variant.params, **variant.factors}
         spans = [trial.span() for trial in trials]
         start, end = min((s for s, _ in spans if s), default=None), max((e for _, e in spans if e), default=None)
         found = self._found(_variant_key(variant), record, params)
@@ -209,7 +210,13 @@ def _usable(found: Found, record: str | None, params: Mapping[str, Any]) -> bool
 
 def _record(trial: TrialRecord) -> str:
     unknown = {name: path for name, path in trial.artifacts.items() if name not in trial.sums}
-    return _digest(asdict(trial) | {"artifacts": seals(unknown), "sentences": len(trial.sentences)})
+    told = {"artifacts": seals(unknown), "sentences": len(trial.sentences), "tags": _lasting(trial.tags)}
+    return _digest(asdict(trial) | told)
+
+
+def _lasting(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tags without the command: a store elsewhere names the same study by another path, and rewrites nothing."""
+    return {name: value for name, value in tags.items() if name != COMMAND}
 
 
 def _digest(plain: Any) -> str:

@@ -17,6 +17,8 @@ KIND, VARIANT = "s2s.kind", "variant"
 """Tag that tells runs of variants from runs of trials, and its value for variants."""
 CURVE = "training/"
 """Prefix of the metrics of a trial's curve."""
+COMMAND = "mlflow.source.name"
+"""The tag with the command that runs the study, which may name its file by a path."""
 SEEDS = "diagnostics/seeds_finished"
 """Metric of a variant: how many of its seeds have a result."""
 

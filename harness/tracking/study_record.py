@@ -21,7 +21,7 @@ from harness.study.plan import Plan
 from harness.tracking.live_curves import Growth
 from harness.tracking.mlflow_store import VERDICT
 from harness.tracking.mlruns import CLAIM
-from harness.tracking.records import SEEDS, StudyRecord, TrialRecord, VariantRecord
+from harness.tracking.records import COMMAND, SEEDS, StudyRecord, TrialRecord, VariantRecord
 from harness.trial.pipeline import named
 from harness.trial.score import METRICS
 
@@ -128,7 +128,7 @@ def _source(plan: Plan, name: str, commit: str) -> dict[str, str]:
     """Return tags that tell what a run is, from which command and commit it comes."""
     told = {
         "mlflow.note.content": f"{name} of {plan.name} on {plan.base}. {plan.file.question}",
-        "mlflow.source.name": plan.command,
+        COMMAND: plan.command,
         "mlflow.source.type": "LOCAL",
     }
     return told | ({COMMIT: commit} if commit else {})

@@ -196,6 +196,8 @@ def trouble(home: Home, whole: dict[str, str]) -> str:
     if left := [path for path in home.left_behind() if path.startswith("work")]:
         return f"left behind: {left}"
     for path in [*home.store.rglob("*.json"), *home.store.rglob("*.jsonl")]:
+        if "logs" in path.relative_to(home.store).parts:  # a journal that lost its end is passed over
+            continue
         try:
             [json.loads(line) for line in path.read_text().splitlines()] if path.suffix == ".jsonl" else json.loads(
                 path.read_text()
@@ -203,6 +205,23 @@ def trouble(home: Home, whole: dict[str, str]) -> str:
         except ValueError as error:
             return f"{path.relative_to(home.store)} cannot be read: {error}"
     return ""
+
+
+def journals(home: Home) -> set[Path]:
+    return set(home.store.glob("logs/*/*.jsonl"))
+
+
+def unheard(home: Home, before: set[Path]) -> str:
+    """Say that who looks on from another terminal does not learn that the last run ended well, or nothing.
+
+    A study that was answered runs no more, and writes no journal.
+    """
+    from harness.execution.journal import followed
+    from harness.storage.store import Store
+
+    found = journals(home)
+    ends = [run.end for run in followed(Store(home.store)) if run.path not in before]
+    return "" if ends == ["finished"] * len(found - before) else f"the journal of the run after it ends with {ends}"
 
 
 def cut(home: Home, whole: Home) -> str:
@@ -252,6 +271,7 @@ def main(folder: Path, part: str, ways: list[str], every: int) -> None:
         for luck, at in enumerate([*range(first, len(calls), every), *[len(calls)] * LAST]):
             home = Home(folder / f"{way}-{at}-{luck}")
             died = forked(lambda: counted(home, at, way, luck), home.folder / "died.txt")  # noqa: B023 (called at once)
+            before = journals(home)
             code = forked(lambda: answered(home, study, part), home.folder / "said.txt")  # noqa: B023
             wrong = (
                 ""
@@ -259,7 +279,9 @@ def main(folder: Path, part: str, ways: list[str], every: int) -> None:
                 else f"did not die but ended with {died}: {_end(home.folder / 'died.txt')}"
             )
             wrong = wrong or (f"the run after it ended with {code}: {_end(home.folder / 'said.txt')}" if code else "")
-            wrong = wrong or trouble(home, outputs)
+            wrong = wrong or trouble(home, outputs) or unheard(home, before)
+            if at == first and not journals(home) - before:
+                wrong = wrong or "the run after it wrote no journal"
             if not wrong:
                 swept(home)
                 kept = {path for path in home.left_behind() if not path.startswith("results")}

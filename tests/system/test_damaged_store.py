@@ -133,6 +133,9 @@ def test_gc_by_the_command_line(tmp_path: Path, workers: Workers, monkeypatch: p
         done = CliRunner().invoke(app, ["gc", "--json", *arguments])
         return done.exit_code, json.loads(done.output)
 
+    assert [item["kind"] for item in gc("--delete")[1]["loose"]] == ["logs"], (
+        "of a run that has ended, its journal alone"
+    )
     assert "nothing to remove" in CliRunner().invoke(app, ["gc"]).output
     weights = stages(tmp_path)["train"][0] / "model.safetensors"
     flip(weights)

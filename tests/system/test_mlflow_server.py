@@ -78,7 +78,6 @@ def test_four_trials_at_once_lose_nothing_and_a_sync_adds_nothing(home: Home, se
     assert sound(home, server) == before
 
 
-@pytest.mark.full
 def test_the_server_of_the_user_is_named_with_the_comparison_of_each_study(home: Home, server: Server) -> None:
     said = home.s2s("ui", MLFLOW_TRACKING_URI=server.address).splitlines()
     assert said[0] == f"MLflow answers at {server.address.rstrip('/')}/, the server that MLFLOW_TRACKING_URI names"
@@ -88,6 +87,7 @@ def test_the_server_of_the_user_is_named_with_the_comparison_of_each_study(home:
     )
 
 
+@pytest.mark.full
 def test_four_syncs_at_once_of_one_study_and_of_several(home: Home, server: Server, tmp_path: Path) -> None:
     """From stores of their own, as on four machines; two of them hold the same study."""
     homes = []

@@ -47,8 +47,8 @@ SMALL: dict[str, Any] = {
     "data.dataset.digits": 3,
     "model.encoder.cell.hidden": 8,
     "model.decoder.cell.hidden": 8,
-    "training.updates": 300,
-    "training.evaluate_every": 10,
+    "training.updates": 900,
+    "training.evaluate_every": 30,
 }
 QUESTION = """
 question: Does the mask matter?
@@ -173,7 +173,7 @@ def test_a_node_killed_in_the_middle_costs_nothing(
         run.heard.append((trial, dict(event)))
         far.update({trial: event["update"]} if "update" in event else {})
         far.update({trial: 0} if "status" in event else {})
-        if not killed and sum(50 <= update <= 280 for update in far.values()) == 2:
+        if not killed and sum(100 <= update <= 850 for update in far.values()) == 2:
             lose(nodes, victim)
             killed.append(victim.unique_id)
 
@@ -181,15 +181,16 @@ def test_a_node_killed_in_the_middle_costs_nothing(
     with Cluster(nodes.address, *ENTRY) as cluster:
         assert cluster.capacity == 2
         run.go(cluster, monkeypatch)
+        assert killed, "two trials were never in the middle at once"
         assert cluster.capacity == 1
     add(nodes)
     check_results(run, unbroken)
     notes = [at for at, (_, event) in enumerate(run.heard) if "restarts elsewhere" in event.get("note", "")]
-    assert killed and len(notes) == 1
+    assert len(notes) == 1
     trial = run.heard[notes[0]][0]
     check_computed_once(run, trial, notes[0])
     again = [event["update"] for name, event in run.heard[notes[0] :] if name == trial and "update" in event]
-    assert not again or again[0] > 10, "it went on from its checkpoint"
+    assert not again or again[0] > 30, "it went on from its checkpoint"
 
 
 def check_computed_once(run: Run, broken: str, at: int) -> None:

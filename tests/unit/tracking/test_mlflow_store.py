@@ -246,6 +246,20 @@ def test_a_second_sync_adds_nothing(root: Path) -> None:
     assert _rows(root) == before
 
 
+def test_a_store_elsewhere_that_names_the_study_by_another_path_adds_nothing(root: Path) -> None:
+    def at(path: str) -> StudyRecord:
+        tags = {"mlflow.source.name": f"s2s run {path}"}
+        made = _study(root)
+        return dataclasses.replace(
+            made,
+            variants=[dataclasses.replace(each, tags={**each.tags, **tags}) for each in made.variants],
+            trials=[dataclasses.replace(each, tags={**each.tags, **tags}) for each in made.trials],
+        )
+
+    MlflowStore(root).sync(at("/here/small.yaml"))
+    assert MlflowStore(root).sync(at("/there/small.yaml")) == Counts(written=0, unchanged=6, points=0)
+
+
 def test_new_trials_are_added_and_means_move_on(root: Path) -> None:
     MlflowStore(root).sync(_study(root))
     study = _study(root, seeds=3)
