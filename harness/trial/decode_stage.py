@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # how hypotheses are scored does not change them
     from harness.trial.decoding_choice import DecodingChoice
 
 
+@fast_paths.no_subnormals()
 def run(
     model: Seq2Seq,
     choice: DecodingChoice,

@@ -15,6 +15,7 @@ from harness.trial.pairs import Pairs
 from harness.trial.train import TrainingChoice, Workplace
 
 
+@fast_paths.no_subnormals()
 def run(
     model_choice: ModelChoice,
     choice: TrainingChoice,

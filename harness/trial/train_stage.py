@@ -14,6 +14,7 @@ from harness.trial.model import ModelChoice
 from harness.trial.train import TrainingChoice, Workplace
 
 
+@fast_paths.no_subnormals()
 def run(
     model_choice: ModelChoice,
     choice: TrainingChoice,

@@ -123,3 +123,36 @@ def test_a_model_within_a_model_keeps_the_layouts_of_the_other(monkeypatch: pyte
         with fast_paths.products(inner, fixed=True):
             assert len(fast_paths._packed) == 2
         assert list(fast_paths._packed) == [id(outer.weight)]
+
+
+def _faded(updates: int) -> tuple[torch.Tensor, int]:
+    """Train a table whose second row is seen once; return it, and how many subnormal numbers its optimizer holds."""
+    torch.manual_seed(1)
+    table = nn.Parameter(torch.randn(2, 8))
+    adam = torch.optim.Adam([table], lr=0.01, fused=True)
+    for update in range(updates):
+        adam.zero_grad()
+        (table[0 if update else slice(None)] ** 2).mean().backward()
+        adam.step()
+    means = adam.state[table]["exp_avg"]
+    return table.detach().clone(), int(((means != 0) & (means.abs() < torch.finfo(torch.float32).tiny)).sum())
+
+
+def test_subnormal_numbers_are_zero_and_move_no_parameter() -> None:
+    plain, held = _faded(900)
+    with fast_paths.no_subnormals():
+        flushed, none = _faded(900)
+    assert held == 8 and none == 0
+    assert torch.equal(plain, flushed)
+
+
+def test_subnormal_numbers_come_back_after_the_block_and_stay_without_fast_paths() -> None:
+    half = lambda: bool(torch.tensor([torch.finfo(torch.float32).tiny]).div(2).any())  # noqa: E731
+    with fast_paths.no_subnormals():
+        assert not half()
+        with fast_paths.no_subnormals():
+            assert not half()
+        assert not half(), "the outer block lasts"
+    assert half()
+    with fast_paths.off(), fast_paths.no_subnormals():
+        assert half()
