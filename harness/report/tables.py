@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from harness.analysis import Comparison, Outcome, deviation, lengths_frame, on, variants_frame
+from harness.analysis import ALPHA, Comparison, Outcome, deviation, lengths_frame, on, variants_frame
 from harness.analysis.comparison import SUCCESS_RATES, WINS
 from harness.core.escapes import visible
 from harness.core.spec import SpecError
@@ -127,8 +127,11 @@ def score(metric: str, value: float) -> str:
 
 
 def probability(p: float) -> str:
-    """Return a p value as text."""
-    return NONE if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """Return a p value as text, with as many decimals as tell it from the level of the tests."""
+    if math.isnan(p) or p < 0.001:
+        return NONE if math.isnan(p) else "< 0.001"
+    texts = [f"{p:.{digits}f}" for digits in (3, 4, 5, 6)]
+    return next((text for text in texts if float(text) != ALPHA), texts[0])
 
 
 def spread(values: Sequence[float], digits: int) -> str:

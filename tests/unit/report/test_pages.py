@@ -273,6 +273,7 @@ def test_texts_and_numbers():
     assert markdown("a|b\n<i> `x` *y*") == r"a\|b &lt;i&gt; \`x\` \*y\*"
     assert (number(1234.567, 1), number(math.nan, 2), number(-0.5, 2)) == ("1,234.6", "–", "-0.50")
     assert (probability(0.0004), probability(0.0314)) == ("< 0.001", "0.031")
+    assert [probability(p) for p in (0.05006, 0.049996, 0.0494, 0.05)] == ["0.0501", "0.049996", "0.049", "0.050"]
     assert (number(math.inf, 2), number(-math.inf, 2), spread([1.2e10, 1.4e10], 0)) == ("∞", "-∞", "1.3e+10 ± 1.41e+09")
     assert (spread([1, 2, 3], 1), spread([2], 1), spread([], 1)) == ("2.0 ± 1.0", "2.0", "–")
     assert (spread([math.inf, 2.0], 1), spread([math.inf, math.inf], 1)) == ("∞", "∞")
