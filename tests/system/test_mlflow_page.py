@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -178,11 +179,46 @@ def test_the_pages_show_the_study(server: tuple[str, Path, psutil.Process], page
     assert not trouble
 
 
-def _ids(root: Path) -> tuple[str, str]:
+def test_three_clicks_lead_from_the_experiments_to_the_variants_by_the_primary_metric(
+    server: tuple[str, Path, psutil.Process], page: Any
+) -> None:
+    page.goto(f"{server[0]}/#/experiments")
+    page.get_by_text("Model training").first.click()
+    page.get_by_text("masking/numbers").first.click()
+    with page.context.expect_page() as opened:
+        page.get_by_text("Compare variants").first.click()
+    opened.value.locator(".js-plotly-plot").first.get_by_text("20.50").first.wait_for(timeout=60_000)
+    _see(opened.value, "score/bleu", "17.25", "mask=false")
+    opened.value.close()
+
+
+def test_a_curve_moves_on_an_open_page_while_its_trial_trains(
+    server: tuple[str, Path, psutil.Process], page: Any
+) -> None:
+    address, root, _ = server
+    study = replace(_study(root.parent / "moving"), name="moving/numbers")
+    whole = study.trials[0]
+
+    def trains(first: int, last: int) -> None:
+        part = {"curve": whole.curve[first:last], "clock": whole.clock[first:last]}
+        new = replace(whole, status="running", metrics={}, artifacts={}, **part)
+        MlflowStore(root).sync(replace(study, variants=study.variants[:1], trials=[new], artifacts={}))
+
+    trains(0, 5)
+    page.goto(
+        f"{address}/#/experiments/{_ids(root, 'moving/numbers')[0]}/runs/{_ids(root, 'moving/numbers')[1]}/model-metrics"
+    )
+    points = "() => Math.max(0, ...[...document.querySelectorAll('.js-plotly-plot')].flatMap(p => p.data.map(d => d.x.length)))"
+    page.wait_for_function(f"({points})() == 5")
+    trains(5, 12)
+    page.wait_for_function(f"({points})() == 12", timeout=90_000)
+
+
+def _ids(root: Path, name: str = "masking/numbers") -> tuple[str, str]:
     from mlflow import MlflowClient
 
     client = MlflowClient(MlflowStore(root).tracking_uri)
-    experiment = client.get_experiment_by_name("masking/numbers").experiment_id
+    experiment = client.get_experiment_by_name(name).experiment_id
     (run,) = client.search_runs([experiment], "tags.`s2s.trial` = 'true1'")
     return str(experiment), str(run.info.run_id)
 
