@@ -179,17 +179,19 @@ def test_the_pages_show_the_study(server: tuple[str, Path, psutil.Process], page
     assert not trouble
 
 
-def test_three_clicks_lead_from_the_experiments_to_the_variants_by_the_primary_metric(
-    server: tuple[str, Path, psutil.Process], page: Any
+def test_three_clicks_lead_a_newcomer_to_the_variants_by_the_primary_metric(
+    server: tuple[str, Path, psutil.Process], browser: Any
 ) -> None:
-    page.goto(f"{server[0]}/#/experiments")
-    page.get_by_text("Model training").first.click()
-    page.get_by_text("masking/numbers").first.click()
-    with page.context.expect_page() as opened:
-        page.get_by_text("Compare variants").first.click()
-    opened.value.locator(".js-plotly-plot").first.get_by_text("20.50").first.wait_for(timeout=60_000)
-    _see(opened.value, "score/bleu", "17.25", "mask=false")
-    opened.value.close()
+    with browser.new_context(viewport={"width": 1500, "height": 1000}) as fresh:
+        fresh.set_default_timeout(60_000)
+        page = fresh.new_page()
+        page.goto(f"{server[0]}/#/experiments")
+        page.get_by_text("Model training").first.click()
+        page.get_by_role("link", name="masking/numbers").first.click()
+        with fresh.expect_page() as opened:
+            page.get_by_role("link", name="Compare variants").click()
+        opened.value.locator(".js-plotly-plot").first.get_by_text("20.50").first.wait_for()
+        _see(opened.value, "score/bleu", "17.25", "mask=false")
 
 
 def test_a_curve_moves_on_an_open_page_while_its_trial_trains(
