@@ -61,11 +61,12 @@ def main() -> None:
     asked.add_argument(
         "--real", action="store_true", help="in place of simulations: the trained seeds of studies/null.yaml"
     )
+    asked.add_argument("--keep-stale", action="store_true", help="of real trainings, those of earlier code too")
     asked.add_argument("--document", type=Path, help="put the page into this Markdown file, between its marks")
     args = asked.parse_args()
     if args.real:
         try:
-            outcomes = real.trained("null", Path(os.environ.get("S2S_STORE", "runs")))
+            outcomes = real.trained("null", Path(os.environ.get("S2S_STORE", "runs")), keep_stale=args.keep_stale)
         except SpecError as error:
             sys.exit(str(error))
         tables = {"real": list(real.splits(outcomes, ["exact_match", "bleu"], SPLITS))}

@@ -20,15 +20,16 @@ from tests.calibration.synthetic import REPLICATES, arms
 SIDES = (3, 5, 10)
 
 
-def trained(name: str, store: Path) -> list[Outcome]:
-    """Return the finished trials of a study with one variant.
+def trained(name: str, store: Path, *, keep_stale: bool = False) -> list[Outcome]:
+    """Return the finished trials of a study with one variant, with ``keep_stale`` those of earlier code too.
 
     Raises:
         SpecError: it has several variants, or too few seeds are finished.
     """
     import variants  # noqa: F401 (fills the registry)
 
-    found = [o for o in gather(planning.resolve(planning.load(name)), Store(store)) if o.status == "ok"]
+    plan = planning.resolve(planning.load(name))
+    found = [o for o in gather(plan, Store(store), keep_stale=keep_stale) if o.status == "ok"]
     if len({o.variant for o in found}) > 1:
         raise SpecError(f"'{name}' has several variants; the question is about one")
     if len(found) < 2 * max(SIDES):
