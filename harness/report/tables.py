@@ -128,9 +128,11 @@ def score(metric: str, value: float) -> str:
 
 def probability(p: float) -> str:
     """Return a p value as text, with as many decimals as tell it from the level of the tests."""
-    if math.isnan(p) or p < 0.001:
-        return NONE if math.isnan(p) else "< 0.001"
-    texts = [f"{p:.{digits}f}" for digits in (3, 4, 5, 6)]
+    if math.isnan(p):
+        return NONE
+    if p < 0.001:
+        return "< 0.001"
+    texts = [f"{p:.{digits}f}" for digits in range(3, 7)]
     return next((text for text in texts if float(text) != ALPHA), texts[0])
 
 

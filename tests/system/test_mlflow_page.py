@@ -207,9 +207,8 @@ def test_a_curve_moves_on_an_open_page_while_its_trial_trains(
         MlflowStore(root).sync(replace(study, variants=study.variants[:1], trials=[new], artifacts={}))
 
     trains(0, 5)
-    page.goto(
-        f"{address}/#/experiments/{_ids(root, 'moving/numbers')[0]}/runs/{_ids(root, 'moving/numbers')[1]}/model-metrics"
-    )
+    experiment, run = _ids(root, "moving/numbers")
+    page.goto(f"{address}/#/experiments/{experiment}/runs/{run}/model-metrics")
     points = "() => Math.max(0, ...[...document.querySelectorAll('.js-plotly-plot')].flatMap(p => p.data.map(d => d.x.length)))"
     page.wait_for_function(f"({points})() == 5")
     trains(5, 12)
