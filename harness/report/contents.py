@@ -20,12 +20,13 @@ from harness.report import (
     figures,
     line_charts,
     listings,
+    point_charts,
     published,
     tables,
     tuning,
 )
 from harness.report.facts import StudyFacts
-from harness.report.section import Figure, Section
+from harness.report.section import Section
 from harness.report.tables import Table
 from harness.trial.score import METRICS
 
@@ -111,10 +112,11 @@ def _explored(rows: Sequence[Comparison]) -> str:
 def _single_seeds(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]) -> Section:
     about = "A difference between variants means little where the seeds of one variant differ as much."
     drawn = [
-        Figure(
+        figures.charted(
             f"{name}_by_variant",
             f"{METRICS[name].title} of every variant: a dot per seed, with mean and standard deviation",
-            partial(figures.by_variant, _finished(outcomes), name, order),
+            partial(point_charts.every_seed, _finished(outcomes), name, order),
+            figures.by_variant,
         )
         for name in metrics
     ]
@@ -141,6 +143,7 @@ def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequenc
             f"{name}_by_length",
             f"{METRICS[name].title} by source length, a line per variant",
             partial(line_charts.by_length, done, name, order),
+            figures.line_figure,
         )
         for name in metrics
     ]
@@ -149,7 +152,11 @@ def _lengths(outcomes: Sequence[Outcome], metrics: Sequence[str], order: Sequenc
 
 def _curves(outcomes: Sequence[Outcome], order: Sequence[str]) -> Section:
     make = partial(line_charts.learning_curves, _finished(outcomes), order)
-    drawn = [figures.charted("learning_curves", "Validation NLL during training, a line per variant", make)]
+    drawn = [
+        figures.charted(
+            "learning_curves", "Validation NLL during training, a line per variant", make, figures.line_figure
+        )
+    ]
     return Section("curves", "Learning curves", figures=drawn)
 
 

@@ -14,10 +14,10 @@ import pandas as pd
 from harness.analysis import comparison_columns
 from harness.analysis.aggregate import TAUS, Estimate
 from harness.analysis.datasets import AcrossDatasets, Gain, Level
-from harness.report import figures, html, line_charts, pages
+from harness.report import figures, html, line_charts, pages, point_charts
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
-from harness.report.section import Figure, Section
+from harness.report.section import Section
 from harness.report.tables import NONE, Table, interval, measured, number, probability, quantity
 
 DIGITS = 3
@@ -159,7 +159,7 @@ def _levels(levels: Sequence[Level]) -> Section:
         rows = [[v.variant, f"{v.runs} of {v.trials}", _value(v.iqm), _range(v.iqm)] for v in mine if v.iqm]
         tables.append(Table(name, ["variant", "runs", "IQM", "95 % interval"], rows, frame, caption=scale))
         alt = f"IQM of normalized scores ({scale}): a dot per variant with its 95 % interval"
-        drawn.append(Figure(name, alt, partial(figures.iqm_levels, frame)))
+        drawn.append(figures.charted(name, alt, partial(point_charts.iqm_levels, frame), figures.iqm_levels))
     return Section("levels", "Every variant on all datasets", about, tables, drawn)
 
 

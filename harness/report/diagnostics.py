@@ -22,7 +22,7 @@ from harness.analysis.diagnose import (
     reference_repetition,
 )
 from harness.analysis.examples import Example, Said, examples
-from harness.report import figures, tables
+from harness.report import figures, point_charts, tables
 from harness.report.attention_maps import attention_maps
 from harness.report.section import Figure, Section
 from harness.report.tables import NONE, Marked, Origin, Table, finished, number
@@ -131,10 +131,11 @@ def _kinds(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]
         about += " The numbers say how often the rarest token of the source was seen in training."
     tables = [_kinds_table(f"{metric}_by_{name}", metric, frame, done) for metric, frame in means.items()]
     drawn = [
-        Figure(
+        figures.charted(
             f"{metric}_by_{name}",
             f"{METRICS[metric].title} by {by}, a dot with its interval per variant",
-            partial(figures.by_group, frame, metric, order, by),
+            partial(point_charts.by_group, frame, metric, order, by),
+            figures.by_group,
         )
         for metric, frame in means.items()
     ]
@@ -217,7 +218,8 @@ def _costs(done: Sequence[Outcome], metrics: Sequence[str], order: Sequence[str]
         titles = {cost: tables.COSTS[cost][0] for cost in COSTS}
         found.append(_front_table(frame, metric, done, titles))
         alt = f"{METRICS[metric].title} against parameters, training FLOPs, training time and memory, a dot per variant"
-        drawn.append(Figure("quality_against_cost", alt, partial(figures.pareto, frame, metric, order, titles)))
+        make = partial(point_charts.pareto, frame, metric, order, titles)
+        drawn.append(figures.charted("quality_against_cost", alt, make, figures.pareto))
     return Section("fronts", "Quality against cost", about, found, drawn)
 
 

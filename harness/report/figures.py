@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis import Outcome, deviation
 from harness.report import fonts
 from harness.report.drawing import (
     DASHES,
@@ -29,10 +28,9 @@ from harness.report.drawing import (
     size,
     wrapped,
 )
-from harness.report.line_charts import LineChart, greyed, plain
-from harness.report.section import Figure
-from harness.report.tables import direction
-from harness.trial.score import METRICS
+from harness.report.line_charts import LineChart, greyed
+from harness.report.point_charts import DotRows, Panels, PointChart
+from harness.report.section import Chart, Figure
 
 __all__ = [
     "MARKERS",
@@ -43,6 +41,7 @@ __all__ = [
     "canvas",
     "charted",
     "draw",
+    "facets",
     "headline",
     "heat_maps",
     "iqm_levels",
@@ -53,11 +52,11 @@ __all__ = [
     "order_of",
     "pareto",
     "performance_profiles",
-    "plain",
     "size",
     "wrapped",
 ]
 
+C = TypeVar("C", bound=Chart)
 RIM: dict[str, Any] = {"markeredgecolor": "w", "markeredgewidth": 0.75}
 """White edge of markers on a line."""
 WORD = 16
@@ -66,33 +65,29 @@ ROW, DENSE = 0.38, 0.15
 """Inches of a row with a variant, and where there are many."""
 
 
-def by_variant(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -> Any:
+def by_variant(chart: DotRows | None) -> Any:
     """Every seed's score as a dot, with mean ± SD, one row per variant."""
     import seaborn as sns
 
-    rows = [{"variant": o.variant, "value": o.metrics[metric]} for o in outcomes if metric in o.metrics]
-    frame = pd.DataFrame(rows, columns=["variant", "value"]).astype({"value": float})
-    if not np.isfinite(frame["value"]).any():
+    if chart is None:
         return None
+    order, values = chart.order, chart.seeds.astype({"value": float})
     figure, axes = canvas(7.2, rows_height(order))
     dense = len(order) > FOCUS
     blue, orange = sns.color_palette("colorblind")[:2]
-    focus = in_focus(order)
-    for row, variant in enumerate(order):
-        values = frame[frame["variant"] == variant]["value"]
-        if not len(values):
-            continue
+    focus, places = in_focus(order), {variant: row for row, variant in enumerate(order)}
+    for variant, mean, high in chart.bars[["variant", "mean", "high"]].itertuples(index=False):
+        row, mine = places[variant], values[values["variant"] == variant]["value"]
         color = blue if variant in focus else GREY
-        axes.plot(values, [row] * len(values), "o", color=color, alpha=0.65, markersize=4 if dense else 6, lw=0)
-        mean, sd = values.mean(), deviation(list(values))
-        bar = 0.0 if math.isnan(sd) else sd
-        place, high = (row, 4) if dense else (row + 0.22, 9)
-        axes.errorbar(mean, place, xerr=bar, fmt="|", color=orange if variant in focus else GREY, markersize=high,
+        axes.plot(mine, [row] * len(mine), "o", color=color, alpha=0.65, markersize=4 if dense else 6, lw=0)
+        bar = 0.0 if math.isnan(high) else high - mean
+        place, tall = (row, 4) if dense else (row + 0.22, 9)
+        axes.errorbar(mean, place, xerr=bar, fmt="|", color=orange if variant in focus else GREY, markersize=tall,
                       capsize=0 if dense else 3, linewidth=1.8, zorder=3 if variant in focus else 1)  # fmt: skip
-    axes.set(xlabel=METRICS[metric].title + direction(metric), ylabel="")
+    axes.set(xlabel=chart.x_title, ylabel="")
     name_rows(axes, order)
     axes.grid(axis="y", visible=False)
-    headline(figure, f"{plain(metric)} of every variant: dots are seeds, bars mean ± SD{greyed(order)}")
+    headline(figure, chart.title)
     return figure
 
 
@@ -115,25 +110,27 @@ def name_rows(axes: Any, order: Sequence[str]) -> None:
 def charted(
     name: str,
     alt: str,
-    make: Callable[[], LineChart | None],
-    draw: Callable[[LineChart | None], Any] | None = None,
+    make: Callable[[], C | None],
+    draw: Callable[[C | None], Any],
 ) -> Figure:
-    """Return a figure of lines that pages draw too.
+    """Return a figure that pages draw too.
 
     Args:
         name: of its files.
         alt: alternative text.
-        make: returns its lines, once.
-        draw: draws them; by default a line per variant with its band.
+        make: returns what it shows, once.
+        draw: draws it for files.
     """
-    chart, draw = cache(make), draw or line_figure
+    chart = cache(make)
     return Figure(name, alt, lambda: draw(chart()), chart=chart)
 
 
 def line_figure(chart: LineChart | None) -> Any:
-    """Draw a line per variant with its band; markers where the axis is one of ranges."""
+    """Draw a line per variant with its band; markers where the axis is one of ranges; many variants: a panel for each in focus."""
     if chart is None:
         return None
+    if len(in_focus(chart.order)) < len(chart.order):
+        return facets(chart)
     figure, axes = canvas(*size(chart.order))
     lines(chart.frame, chart.x, chart.y, chart.order, axes, markers=bool(chart.ticks))
     if chart.ticks:
@@ -141,6 +138,33 @@ def line_figure(chart: LineChart | None) -> Any:
     axes.set(xlabel=chart.x_title, ylabel=chart.y_title)
     legend(figure, axes, chart.order)
     headline(figure, chart.title)
+    return figure
+
+
+def facets(chart: LineChart) -> Any:
+    """Draw a panel for each variant in focus, on common axes; in every one all others are thin and grey."""
+    focus = in_focus(chart.order)
+    columns = min(3, len(focus))
+    rows = math.ceil(len(focus) / columns)
+    figure, _ = canvas(9.4, 0.8 + 2.1 * rows)
+    figure.clear()
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    middles = chart.frame.groupby(["variant", chart.x])[chart.y].mean().unstack(chart.x)
+    for axes, variant in zip(panels, focus, strict=False):
+        others = middles.drop(index=variant, errors="ignore")
+        axes.plot(others.columns, others.T, color=GREY, linewidth=0.5, alpha=0.6, zorder=1)
+        only = Order([variant], {}, lower=False)
+        lines(chart.frame, chart.x, chart.y, only, axes, markers=bool(chart.ticks))
+        axes.set_title(shortened([variant], 40)[0], fontsize=8.5, loc="left")
+        if chart.ticks:
+            axes.set_xticks(range(len(chart.ticks)), chart.ticks, fontsize=6.5)
+    for axes in panels[len(focus) :]:
+        axes.set_visible(False)
+    for axes in panels[max(0, len(focus) - columns) : len(focus)]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel(chart.x_title, fontsize="medium")
+    figure.supylabel(chart.y_title, fontsize="medium")
+    headline(figure, chart.title.replace(greyed(chart.order), "; grey: all others"))
     return figure
 
 
@@ -161,20 +185,20 @@ def lines(frame: pd.DataFrame, x: str, y: str, order: Sequence[str], axes: Any, 
         axes.plot(at.index, at["mean"], label=variant, linewidth=1.8, **style)
 
 
-def iqm_levels(frame: pd.DataFrame) -> Any:
-    """IQM of every variant as a dot with its interval, one row per variant; columns variant, iqm, iqm_low, iqm_high."""
+def iqm_levels(chart: DotRows | None) -> Any:
+    """IQM of every variant as a dot with its interval, one row per variant."""
     import seaborn as sns
 
-    if frame.empty:
+    if chart is None:
         return None
-    order = Order(frame["variant"], dict(zip(frame["variant"], frame["iqm"], strict=True)), lower=False)
-    figure, axes = canvas(7.2, rows_height(order))
-    places, blue = np.arange(len(frame)), sns.color_palette("colorblind")[0]
-    axes.hlines(places, frame["iqm_low"], frame["iqm_high"], color=blue, linewidth=2)
-    axes.plot(frame["iqm"], places, "o", color=blue, markersize=7 if len(order) <= FOCUS else 4)
-    name_rows(axes, order)
-    axes.set(xlabel="interquartile mean of normalized scores")
-    headline(figure, "All datasets together: dots are IQMs, lines 95 % intervals over seeds")
+    figure, axes = canvas(7.2, rows_height(chart.order))
+    bars, blue = chart.bars, sns.color_palette("colorblind")[0]
+    places = np.arange(len(bars))
+    axes.hlines(places, bars["low"], bars["high"], color=blue, linewidth=2)
+    axes.plot(bars["mean"], places, "o", color=blue, markersize=7 if len(chart.order) <= FOCUS else 4)
+    name_rows(axes, chart.order)
+    axes.set(xlabel=chart.x_title)
+    headline(figure, chart.title)
     return figure
 
 
@@ -195,66 +219,62 @@ def performance_profiles(chart: LineChart | None) -> Any:
     return figure
 
 
-def by_group(frame: pd.DataFrame, metric: str, order: Sequence[str], by: str) -> Any:
-    """Score of every kind of sentence: mean and 95 % interval over seeds, variants side by side.
-
-    Columns variant, place, group, sentences, mean, low, high; None if there is only one kind.
-    """
-    if frame["place"].nunique() < 2:
+def by_group(chart: PointChart | None) -> Any:
+    """Score of every kind of sentence: mean and 95 % interval over seeds, variants side by side."""
+    if chart is None:
         return None
-    figure, axes = canvas(*size(order))
-    places = {place: index for index, place in enumerate(sorted(frame["place"].unique()))}
-    present = [variant for variant in order if variant in set(frame["variant"])]
-    for index, variant in enumerate(present):
-        mine = frame[frame["variant"] == variant]
-        shift = 0.6 * ((index + 0.5) / len(present) - 0.5)
-        _points(axes, mine["place"].map(places) + shift, mine, order, variant)
-    kinds = frame.groupby("place", sort=True).agg({"group": "first", "sentences": "max"})
-    axes.set_xticks(range(len(kinds)), [f"{group}\n({count})" for group, count in kinds.itertuples(index=False)])
-    axes.set(xlabel=f"{by} (sentences)", ylabel=METRICS[metric].title)
-    legend(figure, axes, order)
-    headline(figure, f"{plain(metric)} by {by}: mean of seeds, 95 % interval{greyed(order)}")
+    figure, axes = canvas(*size(chart.order))
+    for variant in [variant for variant in chart.order if variant in set(chart.frame["variant"])]:
+        mine = chart.frame[chart.frame["variant"] == variant]
+        _points(axes, mine["x"], mine, chart.order, variant)
+    axes.set_xticks(range(len(chart.ticks)), chart.ticks)
+    axes.set(xlabel=chart.x_title, ylabel=chart.y_title)
+    legend(figure, axes, chart.order)
+    headline(figure, chart.title)
     return figure
 
 
-def pareto(frame: pd.DataFrame, metric: str, order: Sequence[str], titles: dict[str, str]) -> Any:
-    """Quality against every cost: mean and 95 % interval over seeds; the variants on the front are ringed and joined.
-
-    Columns variant, cost, spent, mean, low, high, front; ``titles`` names the costs.
-    """
-    costs = [cost for cost in titles if cost in set(frame["cost"])]
-    if frame["variant"].nunique() < 2 or not costs:
+def pareto(found: Panels | None) -> Any:
+    """Quality against every cost: mean and 95 % interval over seeds; the variants on the front are ringed and joined."""
+    if found is None:
         return None
+    charts = list(found.charts.values())
+    order = charts[0].order
     width, height = size(order)
-    figure, _ = canvas(width, max(height, 3.2 * math.ceil(len(costs) / 2)))
+    rows = math.ceil(len(charts) / 2)
+    figure, _ = canvas(width, max(height, 3.2 * rows))
     figure.clear()
-    panels = figure.subplots(math.ceil(len(costs) / 2), 2, sharey=True, squeeze=False).flatten()
-    for axes, cost in zip(panels, costs, strict=False):
-        here = frame[frame["cost"] == cost].sort_values("spent")
-        front = here[here["front"]]
-        axes.plot(front["spent"], front["mean"], color="#888888", linewidth=1, zorder=1)
-        axes.scatter(front["spent"], front["mean"], s=130, facecolors="none", edgecolors="#555555", zorder=2)
-        bright = here["variant"].isin(in_focus(order))
-        for variant in [variant for variant in order if variant in set(here["variant"][bright])]:
-            mine = here[here["variant"] == variant]
-            _points(axes, mine["spent"], mine, order, variant)
-        if not bright.all():  # all grey points at once: one by one they take longer than all else
-            _points(axes, here["spent"][~bright], here[~bright], order, here["variant"][~bright].iloc[0])
-        if here["spent"].min() > 0 and here["spent"].max() > 8 * here["spent"].min():
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(
-                "{x:g}"
-            )  # the usual powers of ten need the mathematics that names must not be
-            axes.xaxis.set_minor_formatter(lambda *_: "")
-        else:
-            axes.locator_params(axis="x", nbins=5)
-        axes.set(xlabel=titles[cost])
-    for axes in panels[len(costs) :]:
+    panels = figure.subplots(rows, 2, sharey=True, squeeze=False).flatten()
+    for axes, chart in zip(panels, charts, strict=False):
+        _front(axes, chart)
+    for axes in panels[len(charts) :]:
         axes.set_visible(False)
-    figure.supylabel(METRICS[metric].title, fontsize="medium")
+    figure.supylabel(found.y_title, fontsize="medium")
     legend(figure, panels[0], order)
-    headline(figure, f"{plain(metric)} against cost: ringed variants are on the front{greyed(order)}")
+    headline(figure, found.title)
     return figure
+
+
+def _front(axes: Any, chart: PointChart) -> None:
+    """Draw quality against one cost."""
+    here, order = chart.frame, chart.order
+    front = here[here["front"]]
+    axes.plot(front["x"], front["mean"], color="#888888", linewidth=1, zorder=1)
+    axes.scatter(front["x"], front["mean"], s=130, facecolors="none", edgecolors="#555555", zorder=2)
+    bright = here["variant"].isin(in_focus(order))
+    for variant in [variant for variant in order if variant in set(here["variant"][bright])]:
+        mine = here[here["variant"] == variant]
+        _points(axes, mine["x"], mine, order, variant)
+    if not bright.all():  # all grey points at once: one by one they take longer than all else
+        _points(axes, here["x"][~bright], here[~bright], order, here["variant"][~bright].iloc[0])
+    if chart.log_x:
+        axes.set_xscale("log")
+        # The usual powers of ten need the mathematics that names must not be.
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(lambda *_: "")
+    else:
+        axes.locator_params(axis="x", nbins=5)
+    axes.set(xlabel=chart.x_title)
 
 
 def heat_maps(maps: Mapping[str, Any], order: Sequence[str] = ()) -> Any:

@@ -30,7 +30,7 @@ BUDGET = 1_200_000
 """Maximal bytes of figures in a page; the others are named and stay in their files."""
 EXAMPLES, LEADING, WON, VARIANTS = 400_000, 20, 40, 20
 """Limits of the examples in a page: characters, first test sentences, consistent wins, and variants side by side."""
-SCRIPTS = ("page.js", "chart.js", "attention.js", "panels.js")
+SCRIPTS = ("page.js", "chart.js", "points.js", "dots.js", "attention.js", "figures.js", "panels.js")
 
 
 class Cell(NamedTuple):
@@ -227,7 +227,7 @@ def images(drawn: Mapping[str, Drawing], charts: Collection[str]) -> dict[str, s
 
 
 def charts(sections: Sequence[Section]) -> dict[str, Any]:
-    """Return the figures of lines as data, by name."""
+    """Return the figures that pages draw as data, by name."""
     found = {figure.name: figure.chart() for section in sections for figure in section.figures}
     return {name: chart.data() for name, chart in found.items() if chart is not None}
 

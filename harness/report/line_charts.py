@@ -42,14 +42,14 @@ class LineChart(NamedTuple):
 
         def line(seed: Any, part: pd.DataFrame) -> dict[str, Any]:
             part = part.sort_values(self.x).iloc[sorted({*range(0, len(part), step), len(part) - 1})]
-            grid = grids.setdefault(_values(part[self.x]), len(grids))
-            bounds = {name: _values(part[name]) for name in ("low", "high") if self.band}
-            return {"seed": str(seed), "grid": grid, "values": _values(part[self.y])} | bounds
+            grid = grids.setdefault(rounded(part[self.x]), len(grids))
+            bounds = {name: rounded(part[name]) for name in ("low", "high") if self.band}
+            return {"seed": str(seed), "grid": grid, "values": rounded(part[self.y])} | bounds
 
         groups = dict(iter(self.frame.groupby("variant")))
         curves = [
             {"name": variant}
-            | _stroke(self.order, variant)
+            | stroke(self.order, variant)
             | {"lines": [line(*part) for part in _by_seed(groups[variant])]}
             for variant in self.order
             if variant in groups
@@ -62,7 +62,7 @@ def _by_seed(frame: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
     return list(frame.groupby("seed")) if "seed" in frame else [("", frame)]
 
 
-def _stroke(order: Sequence[str], variant: str) -> dict[str, str]:
+def stroke(order: Sequence[str], variant: str) -> dict[str, str]:
     """Return colour and dashes of a variant in focus; nothing for one that is grey."""
     focus = in_focus(order)
     if variant not in focus:
@@ -72,7 +72,7 @@ def _stroke(order: Sequence[str], variant: str) -> dict[str, str]:
     return {"colour": f"#{red:02x}{green:02x}{blue:02x}", "dashes": " ".join(f"{2 * length:g}" for length in dashes)}
 
 
-def _values(column: pd.Series[Any]) -> tuple[float | None, ...]:
+def rounded(column: pd.Series[Any]) -> tuple[float | None, ...]:
     """Return numbers with five digits, as short as they go; None where there is none."""
     known = [float(f"{value:.5g}") for value in column]
     return tuple((int(v) if v == int(v) else v) if math.isfinite(v) else None for v in known)

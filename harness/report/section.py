@@ -29,7 +29,7 @@ class Figure(NamedTuple):
     note: str = ""
     """What stands below the figure."""
     chart: Callable[[], Chart | None] = lambda: None
-    """Returns its lines, for pages that draw them themselves; None if it has none."""
+    """Returns what it shows, for pages that draw it themselves; None if they take the picture."""
 
 
 class Drawing(NamedTuple):

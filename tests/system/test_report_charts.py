@@ -137,6 +137,86 @@ def test_ranges_stand_under_scores_by_length(page: Any) -> None:
     assert not chart(page, "exact_match_by_length").get_by_label("Log x axis").count()
 
 
+def charts(page: Any, name: str) -> Any:
+    """Return what the page knows of a chart."""
+    return json.loads(page.locator("#data").text_content())["charts"][name]
+
+
+def test_dots_say_seed_and_value_and_their_switches_and_names_answer(page: Any) -> None:
+    unfold(page)
+    name = "exact_match_by_variant"
+    figure, rows = chart(page, name), charts(page, name)["rows"]
+    assert not figure.locator("img").is_visible() and figure.locator(".plot svg circle").count() == 12
+    assert [row["name"] for row in rows] == figure.locator(".row button").all_inner_texts()
+    first = rows[0]
+    figure.scroll_into_view_if_needed()
+    assert len(first["seeds"]) == 3 and first["low"] < first["mean"] < first["high"]
+    dot = figure.locator(".row").first.locator("circle").first
+    box = dot.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tip = figure.locator(".tip").inner_text().split("\n")
+    assert tip == [f"{first['seeds'][0][1]:.5g}", first["name"], "seed 1"]
+    box = figure.locator(".row").first.locator(".mean").bounding_box()
+    figure.get_by_label("Single seeds").uncheck()
+    assert figure.locator(".plot svg circle").count() == 0
+    page.mouse.move(box["x"], box["y"])
+    said = figure.locator(".tip").inner_text().split("\n")
+    assert said[:2] == [f"{first['mean']:.5g}", first["name"]] and said[2].startswith("mean of 3 seeds, mean ± SD: ")
+    before = figure.locator(".mean").nth(1).get_attribute("x1")
+    figure.get_by_label("Log axis").check()
+    assert figure.locator(".mean").nth(1).get_attribute("x1") != before
+    figure.get_by_role("button", name=FIRST).click()
+    assert figure.locator(".faded").count() == 3
+    figure.get_by_role("button", name=FIRST).click()
+    assert figure.locator(".faded").count() == 0
+
+
+def test_readers_of_screens_hear_every_seed_of_a_row(page: Any) -> None:
+    first = charts(page, "exact_match_by_variant")["rows"][0]
+    said = chart(page, "exact_match_by_variant").locator(".row svg").first.get_attribute("aria-label")
+    assert said.startswith(f"{first['name']}: {first['mean']:.5g}, mean of 3 seeds")
+    assert said.endswith("; ".join(f"seed {seed} {value:.5g}" for seed, value in first["seeds"]))
+
+
+def test_quality_against_a_cost_is_picked_and_points_say_their_interval(page: Any) -> None:
+    unfold(page)
+    figure, panels = chart(page, "quality_against_cost"), charts(page, "quality_against_cost")["panels"]
+    assert figure.get_by_label("Show").locator("option").all_inner_texts() == [panel["name"] for panel in panels]
+    seen = panels[-1]["chart"]
+    figure.get_by_label("Show").select_option(panels[-1]["name"])
+    plot = figure.locator(".plot svg")
+    assert plot.count() == 1 and figure.locator("text.axis").last.text_content() == seen["x_title"]
+    fronts = sum(sum(curve["lines"][0]["front"]) for curve in seen["curves"])
+    assert figure.locator("circle.front").count() == fronts > 0
+    figure.get_by_role("button", name=FIRST).click()
+    plot.focus()
+    page.keyboard.press("ArrowRight")
+    (line,) = next(curve["lines"] for curve in seen["curves"] if curve["name"] == FIRST)
+    tip = figure.locator(".tip").inner_text().split("\n")
+    assert tip[0].startswith(f"{line['values'][0]:.5g} at ") and tip[1] == FIRST
+    assert tip[2] == f"95 % interval: {line['low'][0]:.5g} to {line['high'][0]:.5g}"
+
+
+def test_an_axis_on_which_all_are_at_one_place_names_it_once(page: Any) -> None:
+    unfold(page)
+    same = [p for p in charts(page, "quality_against_cost")["panels"] if len({g[0] for g in p["chart"]["grids"]}) == 1]
+    figure = chart(page, "quality_against_cost")
+    figure.get_by_label("Show").select_option(same[0]["name"])
+    spelled = f"{same[0]['chart']['grids'][0][0]:,}"
+    assert [text for text in figure.locator(".plot text").all_text_contents() if text == spelled] == [spelled]
+
+
+def test_on_a_phone_names_stand_above_their_dots_and_legends_stay_on_the_screen(page: Any) -> None:
+    unfold(page)
+    page.set_viewport_size({"width": 360, "height": 780})
+    row = chart(page, "exact_match_by_variant").locator(".row").first
+    name, dots = row.locator("button").bounding_box(), row.locator("svg").bounding_box()
+    assert name["y"] + name["height"] <= dots["y"] + 1 and dots["width"] > 280
+    for button in page.locator(".legend button:visible").all():
+        box = button.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 360
+
+
 def test_a_trial_of_the_table_leads_to_its_panel(page: Any) -> None:
     page.locator(".contents a[href='#trials']").click()
     link = page.locator("#table-trials tbody th a").nth(1)

@@ -46,10 +46,3 @@ class AttentionMaps {
     this.readout.textContent = `“${said[cell.parentElement.sectionRowIndex]}” looks at “${source[cell.cellIndex - 1]}”: ${cell.textContent} %`;
   }
 }
-
-for (const figure of document.querySelectorAll("figure[data-chart]")) {
-  const shown = data.charts[figure.dataset.chart];
-  const chart = shown.maps ? new AttentionMaps(shown) : new LineChart(shown, figure.dataset.alt);
-  figure.classList.add("answers");
-  figure.prepend(chart.element);
-}

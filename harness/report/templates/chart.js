@@ -14,10 +14,10 @@ function shape(tag, attributes, ...children) {
 
 /** The lines of a variant: one for each seed, and their mean with its band. A point is x, y, low, high and its seeds. */
 function linesOf(curve, { grids }) {
-  const seeds = curve.lines.map(({ seed, grid, values, low, high }) => ({
+  const seeds = curve.lines.map(({ seed, grid, values, low, high, front }) => ({
     curve,
     seed,
-    points: grids[grid].map((x, i) => ({ x, y: values[i], low: low?.[i], high: high?.[i], count: 1 })).filter(({ y }) => y !== null),
+    points: grids[grid].map((x, i) => ({ x, y: values[i], low: low?.[i], high: high?.[i], front: front?.[i], count: 1 })).filter(({ y }) => y !== null),
   }));
   if (seeds.length === 1) return { seeds, mean: seeds[0] };
   const at = new Map();
@@ -47,8 +47,8 @@ function logTicks(low, high) {
 /** Return where values stand between two pixels, and the ticks of their axis. */
 function scaleOf(values, log, from, to, count) {
   const turn = log ? Math.log10 : (value) => value;
-  let [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
-  if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 1, high + 1];
+  const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
+  if (low === high) return { place: () => (from + to) / 2, ticks: [low] };
   const [start, end] = [turn(low), turn(high)];
   const room = 0.03 * (end - start);
   const place = (value) => from + ((turn(value) - start + room) / (end - start + 2 * room)) * (to - from);
@@ -88,6 +88,7 @@ class LineChart {
     this.single = offered("Single seeds", this.lines.some(({ seeds }) => seeds.length > 1));
     this.logX = offered("Log x axis", !data.ticks.length && points.filter(({ x }) => x > 0).length > 1 && points.every(({ x }) => x >= 0));
     this.logY = offered("Log y axis", points.every(({ y }) => y > 0));
+    this.logX.checked = Boolean(data.log_x);
   }
 
   addLegend() {
@@ -95,8 +96,7 @@ class LineChart {
     if (curves.length < 2) return;
     const legend = make("div", { className: "legend", role: "group", ariaLabel: "Isolate a variant" });
     this.buttons = curves.filter(({ colour }) => colour).map((curve) => {
-      const stroke = shape("line", { x1: 0, x2: 28, y1: 6, y2: 6, stroke: curve.colour, "stroke-width": 3, "stroke-dasharray": curve.dashes });
-      const swatch = shape("svg", { width: 28, height: 12, "aria-hidden": "true" }, stroke);
+      const swatch = shape("svg", { width: 28, height: 12, "aria-hidden": "true" }, this.swatch(curve));
       const button = make("button", { type: "button", ariaPressed: "false", value: curve.name }, swatch, make("span", {}, curve.name));
       button.addEventListener("click", () => this.isolate(this.chosen === curve.name ? null : curve.name));
       return button;
@@ -109,6 +109,10 @@ class LineChart {
       legend.append(make("label", {}, `One of the ${others.length} grey`, this.others));
     }
     this.element.append(legend);
+  }
+
+  swatch({ colour, dashes }) {
+    return shape("line", { x1: 0, x2: 28, y1: 6, y2: 6, stroke: colour, "stroke-width": 3, "stroke-dasharray": dashes });
   }
 
   isolate(name) {
@@ -138,6 +142,9 @@ class LineChart {
     this.svg.replaceChildren(...this.frame(width, height), ...drawn.flatMap((line) => this.stroke(line, line.points.filter(drawable))), this.marker);
     this.show(null);
   }
+
+  /** The place on the axis that a point belongs to: points of variants stand side by side around a range. */
+  at(x) { return this.data.ticks.length ? Math.round(x) : x; }
 
   aside({ curve }) { return this.chosen !== null && curve.name !== this.chosen; }
 
@@ -225,7 +232,7 @@ class LineChart {
     const { ticks, x_title, band } = this.data;
     const whose = count > 1 ? `mean of ${count} seeds, ${spelled.format(low)} to ${spelled.format(high)}` : seed ? `seed ${seed}` : "";
     const ends = band && low !== null && high !== null ? `${band}: ${spelled.format(low)} to ${spelled.format(high)}` : "";
-    const where = `${x_title.split(" (")[0]} ${ticks.length ? ticks[x].split("\n")[0] : spelled.format(x)}`;
+    const where = `${x_title.split(" (")[0]} ${ticks.length ? ticks[this.at(x)].split("\n")[0] : spelled.format(x)}`;
     const [left, top] = [this.x.place(x), this.y.place(y)];
     this.tip.replaceChildren(make("strong", {}, spelled.format(y)), ` at ${where}`, ...[curve.name, whose, ends].filter(Boolean).map((text) => make("span", {}, text)));
     this.marker.setAttribute("cx", left);
@@ -244,8 +251,8 @@ class LineChart {
     const among = this.live;
     const other = among[(among.indexOf(line) + step[0] + among.length) % among.length];
     const last = other.points.length - 1;
-    const x = line.points[Math.max(0, index)].x;
-    const moved = step[0] ? other.points.findIndex((point) => point.x >= x) : index + step[1];
+    const x = this.at(line.points[Math.max(0, index)].x);
+    const moved = step[0] ? other.points.findIndex((point) => this.at(point.x) >= x) : index + step[1];
     this.show({ line: other, index: moved < 0 ? (step[0] ? last : 0) : Math.min(last, moved) });
   }
 }

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.text import Text
 
 from harness.analysis import Outcome
-from harness.report import drawing, figures, fonts, line_charts
+from harness.report import drawing, figures, fonts, line_charts, point_charts
 from harness.report.drawing import BEST, FOCUS, GREY, Order, in_focus, order_of
 from harness.report.section import Figure
 from harness.study.claims import Claim
@@ -73,15 +73,17 @@ def costs(names: Sequence[str]) -> pd.DataFrame:
 LEVELS = pd.DataFrame({"level": [1, 2], "mean": [1.0, 2.0], "low": [0.5, 1.5], "high": [1.5, 2.5]})
 TITLES = {cost: f"cost {cost} (FLOPs)" for cost in "abc"}
 DRAWN: dict[str, Callable[[Order], Any]] = {
-    "by_variant": lambda order: figures.by_variant(outcomes(order), METRIC, order),
+    "by_variant": lambda order: figures.by_variant(point_charts.every_seed(outcomes(order), METRIC, order)),
     "learning_curves": lambda order: figures.line_figure(line_charts.learning_curves(outcomes(order), order)),
-    "by_group": lambda order: figures.by_group(groups(order), METRIC, order, "rarest source word"),
-    "pareto": lambda order: figures.pareto(costs(order), METRIC, order, TITLES),
+    "by_group": lambda order: figures.by_group(
+        point_charts.by_group(groups(order), METRIC, order, "rarest source word")
+    ),
+    "pareto": lambda order: figures.pareto(point_charts.pareto(costs(order), METRIC, order, TITLES)),
     "performance_profiles": lambda order: figures.performance_profiles(
         line_charts.performance_profiles(profiles(order))
     ),
     "iqm_levels": lambda order: figures.iqm_levels(
-        means(order).rename(columns={"mean": "iqm", "low": "iqm_low", "high": "iqm_high"})
+        point_charts.iqm_levels(means(order).rename(columns={"mean": "iqm", "low": "iqm_low", "high": "iqm_high"}))
     ),
     "heat_maps": lambda order: figures.heat_maps({name: np.eye(6) for name in order}, order),
     "attention_example": lambda order: figures.attention_example(SENTENCE, SENTENCE, np.eye(28), order[0]),
@@ -179,12 +181,25 @@ def test_a_claim_about_all_variants_brings_none_into_focus() -> None:
 
 
 def test_others_are_grey_and_counted_in_the_legend_and_the_title_says_so() -> None:
-    figure = made(DRAWN["learning_curves"], HUNDRED)
+    figure = made(DRAWN["performance_profiles"], HUNDRED)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()][-1] == f"{100 - BEST} others"
     colors = [line.get_color() for line in figure.axes[0].get_lines()]
     assert len(colors) == 100 and colors.count(GREY) == 100 - BEST
     assert "grey: neither claimed nor" in " ".join(figure._suptitle.get_text().split())
+    assert "grey" not in made(DRAWN["performance_profiles"], LONG)._suptitle.get_text()
+
+
+def test_many_lines_are_drawn_in_a_panel_for_each_variant_in_focus_before_all_others_in_grey() -> None:
+    figure = made(DRAWN["learning_curves"], HUNDRED)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(shown) == BEST and not figure.legends
+    for axes, variant in zip(shown, order(HUNDRED).focus, strict=True):
+        assert axes.get_title(loc="left") == drawing.shortened([variant], 40)[0]
+        colors = [line.get_color() for line in axes.get_lines()]
+        assert len(colors) == 100 and colors.count(GREY) == 99
+        assert axes.get_ylim() == shown[0].get_ylim()
+    assert figure._suptitle.get_text().replace("\n", " ").endswith("grey: all others")
     assert "grey" not in made(DRAWN["learning_curves"], LONG)._suptitle.get_text()
 
 

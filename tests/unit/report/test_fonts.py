@@ -13,6 +13,7 @@ from matplotlib import font_manager
 from harness.analysis import compare_all
 from harness.report import figures, fonts, pages
 from harness.report.facts import StudyFacts
+from harness.report.point_charts import every_seed
 from harness.report.section import Drawing, Figure
 from unit.analysis.test_primary import outcome
 
@@ -51,7 +52,7 @@ def font_of(characters: str, path: Path) -> None:
 
 
 def draw(folder: Path) -> Drawing:
-    drawing = Figure("f", "", lambda: figures.by_variant(OUTCOMES, "exact_match", NAMES))
+    drawing = Figure("f", "", lambda: figures.by_variant(every_seed(OUTCOMES, "exact_match", NAMES)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return figures.draw(folder, [drawing])["f"]
