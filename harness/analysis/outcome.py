@@ -185,6 +185,12 @@ class Outcome:
         tested = self.tests.get(test, Tested())
         return replace(self, tests={}, **{each.name: getattr(tested, each.name) for each in fields(Tested)})
 
+    def unquoted(self) -> Outcome:
+        """Return the trial without what it said: all numbers are the same, and a report of it quotes no sentence of its data."""
+        quiet = None if self.attention is None else replace(self.attention, examples=[])
+        tests = {name: replace(tested, hypotheses=[]) for name, tested in self.tests.items()}
+        return replace(self, hypotheses=[], attention=quiet, tests=tests)
+
     @property
     def scores(self) -> dict[str, float]:
         """Every score on every test set; on a further one it is called ``gen/bleu``."""

@@ -261,6 +261,9 @@ def report(
         bool, flag("--replace", "Write the report even over one that describes more finished trials.")
     ] = False,
     keep_stale: KeepStale = False,
+    numbers_only: Annotated[
+        bool, flag("--numbers-only", "Quote no sentence: for data that may be used and not shown.")
+    ] = False,
     _plugins: Plugins = None,
 ) -> None:
     """Write the report again from the results in the store, without running anything."""
@@ -272,7 +275,9 @@ def report(
     for plan in plans:
         with store_in_use() as store:
             fuller: write_report.Fuller = "replace" if even_if_emptier else "refuse"
-            done = write_report.write_report(plan, store, keep_stale=keep_stale, fuller=fuller)
+            done = write_report.write_report(
+                plan, store, keep_stale=keep_stale, fuller=fuller, quoting=not numbers_only
+            )
         print_answers.print_answer(plan, done)
     _join(plans, name, sets, seeds, keep_stale=keep_stale)
 

@@ -22,11 +22,13 @@ from harness.study.labels import labels_of
 from harness.study.plan import Plan
 from harness.study.published import values
 from harness.study.tuning_plan import tuning_plan
-from harness.trial.data_checks import percent_reachable, shared_in_words
+from harness.trial.data_checks import percent_reachable, shared_in_words, unquoted
 from harness.trial.pipeline import KINDS, Trial
 
 
-def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified: Mapping[str, Any]) -> StudyFacts:
+def study_facts(
+    plan: Plan, store: Store, outcomes: Sequence[Outcome], verified: Mapping[str, Any], *, quoting: bool = True
+) -> StudyFacts:
     """Return the facts that a report shows beside the trials.
 
     Args:
@@ -34,6 +36,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         store: where its results are.
         outcomes: all trials of the study, in the order of its plan.
         verified: the summary of trials that were run a second time; empty if there are none.
+        quoting: whether they may quote words and sentences of the data.
 
     Raises:
         Damaged: the results have other contents than this version of the package writes.
@@ -44,6 +47,10 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
     stages = sorted((s for t in trials for s in t.stages.values()), key=lambda stage: KINDS.index(stage.name))
     records = [r for stage in stages if (r := store.record(stage.name, stage.key)) is not None]
     provenance = _provenance(plan, store, trials, records)
+    if not quoting:
+        provenance["data"] = {key: unquoted(facts) for key, facts in provenance["data"].items()}
+        for found in provenance.get("tests", {}).values():
+            found |= {key: unquoted(facts) for key, facts in found.items()}
     if verified:
         provenance["verified"] = dict(verified)
     with readable_results(f"{plan.name} on {plan.base}"):
@@ -54,7 +61,7 @@ def study_facts(plan: Plan, store: Store, outcomes: Sequence[Outcome], verified:
         sets = provenance.get("tests", {})
         origins += [row for name, found in sets.items() for facts in found.values() for row in _set_rows(name, facts)]
         origins += [row for facts in provenance.get("pretraining_data", {}).values() for row in _other_rows(facts)]
-        origins += [("check the data", warning) for warning in data_warnings(plan, store)]
+        origins += [("check the data", warning) for warning in data_warnings(plan, store, quoting=quoting)]
         origins += [("check the seeds", warning) for warning in fixed_streams(plan)]
         origins += _computing_rows(provenance)
         origins += rounding_rows(records)

@@ -112,8 +112,8 @@ def _sentences(outcomes: Sequence[Outcome], split: str) -> list[str]:
 
 
 def sample(outcomes: Sequence[Outcome]) -> tuple[str, str] | None:
-    """Return the first short test sentence and its reference, so that a reader sees what the data are; None where none is short."""
-    test = next((o.test for o in outcomes if o.metrics and o.test.sources), None)
+    """Return the first short test sentence and its reference, so that a reader sees what the data are; None without one."""
+    test = next((o.test for o in outcomes if o.hypotheses and o.test.sources), None)
     pairs = zip(test.sources, test.references, strict=False) if test else ()
     texts = ((source, references[0]) for source, references in pairs if references)
     return next((pair for pair in texts if all(0 < len(text) <= WITHIN for text in pair)), None)

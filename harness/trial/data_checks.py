@@ -144,6 +144,12 @@ def ceiling(rows: Rows, target: Vocabulary) -> dict[str, Any]:
     return found
 
 
+def unquoted(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of data without the texts that they quote."""
+    known = facts.get("ceiling")
+    return facts | {"ceiling": {name: counts | {"example": None} for name, counts in known.items()}} if known else facts
+
+
 def _meet(texts: Any, others: Any) -> bool:
     return not {" ".join(text.split()) for text in texts}.isdisjoint(" ".join(text.split()) for text in others)
 
@@ -239,7 +245,7 @@ def _ceiling_warning(
     changed = counts["rows"] - counts["lowercase"] - counts["unknown"]
     text, back = counts["example"] or ("", "")
     cased = _meet([lowercase(text)], [lowercase(back)])
-    example = f": '{_shown(text)}' comes back as '{_shown(back)}'"
+    example = f": '{_shown(text)}' comes back as '{_shown(back)}'" if counts["example"] else ""
     reasons = [_lacked(counts["unknown"], split, unknown())] if counts["unknown"] else []
     reasons += [f"the target tokenizer drops letter case, which scoring respects{example * cased}"] if by_case else []
     reasons += [f"the target tokenizer changes {_references(changed, split)}{example * (not cased)}"] if changed else []

@@ -84,7 +84,9 @@ def check_fuller(plan: Plan, trials: int, option: str) -> None:
         raise SpecError(f"{message}; {advice}", place=str(folder))
 
 
-def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: Fuller = "refuse") -> StudyAnswer:
+def write_report(
+    plan: Plan, store: Store, *, keep_stale: bool = False, fuller: Fuller = "refuse", quoting: bool = True
+) -> StudyAnswer:
     """Write the report of a study and return its results.
 
     Args:
@@ -92,6 +94,7 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         store: where its results are.
         keep_stale: use results of code that has changed since.
         fuller: the treatment of an earlier report that describes more finished trials.
+        quoting: whether the report may quote sentences of the data.
 
     Raises:
         SpecError: the study changed since its plan was frozen, or the report cannot be written.
@@ -110,7 +113,7 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
         notes = [
             f"the report in {folder} describes more trials and was kept; `s2s report {plan.name} --replace` replaces it"
         ]
-    written, steps = ([], []) if keep else _write(plan, store, look)
+    written, steps = ([], []) if keep else _write(plan, store, look, quoting=quoting)
     with plan.naming():
         table = _table(outcomes, primary_metrics(outcomes, plan.file.claims, plan.primary))
         verdicts = _verdicts(comparisons[: len(plan.file.claims)])
@@ -132,18 +135,19 @@ def write_report(plan: Plan, store: Store, *, keep_stale: bool = False, fuller: 
     )
 
 
-def _write(plan: Plan, store: Store, look: LatestLook) -> tuple[list[Path], list[str]]:
+def _write(plan: Plan, store: Store, look: LatestLook, *, quoting: bool) -> tuple[list[Path], list[str]]:
     """Write the report; return its files, and what decides the claims that are open."""
     from harness.report import pages
     from harness.report.gather_facts import study_facts
     from harness.workflows import verify
 
     folder = results_folder(plan)
-    facts = study_facts(plan, store, look.outcomes, verify.summary(plan, store))
+    facts = study_facts(plan, store, look.outcomes, verify.summary(plan, store), quoting=quoting)
+    shown = look.outcomes if quoting else [outcome.unquoted() for outcome in look.outcomes]
     try:
         ledger.publish(store, plan.name, folder.parent)
         with plan.naming():
-            return pages.write(folder, facts, look.outcomes, look.comparisons), _steps(plan, facts, look)
+            return pages.write(folder, facts, shown, look.comparisons), _steps(plan, facts, look)
     except OSError as error:
         reason = f"the report cannot be written ({error.strerror or error})"
         advice = "the results are safe in the store: fix this, then `s2s report` writes it"

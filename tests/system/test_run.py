@@ -12,7 +12,7 @@ import torch
 from unit.storage.test_store import rewrite
 
 from harness.analysis import Outcome
-from harness.analysis.load_outcomes import _test_set
+from harness.analysis.load_outcomes import _test_set, gather
 from harness.core.spec import SpecError
 from harness.execution import journal, runner
 from harness.execution.entry import MODULES, entry_of, perform
@@ -165,6 +165,25 @@ def test_other_seeds_after_results_could_be_seen_are_a_second_attempt(
     frozen_plan.freeze(again, store)
     told = frozen_plan.exploratory(again, store)
     assert list(told) == ([CLAIM["name"]] if words else []) and words in "".join(told.values())
+
+
+@pytest.mark.slow
+def test_a_report_of_numbers_alone_quotes_no_sentence_and_has_the_same_numbers(tmp_path: Path) -> None:
+    answered(tmp_path, "masking", seeds=2)
+    plan, folder = planning.resolve(planning.load("masking", sets=SMALL, seeds=2)), tmp_path / "results/masking/numbers"
+    store = Store(tmp_path)
+    test = gather(plan, store)[0].test
+    quoted = [text for text in (*test.sources, *(one for texts in test.references for one in texts)) if " " in text]
+
+    def quoting() -> set[str]:
+        files = [path for path in folder.rglob("*") if path.suffix in {".html", ".md", ".csv", ".json", ".tex", ".svg"}]
+        return {path.name for path in files if any(text in path.read_text(encoding="utf-8") for text in quoted)}
+
+    numbers = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    assert {"report.html", "report.md", "report-details.md", "examples.md", "examples.csv"} <= quoting()
+    write_report.write_report(plan, store, quoting=False)
+    assert not quoting() and not list(folder.rglob("*example*"))
+    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == numbers
 
 
 @pytest.mark.slow

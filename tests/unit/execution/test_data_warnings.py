@@ -18,7 +18,9 @@ from harness.trial.pipeline import Corridor
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def warned(folder: Path, sets: dict[str, Any], *, trained: bool = False, **study: Any) -> list[str]:
+def warned(
+    folder: Path, sets: dict[str, Any], *, trained: bool = False, quoting: bool = True, **study: Any
+) -> list[str]:
     """Prepare the data of a study, train its first trial where that is asked, and return its warnings."""
     splits = {name: f"{name}.tsv" for name in ("train", "validation", "test")}
     plain = {"question": "?", "expectation": "?", "base": str(ROOT / "studies/bases/files.yaml"), "seeds": 1} | study
@@ -30,7 +32,7 @@ def warned(folder: Path, sets: dict[str, Any], *, trained: bool = False, **study
     runner.prepare_data(plan, store, lambda _: None)
     if trained:
         list(Corridor(store, plan.folders, "cpu").run(plan.trial(plan.variants[0], 1), lambda _: None, ("train",)))
-    return data_warnings(plan, store)
+    return data_warnings(plan, store, quoting=quoting)
 
 
 @pytest.fixture
@@ -56,6 +58,16 @@ def test_each_test_set_is_looked_at_and_rows_left_out_are_counted_by_split(folde
         "model can reach more than 50 % exact match without copying"
     )
     assert len(found) == 4
+    quiet = warned(folder, {"data.dataset.skip_empty": True, "data.tests": {"gen": gen}}, quoting=False)
+    assert quiet == [*found[:3], found[3].replace(" (w, \u0308)", "")]
+
+
+def test_warnings_that_quote_nothing_say_the_same_of_a_tokenizer_that_changes_texts(folder: Path) -> None:
+    lowering = {"data.target": {"kind": "characters", "lowercase": True}, "data.dataset.skip_empty": True}
+    found, quiet = (warned(folder, lowering, quoting=quoting) for quoting in (True, False))
+    (told,) = [text for text in found if "comes back" in text]
+    assert told.replace(": 'Wort 1' comes back as 'wort 1'", "") in quiet and len(found) == len(quiet)
+    assert "Wort" not in " ".join(quiet)
 
 
 def test_what_some_variants_alone_have_names_them(folder: Path) -> None:

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 
 from harness.analysis import COMPARISON_COLUMNS, Comparison, Outcome, TestSet, compare_all
 from harness.analysis.comparison import SATURATED
+from harness.analysis.outcome import Attended, Attention, Tested
 from harness.core.spec import digest
 from harness.report import html, pages
 from harness.report.facts import StudyFacts
@@ -105,6 +106,30 @@ def folder(tmp_path_factory):
 def page(where):
     """The short page and its details."""
     return "\n".join((where / name).read_text(encoding="utf-8") for name in ("report.md", "report-details.md"))
+
+
+def test_trials_that_are_not_quoted_keep_their_numbers_and_show_no_sentence(tmp_path):
+    words = [f"satz{n}" for n in range(4)]
+    weights = np.full((4, 4), 0.25)
+    made = []
+    for o in synthetic(seeds=2, sentences=60):
+        maps = Attention(np.eye(2), [Attended(words, words, weights)])
+        test = replace(o.test, sources=[" ".join(words)] * 2, references=[[" ".join(words)]] * 2)
+        own = Tested(metrics=o.metrics, statistics=o.statistics, hypotheses=[" ".join(words)] * 2, test=test)
+        made.append(replace(o, attention=maps, test=test, hypotheses=[" ".join(words)] * 2, tests={"far": own}))
+    quoted, quiet = (tmp_path / name for name in ("quoted", "quiet"))
+    write(quoted, facts(), made)
+    write(quiet, facts(), [o.unquoted() for o in made])
+
+    def saying(folder):
+        texts = {path.name: path for path in folder.rglob("*") if path.suffix in {".html", ".md", ".csv", ".tex"}}
+        return {name for name, path in texts.items() if "satz" in path.read_text(encoding="utf-8")}
+
+    assert {"report.html", "report.md", "examples.csv", "attention_example.csv"} <= saying(quoted)
+    assert not saying(quiet) and (quiet / "figures/attention_mean.svg").exists()
+    assert not list(quiet.rglob("*example*"))
+    for name in ("trials.csv", "comparisons.csv"):
+        assert (quiet / name).read_bytes() == (quoted / name).read_bytes()
 
 
 def test_every_file_is_returned_and_there(tmp_path):
