@@ -1,6 +1,7 @@
 """Published values beside our own: whether each lies in our interval, and whether we order them as they are published.
 
-A pair of values counts if both stand in one table (a block of the study file) and differ. Our order is that of the means over
+A pair of values counts if both stand in one table (a block of the study file) and differ; a published difference is a pair of
+its own. Our order is that of the means over
 seeds; how sure it is, the share of resamples tells that agree with the published order: seeds are drawn again with replacement,
 and test sentences as for every interval, the same ones for both sides where both were tested on them.
 """
@@ -33,7 +34,7 @@ class Beside(NamedTuple):
 
     published: PublishedValue
     mean: float
-    """Ours; NaN where no seed finished."""
+    """Ours, a score or a difference of two; NaN where no seed finished."""
     sd: float
     seeds: int
     low: float
@@ -88,44 +89,63 @@ def replication(values: Sequence[PublishedValue], outcomes: Sequence[Outcome], d
     trials = {(v.metric, v.on): Trials(on(outcomes, v.on), METRICS[v.metric], resampler) for v in values}
     for value in values:
         own = trials[value.metric, value.on]
-        found.append((_beside(value, own), own.arm(value.variant, _weights(value))))
-    pairs = []
-    for (one, arm), (other, its) in itertools.combinations(found, 2):
+        found.append((_beside(value, own), own.arm(value.variant, _weights(value.variant))))
+    pairs = [
+        _difference(one, trials[one.published.metric, one.published.on], digest) for one, _ in found if _signed(one)
+    ]
+    scores = [(one, arm) for one, arm in found if not one.published.than]
+    for (one, arm), (other, its) in itertools.combinations(scores, 2):
         apart = one.published.table != other.published.table or one.published.value == other.published.value
         if apart or math.isnan(one.mean) or math.isnan(other.mean):
             continue
-        up, down = (
-            ((one, arm), (other, its)) if one.published.value > other.published.value else ((other, its), (one, arm))
-        )
-        own = trials[one.published.metric, one.published.on]
-        pairs.append(_pair(up, down, own, digest))
+        sides = (one.published, arm), (other.published, its)
+        (up, high), (down, low) = sides if one.published.value > other.published.value else sides[::-1]
+        own = trials[up.metric, up.on]
+        pairs.append(_pair(up, (up.variant, high), (down.variant, low), up.value - down.value, own, digest))
     return Replication([each for each, _ in found], pairs)
 
 
-def _weights(value: PublishedValue) -> Weights:
-    return {Term(value.variant): 1.0}
+def _weights(variant: str) -> Weights:
+    return {Term(variant): 1.0}
+
+
+def _signed(one: Beside) -> bool:
+    """Return whether a value is a difference with a sign, which ours can have."""
+    return bool(one.published.than and one.published.value and not math.isnan(one.mean))
+
+
+def _difference(one: Beside, trials: Trials, digest: str) -> Pair:
+    """Return the two variants of a published difference as a pair."""
+    value = one.published
+    names = (value.variant, value.than) if value.value > 0 else (value.than, value.variant)
+    up, down = ((name, trials.arm(name, _weights(name))) for name in names)
+    return _pair(value, up, down, abs(value.value), trials, digest)
 
 
 def _beside(value: PublishedValue, trials: Trials) -> Beside:
-    arm = trials.arm(value.variant, _weights(value))
-    contrast = Contrast(
-        value.variant, "", arm.mean, 0.0, arm.seeds, arm.seeds, [(1.0, replace(arm, lost=()))], "effect"
-    )
-    ours = estimate(contrast, trials.metric)
+    arm = trials.arm(value.variant, _weights(value.variant))
+    if value.than:
+        sides = ((name, _weights(name)) for name in (value.variant, value.than))
+        contrast = trials.pair(*sides)
+        sd, seeds = math.nan, min(contrast.seeds_a, contrast.seeds_b)
+    else:
+        contrast = Contrast(value.variant, "", arm.mean, 0.0, arm.seeds, arm.seeds, [(1.0, arm)], "effect")
+        sd, seeds = deviation(arm.scores), arm.seeds
+    ours = estimate(contrast._replace(parts=[(w, replace(part, lost=())) for w, part in contrast.parts]), trials.metric)
     unknown = ours.method == SENTENCES_ONLY or ours.ci_low == ours.ci_high
     low, high = (math.nan, math.nan) if unknown else (ours.ci_low, ours.ci_high)
-    return Beside(value, arm.mean, deviation(arm.scores), arm.seeds, low, high)
+    return Beside(value, contrast.mean_a - contrast.mean_b, sd, seeds, low, high)
 
 
-def _pair(up: tuple[Beside, Arm], down: tuple[Beside, Arm], trials: Trials, digest: str) -> Pair:
-    (above, high), (below, low) = up, down
-    one, other = above.published, below.published
+def _pair(
+    about: PublishedValue, up: tuple[str, Arm], down: tuple[str, Arm], gap: float, trials: Trials, digest: str
+) -> Pair:
+    (one, high), (other, low) = up, down
     shared = trials.share_models(_weights(one), _weights(other)) and high.seeds == low.seeds
-    names = (one.variant, one.variant if shared else other.variant)  # models of both sides are drawn at once
+    names = (one, one if shared else other)  # models of both sides are drawn at once
     drawn = [_drawn(arm, f"{digest}/{name}") for arm, name in zip((high, low), names, strict=True)]
-    share = float((drawn[0] > drawn[1]).mean())
-    gap, ours = one.value - other.value, above.mean - below.mean
-    return Pair(one.variant, other.variant, one.table, one.metric, gap, ours, share, set(high.tests) == set(low.tests))
+    share, same = float((drawn[0] > drawn[1]).mean()), set(high.tests) == set(low.tests)
+    return Pair(one, other, about.table, about.metric, gap, high.mean - low.mean, share, same)
 
 
 def _drawn(arm: Arm, name: str) -> Array:

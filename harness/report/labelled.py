@@ -33,7 +33,10 @@ def labelled(study: StudyFacts, outcomes: Sequence[Outcome], comparisons: Sequen
         update={"variants": {labels.variant(name): found for name, found in study.tuned.variants.items()}}
     )
     skipped = [(labels.variant(name), reason) for name, reason in study.skipped]
-    published = [value._replace(variant=labels.variant(value.variant)) for value in study.published]
+    published = [
+        value._replace(variant=labels.variant(value.variant), than=labels.variant(value.than))
+        for value in study.published
+    ]
     return Labelled(
         replace(study, tuned=tuned, skipped=skipped, published=published),
         [replace(o, variant=labels.variant(o.variant)) for o in outcomes],

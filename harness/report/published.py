@@ -13,6 +13,7 @@ from harness.analysis.published import Beside, Pair, Replication, replication
 from harness.report.facts import StudyFacts
 from harness.report.section import Section
 from harness.report.tables import NONE, Origin, Table, finished, number, score
+from harness.study.published import PublishedValue
 from harness.trial.score import METRICS
 
 ABOUT = (
@@ -91,12 +92,12 @@ def values_table(found: Replication, outcomes: Sequence[Outcome], table: int) ->
     for each in values:
         value = each.published
         if not math.isnan(each.mean):
-            trials = finished(on(outcomes, value.on), {value.variant}, value.metric)
+            trials = finished(on(outcomes, value.on), {value.variant, value.than}, value.metric)
             origins[len(rows), 4] = Origin(value.metric, trials, each.mean)
         title = METRICS[value.metric].title + (f" on {value.on}" if value.on else "")
         rows.append([
-            value.variant, title, _spread(value.metric, value.value, math.nan if value.sd is None else value.sd),
-            NONE if value.seeds is None else str(value.seeds), _spread(value.metric, each.mean, each.sd), str(each.seeds),
+            value.title, title, _spread(value, value.value, math.nan if value.sd is None else value.sd),
+            NONE if value.seeds is None else str(value.seeds), _spread(value, each.mean, each.sd), str(each.seeds),
             _interval(each), FELL[each.inside], *([value.differs_alone or NONE] if alone else []),
         ])  # fmt: skip
     first = values[0].published
@@ -107,7 +108,7 @@ def values_table(found: Replication, outcomes: Sequence[Outcome], table: int) ->
 
 
 def order_table(found: Replication) -> Table:
-    """One row per pair of published values that differ: both differences, and how often resamples agree."""
+    """One row per pair of published values that differ, and per published difference: theirs, ours, how often resamples agree."""
     columns = [
         "published as higher",
         "than",
@@ -119,13 +120,15 @@ def order_table(found: Replication) -> Table:
     ]
     rows = [
         [
-            pair.higher, pair.lower, METRICS[pair.metric].title, _signed(pair, pair.gap), _signed(pair, pair.ours),
+            pair.higher, pair.lower, METRICS[pair.metric].title, _signed(pair.metric, pair.gap), _signed(pair.metric, pair.ours),
             "agrees" if pair.agreed else "does not agree", number(100 * pair.agreeing, 0),
         ]
         for pair in found.pairs
     ]  # fmt: skip
     plain = pd.DataFrame([pair._asdict() | {"agreed": pair.agreed} for pair in found.pairs])
-    return Table("published_order", columns, rows, plain, caption="Every pair of values that differ")
+    return Table(
+        "published_order", columns, rows, plain, caption="Every pair of values that differ, every published difference"
+    )
 
 
 def _plain(each: Beside) -> dict[str, object]:
@@ -133,8 +136,9 @@ def _plain(each: Beside) -> dict[str, object]:
     return each.published._asdict() | ours | {"inside": each.inside}
 
 
-def _spread(metric: str, mean: float, sd: float) -> str:
-    return score(metric, mean) + ("" if math.isnan(sd) else f" ± {score(metric, sd)}")
+def _spread(value: PublishedValue, mean: float, sd: float) -> str:
+    text = _signed(value.metric, mean) if value.than else score(value.metric, mean)
+    return text + ("" if math.isnan(sd) else f" ± {score(value.metric, sd)}")
 
 
 def _interval(each: Beside) -> str:
@@ -142,6 +146,6 @@ def _interval(each: Beside) -> str:
     return NONE if math.isnan(each.low) else f"{score(metric, each.low)} to {score(metric, each.high)}"
 
 
-def _signed(pair: Pair, value: float) -> str:
-    text = score(pair.metric, value)
+def _signed(metric: str, value: float) -> str:
+    text = score(metric, value)
     return text if text.startswith("-") else f"+{text}"

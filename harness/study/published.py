@@ -60,6 +60,8 @@ class Value(Choice):
     """The variant of the study that is meant: its name, or factors that only it has."""
     value: float = Field(allow_inf_nan=False)
     """The number, on the scale of our metric."""
+    than: Named | None = None
+    """Where a difference was published: the variant that it was taken from, so that the number is ``variant`` less ``than``."""
     sd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Standard deviation over seeds, where it was published."""
     seeds: int | None = Field(default=None, ge=1)
@@ -107,6 +109,13 @@ class PublishedValue(NamedTuple):
     """What differs for all values of its table."""
     differs_alone: str
     """What differs for this one beside that."""
+    than: str = ""
+    """The variant that the value is a difference from; "": it is a score."""
+
+    @property
+    def title(self) -> str:
+        """What the value is of, in words."""
+        return f"{self.variant} less {self.than}" if self.than else self.variant
 
 
 def about(block: Published, base: str, bases: Sequence[str]) -> bool:
@@ -114,22 +123,22 @@ def about(block: Published, base: str, bases: Sequence[str]) -> bool:
     return base in bases and block.base in ("", base)
 
 
-def variant_of(value: Value, variants: Mapping[str, Factors], path: str = "") -> str:
+def variant_of(said: str | dict[str, Scalar], variants: Mapping[str, Factors], path: str = "") -> str:
     """Return the name of the one variant that a value is about.
 
     Args:
-        value: a published number.
+        said: its name, or factors that only it has.
         variants: the factors of every variant by its name.
         path: where the variant was said, for messages.
 
     Raises:
         SpecError: none has the name or the factors, or several have them.
     """
-    if isinstance(value.variant, str):
-        if value.variant not in variants:
-            raise SpecError(f"no variant is called '{value.variant}'; {suggest(value.variant, variants)}", path)
-        return value.variant
-    found = select(value.variant, {name: flatten(dict(own)) for name, own in variants.items()}, path)
+    if isinstance(said, str):
+        if said not in variants:
+            raise SpecError(f"no variant is called '{said}'; {suggest(said, variants)}", path)
+        return said
+    found = select(said, {name: flatten(dict(own)) for name, own in variants.items()}, path)
     if len(found) > 1:
         message = f"a published value is about one variant, and {len(found)} fit: {'; '.join(found)}"
         raise SpecError(f"{message}; name more factors", path)
@@ -140,8 +149,9 @@ def values(blocks: Sequence[Published], variants: Mapping[str, Factors]) -> list
     """Return all values of checked blocks, in their order."""
     return [
         PublishedValue(
-            table, variant_of(value, variants), block.metric, block.on, value.value, value.sd, value.seeds,
+            table, variant_of(value.variant, variants), block.metric, block.on, value.value, value.sd, value.seeds,
             block.source.text, block.differs.strip(), value.differs.strip(),
+            variant_of(value.than, variants) if value.than is not None else "",
         )
         for table, block in enumerate(blocks, 1)
         for value in block.values
@@ -151,6 +161,10 @@ def values(blocks: Sequence[Published], variants: Mapping[str, Factors]) -> list
 def compared(blocks: Sequence[Published]) -> list[dict[str, Any]]:
     """Return as plain data what enters the plan: which values of which variants are compared."""
     return [
-        {"metric": block.metric, "on": block.on, "values": [[encode(v.variant), v.value] for v in block.values]}
+        {"metric": block.metric, "on": block.on, "values": [_chosen(value) for value in block.values]}
         for block in blocks
     ]
+
+
+def _chosen(value: Value) -> list[Any]:
+    return [encode(value.variant), value.value, *([encode(value.than)] if value.than is not None else [])]

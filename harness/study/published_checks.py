@@ -34,18 +34,26 @@ def check(blocks: Sequence[Published], variants: Sequence[Variant], base: str, b
 
 def _check_values(block: Published, variants: Sequence[Variant], path: str) -> None:
     by_name, seen = {variant.name: variant for variant in variants}, set()
+    known = {variant.name: variant.factors for variant in variants}
     for index, value in enumerate(block.values):
-        where = f"{path}.values.{index}.variant"
-        name = variant_of(value, {variant.name: variant.factors for variant in variants}, where)
-        if name in seen:
-            raise SpecError(f"'{name}' has two values in one table; put one of them into a block of its own", where)
-        if reason := by_name[name].skipped:
-            raise SpecError(f"'{name}' does not run ({reason}), so that nothing compares with its value", where)
-        seen.add(name)
-        _check_measured(block, by_name[name].choice, value.value, path)
+        where = f"{path}.values.{index}"
+        name = variant_of(value.variant, known, f"{where}.variant")
+        other = variant_of(value.than, known, f"{where}.than") if value.than is not None else ""
+        if name == other:
+            raise SpecError(f"'{name}' does not differ from itself; name another variant", f"{where}.than")
+        if (name, other) in seen:
+            message = f"'{name}' has two values in one table; put one of them into a block of its own"
+            raise SpecError(message, f"{where}.variant")
+        for each in filter(None, (name, other)):
+            if reason := by_name[each].skipped:
+                message = f"'{each}' does not run ({reason}), so that nothing compares with its value"
+                raise SpecError(message, f"{where}.variant")
+            _check_measured(block, by_name[each].choice, None if other else value.value, path)
+        seen.add((name, other))
 
 
-def _check_measured(block: Published, choice: TrialChoice, value: float, path: str) -> None:
+def _check_measured(block: Published, choice: TrialChoice, value: float | None, path: str) -> None:
+    """Check that a trial has the metric and the test set, and that a score is one that the metric can have."""
     scored, tests = choice.decoding.scoring.wanted, choice.data.tests
     if block.metric == PRIMARY:
         raise SpecError("the base names no primary metric; name a metric here", f"{path}.metric")
@@ -55,6 +63,8 @@ def _check_measured(block: Published, choice: TrialChoice, value: float, path: s
         message = f"there is no test set '{block.on}' (data.tests); {suggest(block.on, tests)}"
         raise SpecError(f"{message}; leave `on` out for the main test", f"{path}.on")
     metric = scored[block.metric]
+    if value is None:
+        return
     best = metric.best if metric.best is not None else value
     if value > best if metric.direction == "higher" else value < best:
         message = f"{value:g} is better than the best that {metric.title} can be, {best:g}"

@@ -15,8 +15,8 @@ from unit.analysis.test_analyze import outcome
 HITS = {"a": (60, 64, 62, 66), "b": (40, 41, 45, 42), "c": (41, 45, 40, 43)}
 
 
-def value(variant: str, number: float, table: int = 1) -> PublishedValue:
-    return PublishedValue(table, variant, "exact_match", "", number, None, None, "X 2000", "sizes", "")
+def value(variant: str, number: float, table: int = 1, than: str = "") -> PublishedValue:
+    return PublishedValue(table, variant, "exact_match", "", number, None, None, "X 2000", "sizes", "", than)
 
 
 def ours(seeds: int = 4, exhaustive: bool = True) -> list:
@@ -68,3 +68,27 @@ def test_without_seeds_enough_there_is_no_interval_and_without_a_score_no_pair()
 def test_seeds_that_do_not_vary_are_no_certainty():
     still = [outcome("s", seed, 100, {"x": "s"}, sentences=100, exhaustive=True) for seed in range(3)]
     assert replication([value("s", 100)], still, "d").values[0].inside is None
+
+
+def test_a_published_difference_lies_in_the_interval_of_a_t_test_and_is_a_pair():
+    said = [value("a", 20, than="b"), value("b", -30, than="a"), value("a", 63), value("c", 0, than="b")]
+    found = replication(said, ours(), "d")
+    a, b = (np.array(HITS[name], float) for name in "ab")
+    # Both sides have four seeds and nearly the same variance, so that Student's degrees of freedom are near Welch's.
+    low, high = stats.ttest_ind(a, b).confidence_interval(0.95)
+    first, second, score, _ = found.values
+    assert (first.mean, first.low, first.high) == pytest.approx((a.mean() - b.mean(), low, high))
+    assert (second.mean, second.low, second.high) == pytest.approx((b.mean() - a.mean(), -high, -low))
+    assert [each.inside for each in (first, second, score)] == [True, False, True]
+    assert math.isnan(first.sd) and first.seeds == 4
+    # Both have a sign and are a pair; a difference of nothing is none, and no difference is paired with a score.
+    assert [(p.higher, p.lower, p.gap, p.ours, p.agreed) for p in found.pairs] == [
+        ("a", "b", 20, 21, True),
+        ("a", "b", 30, 21, True),
+    ]
+
+
+def test_a_difference_from_a_variant_without_scores_has_no_pair_and_no_interval():
+    found = replication([value("a", 20, than="z"), value("z", 20, than="a")], ours(), "d")
+    assert [each.inside for each in found.values] == [None, None] and not found.pairs
+    assert all(math.isnan(each.mean) for each in found.values)

@@ -59,3 +59,10 @@ def test_programs_read_names_of_the_plan_and_people_labels(tmp_path: Path):
         assert "Order agreed in" in (tmp_path / page).read_text()
     pages.write(tmp_path, replace(study, published=[]), outcomes, compare_all(outcomes, [], "d"))
     assert not (tmp_path / "published.csv").exists() and "ublished" not in (tmp_path / "report.md").read_text()
+
+
+def test_a_difference_says_from_what_it_is_taken_and_has_a_sign():
+    found = section(value(TRUE, 30.0)._replace(than=FALSE, sd=None, seeds=None), value(FALSE, 50.0)._replace(table=2))
+    row = found.tables[0].rows[0]
+    assert row[0] == f"{TRUE} less {FALSE}" and row[2] == "+30.00" and row[4].startswith("+")
+    assert found.tables[-1].rows[0][:2] == [TRUE, FALSE] and found.about.startswith("Order agreed in 1 of 1 pairs")

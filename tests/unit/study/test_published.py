@@ -41,6 +41,19 @@ def test_a_value_is_about_one_variant_by_its_name_or_its_factors(tmp_path: Path)
     assert {v.metric for v in found} == {"exact_match"} and found[0].source == f"Lake and Baroni 2018 ({NOT_OPENED})"
 
 
+def test_a_difference_names_both_variants_may_be_negative_and_is_part_of_the_plan(tmp_path: Path) -> None:
+    said = {"variant": "clip=1.0", "than": {CLIP: 2.0}, "value": -140.0}
+    made = plan(tmp_path, block(values=[said, {"variant": "clip=1.0", "value": 1}], metric="exact_match"))
+    found = values(made.published, {v.name: v.factors for v in made.variants})
+    assert [(v.variant, v.than, v.value, v.title) for v in found] == [
+        ("clip=1.0", "clip=2.0", -140.0, "clip=1.0 less clip=2.0"),
+        ("clip=1.0", "", 1, "clip=1.0"),
+    ]
+    score = plan(tmp_path, block(values=[said | {"than": None}, {"variant": "clip=2.0", "value": 1}], metric="bleu"))
+    assert made.frozen()["published"][0]["values"][0] == ["clip=1.0", -140.0, {CLIP: 2.0}]
+    assert score.frozen()["published"][0]["values"][0] == ["clip=1.0", -140.0]
+
+
 def test_a_source_that_was_opened_is_printed_with_its_table(tmp_path: Path) -> None:
     opened = SOURCE | {"table": "table 2", "opened": True}
     made = plan(tmp_path, block(source=opened))
@@ -58,6 +71,9 @@ def test_a_source_that_was_opened_is_printed_with_its_table(tmp_path: Path) -> N
         ({"values": [{"variant": v, "value": 1} for v in ("clip=1.0", {CLIP: 1.0})]}, "'clip=1.0' has two values"),
         ({"values": [{"variant": "clip=1.0", "value": 101}], "metric": "exact_match"}, "better than the best"),
         ({"values": [{"variant": "clip=1.0", "value": 1, "sd": 1, "seeds": 1}]}, "one seed has no standard deviation"),
+        ({"values": [{"variant": "clip=1.0", "than": "clip=3", "value": 1}]}, "values.0.than: no variant is called 'clip=3'"),
+        ({"values": [{"variant": "clip=1.0", "than": {CLIP: 1.0}, "value": 1}]}, "does not differ from itself"),
+        ({"values": [{"variant": "clip=1.0", "than": "clip=2.0", "value": v} for v in (1, 2)]}, "has two values"),
         ({"metric": "blue"}, "published.0.metric: 'blue' is not computed.*bleu"),
         ({"on": "long"}, "no test set 'long'.*leave `on` out"),
         ({"base": "scan"}, "no base of this study is called 'scan'"),
