@@ -71,7 +71,7 @@ def examples(
     Trials are paired by seed, and a sentence counts 100 if its hypothesis is a reference, else its BLEU. For each variant
     there are at most ``most`` sentences a way: those that most seeds agree on first, then those with the largest mean
     difference. Two variants at the floor of the metric that leads have learned nothing to be shown. With ``pair_only`` an
-    example has the hypotheses of its two variants alone.
+    example has the hypotheses of its two variants alone, by the seeds with which the better one is better.
     """
     runs = _runs(outcomes)
     first, *others = runs or [""]
@@ -85,8 +85,10 @@ def examples(
             continue
         difference = np.array([_scores(a) - _scores(b) for a, b in pairs])
         for better, worse, gain in ((other, first, difference), (first, other, -difference)):
-            heard = {name: runs[name] for name in runs if name in (better, worse)} if pair_only else runs
-            found += [_example(heard, better, worse, gain, int(index)) for index in _consistent(gain)[:most]]
+            for index in _consistent(gain)[:most]:
+                won = [seed for seed, one in zip(shared, gain[:, index], strict=True) if one > 0]
+                pair = {name: {seed: runs[name][seed] for seed in won} for name in runs if name in (better, worse)}
+                found.append(_example(pair if pair_only else runs, better, worse, gain, index))
     return found
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis import Outcome
 from harness.analysis.outcome import Attended
+from harness.contracts.metric import Array
 from harness.report.drawing import FOCUS, in_focus
 
 WORDS, SENTENCES, CELLS = 30, 5, 40_000
@@ -33,7 +34,25 @@ class AttentionMaps:
             }
             for o, examples in self.trials
         ]
-        return {"maps": maps}
+        return {"title": "Attention over one sentence (weights in percent)", "maps": maps}
+
+
+@dataclass(frozen=True)
+class MeanMaps:
+    """The mean attention of variants, on a grid of places from the first to the last word."""
+
+    maps: Mapping[str, Array]
+    """Of each variant: target x source."""
+
+    def data(self) -> dict[str, Any]:
+        """Return places and weights in percent."""
+        maps = []
+        for variant, cells in self.maps.items():
+            said, source = ([f"{100 * place / count:.0f} %" for place in range(count)] for count in cells.shape)
+            weights = (100 * cells).round(1).tolist()
+            maps.append({"variant": variant, "sentences": [{"source": source, "said": said, "weights": weights}]})
+        title = "Mean attention (weights in percent), by the place in source and output: 0 % is the first word"
+        return {"title": title, "mean": True, "maps": maps}
 
 
 def attention_maps(done: Sequence[Outcome], order: Sequence[str]) -> AttentionMaps | None:

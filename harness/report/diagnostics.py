@@ -23,7 +23,8 @@ from harness.analysis.diagnose import (
 )
 from harness.analysis.examples import Example, Said, examples
 from harness.report import figures, point_charts, tables
-from harness.report.attention_maps import attention_maps
+from harness.report.attention_maps import MeanMaps, attention_maps
+from harness.report.drawing import picked
 from harness.report.section import Figure, Section
 from harness.report.tables import NONE, Marked, Origin, Table, finished, number
 from harness.trial.score import METRICS
@@ -177,7 +178,8 @@ def _attention(done: Sequence[Outcome], order: Sequence[str]) -> Section:
     table = Table("attention", ["variant", *titles.values()], rows, frame, origins)
     maps = mean_attention(done)
     alt = "Heat map per variant: which share of the attention falls on which place of the source"
-    drawn = [Figure("attention_mean", alt, partial(figures.heat_maps, maps, order))] if maps else []
+    draw, chart = partial(figures.heat_maps, maps, order), partial(MeanMaps, picked(maps, order))
+    drawn = [Figure("attention_mean", alt, draw, chart=chart)] if maps else []
     example, more = _one_attention(done, order)
     return Section("attention", "Where the decoders look", about, [table, *example], [*drawn, *more])
 
@@ -239,8 +241,8 @@ def _front_table(frame: pd.DataFrame, metric: str, done: Sequence[Outcome], titl
 def _wins(done: Sequence[Outcome], leading: str) -> Section:
     about = (
         "Sentences on which a variant beats the first one, or is beaten by it, with most seeds: those on which most seeds "
-        "agree come first. An exact match counts most, anything else by its BLEU. What is shown is what most seeds say, "
-        "with their share where not all do; words that differ from the nearest reference stand out, and ‸ marks where "
+        "agree come first. An exact match counts most, anything else by its BLEU. What is shown is what most of these seeds "
+        "say, with their share where not all do; words that differ from the nearest reference stand out, and ‸ marks where "
         "words are missing."
     )
     columns = ["better", "worse", "seeds", "source", "reference", "the better says", "the worse says"]

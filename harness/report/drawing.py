@@ -139,6 +139,12 @@ def in_focus(order: Sequence[str]) -> list[str]:
     return order.focus if isinstance(order, Order) else list(order)
 
 
+def picked(maps: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """Return what is drawn of many variants, each with a picture of its own: those in focus, where that is not all."""
+    focus = [name for name in in_focus(order) if name in maps] if len(maps) > FOCUS else []
+    return {name: maps[name] for name in (focus or list(maps)[:FOCUS])}
+
+
 def look(order: Sequence[str], variant: str) -> dict[str, Any]:
     """Return the colour and the marker of a variant: grey out of focus."""
     import seaborn as sns

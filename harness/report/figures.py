@@ -24,6 +24,7 @@ from harness.report.drawing import (
     legend,
     look,
     order_of,
+    picked,
     shortened,
     size,
     wrapped,
@@ -281,8 +282,7 @@ def heat_maps(maps: Mapping[str, Any], order: Sequence[str] = ()) -> Any:
     """Mean attention of variants on a common scale: target from top to bottom, source from left to right."""
     if not maps:
         return None
-    focus = [name for name in in_focus(order) if name in maps] if len(maps) > FOCUS else []
-    shown = {name: maps[name] for name in (focus or list(maps)[:FOCUS])}
+    shown = picked(maps, order)
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
     figure, _ = canvas(1.2 + 2.7 * columns, 1.0 + 2.9 * rows)

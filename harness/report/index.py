@@ -73,6 +73,8 @@ class Entry(NamedTuple):
     """The same in Markdown, where there is one."""
     best: Best | None = None
     """None where no trial has a score."""
+    unranked: str = ""
+    """Why there is no best variant, where its trials have scores."""
     verified: str = ""
     """Summary of trials that were run a second time."""
 
@@ -133,6 +135,7 @@ def read(folder: Path, results: Path) -> Entry:
                 next((claim.get("on", "") for claim in plan["claims"]), ""),
                 provenance.get("tested_on", {}).values(),
             ),
+            unranked="tested on different sentences" if len(set(provenance.get("tested_on", {}).values())) > 1 else "",
             verified=verified_sentence(provenance.get("verified", {})),
         )
     except (*UNREADABLE, OSError) as error:

@@ -31,6 +31,8 @@ class DotRows(NamedTuple):
     """The variants with their focus."""
     title: str
     x_title: str
+    better: str = "higher"
+    """Which values are better: higher or lower ones, or neither."""
 
     def data(self) -> dict[str, Any]:
         """Return what a page draws."""
@@ -42,7 +44,8 @@ class DotRows(NamedTuple):
             for name in self.order
             if name in bars
         ]
-        return {"title": self.title, "x_title": self.x_title, "bar": self.bar, "rows": rows}
+        words = {name: getattr(self, name) for name in ("title", "x_title", "bar", "better")}
+        return words | {"rows": rows}
 
 
 def _seeds(part: pd.DataFrame | None) -> list[list[Any]]:
@@ -121,7 +124,8 @@ def every_seed(outcomes: Sequence[Outcome], metric: str, order: Sequence[str]) -
         bars.append((variant, mean, mean - sd, mean + sd))
     frame = pd.DataFrame(bars, columns=["variant", "mean", "low", "high"])
     title = f"{plain(metric)} of every variant: dots are seeds, bars mean ± SD{greyed(order)}"
-    return DotRows(seeds, frame, "mean ± SD", order, title, METRICS[metric].title + direction(metric))
+    x_title = METRICS[metric].title + direction(metric)
+    return DotRows(seeds, frame, "mean ± SD", order, title, x_title, METRICS[metric].direction)
 
 
 def iqm_levels(frame: pd.DataFrame) -> DotRows | None:
@@ -154,15 +158,15 @@ def by_group(frame: pd.DataFrame, metric: str, order: Sequence[str], by: str) ->
 def pareto(frame: pd.DataFrame, metric: str, order: Sequence[str], titles: Mapping[str, str]) -> Panels | None:
     """Return quality against every cost; None without a cost, or with one variant.
 
-    Columns variant, cost, spent, mean, low, high, front; ``titles`` names the costs.
+    Columns variant, cost, spent, mean, low, high, front; ``titles`` names the costs. Those come first in which variants differ.
     """
     costs = [cost for cost in titles if cost in set(frame["cost"])]
     if frame["variant"].nunique() < 2 or not costs:
         return None
-    title = f"{plain(metric)} against cost: ringed variants are on the front{greyed(order)}"
+    title = f"{plain(metric)} against cost; ringed, the front: no other variant is as good for as little{greyed(order)}"
     quality = METRICS[metric].title
     found = {}
-    for cost in costs:
+    for cost in sorted(costs, key=lambda cost: frame[frame["cost"] == cost]["spent"].nunique() == 1):
         here = frame[frame["cost"] == cost].rename(columns={"spent": "x"}).sort_values("x")
         found[titles[cost]] = PointChart(here, order, title, titles[cost], quality)
     return Panels(title, quality, found)

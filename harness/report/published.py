@@ -37,7 +37,11 @@ def sections(study: StudyFacts, outcomes: Sequence[Outcome]) -> list[Section]:
     tables = [
         values_table(found, outcomes, table) for table in dict.fromkeys(one.published.table for one in found.values)
     ]
-    return [Section("published", "Published", about(found, outcomes), [*tables, order_table(found)])]
+    order = "How often resamples of our seeds and sentences have the order that was published."
+    return [
+        Section("published", "Published", about(found, outcomes), tables),
+        Section("published-order", "Order of published values", order, [order_table(found)]),
+    ]
 
 
 def beside(study: StudyFacts, outcomes: Sequence[Outcome]) -> Replication | None:

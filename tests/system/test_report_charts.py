@@ -165,6 +165,11 @@ def test_dots_say_seed_and_value_and_their_switches_and_names_answer(page: Any) 
     before = figure.locator(".mean").nth(1).get_attribute("x1")
     figure.get_by_label("Log axis").check()
     assert figure.locator(".mean").nth(1).get_attribute("x1") != before
+    figure.get_by_label("Best first").check()
+    means = {row["name"]: row["mean"] for row in rows}
+    assert figure.locator(".row button").all_inner_texts() == sorted(means, key=lambda name: -means[name])
+    figure.get_by_label("Best first").uncheck()
+    assert figure.locator(".row button").all_inner_texts() == list(means)
     figure.get_by_role("button", name=FIRST).click()
     assert figure.locator(".faded").count() == 3
     figure.get_by_role("button", name=FIRST).click()
@@ -293,6 +298,10 @@ def test_a_reader_picks_the_map_of_a_variant_and_a_sentence(browser: Any, tmp_pa
         assert "output: one3 two" in figure.locator("caption").inner_text()
         figure.get_by_label("Sentence").select_option("vier نص")
         assert figure.locator("tbody td").all_inner_texts() == ["6", "94"]
+        mean = chart(page, "attention_mean")
+        assert not mean.locator("img").is_visible() and not mean.get_by_label("Sentence").count()
+        mean.locator("td").first.hover()
+        assert mean.locator("output").inner_text() == "The output at 0 % looks at the source at 0 %: 100 %"
         figure.locator("tbody td").last.hover()
         assert figure.locator("output").inner_text() == "“four” looks at “نص”: 94 %"
         figure.get_by_label("Variant").select_option(f"{FIRST}, seed 1")

@@ -237,6 +237,7 @@ def _above_the_fold(page: Any, selector: str) -> bool:
 
 
 def test_what_was_asked_what_came_out_how_sure_and_what_next_need_no_scrolling(browser: Any, address: str) -> None:
+    """The ten-second test of a stranger: four questions, each answered before a hand moves, on a desk, a tablet and a phone."""
     for page in opened(browser, address, viewport={"width": 1280, "height": 800}):
         assert all(_above_the_fold(page, part) for part in ("h1", ".lead", ".outcome", ".basis"))
         first = page.locator(".outcome li").first.inner_text().replace("\N{NO-BREAK SPACE}", " ")
@@ -244,10 +245,11 @@ def test_what_was_asked_what_came_out_how_sure_and_what_next_need_no_scrolling(b
         assert "Next: new study, 5 seeds a side, about 7 minutes" in page.locator(".outcome .next").first.inner_text()
         assert page.locator(".outcome .summary").inner_text().startswith("2 claims: ")
         assert page.locator(".basis a[href='comparisons.csv']").count() == 1
+    parts = ("h1", ".lead", ".outcome .summary", ".outcome .next", ".outcome li .verdict")
+    for width, height in ((768, 1024), (360, 740)):
+        for page in opened(browser, address, viewport={"width": width, "height": height}):
+            assert all(_above_the_fold(page, part) for part in parts), width
     for page in opened(browser, address, viewport={"width": 360, "height": 740}):
-        assert all(
-            _above_the_fold(page, part) for part in (".outcome .summary", ".outcome .next", ".outcome li .verdict")
-        )
         tops = "(s) => document.querySelector(s).getBoundingClientRect().top"
         assert page.evaluate(tops, ".outcome") < page.evaluate(tops, ".contents")
 

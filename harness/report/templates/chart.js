@@ -131,7 +131,7 @@ class LineChart {
     const points = drawn.flatMap((line) => line.points.filter(drawable));
     if (!points.length) return;
     const high = points.flatMap(({ y, low, high }) => [y, ...[low, high].filter((v) => v !== undefined && v !== null && (!this.logY.checked || v > 0))]);
-    this.x = scaleOf(points.map(({ x }) => x), this.logX.checked, SIDES.left, width - SIDES.right, width / 110);
+    this.x = scaleOf(points.map(({ x }) => x), this.logX.checked, SIDES.left, width - SIDES.right, Math.max(3, width / 110));
     this.y = scaleOf(high, this.logY.checked, height - SIDES.bottom, SIDES.top, 6);
     if (ticks.length) this.x.ticks = ticks.map((_, index) => index);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);

@@ -2,8 +2,8 @@
 // A row for each variant: its seeds as dots, a bar around their mean. A mark says its value, a name isolates its variant.
 
 class DotRows {
-  constructor({ title, x_title, bar, rows }) {
-    Object.assign(this, { bar, x_title });
+  constructor({ title, x_title, bar, better, rows }) {
+    Object.assign(this, { bar, x_title, better });
     this.chosen = null;
     this.tip = make("output", { className: "tip", hidden: true });
     this.rows = rows.map((row) => this.rowOf(row));
@@ -13,6 +13,8 @@ class DotRows {
     this.tools = make("div", { className: "tools" });
     this.single = this.offered("Single seeds", rows.some(({ seeds }) => seeds.length), true);
     this.log = this.offered("Log axis", rows.every((row) => this.marksOf(row).every((value) => value > 0)), false);
+    this.sorted = this.offered("Best first", rows.length > 2 && better !== "neither", false);
+    this.sorted.addEventListener("change", () => this.sort());
     this.element = make("div", { className: "chart" }, make("p", { className: "title" }, title), this.tools, this.plot);
     new ResizeObserver(([{ contentRect }]) => { if (contentRect.width) this.draw(contentRect.width); }).observe(this.axis);
   }
@@ -54,6 +56,14 @@ class DotRows {
     return `${row.name}: ${row.mean === null ? "no mean" : spelled.format(row.mean)}, ${[this.ofMean(row), ...seeds].join("; ")}`;
   }
 
+  /** Put the rows into the order of the plan, or the best mean first and rows without one last. */
+  sort() {
+    const sign = this.better === "lower" ? 1 : -1;
+    const place = ({ mean }) => (mean === null ? Infinity : sign * mean);
+    const rows = this.sorted.checked ? this.rows.toSorted((a, b) => place(a) - place(b)) : this.rows;
+    this.plot.prepend(...rows.map(({ element }) => element));
+  }
+
   isolate(row) {
     this.chosen = row;
     for (const one of this.rows) {
@@ -66,7 +76,7 @@ class DotRows {
     this.width = width;
     const values = this.rows.flatMap((row) => this.marksOf(row)).filter((value) => !this.log.checked || value > 0);
     if (!values.length) return;
-    this.scale = scaleOf(values, this.log.checked, 0, 100, width / 90);
+    this.scale = scaleOf(values, this.log.checked, 0, 100, Math.max(3, width / 90));
     const at = (value) => `${this.scale.place(value).toFixed(2)}%`;
     const grid = () => this.scale.ticks.map((tick) => shape("line", { class: "grid", x1: at(tick), x2: at(tick), y1: 0, y2: "100%" }));
     for (const { svg, seeds, mean, low, high } of this.rows) {

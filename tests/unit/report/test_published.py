@@ -18,11 +18,11 @@ def value(variant, number, metric="exact_match", alone=""):
     return PublishedValue(1, variant, metric, "", number, 1.5, 3, "Doe 2001, table 1", "sizes", alone)
 
 
-def section(*values, outcomes=None):
+def section(*values, outcomes=None, name="published"):
     outcomes = outcomes or synthetic(seeds=3, sentences=60)
     study = replace(facts(), published=list(values))
     found = contents.sections(study, outcomes, compare_all(outcomes, [], "d"), ["exact_match"])
-    return next((s for s in found if s.name == "published"), None)
+    return next((s for s in found if s.name == name), None)
 
 
 def test_it_counts_and_names_what_it_counted():
@@ -37,7 +37,9 @@ def test_it_counts_and_names_what_it_counted():
     assert found.tables[0].caption == "Doe 2001, table 1. What differs here: sizes"
     assert [row[8] for row in found.tables[0].rows] == ["a mask", "–"]
     swapped = section(value(up, 1.0), value(down, 2.0))
-    assert swapped.about.startswith("Order agreed in 0 of 1 pairs") and swapped.tables[1].rows[0][5] == "does not agree"
+    assert swapped.about.startswith("Order agreed in 0 of 1 pairs")
+    order = section(value(up, 1.0), value(down, 2.0), name="published-order")
+    assert order.folded and order.tables[0].rows[0][5] == "does not agree"
 
 
 def test_without_values_or_scores_there_is_none():
@@ -62,7 +64,8 @@ def test_programs_read_names_of_the_plan_and_people_labels(tmp_path: Path):
 
 
 def test_a_difference_says_from_what_it_is_taken_and_has_a_sign():
-    found = section(value(TRUE, 30.0)._replace(than=FALSE, sd=None, seeds=None), value(FALSE, 50.0)._replace(table=2))
+    said = value(TRUE, 30.0)._replace(than=FALSE, sd=None, seeds=None), value(FALSE, 50.0)._replace(table=2)
+    found, order = (section(*said, name=name) for name in ("published", "published-order"))
     row = found.tables[0].rows[0]
     assert row[0] == f"{TRUE} less {FALSE}" and row[2] == "+30.00" and row[4].startswith("+")
-    assert found.tables[-1].rows[0][:2] == [TRUE, FALSE] and found.about.startswith("Order agreed in 1 of 1 pairs")
+    assert order.tables[0].rows[0][:2] == [TRUE, FALSE] and found.about.startswith("Order agreed in 1 of 1 pairs")
