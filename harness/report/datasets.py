@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from harness.analysis.datasets import AcrossDatasets, Gain, Level
 from harness.report import figures, html, line_charts, pages, point_charts
 from harness.report.facts import StudyFacts
 from harness.report.folder import replacing
+from harness.report.headlines import SIGNS
 from harness.report.section import Section
 from harness.report.tables import NONE, Table, interval, measured, number, probability, quantity
 
@@ -58,7 +61,8 @@ def _write(folder: Path, study: StudyFacts, found: AcrossDatasets) -> list[Path]
     context: dict[str, Any] = {
         "study": study,
         "sections": parts,
-        "answers": [joint_sentence(gain, found) for gain in found.gains],
+        "answers": [joint_answer(gain, found) for gain in found.gains],
+        "summary": summary(found),
     }
     context["bases"] = list(dict.fromkeys(base for base, _ in found.answers))
     lines = html.charts(parts)
@@ -83,34 +87,80 @@ def sections(found: AcrossDatasets) -> list[Section]:
         "Scores as in the report of each dataset. All claims on all datasets are one family: Holm's correction on each dataset, "
         "times the number of datasets."
     )
-    return [
-        Section("datasets", "Every claim on every dataset", about, [answers_table(found)]),
+    further = [
         Section("together", "All datasets together", JOINT, [gains_table(found.gains)]),
         _levels(found.levels),
         _profiles(found.levels),
         Section("left-out", "Not aggregated", tables=[_left_out(found)]),
     ]
+    first = Section("datasets", "Every claim on every dataset", about, [answers_table(found)])
+    return [first, *(replace(section, folded=True) for section in further)]
 
 
-def joint_sentence(gain: Gain, found: AcrossDatasets) -> tuple[str, str, str]:
-    """Return a claim, its verdicts on every dataset, and the joint result."""
-    verdicts: dict[str, list[str]] = {}
+class JointVerdict(NamedTuple):
+    """One verdict on a claim and the datasets that gave it."""
+
+    verdict: str
+    """With its marks: of an exploratory claim, of an attempt."""
+    kind: str
+    """The verdict without marks."""
+    bases: list[str]
+
+    @property
+    def sign(self) -> str:
+        """The sign of the verdict."""
+        return SIGNS.get(self.kind, "·")
+
+    @property
+    def text(self) -> str:
+        """The verdict and its datasets in words."""
+        return f"{self.verdict} on {', '.join(self.bases)}"
+
+
+class JointAnswer(NamedTuple):
+    """What all datasets say of one claim."""
+
+    claim: str
+    verdicts: list[JointVerdict]
+    holds: str
+    """On how many datasets it holds, in words."""
+    together: str
+    """The joint score, in words."""
+
+    @property
+    def listed(self) -> str:
+        """The verdicts in words, and on how many datasets the claim holds."""
+        return "; ".join([*(one.text for one in self.verdicts), self.holds])
+
+
+def joint_answer(gain: Gain, found: AcrossDatasets) -> JointAnswer:
+    """Return the verdicts on a claim on every dataset, and the joint result."""
+    verdicts: dict[str, JointVerdict] = {}
     for base, answer in found.answers:
         if answer.claim == gain.claim:
-            verdicts.setdefault(answer.full_verdict, []).append(base)
-    listed = "; ".join(f"{verdict} on {', '.join(bases)}" for verdict, bases in verdicts.items())
-    listed += (
-        f"; it holds on at least {gain.holds} of {gain.datasets} datasets (95 % confidence, corrected for all claims)"
-    )
+            full = answer.full_verdict
+            verdicts.setdefault(full, JointVerdict(full, answer.verdict, [])).bases.append(base)
+    holds = f"it holds on at least {gain.holds} of {gain.datasets} datasets (95 % confidence, corrected for all claims)"
+    return JointAnswer(gain.claim, list(verdicts.values()), holds, _together(gain))
+
+
+def summary(found: AcrossDatasets) -> str:
+    """Return how many answers of each kind there are."""
+    counts = Counter(answer.verdict for _, answer in found.answers)
+    claims, datasets = len(found.gains), len({base for base, _ in found.answers})
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+    return f"{claims} {'claim' if claims == 1 else 'claims'} on each of {datasets} datasets: {told}."
+
+
+def _together(gain: Gain) -> str:
     if gain.delta is None or gain.iqm_a is None or gain.iqm_b is None:
-        return gain.claim, listed, f"There is no joint score: {gain.reason}."
-    sides = (
-        f"Together, on a scale from 0 to 1 (IQM), {gain.a} has {_value(gain.iqm_a)} and {gain.b} {_value(gain.iqm_b)}"
-    )
+        return f"There is no joint score: {gain.reason}."
+    scale = "a scale from 0 to 1 (interquartile mean of all runs)"
+    sides = f"Together, on {scale}, {gain.a} has {_value(gain.iqm_a)} and {gain.b} {_value(gain.iqm_b)}"
     evidence = f"{sides}: difference {_value(gain.delta)}"
     if math.isnan(float(gain.delta.low)):
-        return gain.claim, listed, f"{evidence}, with no interval: the seeds do not show how much seeds vary."
-    return gain.claim, listed, f"{evidence}, 95 % interval {_range(gain.delta)}."
+        return f"{evidence}, with no interval: the seeds do not show how much seeds vary."
+    return f"{evidence}, 95 % interval {_range(gain.delta)}."
 
 
 def answers_table(found: AcrossDatasets) -> Table:

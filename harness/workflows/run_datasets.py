@@ -74,7 +74,7 @@ def write_joint_report(plans: Sequence[Plan], store: Store, command: str, *, kee
 
 def _write_pages(plans: Sequence[Plan], found: AcrossDatasets, command: str) -> Joint:
     """Write the joint report from the results of several bases."""
-    from harness.report.datasets import joint_sentence, write_joint_pages
+    from harness.report.datasets import joint_answer, write_joint_pages
     from harness.report.facts import StudyFacts
 
     bases = ", ".join(plan.base for plan in plans)
@@ -90,5 +90,6 @@ def _write_pages(plans: Sequence[Plan], found: AcrossDatasets, command: str) -> 
     )
     folder = results_folder(first).parent
     write_joint_pages(folder, facts, found)
-    answers = [joint_sentence(gain, found) for gain in found.gains]
+    joint = [joint_answer(gain, found) for gain in found.gains]
+    answers = [(one.claim, one.listed, one.together) for one in joint]
     return Joint(f"{first.name} on {bases}", answers, [folder / "report.md", folder / "report.html"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from harness.analysis.aggregate import TAUS, SeedBootstrap, improvement, iqm, no
 from harness.analysis.answers import judged
 from harness.analysis.datasets import Task, analyze_datasets, replicated
 from harness.core.spec import SpecError
-from harness.report.datasets import joint_sentence, write_joint_pages
+from harness.report.datasets import joint_answer, summary, write_joint_pages
 from harness.report.facts import StudyFacts
 from harness.study import planning
 from harness.study.claims import Claim
@@ -301,9 +302,22 @@ def test_where_nothing_could_be_compared_no_claim_holds(verdict):
 
 def test_a_claim_without_a_joint_score_says_on_how_many_datasets_it_holds(found):
     gain = replace(found.gains[0], delta=None, reason="it is a trend")
-    _, listed, together = joint_sentence(gain, found)
-    assert listed.endswith("it holds on at least 2 of 2 datasets (95 % confidence, corrected for all claims)")
-    assert together == "There is no joint score: it is a trend."
+    answer = joint_answer(gain, found)
+    assert answer.listed.endswith("it holds on at least 2 of 2 datasets (95 % confidence, corrected for all claims)")
+    assert answer.together == "There is no joint score: it is a trend."
+
+
+def test_a_joint_page_begins_with_counts_and_the_sign_of_each_verdict(found, tmp_path):
+    counts = Counter(answer.verdict for _, answer in found.answers)
+    assert summary(found).startswith("2 claims on each of 2 datasets: ")
+    assert sum(int(part.split()[0]) for part in summary(found).split(": ")[1].split(", ")) == sum(counts.values()) == 4
+    write_joint_pages(tmp_path / "joint", StudyFacts("s", "small, large", "q", "e", "d" * 16, "s2s run s"), found)
+    page = (tmp_path / "joint/report.html").read_text(encoding="utf-8")
+    shown = page[page.index('class="outcome"') : page.index('class="basis"')]
+    assert shown.index("2 claims on each of 2 datasets") < shown.index("Next") < shown.index('class="verdicts"')
+    for _, answer in found.answers:
+        assert f'<li data-verdict="{answer.verdict}"><span aria-hidden="true">' in shown
+    assert page.index('id="datasets"') < page.index('class="fold"') < page.index('id="together"')
 
 
 def test_variants_and_claims_have_an_aggregate(found):
