@@ -87,8 +87,9 @@ def examples(
         for better, worse, gain in ((other, first, difference), (first, other, -difference)):
             for index in _consistent(gain)[:most]:
                 won = [seed for seed, one in zip(shared, gain[:, index], strict=True) if one > 0]
-                pair = {name: {seed: runs[name][seed] for seed in won} for name in runs if name in (better, worse)}
-                found.append(_example(pair if pair_only else runs, better, worse, gain, index))
+                pair = (better, worse) if pair_only else ()
+                heard = {name: {seed: runs[name][seed] for seed in won} for name in pair} or runs
+                found.append(_example(heard, better, worse, gain, index))
     return found
 
 

@@ -1,9 +1,9 @@
 """Published values beside our own: whether each lies in our interval, and whether we order them as they are published.
 
 A pair of values counts if both stand in one table (a block of the study file) and differ; a published difference is a pair of
-its own. Our order is that of the means over
-seeds; how sure it is, the share of resamples tells that agree with the published order: seeds are drawn again with replacement,
-and test sentences as for every interval, the same ones for both sides where both were tested on them.
+its own, in place of that of its two scores. Our order is that of the means over seeds; how sure it is, the share of resamples
+tells that agree with the published order: seeds are drawn again with replacement, and test sentences as for every interval, the
+same ones for both sides where both were tested on them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Beside(NamedTuple):
     sd: float
     seeds: int
     low: float
-    """The 95 % interval of our mean, over seeds and sentences; NaN with one seed, and where nothing varied."""
+    """The 95 % interval of ours, over seeds and sentences; NaN with one seed, and where nothing varied."""
     high: float
 
     @property
@@ -48,7 +48,7 @@ class Beside(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two values of one table that differ."""
+    """Two values of one table that differ, or the two variants of a published difference."""
 
     higher: str
     """The variant whose published value is the higher one."""
@@ -91,11 +91,13 @@ def replication(values: Sequence[PublishedValue], outcomes: Sequence[Outcome], d
         own = trials[value.metric, value.on]
         found.append((_beside(value, own), own.arm(value.variant, _weights(value.variant))))
     pairs = [
-        _difference(one, trials[one.published.metric, one.published.on], digest) for one, _ in found if _signed(one)
+        _difference(one, trials[one.published.metric, one.published.on], digest) for one, _ in found if _directed(one)
     ]
+    told = {(pair.table, frozenset((pair.higher, pair.lower))) for pair in pairs}
     scores = [(one, arm) for one, arm in found if not one.published.than]
     for (one, arm), (other, its) in itertools.combinations(scores, 2):
         apart = one.published.table != other.published.table or one.published.value == other.published.value
+        apart |= (one.published.table, frozenset((one.published.variant, other.published.variant))) in told
         if apart or math.isnan(one.mean) or math.isnan(other.mean):
             continue
         sides = (one.published, arm), (other.published, its)
@@ -109,7 +111,7 @@ def _weights(variant: str) -> Weights:
     return {Term(variant): 1.0}
 
 
-def _signed(one: Beside) -> bool:
+def _directed(one: Beside) -> bool:
     """Return whether a value is a difference with a sign, which ours can have."""
     return bool(one.published.than and one.published.value and not math.isnan(one.mean))
 
@@ -119,7 +121,8 @@ def _difference(one: Beside, trials: Trials, digest: str) -> Pair:
     value = one.published
     names = (value.variant, value.than) if value.value > 0 else (value.than, value.variant)
     up, down = ((name, trials.arm(name, _weights(name))) for name in names)
-    return _pair(value, up, down, abs(value.value), trials, digest)
+    ours = one.mean if value.value > 0 else -one.mean
+    return _pair(value, up, down, abs(value.value), trials, digest)._replace(ours=ours)
 
 
 def _beside(value: PublishedValue, trials: Trials) -> Beside:

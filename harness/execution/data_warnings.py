@@ -56,9 +56,9 @@ def _of(variant: Variant, plan: Plan, store: Store, *, quoting: bool) -> Iterato
         if pretraining:
             yield from pretraining_warnings(facts)
         elif "ceiling" in facts:  # older code did not look
-            unknown = partial(_lacking, store, [record, store.record("prepare", stages["prepare"].key)], plan.split)
-            asked = unknown if quoting else tuple
-            told = warnings(facts, lowercased=lowercased, further="/" in name, split=plan.split, unknown=asked)
+            named = partial(_lacking, store, [record, store.record("prepare", stages["prepare"].key)], plan.split)
+            unknown = named if quoting else tuple
+            told = warnings(facts, lowercased=lowercased, further="/" in name, split=plan.split, unknown=unknown)
             yield from (f"{where}{text}" for text in told)
     trained = store.record("train", stages["train"].key)
     yield from trained.facts.get("notes", ()) if trained is not None else ()

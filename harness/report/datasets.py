@@ -148,7 +148,7 @@ def summary(found: AcrossDatasets) -> str:
     """Return how many answers of each kind there are."""
     counts = Counter(answer.verdict for _, answer in found.answers)
     claims, datasets = len(found.gains), len({base for base, _ in found.answers})
-    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+    told = ", ".join(f"{times} {verdict}" for verdict, times in counts.most_common())
     return f"{claims} {'claim' if claims == 1 else 'claims'} on each of {datasets} datasets: {told}."
 
 

@@ -140,7 +140,7 @@ def in_focus(order: Sequence[str]) -> list[str]:
 
 
 def picked(maps: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
-    """Return what is drawn of many variants, each with a picture of its own: those in focus, where that is not all."""
+    """Return what is drawn of many variants, each with a picture of its own: those in focus, or the first where none is."""
     focus = [name for name in in_focus(order) if name in maps] if len(maps) > FOCUS else []
     return {name: maps[name] for name in (focus or list(maps)[:FOCUS])}
 

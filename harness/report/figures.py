@@ -130,7 +130,7 @@ def line_figure(chart: LineChart | None) -> Any:
     """Draw a line per variant with its band; markers where the axis is one of ranges; many variants: a panel for each in focus."""
     if chart is None:
         return None
-    if len(in_focus(chart.order)) < len(chart.order):
+    if 0 < len(in_focus(chart.order)) < len(chart.order):
         return facets(chart)
     figure, axes = canvas(*size(chart.order))
     lines(chart.frame, chart.x, chart.y, chart.order, axes, markers=bool(chart.ticks))
@@ -150,10 +150,10 @@ def facets(chart: LineChart) -> Any:
     figure, _ = canvas(9.4, 0.8 + 2.1 * rows)
     figure.clear()
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
-    middles = chart.frame.groupby(["variant", chart.x])[chart.y].mean().unstack(chart.x)
+    middles = {variant: part.groupby(chart.x)[chart.y].mean() for variant, part in chart.frame.groupby("variant")}
     for axes, variant in zip(panels, focus, strict=False):
-        others = middles.drop(index=variant, errors="ignore")
-        axes.plot(others.columns, others.T, color=GREY, linewidth=0.5, alpha=0.6, zorder=1)
+        for middle in (middles[name] for name in middles if name != variant):
+            axes.plot(middle.index, middle, color=GREY, linewidth=0.5, alpha=0.6, zorder=1)
         only = Order([variant], {}, lower=False)
         lines(chart.frame, chart.x, chart.y, only, axes, markers=bool(chart.ticks))
         axes.set_title(shortened([variant], 40)[0], fontsize=8.5, loc="left")

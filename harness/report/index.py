@@ -135,7 +135,7 @@ def read(folder: Path, results: Path) -> Entry:
                 next((claim.get("on", "") for claim in plan["claims"]), ""),
                 provenance.get("tested_on", {}).values(),
             ),
-            unranked="tested on different sentences" if len(set(provenance.get("tested_on", {}).values())) > 1 else "",
+            unranked="tested on different sentences" if _apart(provenance.get("tested_on", {}).values()) else "",
             verified=verified_sentence(provenance.get("verified", {})),
         )
     except (*UNREADABLE, OSError) as error:
@@ -164,13 +164,18 @@ def _best(
     for row in trials:
         if row["status"] == "ok" and row.get(column):
             scores.setdefault(row["variant"], []).append(float(row[column]))
-    best = best_mean(scores, METRICS[name].direction) if name and len(set(tested_on)) < 2 else []
+    best = best_mean(scores, METRICS[name].direction) if name and not _apart(tested_on) else []
     if not best:
         return None
     mean, low, high = t_interval(scores[best[0]])
     text = mean_and_interval(mean, low, high, METRICS[name].digits, scale_of(name))
     title = METRICS[name].title + (f" on {test}" if test else "")
     return Best(called(best), len(scores), title, text, mean)
+
+
+def _apart(tested_on: Collection[str]) -> bool:
+    """Say whether variants were tested on different sentences, by the sha256 of their test sets."""
+    return len(set(tested_on)) > 1
 
 
 def _attempt(row: Mapping[str, str]) -> str:

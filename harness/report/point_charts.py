@@ -39,10 +39,11 @@ class DotRows(NamedTuple):
         seeds = dict(iter(self.seeds.groupby("variant"))) if len(self.seeds) else {}
         columns = (self.bars["variant"], *(rounded(self.bars[name]) for name in ("mean", "low", "high")))
         bars = {name: {"mean": mean, "low": low, "high": high} for name, mean, low, high in zip(*columns, strict=True)}
+        none = {"mean": None, "low": None, "high": None}  # no trial of it finished
         rows = [
-            {"name": name, "focus": name in in_focus(self.order), "seeds": _seeds(seeds.get(name))} | bars[name]
+            {"name": name, "focus": name in in_focus(self.order), "seeds": _seeds(seeds.get(name))}
+            | bars.get(name, none)
             for name in self.order
-            if name in bars
         ]
         words = {name: getattr(self, name) for name in ("title", "x_title", "bar", "better")}
         return words | {"rows": rows}

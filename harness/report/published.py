@@ -17,9 +17,9 @@ from harness.study.published import PublishedValue
 from harness.trial.score import METRICS
 
 ABOUT = (
-    "The interval (95 %) is of the mean of our seeds, over new seeds and new sentences; a published mean of few seeds may lie "
-    "outside of it by chance. A pair is two values of one published table that differ, and its last column says in how many "
-    "resamples of our seeds and sentences the order is the published one."
+    "The interval (95 %) is of the mean of our seeds, or of the difference of two, over new seeds and new sentences; a published "
+    "mean of few seeds may lie outside of it by chance. A pair is two values of one published table that differ, or a published "
+    "difference."
 )
 FELL = {True: "yes", False: "no", None: NONE}
 
@@ -37,7 +37,7 @@ def sections(study: StudyFacts, outcomes: Sequence[Outcome]) -> list[Section]:
     tables = [
         values_table(found, outcomes, table) for table in dict.fromkeys(one.published.table for one in found.values)
     ]
-    order = "How often resamples of our seeds and sentences have the order that was published."
+    order = "The last column says in how many resamples of our seeds and sentences the order is the published one."
     return [
         Section("published", "Published", about(found, outcomes), tables),
         Section("published-order", "Order of published values", order, [order_table(found)]),
@@ -152,4 +152,4 @@ def _interval(each: Beside) -> str:
 
 def _signed(metric: str, value: float) -> str:
     text = score(metric, value)
-    return text if text.startswith("-") else f"+{text}"
+    return text if math.isnan(value) or text.startswith("-") else f"+{text}"

@@ -41,15 +41,15 @@ def _check_values(block: Published, variants: Sequence[Variant], path: str) -> N
         other = variant_of(value.than, known, f"{where}.than") if value.than is not None else ""
         if name == other:
             raise SpecError(f"'{name}' does not differ from itself; name another variant", f"{where}.than")
-        if (name, other) in seen:
+        if frozenset((name, other)) in seen:
             message = f"'{name}' has two values in one table; put one of them into a block of its own"
             raise SpecError(message, f"{where}.variant")
-        for each in filter(None, (name, other)):
+        for each, field in [(name, "variant"), *([(other, "than")] if other else [])]:
             if reason := by_name[each].skipped:
                 message = f"'{each}' does not run ({reason}), so that nothing compares with its value"
-                raise SpecError(message, f"{where}.variant")
+                raise SpecError(message, f"{where}.{field}")
             _check_measured(block, by_name[each].choice, None if other else value.value, path)
-        seen.add((name, other))
+        seen.add(frozenset((name, other)))
 
 
 def _check_measured(block: Published, choice: TrialChoice, value: float | None, path: str) -> None:

@@ -119,7 +119,7 @@ def write_report(
         verdicts = _verdicts(comparisons[: len(plan.file.claims)])
     return StudyAnswer(
         notes=[
-            *data_warnings(plan, store),
+            *data_warnings(plan, store, quoting=quoting),
             *fixed_streams(plan),
             *notes,
             *(_stale_note(plan, store) if keep_stale else []),

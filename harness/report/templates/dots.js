@@ -47,13 +47,15 @@ class DotRows {
   }
 
   ofMean({ mean, low, high, seeds }) {
+    if (mean === null) return "";
     const ends = low === null || high === null ? "" : `, ${this.bar}: ${spelled.format(low)} to ${spelled.format(high)}`;
-    return `${seeds.length ? `mean of ${seeds.length} ${seeds.length === 1 ? "seed" : "seeds"}` : "mean"}${ends}`;
+    const count = seeds.filter(([, value]) => value !== null).length;
+    return `${count ? `mean of ${count} ${count === 1 ? "seed" : "seeds"}` : "mean"}${ends}`;
   }
 
   inWords(row) {
     const seeds = row.seeds.map(([seed, value]) => `seed ${seed} ${value === null ? "without a finite value" : spelled.format(value)}`);
-    return `${row.name}: ${row.mean === null ? "no mean" : spelled.format(row.mean)}, ${[this.ofMean(row), ...seeds].join("; ")}`;
+    return `${row.name}: ${row.mean === null ? "no mean" : spelled.format(row.mean)}, ${[this.ofMean(row), ...seeds].filter(Boolean).join("; ")}`;
   }
 
   /** Put the rows into the order of the plan, or the best mean first and rows without one last. */

@@ -88,6 +88,12 @@ def test_a_published_difference_lies_in_the_interval_of_a_t_test_and_is_a_pair()
     ]
 
 
+def test_a_difference_takes_the_place_of_the_pair_of_its_two_scores():
+    said = [value("a", 60), value("b", 40), value("a", 20, than="b"), value("c", 41)]
+    pairs = replication(said, ours(), "d").pairs
+    assert [(p.higher, p.lower, p.gap) for p in pairs] == [("a", "b", 20), ("a", "c", 19), ("c", "b", 1)]
+
+
 def test_a_difference_from_a_variant_without_scores_has_no_pair_and_no_interval():
     found = replication([value("a", 20, than="z"), value("z", 20, than="a")], ours(), "d")
     assert [each.inside for each in found.values] == [None, None] and not found.pairs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,23 @@ def test_many_lines_are_drawn_in_a_panel_for_each_variant_in_focus_before_all_ot
         assert axes.get_ylim() == shown[0].get_ylim()
     assert figure._suptitle.get_text().replace("\n", " ").endswith("grey: all others")
     assert "grey" not in made(DRAWN["learning_curves"], LONG)._suptitle.get_text()
+
+
+def test_lines_of_unlike_grids_are_all_drawn_whole() -> None:
+    made_of = [replace(o, curve=[{"update": u, "dev_nll": 2.0} for u in range(10 + i % 7, 900, 100 + i % 7)])
+               for i, o in enumerate(outcomes(HUNDRED))]  # fmt: skip
+    figure = made(lambda order: figures.line_figure(line_charts.learning_curves(made_of, order)), HUNDRED)
+    lines = figure.axes[0].get_lines()
+    assert len(lines) == 100 and all(
+        np.isfinite(line.get_ydata()).all() and len(line.get_ydata()) > 5 for line in lines
+    )
+
+
+def test_many_variants_without_one_in_focus_are_grey_in_one_panel() -> None:
+    none = Order(HUNDRED, {}, lower=False)
+    figure = figures.line_figure(line_charts.learning_curves(outcomes(HUNDRED), none))
+    (axes,) = figure.axes
+    assert not none.focus and {line.get_color() for line in axes.get_lines()} == {GREY}
 
 
 def test_maps_of_many_variants_are_those_in_focus() -> None:

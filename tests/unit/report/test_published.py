@@ -68,4 +68,6 @@ def test_a_difference_says_from_what_it_is_taken_and_has_a_sign():
     found, order = (section(*said, name=name) for name in ("published", "published-order"))
     row = found.tables[0].rows[0]
     assert row[0] == f"{TRUE} less {FALSE}" and row[2] == "+30.00" and row[4].startswith("+")
+    missing = section(value(TRUE, 30.0)._replace(than="gone"), value(FALSE, 50.0)._replace(table=2))
+    assert missing.tables[0].rows[0][4] == "–", "without a score of ours there is no sign"
     assert order.tables[0].rows[0][:2] == [TRUE, FALSE] and found.about.startswith("Order agreed in 1 of 1 pairs")

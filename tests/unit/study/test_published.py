@@ -74,6 +74,10 @@ def test_a_source_that_was_opened_is_printed_with_its_table(tmp_path: Path) -> N
         ({"values": [{"variant": "clip=1.0", "than": "clip=3", "value": 1}]}, "values.0.than: no variant is called 'clip=3'"),
         ({"values": [{"variant": "clip=1.0", "than": {CLIP: 1.0}, "value": 1}]}, "does not differ from itself"),
         ({"values": [{"variant": "clip=1.0", "than": "clip=2.0", "value": v} for v in (1, 2)]}, "has two values"),
+        (
+            {"values": [{"variant": a, "than": b, "value": 1} for a, b in (("clip=1.0", "clip=2.0"), ("clip=2.0", "clip=1.0"))]},
+            "has two values",
+        ),
         ({"metric": "blue"}, "published.0.metric: 'blue' is not computed.*bleu"),
         ({"on": "long"}, "no test set 'long'.*leave `on` out"),
         ({"base": "scan"}, "no base of this study is called 'scan'"),
@@ -100,6 +104,9 @@ def test_a_value_of_several_variants_or_of_one_that_does_not_run_is_refused(tmp_
         plan(tmp_path, block(), vary={CLIP: [1.0, 2.0]} | more)
     with pytest.raises(SpecError, match=r"'clip=1\.0' does not run"):
         plan(tmp_path, block(), exclude=[{"when": {CLIP: 1.0}, "reason": "too slow"}])
+    gap = block(values=[{"variant": {CLIP: 2.0}, "than": {CLIP: 1.0}, "value": 3}])
+    with pytest.raises(SpecError, match=r"values\.0\.than: 'clip=1\.0' does not run"):
+        plan(tmp_path, gap, exclude=[{"when": {CLIP: 1.0}, "reason": "too slow"}])
 
 
 def test_blocks_about_other_bases_are_left_out(tmp_path: Path) -> None:
