@@ -351,7 +351,7 @@ def test_the_index_is_filtered_by_verdict_and_dataset(browser: Any, tmp_path: Pa
     write_index(tmp_path)
     page = browser.new_context().new_page()
     page.goto((tmp_path / "index.html").as_uri())
-    rows = page.locator("#table-studies tbody tr:visible th")
+    rows = page.locator("#table-studies tbody tr:visible th > a")
 
     def chosen(label: str, value: str) -> list[str]:
         page.get_by_label(label).select_option(value)

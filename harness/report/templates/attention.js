@@ -6,7 +6,8 @@ class AttentionMaps {
     this.variant = make("select", {}, ...maps.map(({ variant }, index) => make("option", { value: index }, variant)));
     this.sentence = make("select", {});
     this.readout = make("output", {}, "Point at a cell for its weight.");
-    this.place = make("div", { className: "scroll" });
+    this.place = make("div", { className: "scroll", role: "group", ariaLabel: title });
+    regions.observe(this.place);
     const picks = [make("label", {}, "Variant", this.variant), ...(mean ? [] : [make("label", {}, "Sentence", this.sentence)])];
     const tools = make("div", { className: "tools" }, ...picks, this.readout);
     this.element = make("div", { className: "chart" }, make("p", { className: "title" }, title), tools, this.place);

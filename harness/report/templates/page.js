@@ -187,16 +187,13 @@ function addBrowser(place) {
 
 // ---------------------------------------------------------------- regions that scroll
 
-function watchRegions() {
-  // Only what scrolls needs to be reached by the keyboard.
-  const watcher = new ResizeObserver((entries) => {
-    for (const { target } of entries) {
-      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
-      else target.removeAttribute("tabindex");
-    }
-  });
-  for (const region of document.querySelectorAll(".scroll")) watcher.observe(region);
-}
+// Only what scrolls needs to be reached by the keyboard.
+const regions = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
 
 // ---------------------------------------------------------------- print
 
@@ -222,4 +219,4 @@ for (const table of document.querySelectorAll(".scroll > table")) {
   }
 }
 for (const place of document.querySelectorAll(".browser")) addBrowser(place);
-watchRegions();
+for (const region of document.querySelectorAll(".scroll")) regions.observe(region);
