@@ -6,7 +6,7 @@ class AttentionMaps {
     this.variant = make("select", {}, ...maps.map(({ variant }, index) => make("option", { value: index }, variant)));
     this.sentence = make("select", {});
     this.readout = make("output", {}, "Point at a cell for its weight.");
-    this.place = make("div", { className: "scroll", role: "group", ariaLabel: title });
+    this.place = make("div", { className: "scroll", role: "group", ariaLabel: "Weights" });
     regions.observe(this.place);
     const picks = [make("label", {}, "Variant", this.variant), ...(mean ? [] : [make("label", {}, "Sentence", this.sentence)])];
     const tools = make("div", { className: "tools" }, ...picks, this.readout);
