@@ -86,9 +86,10 @@ def examples(
         difference = np.array([_scores(a) - _scores(b) for a, b in pairs])
         for better, worse, gain in ((other, first, difference), (first, other, -difference)):
             for index in _consistent(gain)[:most]:
-                won = [seed for seed, one in zip(shared, gain[:, index], strict=True) if one > 0]
-                pair = (better, worse) if pair_only else ()
-                heard = {name: {seed: runs[name][seed] for seed in won} for name in pair} or runs
+                heard = runs
+                if pair_only:
+                    won = [seed for seed, one in zip(shared, gain[:, index], strict=True) if one > 0]
+                    heard = {name: {seed: runs[name][seed] for seed in won} for name in (better, worse)}
                 found.append(_example(heard, better, worse, gain, index))
     return found
 

@@ -42,7 +42,6 @@ __all__ = [
     "canvas",
     "charted",
     "draw",
-    "facets",
     "headline",
     "heat_maps",
     "iqm_levels",

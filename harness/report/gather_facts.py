@@ -46,11 +46,7 @@ def study_facts(
     trials = [trial for _, _, trial in plan.trials() if trial.digest in reported]
     stages = sorted((s for t in trials for s in t.stages.values()), key=lambda stage: KINDS.index(stage.name))
     records = [r for stage in stages if (r := store.record(stage.name, stage.key)) is not None]
-    provenance = _provenance(plan, store, trials, records)
-    if not quoting:
-        provenance["data"] = {key: unquoted(facts) for key, facts in provenance["data"].items()}
-        for found in provenance.get("tests", {}).values():
-            found |= {key: unquoted(facts) for key, facts in found.items()}
+    provenance = _provenance(plan, store, trials, records, quoting=quoting)
     if verified:
         provenance["verified"] = dict(verified)
     with readable_results(f"{plan.name} on {plan.base}"):
@@ -102,7 +98,9 @@ def _tuned_as_now(plan: Plan) -> bool:
     return planning.resolve(tuning_plan(plan)).digest == plan.tuned.plan
 
 
-def _provenance(plan: Plan, store: Store, trials: Sequence[Trial], records: Sequence[Record]) -> dict[str, Any]:
+def _provenance(
+    plan: Plan, store: Store, trials: Sequence[Trial], records: Sequence[Record], *, quoting: bool
+) -> dict[str, Any]:
     """Return the contents of ``provenance.json``; its digest names the results that the report describes."""
     reported = {trial.digest for trial in trials}
     kinds = [kind for kind in KINDS if any(record.stage.name == kind for record in records)]
@@ -113,20 +111,24 @@ def _provenance(plan: Plan, store: Store, trials: Sequence[Trial], records: Sequ
         "code": {kind: sorted({r.stage.fingerprint for r in records if r.stage.name == kind}) for kind in kinds},
         "set_aside": quarantined(plan, store),
         "stale": [t.digest for _, _, t in plan.trials() if runner.state(store, t)[0] == "stale"],
-        "data": {r.stage.key: r.facts for r in records if r.stage.name == "prepare"},
+        "data": _data_facts(records, "prepare", quoting=quoting),
     }
-    if other := {r.stage.key: r.facts for r in records if r.stage.name == "pretraining_data"}:
+    if other := _data_facts(records, "pretraining_data", quoting=quoting):
         found["pretraining_data"] = other
-    if sets := _further_sets(trials, records):
+    if sets := _further_sets(trials, _data_facts(records, "test", quoting=quoting)):
         found["tests"] = sets
     if begun := {r.stage.key: places for r in records if (places := earlier_machines(r))}:
         found["begun_elsewhere"] = begun
     return found
 
 
-def _further_sets(trials: Sequence[Trial], records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+def _data_facts(records: Sequence[Record], stage: str, *, quoting: bool) -> dict[str, Any]:
+    """Return the facts about data of every record of a stage, by its key; they quote texts only where that is wanted."""
+    return {r.stage.key: r.facts if quoting else unquoted(r.facts) for r in records if r.stage.name == stage}
+
+
+def _further_sets(trials: Sequence[Trial], facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the facts about every further test set, by its name and the key of its stage."""
-    facts = {r.stage.key: r.facts for r in records if r.stage.name == "test"}
     found: dict[str, dict[str, Any]] = {}
     for name, stage in (item for trial in trials for item in trial.stages.items()):
         if stage.name == "test" and stage.key in facts:
